@@ -1,0 +1,168 @@
+"""What the answer to a submit means: one classifier for all dialects, since the answers overlap and contradict.
+
+The order of the questions matters: money first. An answer that leaves open whether the upstream took the job is
+*uncertain*, and only an answer that says "no" is a rejection.
+"""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+import msgspec
+
+from midjourney.decode import decode_answer
+from midjourney.errors import Undecodable
+from midjourney.requests import RequestKind
+from midjourney.types import SubmitAnswer
+
+
+class Outcome(StrEnum):
+    """What became of a submit, as its answer tells."""
+
+    ACCEPTED = "accepted"  # a task was made, or taken up again (modal)
+    QUEUED = "queued"  # accepted, waiting behind others
+    NEEDS_MODAL = "needs_modal"  # a new task waits for its window to be answered
+    EXISTED = "existed"  # the task was there already: adopt it, nothing is owed
+    REJECTED = "rejected"  # the upstream said no
+    UNCERTAIN = "uncertain"  # nobody can tell from the answer whether a task was made
+
+
+class Refusal(StrEnum):
+    """Why a rejection came, as far as it decides what to do next."""
+
+    QUEUE_FULL = "queue_full"  # later it works: 23, trueai's 9, HTTP 429
+    STALE_PARENT = "stale_parent"  # 3 and 4, which also come right after SUCCESS and pass within seconds
+    AUTH = "auth"  # the key: a person must act
+    FINAL = "final"  # banned prompt, bad parameter, unknown button
+
+
+class Verdict(msgspec.Struct, frozen=True, kw_only=True):
+    """An answer, understood. `ids` are the tasks it speaks of; `reason` is for people; `retry_after_s` in seconds."""
+
+    outcome: Outcome
+    ids: tuple[str, ...] = ()
+    reason: str = ""
+    refusal: Refusal | None = None
+    retry_after_s: float | None = None
+    answer: SubmitAnswer | None = None
+
+
+_MODAL_WORDS = ("窗口", "window", "confirm")
+_EXISTED_WORDS = ("已存在", "exist")
+_QUEUE_WORDS = ("in queue", "排队")
+_FULL_WORDS = ("队列已满", "queue is full", "queue full", "full queue")
+
+
+def classify(kind: RequestKind, status: int, body: bytes, *, retry_after_s: float | None = None) -> Verdict:
+    """What an HTTP answer to a submit of this kind means. Never raises.
+
+    `status` is the HTTP status: novicezk and Plus reject with 200, new-api with 400 or 429, trueai with 200 and 404.
+    """
+    try:
+        answer = decode_answer(body)
+    except Undecodable as error:
+        return _without_answer(status, body, error, retry_after_s)
+    if status in (401, 403):
+        return _rejected(Refusal.AUTH, answer)
+    if status == 429 or _is_queue_full(answer):
+        return _rejected(Refusal.QUEUE_FULL, answer, retry_after_s)
+    match answer.code:
+        case 21:
+            return _twenty_one(kind, answer)
+        case 22:
+            return _accepted(Outcome.QUEUED, answer)
+        case 0 | 1 | 200:
+            return _success(kind, answer)
+        case 3 | 4:
+            return _rejected(Refusal.FINAL if kind == "imagine" else Refusal.STALE_PARENT, answer)
+        case 5:
+            # new-api's do_request_failed: after 60 s without an answer of its own upstream, which may have accepted.
+            return Verdict(outcome=Outcome.UNCERTAIN, reason=_reason(answer), answer=answer)
+        case None:
+            return _without_code(status, answer)
+        case _ if status >= 500:
+            return Verdict(
+                outcome=Outcome.UNCERTAIN, reason=f"HTTP {status}, {_reason(answer)}", answer=answer
+            )
+        case _:
+            return _rejected(Refusal.FINAL, answer)
+
+
+def _success(kind: RequestKind, answer: SubmitAnswer) -> Verdict:
+    if not answer.ids:
+        # Said yes without a task: nothing to follow, perhaps something to pay.
+        return Verdict(outcome=Outcome.UNCERTAIN, reason="accepted, but without a task id", answer=answer)
+    text = answer.description.lower()
+    # new-api rewrites 21 to 1 (all but Inpaint and CustomZoom) and 22 to 1 (always); the rest of the answer stays.
+    if kind == "action" and _speaks_of_modal(answer):
+        return _accepted(Outcome.NEEDS_MODAL, answer)
+    if any(word in text for word in _QUEUE_WORDS) or answer.properties.get("numberOfQueues"):
+        return _accepted(Outcome.QUEUED, answer)
+    return _accepted(Outcome.ACCEPTED, answer)
+
+
+def _twenty_one(kind: RequestKind, answer: SubmitAnswer) -> Verdict:
+    """21 is "a window waits" (Plus, trueai, on `action`) or "it exists already" (novicezk to 2024-03, on `change`)."""
+    if not answer.ids:
+        return Verdict(outcome=Outcome.UNCERTAIN, reason="code 21 without a task id", answer=answer)
+    text = answer.description.lower()
+    if any(word in text for word in _EXISTED_WORDS) or answer.properties.get("status"):
+        return _accepted(Outcome.EXISTED, answer)
+    if kind == "change" and not _speaks_of_modal(answer):
+        return _accepted(Outcome.EXISTED, answer)
+    return _accepted(Outcome.NEEDS_MODAL, answer)
+
+
+def _speaks_of_modal(answer: SubmitAnswer) -> bool:
+    text = answer.description.lower()
+    return any(word in text for word in _MODAL_WORDS) or answer.properties.get("remix") is True
+
+
+def _is_queue_full(answer: SubmitAnswer) -> bool:
+    if answer.code in (23, 30):
+        return True
+    # 9 is "failed" in novicezk and Plus, "queue full" in trueai: only the words tell.
+    return answer.code == 9 and any(word in answer.description.lower() for word in _FULL_WORDS)
+
+
+def _without_code(status: int, answer: SubmitAnswer) -> Verdict:
+    """JSON that is no envelope of the family: an OpenAI error, a gateway's own shape."""
+    if 400 <= status < 500 and status != 408:
+        return _rejected(Refusal.FINAL, answer)
+    return Verdict(
+        outcome=Outcome.UNCERTAIN, reason=f"HTTP {status} without a code: {_reason(answer)}", answer=answer
+    )
+
+
+def _without_answer(status: int, body: bytes, error: Undecodable, retry_after_s: float | None) -> Verdict:
+    shown = body[:200].decode("utf-8", "replace").strip() or "an empty body"
+    reason = f"HTTP {status}: {shown}"
+    if status in (401, 403):
+        return Verdict(outcome=Outcome.REJECTED, refusal=Refusal.AUTH, reason=reason)
+    if status == 429:
+        return Verdict(
+            outcome=Outcome.REJECTED, refusal=Refusal.QUEUE_FULL, reason=reason, retry_after_s=retry_after_s
+        )
+    if 300 <= status < 500 and status != 408:
+        return Verdict(outcome=Outcome.REJECTED, refusal=Refusal.FINAL, reason=reason)
+    return Verdict(outcome=Outcome.UNCERTAIN, reason=f"{reason} ({error.reason})")
+
+
+def _accepted(outcome: Outcome, answer: SubmitAnswer) -> Verdict:
+    return Verdict(outcome=outcome, ids=answer.ids, reason=_reason(answer), answer=answer)
+
+
+def _rejected(refusal: Refusal, answer: SubmitAnswer, retry_after_s: float | None = None) -> Verdict:
+    return Verdict(
+        outcome=Outcome.REJECTED,
+        refusal=refusal,
+        reason=_reason(answer),
+        retry_after_s=retry_after_s,
+        answer=answer,
+    )
+
+
+def _reason(answer: SubmitAnswer) -> str:
+    code = "no code" if answer.code is None else f"code {answer.code}"
+    banned = answer.properties.get("bannedWord")
+    return f"{code}: {answer.description.strip()}" + (f" ({banned})" if banned else "")
