@@ -1,0 +1,231 @@
+"""Deliveries: one for each receiver of an event; claim, finish, retry, bury.
+
+Finishing matches the attempt number: the slower of two workers that ran the same delivery changes nothing, and what
+it staged is dropped with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from midjourney.decode import decode_task
+from midjourney.errors import Undecodable
+from midjourney.types import Task
+from storage import chains, events, schema, submissions, tasks
+from storage.errors import LeaseLost
+from storage.records import (
+    ClaimedDelivery,
+    Delivery,
+    DeliveryState,
+    Event,
+    Staged,
+    StageResult,
+)
+
+deliveries = schema.deliveries
+
+DELIVERY_COLUMNS = tuple(deliveries.c[name] for name in Delivery.__struct_fields__)
+
+Route = Callable[[Event], Sequence[str]]
+"""Names of the receivers that listen to an event."""
+
+_add = upsert(deliveries).on_conflict_do_nothing(index_elements=["event_id", "receiver"])
+
+
+def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int:
+    """Give the oldest pending events one delivery for each of their receivers; how many events that were.
+
+    A task that is told about needs a chain by then: its receivers will ask for it.
+    """
+    waiting = events.pending(connection, most)
+    rows = []
+    for event in waiting:
+        receivers = route(event)
+        if receivers:
+            _give_chain(connection, event, now_ms)
+        rows += [_new_values(event.id, receiver, now_ms) for receiver in receivers]
+    if rows:
+        connection.execute(_add, rows)
+    if waiting:
+        events.mark_fanned_out(connection, [event.id for event in waiting])
+    return len(waiting)
+
+
+def _give_chain(connection: Connection, event: Event, now_ms: int) -> None:
+    row = tasks.find(connection, event.upstream, event.task_id) if event.task_id else None
+    if row is not None and row.chain_id is None:
+        chains.adopt(connection, row, _payload(event.payload), now_ms)
+
+
+def _payload(payload: bytes) -> Task | None:
+    try:
+        return decode_task(payload)
+    except Undecodable:  # the payload of an answer, which shows no task
+        return None
+
+
+def _new_values(event_id: int, receiver: str, now_ms: int) -> dict[str, Any]:
+    return {
+        "event_id": event_id,
+        "receiver": receiver,
+        "state": "waiting",
+        "attempts": 0,
+        "run_at_ms": now_ms,
+        "decision": "",
+        "error": "",
+        "created_at_ms": now_ms,
+        "updated_at_ms": now_ms,
+    }
+
+
+_due = (
+    select(*DELIVERY_COLUMNS)
+    .where(
+        deliveries.c.state == "waiting",
+        deliveries.c.run_at_ms <= bindparam("now_ms"),
+        deliveries.c.receiver.not_in(bindparam("full", expanding=True)),
+    )
+    .order_by(deliveries.c.run_at_ms, deliveries.c.id)
+    .limit(bindparam("most"))
+)
+_claim = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery_id"))
+    .values(state="running", attempts=deliveries.c.attempts + 1, updated_at_ms=bindparam("now_ms"))
+)
+
+
+def claim(
+    connection: Connection, most: int, now_ms: int, *, full: Sequence[str] = ()
+) -> list[ClaimedDelivery]:
+    """Take up to `most` deliveries that are due, with what their receivers may look at.
+
+    `full` names receivers that already run as often as they may; theirs wait, and nobody else's behind them.
+    """
+    found = connection.execute(_due, {"now_ms": now_ms, "most": most, "full": list(full)}).all()
+    if not found:
+        return []
+    connection.execute(_claim, [{"delivery_id": row.id, "now_ms": now_ms} for row in found])
+    return [_with_context(connection, _running(row, now_ms)) for row in found]
+
+
+def _running(row: Row[Any], now_ms: int) -> Delivery:
+    values = dict(row._mapping)
+    return Delivery(
+        **values | {"state": "running", "attempts": values["attempts"] + 1, "updated_at_ms": now_ms}
+    )
+
+
+_event = select(*events.EVENT_COLUMNS).where(schema.events.c.id == bindparam("id"))
+
+
+def _with_context(connection: Connection, delivery: Delivery) -> ClaimedDelivery:
+    event = events.event_of(connection.execute(_event, {"id": delivery.event_id}).one())
+    task = tasks.find(connection, event.upstream, event.task_id) if event.task_id else None
+    submission = submissions.find(connection, event.submission_id) if event.submission_id else None
+    if submission is None and task is not None and task.submission_id:
+        submission = submissions.find(connection, task.submission_id)
+    chain_id = task.chain_id if task is not None and task.chain_id else submission and submission.chain_id
+    parent_id = task.parent_id if task is not None else ""
+    return ClaimedDelivery(
+        delivery=delivery,
+        event=event,
+        task=task,
+        chain=chains.find(connection, chain_id) if chain_id else None,
+        submission=submission,
+        latest=event.payload
+        if event.advanced
+        else events.latest_payload(connection, event.upstream, event.task_id),
+        parent=events.latest_payload(connection, event.upstream, parent_id) if _needs_parent(event) else b"",
+    )
+
+
+def _needs_parent(event: Event) -> bool:
+    """Only a modal's prompt falls back to the parent's, and the parent's payload is large."""
+    return event.signal == "submission.needs_modal"
+
+
+class Finish(msgspec.Struct, frozen=True, kw_only=True):
+    """How a run of a receiver ended. `run_at_ms` counts for "waiting", the state of one to be tried again."""
+
+    state: DeliveryState
+    decision: str = ""
+    error: str = ""
+    run_at_ms: int = 0
+    staged: tuple[Staged, ...] = ()
+
+
+_finish = (
+    update(deliveries)
+    .where(
+        and_(
+            deliveries.c.id == bindparam("delivery_id"),
+            deliveries.c.state == "running",
+            deliveries.c.attempts == bindparam("attempt"),
+        )
+    )
+    .values(
+        state=bindparam("new_state"),
+        decision=bindparam("new_decision"),
+        error=bindparam("new_error"),
+        run_at_ms=bindparam("new_run_at_ms"),
+        updated_at_ms=bindparam("now_ms"),
+    )
+)
+
+
+def finish(
+    connection: Connection, delivery: Delivery, ending: Finish, *, refuse: submissions.Refuse, now_ms: int
+) -> list[StageResult]:
+    """End a run: its outcome and all that its receiver asked for, together. Raises `LeaseLost`."""
+    finished = connection.execute(
+        _finish,
+        {
+            "delivery_id": delivery.id,
+            "attempt": delivery.attempts,
+            "new_state": ending.state,
+            "new_decision": ending.decision,
+            "new_error": ending.error,
+            "new_run_at_ms": ending.run_at_ms or delivery.run_at_ms,
+            "now_ms": now_ms,
+        },
+    )
+    if finished.rowcount != 1:
+        raise LeaseLost(f"delivery {delivery.id}, attempt {delivery.attempts}")
+    return [submissions.stage(connection, staged, refuse=refuse, now_ms=now_ms) for staged in ending.staged]
+
+
+_retry = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery_id"), deliveries.c.state == "dead")
+    .values(state="waiting", attempts=0, run_at_ms=bindparam("now_ms"), updated_at_ms=bindparam("now_ms"))
+)
+
+
+def retry(connection: Connection, delivery_id: int, now_ms: int) -> bool:
+    """Run a dead delivery again, with all its attempts; tells whether it was dead."""
+    return connection.execute(_retry, {"delivery_id": delivery_id, "now_ms": now_ms}).rowcount == 1
+
+
+_next_due = (
+    select(deliveries.c.run_at_ms)
+    .where(deliveries.c.state == "waiting")
+    .order_by(deliveries.c.run_at_ms)
+    .limit(1)
+)
+_release = update(deliveries).where(deliveries.c.state == "running").values(state="waiting")
+
+
+def next_due_ms(connection: Connection) -> int | None:
+    """When the next waiting delivery may run, or None."""
+    return connection.execute(_next_due).scalar()
+
+
+def release_all(connection: Connection) -> int:
+    """Give back what a process that is gone was running; only right where there is one worker. How many they were."""
+    return connection.execute(_release).rowcount

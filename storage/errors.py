@@ -1,0 +1,30 @@
+"""What storage raises.
+
+StorageError
+├── NotDurable       the database could not take the write: nothing of it was kept
+├── LeaseLost        somebody else has the work by now: what was staged is dropped
+├── SchemaTooNew     the database was migrated by a newer release
+└── BadDatabaseUrl   the address names no database that this release knows
+"""
+
+from __future__ import annotations
+
+
+class StorageError(Exception):
+    """Root of what `storage` raises."""
+
+
+class NotDurable(StorageError):
+    """The write did not reach the disk; asking again is right."""
+
+
+class LeaseLost(StorageError):
+    """The attempt that wanted to finish is no longer the current one."""
+
+
+class SchemaTooNew(StorageError):
+    """The database is at a revision that this release does not have."""
+
+
+class BadDatabaseUrl(StorageError):
+    """`DATABASE_URL` cannot be used; the message says why and what to write."""

@@ -1,0 +1,113 @@
+"""Events: append them; find those that nobody was told of yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, select, update
+
+from storage import schema
+from storage.records import Event, Source
+
+events, tasks = schema.events, schema.tasks
+
+EVENT_COLUMNS = tuple(events.c[name] for name in Event.__struct_fields__)
+
+_insert_event = insert(events)
+
+
+def append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
+    """Append events given as column values."""
+    connection.execute(_insert_event, rows)
+
+
+def record(
+    connection: Connection,
+    *,
+    upstream: str,
+    signal: str | None,
+    source: Source,
+    now_ms: int,
+    task_id: str = "",
+    submission_id: str = "",
+    action: str = "",
+    status: str = "",
+    detail: str = "",
+    payload: bytes = b"",
+) -> None:
+    """Append a fact that is no task payload: an answer, a budget that ran out."""
+    connection.execute(
+        _insert_event,
+        {
+            "upstream": upstream,
+            "task_id": task_id,
+            "submission_id": submission_id,
+            "source": source,
+            "signal": signal,
+            "action": action,
+            "status": status,
+            "progress": None,
+            "advanced": False,
+            "pending": signal is not None,
+            "detail": detail,
+            "payload": payload,
+            "received_at_ms": now_ms,
+        },
+    )
+
+
+# A task nobody tied to a chain may be the child of a submit that is on its way: its callback can overtake the answer.
+# Told now, it would count as a root, with a budget of its own and depth 0. So it waits for those answers.
+_may_be_a_child = and_(
+    tasks.c.chain_id.is_(None),
+    exists().where(
+        schema.submissions.c.upstream == events.c.upstream,
+        schema.submissions.c.state == "sending",
+        schema.submissions.c.started_at_ms <= events.c.received_at_ms,
+    ),
+)
+_pending = (
+    select(*EVENT_COLUMNS)
+    .select_from(
+        events.outerjoin(tasks, and_(tasks.c.upstream == events.c.upstream, tasks.c.id == events.c.task_id))
+    )
+    .where(events.c.pending, ~_may_be_a_child)
+    .order_by(events.c.id)
+    .limit(bindparam("most"))
+)
+_told = update(events).where(events.c.id == bindparam("event_id")).values(pending=False)
+
+
+def pending(connection: Connection, most: int) -> list[Event]:
+    """The oldest events that were not fanned out, in order, without those that wait to learn whose child they are."""
+    return [event_of(row) for row in connection.execute(_pending, {"most": most})]
+
+
+def mark_fanned_out(connection: Connection, event_ids: list[int]) -> None:
+    """These events have their deliveries."""
+    connection.execute(_told, [{"event_id": event_id} for event_id in event_ids])
+
+
+def event_of(row: Row[tuple[object, ...]]) -> Event:
+    """A row of EVENT_COLUMNS as a record."""
+    return Event(**row._mapping)
+
+
+_latest_payload = (
+    select(events.c.payload)
+    .where(
+        events.c.upstream == bindparam("of_upstream"),
+        events.c.task_id == bindparam("of_task"),
+        events.c.advanced,
+    )
+    .order_by(events.c.id.desc())
+    .limit(1)
+)
+
+
+def latest_payload(connection: Connection, upstream: str, task_id: str) -> bytes:
+    """The newest payload that moved a task, or b""."""
+    if not task_id:
+        return b""
+    return connection.execute(_latest_payload, {"of_upstream": upstream, "of_task": task_id}).scalar() or b""

@@ -1,0 +1,106 @@
+"""Ingest: payloads on their way in become events, and move their tasks forward."""
+
+from __future__ import annotations
+
+import msgspec
+from sqlalchemy import Connection
+
+from midjourney.lifecycle import Position, advance, position_of
+from midjourney.types import TERMINAL
+from storage import events, submissions, tasks
+from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded, TaskRow
+
+
+def ingest(connection: Connection, batch: list[Incoming]) -> list[Recorded]:
+    """Append one event for each payload and move the tasks forward; stale ones are kept and change nothing.
+
+    A payload that came by a submission's own path ties its task to that submission, which also proves that the
+    upstream has the submission.
+    """
+    known = _known_tasks(connection, batch)
+    changed: dict[tuple[str, str], TaskRow] = {}
+    rows: list[dict[str, object]] = []
+    recorded: list[Recorded] = []
+    for incoming in batch:
+        task, key = incoming.task, (incoming.upstream, incoming.task.id)
+        row = known.get(key)
+        moved = advance(None if row is None else Position(row.status, row.progress), position_of(task))
+        linked = _linked(connection, row, incoming)
+        if moved is not None or linked is not row:
+            known[key] = changed[key] = _advanced(linked, incoming, None if moved is None else moved[0])
+        change = None if moved is None else moved[1]
+        signal = None if change is None else SIGNAL_OF_CHANGE[change]
+        rows.append(_event_values(incoming, known[key], signal, advanced=change is not None))
+        recorded.append(Recorded(change=change))
+    events.append(connection, rows)
+    if changed:
+        tasks.put(connection, *changed.values())
+    return recorded
+
+
+def _known_tasks(connection: Connection, batch: list[Incoming]) -> dict[tuple[str, str], TaskRow]:
+    ids: dict[str, set[str]] = {}
+    for incoming in batch:
+        ids.setdefault(incoming.upstream, set()).add(incoming.task.id)
+    return {
+        (upstream, task_id): row
+        for upstream, wanted in ids.items()
+        for task_id, row in tasks.find_all(connection, upstream, wanted).items()
+    }
+
+
+def _linked(connection: Connection, row: TaskRow | None, incoming: Incoming) -> TaskRow | None:
+    """The row tied to the submission named in the hook's path; the row itself where there is nothing to tie."""
+    if not incoming.submission_id or (row is not None and row.submission_id is not None):
+        return row
+    submission = submissions.find(connection, incoming.submission_id)
+    if submission is None or submission.upstream != incoming.upstream:
+        return row
+    submissions.prove(connection, submission, incoming.task.id, incoming.received_at_ms)
+    return msgspec.structs.replace(
+        row or _blank(incoming),
+        chain_id=submission.chain_id,
+        submission_id=submission.id,
+        parent_id=submission.parent_id,
+        depth=submission.depth,
+    )
+
+
+def _blank(incoming: Incoming) -> TaskRow:
+    return tasks.blank(incoming.upstream, incoming.task.id, incoming.received_at_ms)
+
+
+def _advanced(row: TaskRow | None, incoming: Incoming, position: Position | None) -> TaskRow:
+    row = row or _blank(incoming)
+    if position is None:
+        return row
+    ended = position.status in TERMINAL
+    return msgspec.structs.replace(
+        row,
+        status=position.status,
+        progress=position.progress,
+        action=incoming.task.action or row.action,
+        updated_at_ms=incoming.received_at_ms,
+        finished_at_ms=incoming.received_at_ms if ended else None,
+    )
+
+
+def _event_values(
+    incoming: Incoming, row: TaskRow, signal: str | None, *, advanced: bool
+) -> dict[str, object]:
+    task = incoming.task
+    return {
+        "upstream": incoming.upstream,
+        "task_id": task.id,
+        "submission_id": incoming.submission_id,
+        "source": incoming.source,
+        "signal": signal,
+        "action": task.action or row.action,
+        "status": task.status,
+        "progress": task.progress,
+        "advanced": advanced,
+        "pending": signal is not None,
+        "detail": "",
+        "payload": task.raw,
+        "received_at_ms": incoming.received_at_ms,
+    }

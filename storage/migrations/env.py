@@ -1,0 +1,10 @@
+"""Runs revisions on the connection that `storage.migrate` opened; there is no alembic.ini."""
+
+from __future__ import annotations
+
+from alembic import context
+
+from storage.schema import metadata
+
+context.configure(connection=context.config.attributes["connection"], target_metadata=metadata)
+context.run_migrations()

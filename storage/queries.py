@@ -1,0 +1,156 @@
+"""Read side for API, pages and command line: keyset pages, newest first."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from sqlalchemy import Column, Connection, Select, and_, func, or_, select
+
+from storage import schema
+from storage.deliveries import DELIVERY_COLUMNS
+from storage.events import EVENT_COLUMNS, event_of
+from storage.records import (
+    Attempt,
+    ChainRow,
+    Delivery,
+    Event,
+    Quarantined,
+    Submission,
+    TaskRow,
+)
+from storage.submissions import SUBMISSION_COLUMNS, submission_of
+
+events, tasks, chains = schema.events, schema.tasks, schema.chains
+
+
+def task_page(
+    connection: Connection, *, most: int, before: tuple[int, str] | None = None, **equal: str
+) -> list[TaskRow]:
+    """Tasks by age, newest first; `before` is (created_at_ms, id) of the last one of the page before."""
+    query = _by_age(select(tasks), tasks.c.created_at_ms, tasks.c.id, before, most)
+    rows = connection.execute(_filtered(query, tasks.c, equal))
+    return [TaskRow(**row._mapping) for row in rows]
+
+
+def chain_page(
+    connection: Connection, *, most: int, before: tuple[int, str] | None = None, **equal: str
+) -> list[ChainRow]:
+    """Chains by age, newest first."""
+    query = _by_age(select(chains), chains.c.created_at_ms, chains.c.id, before, most)
+    return [ChainRow(**row._mapping) for row in connection.execute(_filtered(query, chains.c, equal))]
+
+
+def event_page(connection: Connection, *, most: int, before: int | None = None, **equal: str) -> list[Event]:
+    """Events by id, newest first; `before` is the last id of the page before."""
+    query = _by_id(select(*EVENT_COLUMNS), events.c.id, before, most)
+    return [event_of(row) for row in connection.execute(_filtered(query, events.c, equal))]
+
+
+def submission_page(
+    connection: Connection, *, most: int, before: tuple[int, str] | None = None, **equal: str
+) -> list[Submission]:
+    """Submissions by age, newest first."""
+    table = schema.submissions
+    query = _by_age(select(*SUBMISSION_COLUMNS), table.c.created_at_ms, table.c.id, before, most)
+    return [submission_of(row) for row in connection.execute(_filtered(query, table.c, equal))]
+
+
+def delivery_page(
+    connection: Connection, *, most: int, before: int | None = None, **equal: Any
+) -> list[Delivery]:
+    """Deliveries by id, newest first."""
+    table = schema.deliveries
+    query = _by_id(select(*DELIVERY_COLUMNS), table.c.id, before, most)
+    return [Delivery(**row._mapping) for row in connection.execute(_filtered(query, table.c, equal))]
+
+
+def quarantine_page(
+    connection: Connection, *, most: int, before: int | None = None, **equal: str
+) -> list[Quarantined]:
+    """Quarantined bodies by id, newest first."""
+    table = schema.quarantine
+    query = _by_id(select(table), table.c.id, before, most)
+    return [Quarantined(**row._mapping) for row in connection.execute(_filtered(query, table.c, equal))]
+
+
+def find_event(connection: Connection, event_id: int) -> Event | None:
+    """One event, or None."""
+    row = connection.execute(select(*EVENT_COLUMNS).where(events.c.id == event_id)).first()
+    return None if row is None else event_of(row)
+
+
+def find_delivery(connection: Connection, delivery_id: int) -> Delivery | None:
+    """One delivery, or None."""
+    row = connection.execute(select(*DELIVERY_COLUMNS).where(schema.deliveries.c.id == delivery_id)).first()
+    return None if row is None else Delivery(**row._mapping)
+
+
+def attempts_of(connection: Connection, submission_id: str) -> list[Attempt]:
+    """The tries of a submission, first to last."""
+    table = schema.attempts
+    rows = connection.execute(
+        select(table).where(table.c.submission_id == submission_id).order_by(table.c.number)
+    )
+    return [Attempt(**row._mapping) for row in rows]
+
+
+def tasks_of_chain(connection: Connection, chain_id: str) -> list[TaskRow]:
+    """All tasks of a chain, oldest first."""
+    rows = connection.execute(
+        select(tasks).where(tasks.c.chain_id == chain_id).order_by(tasks.c.created_at_ms, tasks.c.id)
+    )
+    return [TaskRow(**row._mapping) for row in rows]
+
+
+def submissions_of_chain(connection: Connection, chain_id: str) -> list[Submission]:
+    """All submissions of a chain, oldest first."""
+    table = schema.submissions
+    rows = connection.execute(
+        select(*SUBMISSION_COLUMNS)
+        .where(table.c.chain_id == chain_id)
+        .order_by(table.c.created_at_ms, table.c.label, table.c.id)
+    )
+    return [submission_of(row) for row in rows]
+
+
+def latest_payloads(connection: Connection, rows: Sequence[TaskRow]) -> dict[tuple[str, str], bytes]:
+    """The newest payload of each task that ever sent one, by (upstream, id)."""
+    found: dict[tuple[str, str], bytes] = {}
+    for upstream in {row.upstream for row in rows}:
+        ids = [row.id for row in rows if row.upstream == upstream]
+        newest = (
+            select(func.max(events.c.id))
+            .where(events.c.upstream == upstream, events.c.task_id.in_(ids), events.c.advanced)
+            .group_by(events.c.task_id)
+        )
+        for row in connection.execute(
+            select(events.c.task_id, events.c.payload).where(events.c.id.in_(newest))
+        ):
+            found[upstream, row.task_id] = row.payload
+    return found
+
+
+def upstreams_of_task(connection: Connection, task_id: str) -> list[str]:
+    """Names of the upstreams that have a task of this id."""
+    return list(connection.execute(select(tasks.c.upstream).where(tasks.c.id == task_id)).scalars())
+
+
+def _by_age(
+    query: Select[Any], age: Column[int], key: Column[str], before: tuple[int, str] | None, most: int
+) -> Select[Any]:
+    if before is not None:
+        query = query.where(or_(age < before[0], and_(age == before[0], key < before[1])))
+    return query.order_by(age.desc(), key.desc()).limit(most)
+
+
+def _by_id(query: Select[Any], key: Column[int], before: int | None, most: int) -> Select[Any]:
+    if before is not None:
+        query = query.where(key < before)
+    return query.order_by(key.desc()).limit(most)
+
+
+def _filtered(query: Select[Any], columns: Any, equal: dict[str, Any]) -> Select[Any]:
+    for name, value in equal.items():
+        query = query.where(columns[name] == value)
+    return query

@@ -1,0 +1,211 @@
+"""What a row means: frozen values that the layers above work with."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from midjourney.lifecycle import Change
+from midjourney.types import Task
+
+Source = Literal["callback", "answer", "evidence", "fetch", "internal"]
+"""Where an event came from: a sender's POST, the answer to a submit, proof found later, a question of ours, us."""
+
+DeliveryState = Literal["waiting", "running", "done", "dead"]
+SubmissionState = Literal[
+    "waiting",  # to be sent at run_at_ms
+    "sending",  # an attempt is on disk; from here on the upstream may have it
+    "accepted",
+    "needs_modal",
+    "existed",
+    "rejected",
+    "uncertain",  # nobody knows yet whether the upstream has it
+    "dead",  # out of attempts; can be retried by hand
+]
+
+SIGNAL_OF_CHANGE: dict[Change, str | None] = {
+    Change.NOTED: None,
+    Change.MODAL: "submission.needs_modal",
+    Change.SUBMITTED: "task.submitted",
+    Change.STARTED: "task.started",
+    Change.PROGRESSED: "task.progressed",
+    Change.SUCCEEDED: "task.succeeded",
+    Change.FAILED: "task.failed",
+    Change.CANCELLED: "task.cancelled",
+}
+"""The signal that a change of a task's state is told by."""
+
+
+class Incoming(msgspec.Struct, frozen=True, kw_only=True):
+    """A task payload on its way in. `submission_id` is the one in the hook's path, or ""."""
+
+    upstream: str
+    task: Task
+    submission_id: str
+    source: Source
+    received_at_ms: int
+
+
+class Recorded(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of an `Incoming`: the change it made, or None when it was stale."""
+
+    change: Change | None
+
+
+class Event(msgspec.Struct, frozen=True, kw_only=True):
+    """One fact, immutable. `payload` is what came, byte for byte; `detail` says in words what an answer meant."""
+
+    id: int
+    upstream: str
+    task_id: str
+    submission_id: str
+    source: Source
+    signal: str | None
+    action: str
+    status: str
+    progress: int | None
+    advanced: bool
+    detail: str
+    payload: bytes
+    received_at_ms: int
+
+
+class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Where a task stands. `progress` is a percentage, -1 where none was ever given."""
+
+    upstream: str
+    id: str
+    status: str
+    progress: int
+    action: str
+    chain_id: str | None
+    submission_id: str | None
+    parent_id: str
+    depth: int
+    created_at_ms: int
+    updated_at_ms: int
+    finished_at_ms: int | None
+
+
+class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain. `submissions` counts what was ever staged in it, which is what its budget limits."""
+
+    id: str
+    upstream: str
+    root_task_id: str
+    submissions: int
+    created_at_ms: int
+
+
+class ChainUse(msgspec.Struct, frozen=True, kw_only=True):
+    """What a chain has used up: submissions in all, and those the same receiver asked for."""
+
+    submissions: int
+    by_same_receiver: int
+
+
+class Staged(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission somebody asks for. `chain_id` "" starts a new chain; `request` is as `encode_request` stores it."""
+
+    idempotency_key: str
+    chain_id: str
+    upstream: str
+    kind: str
+    label: str
+    request: bytes
+    parent_id: str
+    depth: int
+    asked_by: str
+    run_at_ms: int = 0
+
+
+class StageResult(msgspec.Struct, frozen=True, kw_only=True):
+    """What became of a `Staged`: `created` False means the intent had its submission already.
+
+    `refused` holds the reason where the chain's budget did not allow it; then there is no submission.
+    """
+
+    submission_id: str
+    chain_id: str
+    created: bool
+    refused: str = ""
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """The duty to make one request at an upstream. `task_ids` are the tasks it made or found."""
+
+    id: str
+    idempotency_key: str
+    chain_id: str
+    upstream: str
+    kind: str
+    label: str
+    request: bytes
+    parent_id: str
+    depth: int
+    asked_by: str
+    state: SubmissionState
+    outcome: str
+    reason: str
+    task_ids: tuple[str, ...]
+    attempts: int
+    run_at_ms: int
+    started_at_ms: int | None
+    created_at_ms: int
+    updated_at_ms: int
+
+
+class Attempt(msgspec.Struct, frozen=True, kw_only=True):
+    """One try of a submission. `outcome` is "sending" until its answer, or the lack of one, was recorded."""
+
+    submission_id: str
+    number: int
+    started_at_ms: int
+    finished_at_ms: int | None
+    http_status: int | None
+    outcome: str
+    reason: str
+    answer: bytes
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """The duty to run one receiver for one event. `decision` says what it did; `error` holds the last traceback."""
+
+    id: int
+    event_id: int
+    receiver: str
+    state: DeliveryState
+    attempts: int
+    run_at_ms: int
+    decision: str
+    error: str
+    created_at_ms: int
+    updated_at_ms: int
+
+
+class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery to run now, with all that its receiver may look at.
+
+    `latest` is the newest payload of the event's task, `parent` that of the task it was pressed on; b"" if unknown.
+    """
+
+    delivery: Delivery
+    event: Event
+    task: TaskRow | None
+    chain: ChainRow | None
+    submission: Submission | None
+    latest: bytes
+    parent: bytes
+
+
+class Quarantined(msgspec.Struct, frozen=True, kw_only=True):
+    """Bytes that could not be understood, whole, with the reason."""
+
+    id: int
+    upstream: str
+    submission_id: str
+    content_type: str
+    reason: str
+    body: bytes
+    received_at_ms: int

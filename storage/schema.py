@@ -1,0 +1,172 @@
+"""Tables and indexes, and the uniqueness that the promises rest on.
+
+Two constraints carry them: a delivery is unique by (event, receiver), and a submission by its idempotency key, for
+ever. Times are epoch milliseconds. States are words; each set is written once, in `storage/records.py`.
+"""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    Column,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    PrimaryKeyConstraint,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+
+metadata = MetaData()
+
+# SQLite gives out row ids only for INTEGER PRIMARY KEY.
+_serial = BigInteger().with_variant(Integer, "sqlite")
+
+meta = Table(
+    "meta",
+    metadata,
+    Column("key", String, primary_key=True),
+    Column("value", String, nullable=False),
+)
+
+events = Table(
+    "events",
+    metadata,
+    Column("id", _serial, primary_key=True, autoincrement=True),
+    Column("upstream", String, nullable=False),
+    Column("task_id", String, nullable=False),  # "" for an answer that speaks of no task
+    Column("submission_id", String, nullable=False),  # "" where none is known
+    Column("source", String, nullable=False),
+    Column("signal", String),  # null: it changed nothing that anybody could listen for
+    Column("action", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("progress", Integer),
+    Column("advanced", Boolean, nullable=False),  # it moved its task
+    Column("pending", Boolean, nullable=False),  # waits to be fanned out
+    Column("detail", Text, nullable=False),
+    Column("payload", LargeBinary, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False),
+    Index("events_of_task", "upstream", "task_id", "id"),
+    Index("events_of_submission", "submission_id", sqlite_where=text("submission_id <> ''")),
+    Index("events_pending", "id", sqlite_where=text("pending"), postgresql_where=text("pending")),
+    sqlite_autoincrement=True,  # an id is never given twice: pages and clients hold on to it
+)
+
+tasks = Table(
+    "tasks",
+    metadata,
+    Column("upstream", String, nullable=False),
+    Column("id", String, nullable=False),
+    Column("status", String, nullable=False),
+    Column("progress", Integer, nullable=False),
+    Column("action", String, nullable=False),
+    Column("chain_id", String),  # null until somebody needs the chain of a task that is not ours
+    Column("submission_id", String),
+    Column("parent_id", String, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    PrimaryKeyConstraint("upstream", "id"),
+    Index("tasks_of_chain", "chain_id"),
+    Index("tasks_of_submission", "submission_id"),
+    Index("tasks_by_age", "created_at_ms", "id"),
+)
+
+chains = Table(
+    "chains",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("upstream", String, nullable=False),
+    Column("root_task_id", String, nullable=False),  # "" until the root submission is accepted
+    Column("submissions", Integer, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Index("chains_by_age", "created_at_ms", "id"),
+)
+
+submissions = Table(
+    "submissions",
+    metadata,
+    Column("id", String, primary_key=True),
+    Column("idempotency_key", String, nullable=False),
+    Column("chain_id", String, nullable=False),
+    Column("upstream", String, nullable=False),
+    Column("kind", String, nullable=False),
+    Column("label", String, nullable=False),
+    Column("request", LargeBinary, nullable=False),
+    Column("parent_id", String, nullable=False),
+    Column("depth", Integer, nullable=False),
+    Column("asked_by", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("outcome", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("task_ids", Text, nullable=False),  # JSON array
+    Column("attempts", Integer, nullable=False),
+    Column("run_at_ms", BigInteger, nullable=False),
+    Column("started_at_ms", BigInteger),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
+    Index("submissions_of_chain", "chain_id"),
+    Index("submissions_by_state", "state", "run_at_ms"),
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("submission_id", String, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("started_at_ms", BigInteger, nullable=False),
+    Column("finished_at_ms", BigInteger),
+    Column("http_status", Integer),
+    Column("outcome", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("answer", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("submission_id", "number"),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", _serial, primary_key=True, autoincrement=True),
+    Column("event_id", BigInteger, nullable=False),
+    Column("receiver", String, nullable=False),
+    Column("state", String, nullable=False),
+    Column("attempts", Integer, nullable=False),
+    Column("run_at_ms", BigInteger, nullable=False),
+    Column("decision", Text, nullable=False),
+    Column("error", Text, nullable=False),
+    Column("created_at_ms", BigInteger, nullable=False),
+    Column("updated_at_ms", BigInteger, nullable=False),
+    UniqueConstraint("event_id", "receiver", name="one_delivery_per_receiver"),
+    Index("deliveries_by_state", "state", "run_at_ms"),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", _serial, primary_key=True, autoincrement=True),
+    Column("upstream", String, nullable=False),
+    Column("submission_id", String, nullable=False),
+    Column("content_type", String, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("received_at_ms", BigInteger, nullable=False),
+)
+
+__all__ = [
+    "attempts",
+    "chains",
+    "deliveries",
+    "events",
+    "meta",
+    "metadata",
+    "quarantine",
+    "submissions",
+    "tasks",
+]

@@ -1,0 +1,19 @@
+"""Values that belong to the database rather than to a process: the secret that was made once."""
+
+from __future__ import annotations
+
+import secrets
+
+from sqlalchemy import Connection, bindparam, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from storage import schema
+
+_value = select(schema.meta.c.value).where(schema.meta.c.key == bindparam("wanted"))
+_make = upsert(schema.meta).on_conflict_do_nothing(index_elements=["key"])
+
+
+def secret(connection: Connection) -> str:
+    """The secret of this database, made when it is first asked for."""
+    connection.execute(_make, {"key": "secret", "value": secrets.token_urlsafe(32)})
+    return str(connection.execute(_value, {"wanted": "secret"}).scalar_one())

@@ -1,0 +1,480 @@
+"""Submissions: stage by idempotency key, begin an attempt, settle it.
+
+The attempt is on disk before its request leaves ("sending"), so a process that dies in between leaves a trace, and
+the submission is settled by evidence, never by a second try in the dark.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable, Iterable
+
+import msgspec
+from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from storage import chains, events, schema, tasks
+from storage.errors import LeaseLost
+from storage.records import ChainUse, Staged, StageResult, Submission, SubmissionState
+
+submissions, attempts = schema.submissions, schema.attempts
+
+SUBMISSION_COLUMNS = tuple(submissions.c[name] for name in Submission.__struct_fields__)
+
+Refuse = Callable[[ChainUse, Staged], str]
+"""Why a chain may not have one more submission, or ""."""
+
+_by_id = select(*SUBMISSION_COLUMNS).where(submissions.c.id == bindparam("id"))
+_by_key = select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key"))
+_stage = upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"])
+
+_asked = select(func.count()).where(
+    submissions.c.chain_id == bindparam("of_chain"), submissions.c.asked_by == bindparam("by")
+)
+
+
+def find(connection: Connection, submission_id: str) -> Submission | None:
+    """One submission, or None."""
+    row = connection.execute(_by_id, {"id": submission_id}).first()
+    return None if row is None else submission_of(row)
+
+
+def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int) -> StageResult:
+    """Keep the duty to make this request, unless the intent has its submission already or the budget says no.
+
+    The unique index is the arbiter, not the look before it. A refusal is told by the signal budget.exceeded.
+    """
+    row = connection.execute(_by_key, {"key": staged.idempotency_key}).first()
+    if row is not None:
+        there = submission_of(row)
+        return StageResult(submission_id=there.id, chain_id=there.chain_id, created=False)
+    chain = chains.find(connection, staged.chain_id) if staged.chain_id else None
+    if chain is None:
+        chain = chains.create(connection, staged.upstream, "", now_ms)
+    asked = connection.execute(_asked, {"of_chain": chain.id, "by": staged.asked_by}).scalar_one()
+    if reason := refuse(ChainUse(submissions=chain.submissions, by_same_receiver=asked), staged):
+        events.record(
+            connection,
+            upstream=staged.upstream,
+            task_id=staged.parent_id,
+            signal="budget.exceeded",
+            source="internal",
+            detail=f"{staged.asked_by}: {staged.kind} {staged.label}: {reason}",
+            now_ms=now_ms,
+        )
+        return StageResult(submission_id="", chain_id=chain.id, created=False, refused=reason)
+    # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
+    submission_id = secrets.token_hex(12)
+    connection.execute(_stage, _new_values(staged, submission_id, chain.id, now_ms))
+    chains.count_submission(connection, chain.id)
+    return StageResult(submission_id=submission_id, chain_id=chain.id, created=True)
+
+
+def _new_values(staged: Staged, submission_id: str, chain_id: str, now_ms: int) -> dict[str, object]:
+    return msgspec.structs.asdict(staged) | {
+        "id": submission_id,
+        "chain_id": chain_id,
+        "state": "waiting",
+        "outcome": "",
+        "reason": "",
+        "task_ids": "[]",
+        "attempts": 0,
+        "run_at_ms": staged.run_at_ms or now_ms,
+        "started_at_ms": None,
+        "created_at_ms": now_ms,
+        "updated_at_ms": now_ms,
+    }
+
+
+_due = (
+    select(*SUBMISSION_COLUMNS)
+    .where(
+        submissions.c.state == "waiting",
+        submissions.c.run_at_ms <= bindparam("now_ms"),
+        submissions.c.upstream == bindparam("of_upstream"),
+    )
+    .order_by(submissions.c.run_at_ms, submissions.c.created_at_ms, submissions.c.label)
+    .limit(bindparam("most"))
+)
+_begin = (
+    update(submissions)
+    .where(submissions.c.id == bindparam("submission_id"))
+    .values(
+        state="sending",
+        attempts=bindparam("number"),
+        started_at_ms=bindparam("now_ms"),
+        updated_at_ms=bindparam("now_ms"),
+    )
+)
+_attempt = insert(attempts)
+
+
+def begin_attempts(connection: Connection, upstream: str, most: int, now_ms: int) -> list[Submission]:
+    """Take up to `most` submissions that are due at this upstream; each has its attempt on disk after the commit."""
+    begun = [
+        submission_of(row)
+        for row in connection.execute(_due, {"of_upstream": upstream, "now_ms": now_ms, "most": most})
+    ]
+    if begun:
+        numbers = [(submission.id, submission.attempts + 1) for submission in begun]
+        connection.execute(
+            _begin, [{"submission_id": id_, "number": number, "now_ms": now_ms} for id_, number in numbers]
+        )
+        connection.execute(_attempt, [_sending(id_, number, now_ms) for id_, number in numbers])
+    return [
+        msgspec.structs.replace(
+            submission,
+            state="sending",
+            attempts=submission.attempts + 1,
+            started_at_ms=now_ms,
+            updated_at_ms=now_ms,
+        )
+        for submission in begun
+    ]
+
+
+def _sending(submission_id: str, number: int, now_ms: int) -> dict[str, object]:
+    return {
+        "submission_id": submission_id,
+        "number": number,
+        "started_at_ms": now_ms,
+        "finished_at_ms": None,
+        "http_status": None,
+        "outcome": "sending",
+        "reason": "",
+        "answer": b"",
+    }
+
+
+class Settlement(msgspec.Struct, frozen=True, kw_only=True):
+    """What an attempt came to. `signal` None tells nobody; `run_at_ms` counts for the state "waiting"."""
+
+    state: SubmissionState
+    outcome: str
+    reason: str
+    task_ids: tuple[str, ...] = ()
+    signal: str | None = None
+    run_at_ms: int = 0
+    http_status: int | None = None
+    answer: bytes = b""
+    child_status: str = ""
+    child_action: str = ""
+
+
+_settle = (
+    update(submissions)
+    .where(
+        submissions.c.id == bindparam("submission_id"),
+        submissions.c.state == "sending",
+        submissions.c.attempts == bindparam("number"),
+    )
+    .values(
+        state=bindparam("new_state"),
+        outcome=bindparam("new_outcome"),
+        reason=bindparam("new_reason"),
+        task_ids=bindparam("new_task_ids"),
+        run_at_ms=bindparam("new_run_at_ms"),
+        updated_at_ms=bindparam("now_ms"),
+    )
+)
+_finish_attempt = (
+    update(attempts)
+    .where(
+        attempts.c.submission_id == bindparam("of_submission"), attempts.c.number == bindparam("of_number")
+    )
+    .values(
+        finished_at_ms=bindparam("now_ms"),
+        http_status=bindparam("new_http_status"),
+        outcome=bindparam("new_outcome"),
+        reason=bindparam("new_reason"),
+        answer=bindparam("new_answer"),
+    )
+)
+
+
+def settle_attempt(
+    connection: Connection, submission: Submission, settlement: Settlement, now_ms: int
+) -> None:
+    """Record what the attempt came to, the tasks it made, and the answer as an event: together.
+
+    An attempt without a clear answer is accepted all the same when a task that carries its mark has called already.
+    Raises `LeaseLost` when this attempt is no longer the current one.
+    """
+    if settlement.state == "uncertain" and (known := children(connection, submission.id)):
+        settlement = msgspec.structs.replace(
+            settlement,
+            state="accepted",
+            task_ids=tuple(known),
+            signal="submission.accepted",
+            reason=f"{settlement.reason}; but task {known[0]} carries its mark",
+        )
+    _finish(connection, submission, settlement, now_ms)
+    settled = connection.execute(
+        _settle,
+        {
+            "submission_id": submission.id,
+            "number": submission.attempts,
+            "new_state": settlement.state,
+            "new_outcome": settlement.outcome,
+            "new_reason": settlement.reason,
+            "new_task_ids": msgspec.json.encode(settlement.task_ids).decode(),
+            "new_run_at_ms": settlement.run_at_ms or submission.run_at_ms,
+            "now_ms": now_ms,
+        },
+    )
+    if settled.rowcount != 1:
+        raise LeaseLost(f"submission {submission.id}, attempt {submission.attempts}")
+    for task_id in settlement.task_ids:
+        _tie(connection, submission, task_id, settlement, now_ms)
+    if not submission.parent_id and settlement.task_ids:
+        chains.set_root(connection, submission.chain_id, settlement.task_ids[0])
+    if settlement.signal is not None:
+        events.record(
+            connection,
+            upstream=submission.upstream,
+            task_id=settlement.task_ids[0] if settlement.task_ids else submission.parent_id,
+            submission_id=submission.id,
+            source="answer",
+            signal=settlement.signal,
+            action=settlement.child_action,
+            status=settlement.outcome,
+            detail=settlement.reason,
+            payload=settlement.answer,
+            now_ms=now_ms,
+        )
+
+
+def repeat_action(connection: Connection, modal: Submission, settlement: Settlement, now_ms: int) -> None:
+    """The upstream deleted the window with its refusal: end its answer, and have the action that opened it repeated.
+
+    Source: Plus 3.7.5, where a modal that meets a full queue (23) takes its MODAL task with it.
+    """
+    lost = msgspec.structs.replace(
+        settlement, state="rejected", outcome=WINDOW_LOST, signal=None, task_ids=(), run_at_ms=0
+    )
+    settle_attempt(connection, modal, lost, now_ms)
+    window = tasks.find(connection, modal.upstream, modal.parent_id)
+    if window is not None and window.submission_id is not None:
+        move(
+            connection,
+            window.submission_id,
+            from_states=["needs_modal"],
+            to="waiting",
+            reason=f"its window {modal.parent_id} was deleted: {settlement.reason}",
+            run_at_ms=settlement.run_at_ms,
+            now_ms=now_ms,
+        )
+
+
+WINDOW_LOST = "window_lost"
+"""Outcome of a modal whose window went away before it was answered."""
+
+_lost_answer = (
+    select(*SUBMISSION_COLUMNS)
+    .join(
+        schema.tasks,
+        and_(
+            schema.tasks.c.upstream == submissions.c.upstream,
+            schema.tasks.c.id == submissions.c.parent_id,
+            schema.tasks.c.submission_id == bindparam("action_id"),
+        ),
+    )
+    .where(submissions.c.kind == "modal", submissions.c.outcome == WINDOW_LOST)
+    .order_by(submissions.c.updated_at_ms.desc())
+    .limit(1)
+)
+
+
+def lost_answer(connection: Connection, action: Submission) -> Submission | None:
+    """The answer to an earlier window of this action that was lost with it, or None."""
+    row = connection.execute(_lost_answer, {"action_id": action.id}).first()
+    return None if row is None else submission_of(row)
+
+
+def _finish(connection: Connection, submission: Submission, settlement: Settlement, now_ms: int) -> None:
+    connection.execute(
+        _finish_attempt,
+        {
+            "of_submission": submission.id,
+            "of_number": submission.attempts,
+            "now_ms": now_ms,
+            "new_http_status": settlement.http_status,
+            "new_outcome": settlement.outcome,
+            "new_reason": settlement.reason,
+            "new_answer": settlement.answer,
+        },
+    )
+
+
+def _tie(
+    connection: Connection, submission: Submission, task_id: str, settlement: Settlement, now_ms: int
+) -> None:
+    """Give a task that this submission made, or found, its place in the chain; its callback may have come before."""
+    row = tasks.find(connection, submission.upstream, task_id) or tasks.blank(
+        submission.upstream, task_id, now_ms
+    )
+    if row.chain_id is None:
+        row = msgspec.structs.replace(
+            row,
+            chain_id=submission.chain_id,
+            submission_id=submission.id,
+            parent_id=submission.parent_id,
+            depth=submission.depth,
+        )
+    tasks.put(
+        connection,
+        msgspec.structs.replace(
+            row,
+            status=row.status or settlement.child_status,
+            action=row.action or settlement.child_action,
+            updated_at_ms=now_ms,
+        ),
+    )
+
+
+_prove = (
+    update(submissions)
+    .where(submissions.c.id == bindparam("submission_id"), submissions.c.state.in_(("uncertain", "dead")))
+    .values(
+        state="accepted",
+        outcome="accepted",
+        reason=bindparam("new_reason"),
+        task_ids=bindparam("new_task_ids"),
+        updated_at_ms=bindparam("now_ms"),
+    )
+)
+
+
+def prove(connection: Connection, submission: Submission, task_id: str, now_ms: int) -> None:
+    """Settle an uncertain submission: a task that carries its mark exists, so the upstream has it.
+
+    One that is being sent is left to its answer, which tells more; one that is certain needs no proof.
+    """
+    proven = connection.execute(
+        _prove,
+        {
+            "submission_id": submission.id,
+            "new_reason": f"task {task_id} carries its mark",
+            "new_task_ids": msgspec.json.encode((*submission.task_ids, task_id)).decode(),
+            "now_ms": now_ms,
+        },
+    )
+    if proven.rowcount:
+        if not submission.parent_id:
+            chains.set_root(connection, submission.chain_id, task_id)
+        events.record(
+            connection,
+            upstream=submission.upstream,
+            task_id=task_id,
+            submission_id=submission.id,
+            source="evidence",
+            signal="submission.accepted",
+            status="accepted",
+            detail=f"task {task_id} carries its mark",
+            now_ms=now_ms,
+        )
+
+
+_children = (
+    select(schema.tasks.c.id)
+    .where(schema.tasks.c.submission_id == bindparam("id"))
+    .order_by(schema.tasks.c.created_at_ms)
+)
+
+
+def children(connection: Connection, submission_id: str) -> list[str]:
+    """Ids of the tasks known to come from a submission."""
+    return list(connection.execute(_children, {"id": submission_id}).scalars())
+
+
+_set_state = (
+    update(submissions)
+    .where(
+        submissions.c.id == bindparam("submission_id"),
+        submissions.c.state.in_(bindparam("from_states", expanding=True)),
+    )
+    .values(
+        state=bindparam("new_state"),
+        outcome=bindparam("new_outcome"),
+        reason=bindparam("new_reason"),
+        run_at_ms=bindparam("new_run_at_ms"),
+        updated_at_ms=bindparam("now_ms"),
+    )
+)
+
+
+def move(
+    connection: Connection,
+    submission_id: str,
+    *,
+    from_states: Iterable[SubmissionState],
+    to: SubmissionState,
+    outcome: str = "",
+    reason: str,
+    run_at_ms: int,
+    now_ms: int,
+) -> bool:
+    """Put a submission into another state, if it is in one of `from_states`; tells whether it was."""
+    moved = connection.execute(
+        _set_state,
+        {
+            "submission_id": submission_id,
+            "from_states": list(from_states),
+            "new_state": to,
+            "new_outcome": outcome,
+            "new_reason": reason,
+            "new_run_at_ms": run_at_ms,
+            "now_ms": now_ms,
+        },
+    )
+    return moved.rowcount == 1
+
+
+def doubt_all(connection: Connection, now_ms: int) -> int:
+    """What a process that is gone was sending is uncertain now, or accepted where a task with its mark has called.
+
+    Only right where there is one worker. How many they were.
+    """
+    found = in_state(connection, "sending", most=1_000_000)
+    for submission in found:
+        silence = Settlement(
+            state="uncertain",
+            outcome="uncertain",
+            reason="the process stopped while it was being sent",
+            signal="submission.uncertain",
+        )
+        settle_attempt(connection, submission, silence, now_ms)
+    return len(found)
+
+
+_in_state = (
+    select(*SUBMISSION_COLUMNS)
+    .where(submissions.c.state == bindparam("wanted"))
+    .order_by(submissions.c.updated_at_ms)
+    .limit(bindparam("most"))
+)
+
+
+def in_state(connection: Connection, state: SubmissionState, most: int = 100) -> list[Submission]:
+    """Submissions in a state, those unchanged for longest first."""
+    return [submission_of(row) for row in connection.execute(_in_state, {"wanted": state, "most": most})]
+
+
+_next_due = (
+    select(submissions.c.run_at_ms)
+    .where(submissions.c.state == "waiting")
+    .order_by(submissions.c.run_at_ms)
+    .limit(1)
+)
+
+
+def next_due_ms(connection: Connection) -> int | None:
+    """When the next waiting submission may run, or None."""
+    return connection.execute(_next_due).scalar()
+
+
+def submission_of(row: Row[tuple[object, ...]]) -> Submission:
+    """A row of SUBMISSION_COLUMNS as a record."""
+    values = dict(row._mapping)
+    values["task_ids"] = msgspec.json.decode(values["task_ids"], type=tuple[str, ...])
+    return Submission(**values)

@@ -1,0 +1,226 @@
+"""Real parts for tests: databases in files, servers and sandboxes as processes."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+import pytest
+
+from storage.engine import Database
+from storage.migrate import migrate
+
+T = TypeVar("T")
+
+CORPUS = Path(__file__).parent / "corpus"
+REPOSITORY = Path(__file__).parent.parent
+PATIENCE_S = 30.0
+
+
+@pytest.fixture
+def corpus() -> Callable[[str], bytes]:
+    """The bytes of a recorded payload, by its file name."""
+    return lambda name: (CORPUS / name).read_bytes()
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    """A SQLite file with the schema of this release."""
+    url = f"sqlite:///{tmp_path}/hookchain.db"
+    migrate(url)
+    opened = Database(url)
+    await opened.open()
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(autouse=True)
+def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever the machine that runs the tests has set, they do not see it."""
+    for name in os.environ:
+        if name.startswith(("HOOKCHAIN_", "MJ_")) or name in ("PORT", "HOST", "DATABASE_URL", "LOG_LEVEL"):
+            monkeypatch.delenv(name)
+
+
+class Process:
+    """A command of ours that runs until it is stopped; it is ready when it has printed `ready`."""
+
+    def __init__(self, arguments: list[str], *, ready: str, cwd: Path, environment: dict[str, str]) -> None:
+        self.lines: list[str] = []
+        self._ready = threading.Event()
+        self._pattern = re.compile(ready)
+        self._process = subprocess.Popen(
+            [sys.executable, *arguments],
+            cwd=cwd,
+            env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY)} | environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+        if not self._ready.wait(PATIENCE_S):
+            self.kill()
+            raise AssertionError(f"{arguments} did not become ready:\n{self.output}")
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self.lines.append(line.rstrip())
+            if self._pattern.search(line):
+                self._ready.set()
+        self._ready.set()  # its end is news too
+
+    @property
+    def output(self) -> str:
+        """All it has printed so far."""
+        return "\n".join(self.lines)
+
+    def find(self, pattern: str) -> str:
+        """The first group of the first line that matches."""
+        for line in self.lines:
+            if found := re.search(pattern, line):
+                return found[1]
+        raise AssertionError(f"nothing matches {pattern!r} in:\n{self.output}")
+
+    def kill(self) -> None:
+        """kill -9."""
+        self._process.kill()
+        self.wait()
+
+    def stop(self) -> int:
+        """SIGTERM; its exit code."""
+        self._process.send_signal(signal.SIGTERM)
+        return self.wait()
+
+    def wait(self, timeout: float = PATIENCE_S) -> int:
+        """Its exit code, once it has ended."""
+        code = self._process.wait(timeout)
+        self._reader.join(timeout)
+        if self._process.stdout is not None:
+            self._process.stdout.close()
+        return code
+
+    @property
+    def is_running(self) -> bool:
+        """True until it has ended."""
+        return self._process.poll() is None
+
+
+class Sandbox(Process):
+    """`hookchain sandbox` on a free port."""
+
+    def __init__(self, cwd: Path, *options: str) -> None:
+        super().__init__(
+            ["-m", "hookchain", "sandbox", "--port", "0", *options],
+            ready="sandbox upstream on",
+            cwd=cwd,
+            environment={},
+        )
+        self.url = self.find(r"(http://\S+)")
+        self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+
+    def ledger(self) -> dict[str, Any]:
+        """What it really accepted."""
+        found: dict[str, Any] = self.http.get("/sandbox/ledger").json()
+        return found
+
+    def accepted(self, path: str) -> list[dict[str, Any]]:
+        """Bodies of the submits to this path that made a task, or opened a window."""
+        return [
+            entry["body"]
+            for entry in self.ledger()["submissions"]
+            if entry["path"].endswith(path) and entry["code"] in (1, 21, 22)
+        ]
+
+
+class HookchainServer(Process):
+    """`hookchain serve` on a free port, in a directory of its own."""
+
+    def __init__(self, cwd: Path, environment: dict[str, str], command: list[str] | None = None) -> None:
+        super().__init__(
+            command or ["-m", "hookchain", "serve", "--port", "0"],
+            ready="rules and plugins:|no rules and no plugins|^hookchain: ",
+            cwd=cwd,
+            environment=environment,
+        )
+        if self.is_running:
+            self.url = self.find(r"listens on (http://\S+)")
+            self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+
+    @property
+    def hook(self) -> str:
+        """The notifyHook to register."""
+        return self.find(r"notifyHook to register at \S+: (http://\S+)")
+
+    def get(self, path: str) -> Any:
+        """What the API answers."""
+        answer = self.http.get(path)
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def submit(self, **body: Any) -> Any:
+        """Ask for a submission through the API."""
+        answer = self.http.post("/api/submissions", json=body)
+        assert answer.status_code == 202, answer.text
+        return answer.json()
+
+
+def _eventually(question: Callable[[], T], *, within_s: float = PATIENCE_S) -> T:
+    deadline = time.monotonic() + within_s
+    while True:
+        answer = question()
+        if answer:
+            return answer
+        assert time.monotonic() < deadline, f"not within {within_s} s; the last answer was {answer!r}"
+        time.sleep(0.05)  # another process: nothing of it can be awaited
+
+
+@pytest.fixture
+def eventually() -> Callable[..., Any]:
+    """Ask another process until it says yes; fails after a while."""
+    return _eventually
+
+
+@pytest.fixture
+def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
+    """Start a sandbox with command-line options."""
+    started: list[Sandbox] = []
+
+    def start(*options: str) -> Sandbox:
+        started.append(Sandbox(tmp_path, *options))
+        return started[-1]
+
+    yield start
+    for process in started:
+        process.http.close()
+        process.kill()
+
+
+@pytest.fixture
+def start_server(tmp_path: Path) -> Iterator[Callable[..., HookchainServer]]:
+    """Start a server over one database, with a hookchain.toml and environment variables."""
+    started: list[HookchainServer] = []
+
+    def start(*, toml: str = "", command: list[str] | None = None, **environment: str) -> HookchainServer:
+        if toml:
+            (tmp_path / "hookchain.toml").write_text(toml)
+        started.append(
+            HookchainServer(tmp_path, {"HOOKCHAIN_SECRET": "a test's secret"} | environment, command)
+        )
+        return started[-1]
+
+    yield start
+    for process in started:
+        if hasattr(process, "http"):
+            process.http.close()
+        process.kill()

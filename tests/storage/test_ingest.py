@@ -1,0 +1,168 @@
+"""Callbacks become events and move tasks, once and forward."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+
+from midjourney.decode import decode_task
+from midjourney.requests import Imagine, encode_request
+from storage import events, submissions, tasks
+from storage.engine import Database
+from storage.records import Event, Incoming, Staged, TaskRow
+
+STATUSES = ["SUBMITTED", "IN_PROGRESS", "SUCCESS", "FAILURE", "CANCEL", "MODAL", "", "PAUSED"]
+
+
+def incoming(task_id: str = "1", submission_id: str = "", **fields: Any) -> Incoming:
+    payload = {"id": task_id, "action": "IMAGINE", "status": "SUBMITTED", "progress": "0%"} | fields
+    return Incoming(
+        upstream="main",
+        task=decode_task(json.dumps(payload).encode()),
+        submission_id=submission_id,
+        source="callback",
+        received_at_ms=1,
+    )
+
+
+def all_events(connection: Connection) -> list[tuple[str, str | None]]:
+    found = connection.execute(text("SELECT payload, signal FROM events ORDER BY id"))
+    return [(row.payload, row.signal) for row in found]
+
+
+def signals_of(found: list[tuple[str, str | None]]) -> list[str]:
+    return [signal for _, signal in found if signal is not None]
+
+
+async def test_a_repeated_callback_changes_nothing(database: Database) -> None:
+    """SUCCESS three times: three events kept, one signal."""
+    for _ in range(3):
+        await database.append(incoming(status="SUCCESS"))
+    found = await database.read(all_events)
+    assert len(found) == 3
+    assert signals_of(found) == ["task.succeeded"]
+
+
+async def test_callbacks_of_one_batch_see_each_other(database: Database) -> None:
+    """All states of a task at the same moment: each signal once, in the order of arrival."""
+    states = ["SUBMITTED", "IN_PROGRESS", "IN_PROGRESS", "SUCCESS", "IN_PROGRESS", "SUCCESS"]
+    await asyncio.gather(*(database.append(incoming(status=status)) for status in states))
+    found = await database.read(all_events)
+    assert len(found) == 6
+    assert signals_of(found) == ["task.submitted", "task.started", "task.succeeded"]
+
+
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from(STATUSES), st.integers(0, 100)), max_size=20)
+)
+async def test_whatever_arrives_is_kept_and_ends_once(
+    database: Database, arrived: list[tuple[str, str, int]]
+) -> None:
+    """Any states of three tasks in any order, together: all bytes kept in order, at most one end a task."""
+    before = len(await database.read(all_events))
+    prefix = f"{before}-"
+    sent = [incoming(prefix + one, status=status, progress=f"{percent}%") for one, status, percent in arrived]
+    await asyncio.gather(*(database.append(one) for one in sent))
+    found = (await database.read(all_events))[before:]
+    assert [payload for payload, _ in found] == [one.task.raw for one in sent]
+    for task_id in "abc":
+        ended = [
+            signal
+            for one, (_, signal) in zip(sent, found, strict=True)
+            if one.task.id == prefix + task_id
+            and signal in ("task.succeeded", "task.failed", "task.cancelled")
+        ]
+        assert len(ended) <= 1
+
+
+async def test_two_upstreams_may_use_the_same_id(database: Database) -> None:
+    """A task is (upstream, id)."""
+    first, second = incoming(status="SUCCESS"), incoming(status="FAILURE")
+    await database.append(first)
+    await database.append(
+        Incoming(**{name: getattr(second, name) for name in second.__struct_fields__} | {"upstream": "other"})
+    )
+    rows = await database.read(
+        lambda connection: [tasks.find(connection, name, "1") for name in ("main", "other")]
+    )
+    assert [row.status for row in rows if row] == ["SUCCESS", "FAILURE"]
+
+
+def stage(connection: Connection) -> str:
+    staged = Staged(
+        idempotency_key="k",
+        chain_id="",
+        upstream="main",
+        kind="imagine",
+        label="imagine",
+        request=encode_request(Imagine(prompt="a cat")),
+        parent_id="",
+        depth=0,
+        asked_by="test",
+    )
+    return submissions.stage(connection, staged, refuse=lambda *_: "", now_ms=1).submission_id
+
+
+async def test_the_path_ties_a_task_to_its_submission(database: Database) -> None:
+    """A callback by a submission's own path, before any answer: the task is in the submission's chain."""
+    submission_id = await database.write("stage", stage)
+    await database.append(incoming("9", submission_id))
+    row, submission = await database.read(
+        lambda connection: (tasks.find(connection, "main", "9"), submissions.find(connection, submission_id))
+    )
+    assert row is not None
+    assert submission is not None
+    assert (row.submission_id, row.chain_id) == (submission_id, submission.chain_id)
+
+
+async def test_a_path_of_nobody_ties_nothing(database: Database) -> None:
+    """A made-up submission id is a plain callback."""
+    await database.append(incoming("9", "nobody"))
+    row = await database.read(lambda connection: tasks.find(connection, "main", "9"))
+    assert row is not None
+    assert row.submission_id is None
+    assert row.chain_id is None
+
+
+async def test_a_callback_proves_an_uncertain_submission(database: Database) -> None:
+    """The upstream has it, so it is accepted and never sent again."""
+    submission_id = await database.write("stage", stage)
+
+    def doubt(connection: Connection) -> None:
+        submissions.begin_attempts(connection, "main", 1, 2)
+        submissions.doubt_all(connection, 3)
+
+    await database.write("doubt", doubt)
+    await database.append(incoming("9", submission_id))
+    found = await database.read(lambda connection: submissions.find(connection, submission_id))
+    assert found is not None
+    assert (found.state, found.task_ids) == ("accepted", ("9",))
+
+
+async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: Database) -> None:
+    """While a submit is on its way, a task nobody knows may be its child: told now, it would pass for a root."""
+    submission_id = await database.write("stage", stage)
+    begun = await database.write(
+        "begin", lambda connection: submissions.begin_attempts(connection, "main", 1, 1)
+    )
+    await database.append(incoming("9", status="SUCCESS"))
+
+    def waiting(connection: Connection) -> list[Event]:
+        return events.pending(connection, 10)
+
+    assert await database.read(waiting) == []
+    settlement = submissions.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("9",))
+    await database.write(
+        "settle", lambda connection: submissions.settle_attempt(connection, begun[0], settlement, 5)
+    )
+    assert [event.task_id for event in await database.read(waiting)] == ["9"]
+    row = await database.read(lambda connection: tasks.find(connection, "main", "9"))
+    assert isinstance(row, TaskRow)
+    assert row.submission_id == submission_id
+    assert row.status == "SUCCESS"

@@ -1,0 +1,64 @@
+"""Databases are brought to this release's schema, and only ever forward."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import create_engine, text
+
+from storage.engine import Database
+from storage.errors import BadDatabaseUrl, NotDurable, SchemaTooNew
+from storage.migrate import migrate
+from storage.schema import metadata
+
+
+def test_the_migrations_make_the_schema(tmp_path: Path) -> None:
+    """Running them all gives the tables that the code speaks of, indexes included."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    migrate(url)
+    with create_engine(url).connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_migrating_twice_at_once_is_safe(tmp_path: Path) -> None:
+    """Two releases start together: both find the schema done."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    revisions: list[str] = []
+    threads = [threading.Thread(target=lambda: revisions.append(migrate(url))) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(revisions) == 3
+    assert len(set(revisions)) == 1
+
+
+def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+    """Its tables may mean something else."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    migrate(url)
+    engine = create_engine(url)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(SchemaTooNew, match="9999"):
+        migrate(url)
+
+
+@pytest.mark.parametrize(
+    "url", ["mysql://x/y", "nonsense", "sqlite://", "sqlite:///:memory:", "postgres://u:secret-word@h/d"]
+)
+def test_an_address_that_cannot_be_used_says_what_to_write(url: str) -> None:
+    """And never shows a password."""
+    with pytest.raises(BadDatabaseUrl, match="sqlite:///path") as raised:
+        Database(url)
+    assert "secret-word" not in str(raised.value)
+
+
+def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
+    """A directory that is not there."""
+    with pytest.raises(NotDurable, match="cannot be used"):
+        migrate(f"sqlite:///{tmp_path}/missing/x.db")

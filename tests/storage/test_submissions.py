@@ -1,0 +1,152 @@
+"""One submission per intent, for ever; attempts on disk before they leave; fencing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+import pytest
+from sqlalchemy import Connection
+
+from midjourney.requests import Action, Modal, Request, encode_request, kind_of
+from storage import chains, events, queries, submissions, tasks
+from storage.engine import Database
+from storage.errors import LeaseLost
+from storage.records import ChainUse, Staged, Submission
+from storage.submissions import Settlement
+
+
+def staged(key: str = "k", request: Request | None = None, **fields: Any) -> Staged:
+    request = request or Action(task_id="grid", custom_id="MJ::JOB::upsample::1::x")
+    base = Staged(
+        idempotency_key=key,
+        chain_id="",
+        upstream="main",
+        kind=kind_of(request),
+        label="U1",
+        request=encode_request(request),
+        parent_id="grid",
+        depth=1,
+        asked_by="rule:r",
+    )
+    return msgspec.structs.replace(base, **fields)
+
+
+def stage(connection: Connection, one: Staged) -> Any:
+    return submissions.stage(connection, one, refuse=lambda *_: "", now_ms=1)
+
+
+def begin(connection: Connection) -> Submission:
+    (begun,) = submissions.begin_attempts(connection, "main", 10, 2)
+    return begun
+
+
+async def test_an_intent_has_one_submission(database: Database) -> None:
+    """Twenty ask for the same at the same moment: one is created, all are told its id."""
+    results = await asyncio.gather(
+        *(database.write("stage", lambda connection: stage(connection, staged())) for _ in range(20))
+    )
+    assert sum(result.created for result in results) == 1
+    assert len({result.submission_id for result in results}) == 1
+
+
+async def test_the_attempt_is_on_disk_before_the_request_leaves(database: Database) -> None:
+    """begin_attempts commits "sending" and the attempt; nobody else can take it then."""
+    await database.write("stage", lambda connection: stage(connection, staged()))
+    begun = await database.write("begin", begin)
+    assert (begun.state, begun.attempts) == ("sending", 1)
+    tries = await database.read(lambda connection: queries.attempts_of(connection, begun.id))
+    assert [(one.number, one.outcome) for one in tries] == [(1, "sending")]
+    assert await database.write("begin", lambda c: submissions.begin_attempts(c, "main", 10, 3)) == []
+
+
+async def test_the_slower_of_two_settles_nothing(database: Database) -> None:
+    """An answer to an attempt that is no longer the current one changes nothing at all."""
+    await database.write("stage", lambda connection: stage(connection, staged()))
+    begun = await database.write("begin", begin)
+    accepted = Settlement(state="accepted", outcome="accepted", reason="", task_ids=("child",))
+    await database.write("settle", lambda c: submissions.settle_attempt(c, begun, accepted, 3))
+    late = Settlement(state="rejected", outcome="rejected", reason="late", signal="submission.rejected")
+    with pytest.raises(LeaseLost):
+        await database.write("settle", lambda c: submissions.settle_attempt(c, begun, late, 4))
+    found = await database.read(lambda c: submissions.find(c, begun.id))
+    assert found is not None
+    assert (found.state, found.task_ids) == ("accepted", ("child",))
+    assert [event.signal for event in await database.read(lambda c: queries.event_page(c, most=9))] == []
+
+
+async def test_an_answer_makes_the_child_and_the_event_together(database: Database) -> None:
+    """Code 21: the window's task is in the chain, one deeper, in status MODAL, and the event waits."""
+    made = await database.write("stage", lambda connection: stage(connection, staged()))
+    begun = await database.write("begin", begin)
+    window = Settlement(
+        state="needs_modal",
+        outcome="needs_modal",
+        reason="code 21",
+        task_ids=("window",),
+        signal="submission.needs_modal",
+        child_status="MODAL",
+        child_action="ZOOM",
+    )
+    await database.write("settle", lambda c: submissions.settle_attempt(c, begun, window, 3))
+    row, waiting = await database.read(lambda c: (tasks.find(c, "main", "window"), events.pending(c, 9)))
+    assert row is not None
+    assert (row.chain_id, row.depth, row.status, row.action) == (made.chain_id, 1, "MODAL", "ZOOM")
+    assert [(event.signal, event.task_id, event.action) for event in waiting] == [
+        ("submission.needs_modal", "window", "ZOOM")
+    ]
+
+
+async def test_a_budget_refusal_is_an_event(database: Database) -> None:
+    """What the chain may not have is not staged, and budget.exceeded says why."""
+
+    def refuse(use: ChainUse, _staged: Staged) -> str:
+        return f"used {use.submissions}"
+
+    result = await database.write(
+        "stage", lambda connection: submissions.stage(connection, staged(), refuse=refuse, now_ms=1)
+    )
+    assert (result.submission_id, result.refused) == ("", "used 0")
+    (event,) = await database.read(lambda c: events.pending(c, 9))
+    assert event.signal == "budget.exceeded"
+    assert "used 0" in event.detail
+
+
+async def test_a_window_lost_to_a_full_queue_repeats_its_action(database: Database) -> None:
+    """Plus deletes the MODAL task with code 23: the answer ends, the action waits to be pressed again."""
+    made = await database.write("stage", lambda connection: stage(connection, staged()))
+    action = await database.write("begin", begin)
+    window = Settlement(
+        state="needs_modal", outcome="needs_modal", reason="21", task_ids=("window",), child_status="MODAL"
+    )
+    await database.write("settle", lambda c: submissions.settle_attempt(c, action, window, 3))
+    answer = staged("m", Modal(task_id="window", prompt="p"), parent_id="window", chain_id=made.chain_id)
+    await database.write("stage", lambda connection: stage(connection, answer))
+    modal = await database.write("begin", begin)
+    full = Settlement(state="waiting", outcome="rejected:queue_full", reason="code 23", run_at_ms=99)
+    await database.write("repeat", lambda c: submissions.repeat_action(c, modal, full, 4))
+    again, ended, lost = await database.read(
+        lambda c: (
+            submissions.find(c, action.id),
+            submissions.find(c, modal.id),
+            submissions.lost_answer(c, action),
+        )
+    )
+    assert again is not None
+    assert ended is not None
+    assert lost is not None
+    assert (again.state, again.run_at_ms) == ("waiting", 99)
+    assert ended.state == "rejected"
+    assert lost.id == modal.id
+
+
+async def test_the_first_child_becomes_the_root(database: Database) -> None:
+    """A chain that an imagine starts has its root once the imagine is accepted."""
+    made = await database.write("stage", lambda connection: stage(connection, staged(parent_id="")))
+    begun = await database.write("begin", begin)
+    accepted = Settlement(state="accepted", outcome="accepted", reason="", task_ids=("root",))
+    await database.write("settle", lambda c: submissions.settle_attempt(c, begun, accepted, 3))
+    chain = await database.read(lambda c: chains.find(c, made.chain_id))
+    assert chain is not None
+    assert (chain.root_task_id, chain.submissions) == ("root", 1)
