@@ -6,6 +6,7 @@ it staged is dropped with it.
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,9 @@ DELIVERY_COLUMNS = tuple(deliveries.c[name] for name in Delivery.__struct_fields
 
 Route = Callable[[Event], Sequence[str]]
 """Names of the receivers that listen to an event."""
+
+Room = Callable[[str], int]
+"""How many more runs a receiver may have at the same time."""
 
 _add = upsert(deliveries).on_conflict_do_nothing(index_elements=["event_id", "receiver"])
 
@@ -100,18 +104,29 @@ _claim = (
 )
 
 
-def claim(
-    connection: Connection, most: int, now_ms: int, *, full: Sequence[str] = ()
-) -> list[ClaimedDelivery]:
+def claim(connection: Connection, most: int, now_ms: int, *, room: Room) -> list[ClaimedDelivery]:
     """Take up to `most` deliveries that are due, with what their receivers may look at.
 
-    `full` names receivers that already run as often as they may; theirs wait, and nobody else's behind them.
+    Those of a receiver that has no room wait, and nobody else's wait behind them.
     """
-    found = connection.execute(_due, {"now_ms": now_ms, "most": most, "full": list(full)}).all()
-    if not found:
-        return []
-    connection.execute(_claim, [{"delivery_id": row.id, "now_ms": now_ms} for row in found])
-    return [_with_context(connection, _running(row, now_ms)) for row in found]
+    taken: list[Delivery] = []
+    of_receiver: Counter[str] = Counter()
+    full: list[str] = []
+    while len(taken) < most:
+        due = connection.execute(_due, {"now_ms": now_ms, "most": most - len(taken), "full": full}).all()
+        chosen: list[Delivery] = []
+        for row in due:
+            if of_receiver[row.receiver] < room(row.receiver):
+                of_receiver[row.receiver] += 1
+                chosen.append(_running(row, now_ms))
+            elif row.receiver not in full:
+                full.append(row.receiver)
+        if chosen:
+            connection.execute(_claim, [{"delivery_id": one.id, "now_ms": now_ms} for one in chosen])
+            taken += chosen
+        if len(chosen) == len(due):
+            break
+    return [_with_context(connection, delivery) for delivery in taken]
 
 
 def _running(row: Row[Any], now_ms: int) -> Delivery:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Select, and_, func, or_, select
@@ -23,9 +23,15 @@ from storage.submissions import SUBMISSION_COLUMNS, submission_of
 
 events, tasks, chains = schema.events, schema.tasks, schema.chains
 
+NO_FILTER: Mapping[str, object] = {}
+
 
 def task_page(
-    connection: Connection, *, most: int, before: tuple[int, str] | None = None, **equal: str
+    connection: Connection,
+    *,
+    most: int,
+    before: tuple[int, str] | None = None,
+    equal: Mapping[str, object] = NO_FILTER,
 ) -> list[TaskRow]:
     """Tasks by age, newest first; `before` is (created_at_ms, id) of the last one of the page before."""
     query = _by_age(select(tasks), tasks.c.created_at_ms, tasks.c.id, before, most)
@@ -34,21 +40,31 @@ def task_page(
 
 
 def chain_page(
-    connection: Connection, *, most: int, before: tuple[int, str] | None = None, **equal: str
+    connection: Connection,
+    *,
+    most: int,
+    before: tuple[int, str] | None = None,
+    equal: Mapping[str, object] = NO_FILTER,
 ) -> list[ChainRow]:
     """Chains by age, newest first."""
     query = _by_age(select(chains), chains.c.created_at_ms, chains.c.id, before, most)
     return [ChainRow(**row._mapping) for row in connection.execute(_filtered(query, chains.c, equal))]
 
 
-def event_page(connection: Connection, *, most: int, before: int | None = None, **equal: str) -> list[Event]:
+def event_page(
+    connection: Connection, *, most: int, before: int | None = None, equal: Mapping[str, object] = NO_FILTER
+) -> list[Event]:
     """Events by id, newest first; `before` is the last id of the page before."""
     query = _by_id(select(*EVENT_COLUMNS), events.c.id, before, most)
     return [event_of(row) for row in connection.execute(_filtered(query, events.c, equal))]
 
 
 def submission_page(
-    connection: Connection, *, most: int, before: tuple[int, str] | None = None, **equal: str
+    connection: Connection,
+    *,
+    most: int,
+    before: tuple[int, str] | None = None,
+    equal: Mapping[str, object] = NO_FILTER,
 ) -> list[Submission]:
     """Submissions by age, newest first."""
     table = schema.submissions
@@ -57,7 +73,7 @@ def submission_page(
 
 
 def delivery_page(
-    connection: Connection, *, most: int, before: int | None = None, **equal: Any
+    connection: Connection, *, most: int, before: int | None = None, equal: Mapping[str, object] = NO_FILTER
 ) -> list[Delivery]:
     """Deliveries by id, newest first."""
     table = schema.deliveries
@@ -66,7 +82,7 @@ def delivery_page(
 
 
 def quarantine_page(
-    connection: Connection, *, most: int, before: int | None = None, **equal: str
+    connection: Connection, *, most: int, before: int | None = None, equal: Mapping[str, object] = NO_FILTER
 ) -> list[Quarantined]:
     """Quarantined bodies by id, newest first."""
     table = schema.quarantine
@@ -150,7 +166,7 @@ def _by_id(query: Select[Any], key: Column[int], before: int | None, most: int) 
     return query.order_by(key.desc()).limit(most)
 
 
-def _filtered(query: Select[Any], columns: Any, equal: dict[str, Any]) -> Select[Any]:
+def _filtered(query: Select[Any], columns: Any, equal: Mapping[str, object]) -> Select[Any]:
     for name, value in equal.items():
         query = query.where(columns[name] == value)
     return query

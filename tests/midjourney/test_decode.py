@@ -97,7 +97,7 @@ def test_any_json_is_an_answer_or_says_why_not(value: Any) -> None:
     except Undecodable:
         return
     assert answer.code is None or isinstance(answer.code, int | str)
-    assert all(isinstance(one, str) and one for one in answer.ids)
+    assert all(answer.ids)
 
 
 def test_deep_nesting_is_no_crash() -> None:

@@ -30,12 +30,12 @@ def incoming(task_id: str = "1", submission_id: str = "", **fields: Any) -> Inco
     )
 
 
-def all_events(connection: Connection) -> list[tuple[str, str | None]]:
+def all_events(connection: Connection) -> list[tuple[bytes, str | None]]:
     found = connection.execute(text("SELECT payload, signal FROM events ORDER BY id"))
     return [(row.payload, row.signal) for row in found]
 
 
-def signals_of(found: list[tuple[str, str | None]]) -> list[str]:
+def signals_of(found: list[tuple[bytes, str | None]]) -> list[str]:
     return [signal for _, signal in found if signal is not None]
 
 

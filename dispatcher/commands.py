@@ -1,0 +1,148 @@
+"""What a person asks for, by API, page or command line: staged as a receiver's submission is.
+
+A person is not held to the budget of the rules, but the intent counts all the same: a button that a rule has pressed
+is not pressed, and paid for, again.
+"""
+
+from __future__ import annotations
+
+import secrets
+
+import msgspec
+
+from dispatcher.budget import BY_HAND
+from dispatcher.intent import key_of
+from midjourney.buttons import Button
+from midjourney.decode import decode_task
+from midjourney.dialects import Dialect
+from midjourney.presses import presses
+from midjourney.requests import (
+    Action,
+    Change,
+    Imagine,
+    Modal,
+    Request,
+    encode_request,
+    kind_of,
+    parent_of,
+)
+from storage import chains, deliveries, events, submissions, tasks
+from storage.engine import Connection
+from storage.records import Staged, StageResult, TaskRow
+
+
+class CommandError(Exception):
+    """What was asked for cannot be done; the message says why. `status` is the HTTP status that says it."""
+
+    def __init__(self, message: str, *, status: int = 422) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+def submit(
+    connection: Connection,
+    request: Request,
+    *,
+    upstream: str,
+    asked_by: str,
+    now_ms: int,
+    idempotency_key: str = "",
+    again: int = 0,
+) -> StageResult:
+    """Stage a submission for a person. The same `idempotency_key` gives the same submission, for ever.
+
+    Raises `CommandError` when the task is not known, or did not offer the button.
+    """
+    parent_id = parent_of(request)
+    row = tasks.find(connection, upstream, parent_id) if parent_id else None
+    if parent_id and row is None:
+        raise CommandError(f"no task {parent_id!r} at upstream {upstream!r}", status=404)
+    label = _label(connection, upstream, request)
+    within = secrets.token_hex(8)  # without a key of its own, every prompt is a new one
+    key = key_of(upstream, request, within=within, generation=again)
+    if idempotency_key:
+        key = f"{upstream}|api|{idempotency_key}"
+    staged = Staged(
+        idempotency_key=key,
+        chain_id=(row.chain_id or "") if row is not None else "",
+        upstream=upstream,
+        kind=kind_of(request),
+        label=label,
+        request=encode_request(request),
+        parent_id=parent_id,
+        depth=0 if row is None else row.depth + (not isinstance(request, Modal)),
+        asked_by=f"{BY_HAND}{asked_by}",
+    )
+    if row is not None and row.chain_id is None:
+        staged = _with_chain(connection, staged, row, now_ms)
+    return submissions.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+
+
+def press(
+    connection: Connection,
+    task_id: str,
+    wanted: str,
+    *,
+    upstream: str,
+    dialect: Dialect,
+    asked_by: str,
+    now_ms: int,
+    again: int = 0,
+) -> list[StageResult]:
+    """Press what `wanted` names on a task: a label, a glob, a kind or a customId. Raises `CommandError`."""
+    payload = events.latest_payload(connection, upstream, task_id)
+    if not payload:
+        raise CommandError(f"no task {task_id!r} at upstream {upstream!r}", status=404)
+    task = decode_task(payload)
+    found = presses(task, wanted, dialect)
+    if not found:
+        offered = ", ".join(button.name for button in task.buttons) or "none yet"
+        raise CommandError(f"task {task_id} has no button {wanted!r}; it offers: {offered}")
+    return [
+        submit(connection, one.request, upstream=upstream, asked_by=asked_by, now_ms=now_ms, again=again)
+        for one in found
+    ]
+
+
+def retry_submission(connection: Connection, submission_id: str, now_ms: int) -> bool:
+    """Send a dead or rejected submission again; tells whether it was one."""
+    return submissions.move(
+        connection,
+        submission_id,
+        from_states=["dead", "rejected"],
+        to="waiting",
+        reason="retried by hand",
+        run_at_ms=now_ms,
+        now_ms=now_ms,
+    )
+
+
+def retry_delivery(connection: Connection, delivery_id: int, now_ms: int) -> bool:
+    """Run a dead delivery again; tells whether it was dead."""
+    return deliveries.retry(connection, delivery_id, now_ms)
+
+
+def _label(connection: Connection, upstream: str, request: Request) -> str:
+    match request:
+        case Action():
+            payload = events.latest_payload(connection, upstream, request.task_id)
+            offered = decode_task(payload).buttons if payload else ()
+            named = [button.name for button in offered if button.custom_id == request.custom_id]
+            if offered and not named:
+                names = ", ".join(button.custom_id for button in offered)
+                raise CommandError(
+                    f"task {request.task_id} has no button {request.custom_id!r}; it offers: {names}"
+                )
+            return named[0] if named else Button(custom_id=request.custom_id).name
+        case Change():
+            return f"{request.action} {request.index or ''}".strip()
+        case Imagine():
+            return "imagine"
+        case Modal():
+            return "modal"
+
+
+def _with_chain(connection: Connection, staged: Staged, row: TaskRow, now_ms: int) -> Staged:
+    payload = events.latest_payload(connection, row.upstream, row.id)
+    placed = chains.adopt(connection, row, decode_task(payload) if payload else None, now_ms)
+    return msgspec.structs.replace(staged, chain_id=placed.chain_id or "", depth=placed.depth + 1)

@@ -1,0 +1,105 @@
+"""What a receiver is called with, made from a claimed delivery. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from dispatcher.chain import Chain, Window
+from midjourney.buttons import Button
+from midjourney.decode import decode_answer, decode_task
+from midjourney.dialects import Dialect
+from midjourney.errors import Undecodable
+from midjourney.requests import Action, Imagine, Modal, decode_request
+from midjourney.types import Status, Task
+from storage.records import ClaimedDelivery, Event, Submission
+
+
+class Context(msgspec.Struct, frozen=True, kw_only=True):
+    """The arguments of a signal. `action` is its sender."""
+
+    action: str
+    task: Task
+    event: Event
+    chain: Chain
+    submission: Submission | None
+    modal: Window | None
+
+    def arguments(self) -> dict[str, Any]:
+        """The keyword arguments a receiver gets."""
+        return {
+            "task": self.task,
+            "event": self.event,
+            "chain": self.chain,
+            "submission": self.submission,
+            "modal": self.modal,
+        }
+
+
+def context_of(claimed: ClaimedDelivery, dialect: Dialect) -> Context:
+    """All that a receiver may look at, and the chain it may act on."""
+    task = _task(claimed)
+    modal = _window(claimed, task) if claimed.event.signal == "submission.needs_modal" else None
+    row, chain, submission = claimed.task, claimed.chain, claimed.submission
+    return Context(
+        action=claimed.event.action,
+        task=task,
+        event=claimed.event,
+        chain=Chain(
+            id=chain.id if chain is not None else submission.chain_id if submission is not None else "",
+            upstream=claimed.event.upstream,
+            depth=row.depth if row is not None else submission.depth if submission is not None else 0,
+            submissions=chain.submissions if chain is not None else 0,
+            task=task,
+            modal=modal,
+            dialect=dialect,
+            asked_by=claimed.delivery.receiver,
+        ),
+        submission=submission,
+        modal=modal,
+    )
+
+
+def _task(claimed: ClaimedDelivery) -> Task:
+    """The event's task as its newest payload showed it; without one, what the row and the submission tell."""
+    if claimed.latest:
+        return decode_task(claimed.latest)
+    row, submission = claimed.task, claimed.submission
+    request = decode_request(submission.request) if submission is not None else None
+    prompt = request.prompt if isinstance(request, Imagine | Modal) else ""
+    if row is None:
+        return Task(id=claimed.event.task_id, status="", action=claimed.event.action, prompt=prompt)
+    return Task(
+        id=row.id,
+        status=row.status or Status.NOT_START,
+        action=row.action or claimed.event.action,
+        prompt=prompt,
+        parent_id=row.parent_id,
+    )
+
+
+def _window(claimed: ClaimedDelivery, task: Task) -> Window:
+    """The window: its text from the answer, else from the parent (trueai issue 59: an Inpaint's is empty)."""
+    shown = task.properties.final_prompt
+    if not shown and claimed.event.source == "answer":
+        shown = str(_answered(claimed.event.payload).get("finalPrompt") or "")
+    if not shown and claimed.parent:
+        shown = decode_task(claimed.parent).final_prompt
+    submission = claimed.submission
+    request = decode_request(submission.request) if submission is not None else None
+    custom_id = request.custom_id if isinstance(request, Action) else ""
+    return Window(
+        task_id=task.id,
+        prompt=shown,
+        label=submission.label if submission is not None else "",
+        kind=Button(custom_id=custom_id).kind,
+        custom_id=custom_id,
+    )
+
+
+def _answered(body: bytes) -> dict[str, Any]:
+    try:
+        return decode_answer(body).properties
+    except Undecodable:
+        return {}

@@ -1,0 +1,192 @@
+"""Loop: events → one delivery per receiver → run → its outcome and what it asked for, committed together.
+
+Fan-out and claim share a transaction, which also is the one that wrote the event when it is gathered at the same
+moment; and what a receiver stages is claimed for sending in the transaction that stages it. So a callback costs two
+commits before its follow-up leaves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import inspect
+import random
+import traceback
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import structlog
+
+from dispatcher.backoff import delay_s, jittered_ms
+from dispatcher.budget import Budget, refusal
+from dispatcher.context import Context, context_of
+from dispatcher.errors import GiveUp, Retry
+from dispatcher.receivers import DEFAULTS, Receiver, Registry
+from dispatcher.submit import Clock, Submitter
+from dispatcher.supervisor import Loop, until_durable
+from midjourney.dialects import Dialect
+from storage import deliveries
+from storage.deliveries import Finish
+from storage.engine import Connection, Database
+from storage.errors import LeaseLost
+from storage.records import ChainUse, ClaimedDelivery, Event, Staged
+
+log = structlog.get_logger("hookchain")
+
+EVENTS_A_TURN = 200
+"""Events fanned out in one transaction."""
+
+RUNNING_AT_ONCE = 64
+"""Receivers running at the same time. The backlog stays in the table; only this window is in memory."""
+
+
+class Deliverer:
+    """Runs receivers, each delivery on its own: one that fails or hangs delays nobody else's."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        submitter: Submitter,
+        dialects: Mapping[str, Dialect],
+        budget: Budget,
+        clock: Clock,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._submitter = submitter
+        self._dialects = dialects
+        self._budget = budget
+        self._clock = clock
+        self._running: Counter[str] = Counter()
+        self.loop = Loop("deliver", self._turn)
+
+    def _route(self, event: Event) -> tuple[str, ...]:
+        return self._registry.listening(event.signal or "", event.action)
+
+    async def _turn(self) -> None:
+        free = RUNNING_AT_ONCE - self._running.total()
+        running = self._running.copy()
+        now_ms = self._clock()
+        fanned, claimed = await self._database.write_together(
+            (
+                "fan_out",
+                lambda connection: deliveries.fan_out(connection, self._route, EVENTS_A_TURN, now_ms),
+            ),
+            (
+                "claim_delivery",
+                lambda connection: deliveries.claim(
+                    connection, free, now_ms, room=lambda name: self._concurrency(name) - running[name]
+                ),
+            ),
+        )
+        for one in claimed:
+            self._running[one.delivery.receiver] += 1
+            self.loop.spawn(self._deliver(one))
+        if fanned == EVENTS_A_TURN or (free and len(claimed) == free):
+            self.loop.wake()
+
+    def _concurrency(self, name: str) -> int:
+        receiver = self._registry.get(name)
+        return (receiver.options if receiver is not None else DEFAULTS).concurrency
+
+    async def _deliver(self, claimed: ClaimedDelivery) -> None:
+        try:
+            ending = await self._run(claimed)
+            await self._finish(claimed, ending)
+        finally:
+            self._running[claimed.delivery.receiver] -= 1
+            self.loop.wake()
+
+    async def _run(self, claimed: ClaimedDelivery) -> Finish:
+        delivery = claimed.delivery
+        receiver = self._registry.get(delivery.receiver)
+        if receiver is None:
+            return Finish(
+                state="dead",
+                error=f"receiver {delivery.receiver!r} is not loaded: its plugin or rule is gone",
+            )
+        if delivery.attempts > receiver.options.attempts:
+            return Finish(
+                state="dead", error="the process stopped during every attempt", decision="interrupted"
+            )
+        context = context_of(claimed, self._dialects[claimed.event.upstream])
+        try:
+            await self._call(receiver, context)
+        except GiveUp as error:
+            return Finish(state="dead", decision=f"gave up: {error}", error=traceback.format_exc())
+        except Retry as error:
+            return self._again(receiver, claimed, error.after_s)
+        except TimeoutError:
+            return self._again(receiver, claimed, None)
+        except Exception:  # whatever a plugin raises, it is kept, and tried again
+            return self._again(receiver, claimed, None)
+        return Finish(state="done", decision=context.chain.notes, staged=context.chain.staged)
+
+    async def _call(self, receiver: Receiver, context: Context) -> None:
+        arguments = context.arguments()
+        async with asyncio.timeout(receiver.options.timeout_s):
+            if inspect.iscoroutinefunction(receiver.function):
+                await receiver.function(context.action, **arguments)
+            else:
+                result = await asyncio.to_thread(receiver.function, context.action, **arguments)
+                if inspect.isawaitable(result):
+                    await result
+
+    def _again(self, receiver: Receiver, claimed: ClaimedDelivery, after_s: float | None) -> Finish:
+        """Called while an exception is handled: its traceback is what is kept."""
+        error = traceback.format_exc()
+        attempt = claimed.delivery.attempts
+        log.warning(
+            "receiver failed",
+            receiver=receiver.name,
+            delivery=claimed.delivery.id,
+            attempt=attempt,
+            error=error.strip().splitlines()[-1],
+        )
+        if attempt >= receiver.options.attempts:
+            return Finish(state="dead", decision=f"failed {attempt} times", error=error)
+        delay = delay_s(attempt) if after_s is None else after_s
+        wait_ms = jittered_ms(delay, luck=random.random() if after_s is None else 0.5)
+        return Finish(
+            state="waiting", decision="failed, tried again", error=error, run_at_ms=self._clock() + wait_ms
+        )
+
+    async def _finish(self, claimed: ClaimedDelivery, ending: Finish) -> None:
+        claim = self._submitter.reserve() if ending.staged else None
+        try:
+            units = [("finish_delivery", self._finishing(claimed, ending)), *([claim.unit] if claim else [])]
+            results = await until_durable(lambda: self._database.write_together(*units))
+        except LeaseLost as error:
+            log.warning("delivery was finished by somebody else", why=str(error))
+            if claim:
+                self._submitter.release(claim)
+            return
+        except BaseException:
+            if claim:
+                self._submitter.release(claim)
+            raise
+        if claim:
+            self._submitter.accept(claim, results[1])
+        if ending.state == "waiting":
+            self.loop.wake_after((ending.run_at_ms - self._clock()) / 1000)
+        log.info(
+            "delivery",
+            delivery=claimed.delivery.id,
+            receiver=claimed.delivery.receiver,
+            signal=claimed.event.signal,
+            upstream=claimed.event.upstream,
+            task=claimed.event.task_id,
+            state=ending.state,
+            decision=ending.decision,
+        )
+
+    def _finishing(self, claimed: ClaimedDelivery, ending: Finish) -> Callable[[Connection], Any]:
+        now_ms = self._clock()
+
+        def refuse(use: ChainUse, staged: Staged) -> str:
+            return refusal(use, staged, self._budget)
+
+        return lambda connection: deliveries.finish(
+            connection, claimed.delivery, ending, refuse=refuse, now_ms=now_ms
+        )

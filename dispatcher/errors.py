@@ -1,0 +1,29 @@
+"""What a receiver may raise to say how it wants to go on, and what is wrong with what a user wrote.
+
+Retry           run this delivery again later
+GiveUp          never run it again: to the dead letters
+PluginError     a plugin that cannot be loaded
+RuleError       a rule that cannot be used
+"""
+
+from __future__ import annotations
+
+
+class Retry(Exception):
+    """Run the receiver again; after `after_s` seconds, or with the usual backoff when None."""
+
+    def __init__(self, reason: str = "", *, after_s: float | None = None) -> None:
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class GiveUp(Exception):
+    """Trying again would not help: the delivery becomes a dead letter at once."""
+
+
+class PluginError(Exception):
+    """A plugin cannot be loaded; the message names it, where it is, and the cause."""
+
+
+class RuleError(Exception):
+    """A rule file has a mistake; the message names file, line, rule, key and the nearest valid name."""

@@ -1,0 +1,107 @@
+"""Receivers: the functions connected to signals, with stable names and options; who listens to an event."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
+
+import blinker
+import msgspec
+
+from dispatcher.errors import PluginError
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLUGIN_PREFIX = "hookchain_plugin_"
+"""Plugins from files are modules of this private prefix, so that none can shadow another package."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a receiver is run: tries in all, seconds for one run, runs at the same time. `name` "" is module:function."""
+
+    attempts: int = 8
+    timeout_s: float = 60.0
+    concurrency: int = 16
+    name: str = ""
+
+
+DEFAULTS = Options()
+
+
+class Receiver(msgspec.Struct, frozen=True, kw_only=True):
+    """A connected function. A delivery stores `name`, never the function."""
+
+    name: str
+    function: Callable[..., Any]
+    options: Options
+
+
+def receiver(
+    *, attempts: int = 8, timeout_s: float = 60.0, concurrency: int = 16, name: str = ""
+) -> Callable[[F], F]:
+    """Set how a receiver is run. Write it below the decorator that connects the function.
+
+    `attempts` counts all tries, the first included; `timeout_s` ends a run (an async one: a thread cannot be
+    stopped); `concurrency` is how many runs may go on at once. `name` replaces "module:function", under which its
+    deliveries are kept: give one to rename a function without losing what waits for it.
+    """
+    options = Options(attempts=attempts, timeout_s=timeout_s, concurrency=concurrency, name=name)
+
+    def mark(function: F) -> F:
+        function.__hookchain__ = options  # type: ignore[attr-defined]  # functions take attributes
+        return function
+
+    return mark
+
+
+class Registry:
+    """All receivers of a set of signals, as they are when it is made."""
+
+    def __init__(self, signals: Mapping[str, blinker.Signal]) -> None:
+        self._signals = signals
+        self._by_name: dict[str, Receiver] = {}
+        self._listening: dict[tuple[str, str], tuple[str, ...]] = {}
+        for signal in signals.values():
+            for function in signal.receivers.values():
+                self._add(function() if isinstance(function, weakref.ref) else function)
+
+    def listening(self, signal: str, action: str) -> tuple[str, ...]:
+        """Names of the receivers that hear this signal from this sender, in order of name."""
+        key = (signal, action)
+        if key not in self._listening:
+            found = self._signals[signal].receivers_for(action) if signal in self._signals else ()
+            self._listening[key] = tuple(sorted(name_of(function) for function in found))
+        return self._listening[key]
+
+    def get(self, name: str) -> Receiver | None:
+        """The receiver of that name, or None when its plugin or rule is gone."""
+        return self._by_name.get(name)
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._by_name)
+
+    def _add(self, function: Callable[..., Any] | None) -> None:
+        if function is None:  # its plugin let go of it
+            return
+        name = name_of(function)
+        known = self._by_name.get(name)
+        if known is not None and known.function is not function:
+            raise PluginError(f"two receivers are named {name!r}; give one of them @receiver(name=…)")
+        self._by_name[name] = Receiver(name=name, function=function, options=options_of(function))
+
+
+def options_of(function: Callable[..., Any]) -> Options:
+    """The options that `@receiver` set, or the defaults."""
+    options = getattr(function, "__hookchain__", DEFAULTS)
+    return options if isinstance(options, Options) else DEFAULTS
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The stable name of a receiver: "module:function", "rule:NAME" for a rule."""
+    chosen = options_of(function).name
+    if chosen:
+        return chosen
+    module = getattr(function, "__module__", "?").removeprefix(PLUGIN_PREFIX)
+    return f"{module}:{getattr(function, '__qualname__', type(function).__name__)}"

@@ -1,0 +1,1 @@
+"""Rules: receivers written in TOML."""

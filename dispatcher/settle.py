@@ -1,0 +1,91 @@
+"""Loop: uncertain submissions are settled by evidence before anything is sent again.
+
+Proof that the upstream has one: a callback by its own path (storage sees to that), or a task in the upstream's list
+that carries its mark, which is the submission's id in `state` or in the hook. Proof that it has not: a list that is
+known to be complete enough, since it shows the task that was pressed, and shows no such mark, long enough after the
+request that no server is still working on it. Without proof a submission stays uncertain, for a person to settle.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import structlog
+
+from dispatcher.submit import Clock
+from dispatcher.supervisor import Loop
+from midjourney.buttons import Button
+from midjourney.client import Client
+from midjourney.errors import ProtocolError
+from midjourney.requests import Action, decode_request
+from midjourney.types import Task
+from storage import submissions
+from storage.engine import Connection, Database
+from storage.records import Submission
+
+log = structlog.get_logger("hookchain")
+
+WINDOW_S = 30.0
+"""Seconds more for a button that may open a window: Plus 3.7.5 answers those within 30 s."""
+
+
+class Settler:
+    """Looks for evidence about submissions that nobody is certain of."""
+
+    def __init__(self, database: Database, clients: Mapping[str, Client], clock: Clock) -> None:
+        self._database = database
+        self._clients = clients
+        self._clock = clock
+        self.loop = Loop("settle", self._turn, interval_s=2.0)
+
+    async def _turn(self) -> None:
+        uncertain = await self._database.read(
+            lambda connection: submissions.in_state(connection, "uncertain")
+        )
+        for name in {submission.upstream for submission in uncertain} & self._clients.keys():
+            mine = [submission for submission in uncertain if submission.upstream == name]
+            if not any(self._is_due(submission) for submission in mine):
+                continue
+            try:
+                listed = await self._clients[name].list_all()
+            except ProtocolError as error:
+                log.info("no evidence to be had", upstream=name, why=str(error))
+                continue
+            for submission in mine:
+                await self._settle(submission, listed)
+
+    async def _settle(self, submission: Submission, listed: list[Task]) -> None:
+        now_ms, is_due = self._clock(), self._is_due(submission)
+        marked = [task.id for task in listed if _carries(task, submission.id)]
+
+        def settle(connection: Connection) -> str:
+            if marked:
+                submissions.prove(connection, submission, marked[0], now_ms)
+                return "accepted"
+            if submission.parent_id not in {task.id for task in listed} or not is_due:
+                return ""
+            submissions.move(
+                connection,
+                submission.id,
+                from_states=["uncertain"],
+                to="waiting",
+                reason="the upstream's list shows that it never took it",
+                run_at_ms=now_ms,
+                now_ms=now_ms,
+            )
+            return "waiting"
+
+        if state := await self._database.write("settle_uncertain", settle):
+            log.info("uncertain submission settled", submission=submission.id, state=state)
+            self._database.wakeups.wake()
+
+    def _is_due(self, submission: Submission) -> bool:
+        """Whether no server can still be busy with its request."""
+        request = decode_request(submission.request)
+        opens_none = not isinstance(request, Action) or Button(custom_id=request.custom_id).kind == "upscale"
+        wait_s = self._clients[submission.upstream].upstream.settle_after_s + (0 if opens_none else WINDOW_S)
+        return self._clock() - (submission.started_at_ms or submission.updated_at_ms) >= 1000 * wait_s
+
+
+def _carries(task: Task, submission_id: str) -> bool:
+    return task.state == submission_id or f"/{submission_id}".encode() in task.raw

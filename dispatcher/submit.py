@@ -1,0 +1,213 @@
+"""Loop: submissions that are due → an attempt on disk → one request → its outcome as an event.
+
+The only part that spends money. An attempt is committed before its request leaves; how it ended is committed with the
+tasks it made. A process that dies in between leaves "sending", which is never sent again without evidence.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+
+import msgspec
+import structlog
+
+from dispatcher.intent import key_of
+from dispatcher.outcomes import after_answer, after_not_sent, after_silence
+from dispatcher.supervisor import Loop, until_durable
+from midjourney.buttons import Button, action_of
+from midjourney.client import Client
+from midjourney.codes import Outcome, Refusal
+from midjourney.errors import NoAnswer, NotSent
+from midjourney.requests import (
+    Action,
+    Change,
+    Modal,
+    Request,
+    decode_request,
+    encode_request,
+)
+from storage import submissions
+from storage.engine import Connection, Database
+from storage.errors import LeaseLost
+from storage.records import Staged, Submission
+from storage.submissions import Settlement
+from storage.writer import Work
+
+log = structlog.get_logger("hookchain")
+
+Clock = Callable[[], int]
+"""Epoch milliseconds."""
+
+HookFor = Callable[[str, str], str]
+"""The notifyHook for (upstream, submission id)."""
+
+
+class Claim(msgspec.Struct, frozen=True, kw_only=True):
+    """Places taken at each upstream for a claim that is on its way, and the transaction unit that makes it."""
+
+    places: dict[str, int]
+    unit: tuple[str, Work]
+
+
+class Submitter:
+    """Sends submissions, at each upstream no more at once than its concurrency."""
+
+    def __init__(
+        self, database: Database, clients: Mapping[str, Client], hook_for: HookFor, clock: Clock
+    ) -> None:
+        self._database = database
+        self._clients = clients
+        self._hook_for = hook_for
+        self._clock = clock
+        self._free = {name: client.upstream.concurrency for name, client in clients.items()}
+        self._missed = False
+        self.loop = Loop("submit", self._turn)
+
+    def reserve(self) -> Claim:
+        """Take all free places, for a claim that shares the transaction of what was just staged.
+
+        The claim must be given to `accept` with what the unit returned, or to `release` when it failed.
+        """
+        places = {name: free for name, free in self._free.items() if free}
+        self._missed = self._missed or len(places) < len(self._free)
+        self._free.update(dict.fromkeys(places, 0))
+        now_ms = self._clock()
+
+        def begin(connection: Connection) -> list[Submission]:
+            return [
+                submission
+                for name, most in places.items()
+                for submission in submissions.begin_attempts(connection, name, most, now_ms)
+            ]
+
+        return Claim(places=places, unit=("begin_attempt", begin))
+
+    def accept(self, claim: Claim, begun: list[Submission]) -> None:
+        """Send what a claim found and give its other places back."""
+        left = dict(claim.places)
+        for submission in begun:
+            left[submission.upstream] -= 1
+            self.loop.spawn(self._attempt(submission))
+        self._give_back(left)
+
+    def release(self, claim: Claim) -> None:
+        """Give the places of a failed claim back."""
+        self._give_back(claim.places)
+
+    def _give_back(self, places: Mapping[str, int]) -> None:
+        for name, count in places.items():
+            self._free[name] += count
+        if self._missed and any(self._free.values()):
+            self._missed = False
+            self.loop.wake()
+
+    async def _turn(self) -> None:
+        claim = self.reserve()
+        if not claim.places:
+            return
+        try:
+            begun = await self._database.write(*claim.unit)
+        except BaseException:
+            self.release(claim)
+            raise
+        self.accept(claim, begun)
+
+    async def _attempt(self, submission: Submission) -> None:
+        try:
+            request = decode_request(submission.request)
+            settlement = await self._send(submission, request)
+            await self._settle(submission, request, settlement)
+        finally:
+            self._missed = True
+            self._give_back({submission.upstream: 1})
+
+    async def _send(self, submission: Submission, request: Request) -> Settlement:
+        client = self._clients[submission.upstream]
+        try:
+            reply = await client.submit(
+                request, notify_hook=self._hook_for(submission.upstream, submission.id), state=submission.id
+            )
+        except NotSent as error:
+            return after_not_sent(submission, str(error), now_ms=self._clock(), luck=random.random())
+        except NoAnswer as error:
+            return after_silence(str(error))
+        return after_answer(
+            submission,
+            reply.verdict,
+            http_status=reply.status,
+            body=reply.body,
+            action=_action_made(request),
+            now_ms=self._clock(),
+            luck=random.random(),
+        )
+
+    async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
+        now_ms = self._clock()
+        lost_window = isinstance(request, Modal) and _is_queue_full_23(settlement)
+
+        def settle(connection: Connection) -> None:
+            if lost_window:
+                submissions.repeat_action(connection, submission, settlement, now_ms)
+            else:
+                submissions.settle_attempt(connection, submission, settlement, now_ms)
+            if settlement.state == "needs_modal":
+                _answer_again(connection, submission, settlement, now_ms)
+
+        try:
+            await until_durable(lambda: self._database.write("settle_attempt", settle))
+        except LeaseLost as error:
+            log.info("answer came after proof", submission=submission.id, why=str(error))
+        log.info(
+            "submission",
+            submission=submission.id,
+            upstream=submission.upstream,
+            kind=submission.kind,
+            label=submission.label,
+            attempt=submission.attempts,
+            state=settlement.state,
+            reason=settlement.reason,
+        )
+        self._database.wakeups.wake()
+        if settlement.state == "waiting" or lost_window:
+            self.loop.wake_after((settlement.run_at_ms - now_ms) / 1000)
+
+
+def _answer_again(connection: Connection, action: Submission, settlement: Settlement, now_ms: int) -> None:
+    """A window that was opened again gets the answer that was lost with the first one, unless it has one already."""
+    lost = submissions.lost_answer(connection, action)
+    if lost is None:
+        return
+    request = msgspec.structs.replace(decode_request(lost.request), task_id=settlement.task_ids[0])
+    staged = Staged(
+        idempotency_key=key_of(lost.upstream, request),
+        chain_id=lost.chain_id,
+        upstream=lost.upstream,
+        kind=lost.kind,
+        label=lost.label,
+        request=encode_request(request),
+        parent_id=settlement.task_ids[0],
+        depth=lost.depth,
+        asked_by=lost.asked_by,
+    )
+    submissions.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+
+
+def _action_made(request: Request) -> str:
+    """The action of the task that a request makes, as Plus names it; "" where only its callback can tell."""
+    match request:
+        case Action():
+            return action_of(Button(custom_id=request.custom_id).kind)
+        case Change():
+            return request.action
+        case Modal():
+            return ""
+        case _:
+            return "IMAGINE"
+
+
+def _is_queue_full_23(settlement: Settlement) -> bool:
+    """Plus 3.7.5 deletes the waiting MODAL task when its modal meets a full queue with code 23."""
+    return settlement.outcome == f"{Outcome.REJECTED}:{Refusal.QUEUE_FULL}" and settlement.reason.startswith(
+        "code 23"
+    )

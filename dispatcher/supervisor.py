@@ -1,0 +1,110 @@
+"""The shape that all loops have, written once: wait for a wake-up or the interval, take a turn, again.
+
+A loop must not die of one bad turn (the disk full for a minute), nor spin on it: a failed turn is logged and the next
+one waits. Stopping has stages: no new turns, what runs may finish, the rest is given back by the next start.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Coroutine
+from typing import Any, TypeVar
+
+import structlog
+
+from storage.errors import NotDurable
+
+log = structlog.get_logger("hookchain")
+
+T = TypeVar("T")
+
+POLL_S = 1.0
+"""Seconds between turns that nothing woke: finds what became due, and whatever a lost wake-up left."""
+
+FAILED_TURN_PAUSE_S = 1.0
+"""Seconds after a turn that failed."""
+
+STOP_WITHIN_S = 10.0
+"""Seconds that running work gets when the process is asked to stop."""
+
+
+async def until_durable(write: Callable[[], Awaitable[T]]) -> T:
+    """Write what has happened already, however long the database refuses: what is done must not be forgotten."""
+    while True:
+        try:
+            return await write()
+        except NotDurable as error:
+            log.error("the database takes nothing, trying again", why=str(error))
+            await asyncio.sleep(FAILED_TURN_PAUSE_S)
+
+
+class Loop:
+    """One chore: `turn` is called when woken and every `POLL_S`."""
+
+    def __init__(self, name: str, turn: Callable[[], Awaitable[None]], *, interval_s: float = POLL_S) -> None:
+        self.name = name
+        self._turn = turn
+        self._interval_s = interval_s
+        self._woken = asyncio.Event()
+        self._stopping = False
+        self._loop_task: asyncio.Task[None] | None = None
+        self._running: set[asyncio.Task[Any]] = set()
+
+    def wake(self) -> None:
+        """There may be something to do."""
+        self._woken.set()
+
+    def wake_after(self, seconds: float) -> None:
+        """There will be something to do by then. What is due later than a minute is found by looking."""
+        if seconds <= 60:
+            asyncio.get_running_loop().call_later(seconds, self._woken.set)
+
+    @property
+    def is_running(self) -> bool:
+        """True between start and stop."""
+        return self._loop_task is not None and not self._loop_task.done()
+
+    def start(self) -> None:
+        """Begin; the first turn comes at once."""
+        self._woken.set()
+        self._loop_task = asyncio.create_task(self._run(), name=self.name)
+
+    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        """Run one piece of work beside the loop. Its failure is logged; what it held is found by the next start."""
+        task = asyncio.create_task(work)
+        self._running.add(task)
+        task.add_done_callback(self._finished)
+
+    async def stop(self, within_s: float = STOP_WITHIN_S) -> None:
+        """Take no further turn, let running work finish for a while, then cancel it."""
+        self._stopping = True
+        self._woken.set()
+        if self._loop_task is not None:
+            await self._loop_task
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=within_s)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+
+    async def _run(self) -> None:
+        while True:
+            try:
+                async with asyncio.timeout(self._interval_s):
+                    await self._woken.wait()
+            except TimeoutError:
+                pass  # nobody woke us: look anyway
+            self._woken.clear()
+            if self._stopping:
+                return
+            try:
+                await self._turn()
+            except Exception:
+                log.exception("turn failed", loop=self.name)
+                await asyncio.sleep(FAILED_TURN_PAUSE_S)
+                self._woken.set()
+
+    def _finished(self, task: asyncio.Task[Any]) -> None:
+        self._running.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("work failed", loop=self.name, exc_info=error)

@@ -1,0 +1,223 @@
+"""Receivers run once per event, each alone; what they ask for is kept with "done" or not at all."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from typing import Any
+
+import pytest
+
+from hookchain import GiveUp, Retry, receiver, task_failed, task_succeeded
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backoff in hundredths of a second."""
+    monkeypatch.setattr("dispatcher.deliver.delay_s", lambda attempt: 0.01)
+
+
+async def test_a_receiver_hears_its_own_sender_only(bench: Any) -> None:
+    """connect_via("IMAGINE") hears no UPSCALE; connect hears all."""
+    heard: list[tuple[str, str, str]] = []
+
+    @task_succeeded.connect_via("IMAGINE")
+    async def imagines(action: str, *, task: Any, **_: Any) -> None:
+        heard.append(("imagines", action, task.id))
+
+    @task_succeeded.connect
+    async def everything(action: str, *, task: Any, **_: Any) -> None:
+        heard.append(("everything", action, task.id))
+
+    await bench.start()
+    await bench.callback("1")
+    await bench.callback("2", action="UPSCALE")
+    await bench.until_quiet()
+    assert sorted(heard) == [
+        ("everything", "IMAGINE", "1"),
+        ("everything", "UPSCALE", "2"),
+        ("imagines", "IMAGINE", "1"),
+    ]
+
+
+async def test_a_repeated_callback_runs_a_receiver_once(bench: Any) -> None:
+    """SUCCESS three times, one of them after the follow-up left."""
+    heard = []
+
+    @task_succeeded.connect
+    async def hear(action: str, *, task: Any, chain: Any, **_: Any) -> None:
+        heard.append(task.id)
+        chain.press("U*")
+
+    await bench.start()
+    await bench.callback()
+    await bench.callback()
+    await bench.until_states(*["accepted"] * 4)
+    await bench.callback()
+    await bench.until_quiet()
+    assert heard == ["grid"]
+    assert len(bench.upstream.pressed()) == 4
+
+
+async def test_a_receiver_that_raises_holds_back_nobody(bench: Any) -> None:
+    """It is tried as often as it may be, then dead with its traceback; the other one is done at once."""
+
+    @task_succeeded.connect
+    @receiver(attempts=3)
+    async def breaks(action: str, **_: Any) -> None:
+        raise ValueError("broken for a reason")
+
+    @task_succeeded.connect
+    async def works(action: str, **_: Any) -> None:
+        return
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_quiet()
+    states = {delivery.receiver.split(".")[-1]: delivery for delivery in await bench.deliveries()}
+    assert states["works"].state == "done"
+    assert (states["breaks"].state, states["breaks"].attempts) == ("dead", 3)
+    assert "broken for a reason" in states["breaks"].error
+    assert "Traceback" in states["breaks"].error
+
+
+async def test_a_receiver_that_fails_after_asking_has_asked_for_nothing(bench: Any) -> None:
+    """The first run presses and raises: nothing is pressed; the second run presses."""
+    runs = []
+
+    @task_succeeded.connect
+    async def presses(action: str, *, chain: Any, **_: Any) -> None:
+        runs.append(1)
+        await chain.press("U1")
+        if len(runs) == 1:
+            assert bench.upstream.received == []
+            raise RuntimeError("after asking")
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_states("accepted")
+    assert len(runs) == 2
+    assert len(bench.upstream.received) == 1
+
+
+async def test_a_plain_function_runs_in_a_thread(bench: Any) -> None:
+    """A sync receiver blocks nobody, and presses without await."""
+    threads = []
+
+    @task_succeeded.connect
+    def plain(action: str, *, chain: Any, **_: Any) -> None:
+        threads.append(threading.current_thread() is threading.main_thread())
+        chain.press("U2")
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_states("accepted")
+    assert threads == [False]
+
+
+async def test_a_receiver_that_hangs_is_ended_and_tried_again(bench: Any) -> None:
+    """Its time is up, and the next event of another receiver did not wait for it."""
+    hanging = asyncio.Event()
+
+    @task_succeeded.connect
+    @receiver(timeout_s=0.1, attempts=2)
+    async def hangs(action: str, **_: Any) -> None:
+        await hanging.wait()
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_quiet()
+    (delivery,) = await bench.deliveries()
+    assert (delivery.state, delivery.attempts) == ("dead", 2)
+    assert "TimeoutError" in delivery.error
+
+
+async def test_later_and_never(bench: Any) -> None:
+    """Retry runs again when it says so; GiveUp is dead at once."""
+    tries = []
+
+    @task_succeeded.connect
+    async def later(action: str, **_: Any) -> None:
+        tries.append(1)
+        if len(tries) < 3:
+            raise Retry("not yet", after_s=0.01)
+
+    @task_succeeded.connect
+    async def never(action: str, **_: Any) -> None:
+        raise GiveUp("no use")
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_quiet()
+    states = {delivery.receiver.split(".")[-1]: delivery for delivery in await bench.deliveries()}
+    assert (states["later"].state, states["later"].attempts) == ("done", 3)
+    assert (states["never"].state, states["never"].attempts) == ("dead", 1)
+    assert "no use" in states["never"].decision
+
+
+async def test_a_delivery_whose_receiver_is_gone_becomes_a_dead_letter(bench: Any) -> None:
+    """The plugin was removed between two starts; nothing is lost, nothing retried in vain."""
+
+    @task_succeeded.connect
+    @receiver(name="here-today")
+    async def listens(action: str, **_: Any) -> None:
+        raise Retry(after_s=0)
+
+    await bench.start()
+    await bench.callback()
+    await bench.until(lambda: _has_delivery(bench))
+    await bench.stop()
+    task_succeeded._clear_state()
+    await bench.start()
+    await bench.until_quiet()
+    (delivery,) = await bench.deliveries()
+    assert delivery.state == "dead"
+    assert "not loaded" in delivery.error
+
+
+async def _has_delivery(bench: Any) -> bool:
+    return bool(await bench.deliveries())
+
+
+async def test_the_concurrency_of_a_receiver_holds(bench: Any) -> None:
+    """Ten events, at most two runs at once, all of them done."""
+    running = 0
+    most = 0
+
+    @task_succeeded.connect
+    @receiver(concurrency=2)
+    async def busy(action: str, **_: Any) -> None:
+        nonlocal running, most
+        running += 1
+        most = max(most, running)
+        await asyncio.sleep(0)
+        running -= 1
+
+    await bench.start()
+    await asyncio.gather(*(bench.callback(str(number)) for number in range(10)))
+    await bench.until_quiet()
+    assert [delivery.state for delivery in await bench.deliveries()] == ["done"] * 10
+    assert most <= 2
+
+
+async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
+    """With all its attempts."""
+    from dispatcher import commands
+
+    broken = [True]
+
+    @task_failed.connect
+    @receiver(attempts=1)
+    async def mended(action: str, **_: Any) -> None:
+        if broken[0]:
+            raise ValueError("broken")
+
+    await bench.start()
+    await bench.callback(status="FAILURE")
+    await bench.until_quiet()
+    (dead,) = await bench.deliveries()
+    broken[0] = False
+    assert await bench.database.write("retry", lambda c: commands.retry_delivery(c, dead.id, 0))
+    bench.database.wakeups.wake()
+    await bench.until_quiet()
+    assert [delivery.state for delivery in await bench.deliveries()] == ["done"]

@@ -1,0 +1,286 @@
+"""Submissions leave once, within limits, and every answer leads somewhere."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import pytest
+
+from dispatcher.budget import Budget
+from hookchain import submission_needs_modal
+from hookchain.wiring import now_ms
+from midjourney.codes import Outcome
+
+UPSCALE_ALL = """
+[[rules]]
+name = "upscale-all"
+on = "task.succeeded"
+if = "task.is_grid and chain.depth == 0"
+press = "U*"
+"""
+PRESS_ONE = UPSCALE_ALL.replace("U*", "U1")
+ZOOM = "MJ::CustomZoom::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
+WITH_ZOOM = {"action": "UPSCALE", "buttons": [{"customId": ZOOM, "label": "Custom Zoom"}]}
+PRESS_ZOOM = """
+[[rules]]
+name = "zoom"
+on = "task.succeeded"
+press = "custom_zoom"
+"""
+ANSWER = """
+[[rules]]
+name = "answer"
+on = "submission.needs_modal"
+modal = { prompt = "{{ modal.prompt }} --zoom 1.8" }
+"""
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backoff in hundredths of a second."""
+    monkeypatch.setattr("dispatcher.outcomes.delay_s", lambda attempt, **_: 0.01)
+    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+
+
+async def test_all_four_upscales_are_pressed_by_their_own_ids(bench: Any) -> None:
+    """With the hook of each submission, and its lineage."""
+    bench.rules(UPSCALE_ALL)
+    await bench.start()
+    await bench.callback()
+    made = await bench.until_states(*["accepted"] * 4)
+    assert sorted(bench.upstream.pressed()) == [
+        f"MJ::JOB::upsample::{n}::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6" for n in (1, 2, 3, 4)
+    ]
+    for submission in made:
+        assert (submission.parent_id, submission.depth, submission.asked_by) == (
+            "grid",
+            1,
+            "rule:upscale-all",
+        )
+        hooks = [body["notifyHook"] for _, body in bench.upstream.received]
+        assert sum(hook.endswith(f"/{submission.id}") for hook in hooks) == 1
+
+
+async def test_no_more_requests_are_under_way_than_the_upstream_allows(bench: Any) -> None:
+    """Concurrency 2, four presses, answers held back: two are under way, the others wait."""
+    bench.rules(UPSCALE_ALL)
+    bench.options["concurrency"] = 2
+    bench.upstream.gate.clear()
+    await bench.start()
+    await bench.callback()
+
+    async def two() -> bool:
+        return len(bench.upstream.received) >= 2
+
+    await bench.until(two)
+    bench.upstream.gate.set()
+    await bench.until_states(*["accepted"] * 4)
+    assert bench.upstream.most_in_flight == 2
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        (200, {"code": 23, "description": "Queue full", "result": None}),
+        (429, {"code": 30, "description": "saturated"}),
+        (200, {"code": 9, "description": "提交失败，队列已满，请稍后重试"}),
+        (200, {"code": 4, "description": "关联任务状态错误"}),
+    ],
+)
+async def test_what_passes_is_tried_again(bench: Any, answer: tuple[int, Any]) -> None:
+    """A full queue in its three forms, and a press that came too early: pressed once it works."""
+    bench.rules(PRESS_ONE)
+    ok = (200, {"code": 1, "description": "ok", "result": "child"})
+    bench.upstream.answer = lambda path, body: answer if len(bench.upstream.received) < 3 else ok
+    await bench.start()
+    await bench.callback()
+    (made,) = await bench.until_states("accepted")
+    assert made.attempts == 3
+    assert made.task_ids == ("child",)
+
+
+@pytest.mark.parametrize(
+    ("answer", "state", "signal"),
+    [
+        (
+            (200, {"code": 24, "description": "banned", "properties": {"bannedWord": "nude"}}),
+            "rejected",
+            "rejected",
+        ),
+        ((200, {"success": False, "code": -1, "message": "NotifyHook too long"}), "rejected", "rejected"),
+        ((401, b""), "dead", "dead"),
+        ((500, b"<html>"), "uncertain", "uncertain"),
+        ((200, b""), "uncertain", "uncertain"),
+        (None, "uncertain", "uncertain"),
+        ((200, {"code": 21, "description": "任务已存在", "result": "old"}), "existed", "existed"),
+        ((200, {"code": 22, "description": "In queue, there are 2", "result": "c"}), "accepted", "queued"),
+    ],
+)
+async def test_every_answer_is_an_event(bench: Any, answer: Any, state: str, signal: str) -> None:
+    """One attempt, and the signal that says what became of it."""
+    bench.rules(PRESS_ONE)
+    bench.upstream.answer = lambda path, body: answer
+    await bench.start()
+    await bench.callback()
+    (made,) = await bench.until_states(state)
+    assert made.attempts == 1
+    assert [event.signal for event in await bench.events(source="answer")] == [f"submission.{signal}"]
+    assert len(bench.upstream.received) == 1
+
+
+async def test_an_upstream_that_cannot_be_reached_costs_nothing_and_is_tried_again(bench: Any) -> None:
+    """Nothing listens there: the submission waits, and what it waits for is said."""
+    bench.rules(PRESS_ONE)
+    bench.upstream.url = "http://127.0.0.1:9"
+    await bench.start()
+    await bench.callback()
+
+    async def tried() -> Any:
+        return [one for one in await bench.submissions() if one.attempts >= 3]
+
+    (made,) = await bench.until(tried)
+    assert "could not be reached" in made.reason
+
+
+async def test_a_window_is_answered_once(bench: Any) -> None:
+    """Code 21 on a Custom Zoom; two rules answer it: one modal, with the window's own id and prompt."""
+    bench.rules(PRESS_ZOOM + ANSWER + ANSWER.replace("answer", "answer-too").replace("1.8", "1.5"))
+    bench.upstream.answer = lambda path, body: (
+        (
+            200,
+            {
+                "code": 21,
+                "description": "窗口等待",
+                "result": "window",
+                "properties": {"finalPrompt": "a cat"},
+            },
+        )
+        if path.endswith("action")
+        else (200, {"code": 1, "description": "ok", "result": "window"})
+    )
+    await bench.start()
+    await bench.callback("single", **WITH_ZOOM)
+    await bench.until_states("needs_modal", "accepted")
+    await bench.until_quiet()
+    modals = [body for path, body in bench.upstream.received if path.endswith("modal")]
+    assert len(modals) == 1
+    assert modals[0]["taskId"] == "window"
+    assert modals[0]["prompt"] in ("a cat --zoom 1.8", "a cat --zoom 1.5")
+    assert "notifyHook" not in modals[0]
+
+
+async def test_an_empty_window_shows_its_parents_prompt(bench: Any) -> None:
+    """trueai's Inpaint answers with finalPrompt "" (issue 59)."""
+    bench.rules(PRESS_ZOOM)
+    shown = []
+
+    @submission_needs_modal.connect
+    async def look(action: str, *, modal: Any, **_: Any) -> None:
+        shown.append((action, modal.task_id, modal.prompt, modal.kind, modal.needs_mask))
+
+    bench.upstream.answer = lambda path, body: (
+        200,
+        {
+            "code": 21,
+            "description": "Waiting for window confirm",
+            "result": "w",
+            "properties": {"finalPrompt": ""},
+        },
+    )
+    await bench.start()
+    await bench.callback("single", properties={"finalPrompt": "a cat --v 7"}, **WITH_ZOOM)
+    await bench.until_quiet()
+    assert shown == [("ZOOM", "w", "a cat --v 7", "custom_zoom", False)]
+
+
+async def test_23_to_a_modal_repeats_its_action_and_answers_anew(bench: Any) -> None:
+    """Plus deletes the window with its refusal: pressed again, answered again, nothing doubled."""
+    bench.rules(PRESS_ZOOM + ANSWER)
+    windows = iter(["w1", "w2"])
+
+    def answer(path: str, body: dict[str, Any]) -> Any:
+        if path.endswith("action"):
+            return 200, {"code": 21, "description": "窗口等待", "result": next(windows)}
+        if body["taskId"] == "w1":
+            return 200, {"code": 23, "description": "队列已满", "result": None}
+        return 200, {"code": 1, "description": "ok", "result": "w2"}
+
+    bench.upstream.answer = answer
+    await bench.start()
+    await bench.callback("single", prompt="a cat", **WITH_ZOOM)
+    await bench.until_states("needs_modal", "rejected", "accepted")
+    await bench.until_quiet()
+    asked = [(path.rsplit("/")[-1], body.get("taskId")) for path, body in bench.upstream.received]
+    assert asked == [("action", "single"), ("modal", "w1"), ("action", "single"), ("modal", "w2")]
+
+
+async def test_a_chain_stops_at_its_budget(bench: Any) -> None:
+    """A rule that presses on every success, an upstream whose every child is a grid: the budget ends it."""
+    bench.rules(UPSCALE_ALL.replace("task.is_grid and chain.depth == 0", "task.is_grid"))
+    bench.budget = Budget(submissions=6)
+    await bench.start()
+    await bench.callback()
+    for submission in await bench.until_states(*["accepted"] * 4):
+        await bench.callback(submission.task_ids[0], submission.id, action="UPSCALE")
+    await bench.until_quiet()
+    assert len(await bench.submissions()) == 6
+    exceeded = [event for event in await bench.events() if event.signal == "budget.exceeded"]
+    assert exceeded
+    assert "limit is 6" in exceeded[0].detail
+
+
+async def test_an_uncertain_submission_is_not_sent_again_without_evidence(bench: Any) -> None:
+    """The upstream's list does not even show the parent: it proves nothing."""
+    bench.rules(PRESS_ONE)
+    bench.options["settle_after_s"] = 0.0
+    bench.upstream.answer = lambda path, body: None
+    await bench.start()
+    await bench.callback()
+    await bench.until_states("uncertain")
+    await asyncio.sleep(0)
+    assert len(bench.upstream.received) == 1
+
+
+async def test_the_upstreams_list_settles_an_uncertain_submission(bench: Any) -> None:
+    """A task with its mark is there: accepted. Only the parent is there: sent again, and once."""
+    bench.rules(UPSCALE_ALL)
+    bench.options["settle_after_s"] = 0.0
+    ok = (200, {"code": 1, "description": "ok", "result": "again"})
+    bench.upstream.answer = lambda path, body: None if len(bench.upstream.received) <= 4 else ok
+    await bench.start()
+    await bench.callback()
+    uncertain = await bench.until_states(*["uncertain"] * 4)
+    marked = {"id": "found", "status": "SUBMITTED", "progress": "0%", "state": uncertain[0].id}
+    bench.upstream.listed = [{"id": "grid", "status": "SUCCESS", "progress": "100%"}, marked]
+    made = await bench.until_states(*["accepted"] * 4)
+    assert sorted(one.task_ids for one in made) == [("again",), ("again",), ("again",), ("found",)]
+    assert len(bench.upstream.received) == 4 + 3
+
+
+async def test_an_answer_after_its_callback_is_joined_with_it(bench: Any) -> None:
+    """The child calls back before the submit is answered: one task, in its chain, told once."""
+    bench.rules(PRESS_ONE)
+    bench.upstream.gate.clear()
+    await bench.start()
+    await bench.callback()
+
+    async def asked() -> bool:
+        return bool(bench.upstream.received)
+
+    await bench.until(asked)
+    hook = bench.upstream.received[0][1]["notifyHook"]
+    await bench.callback("child-1", hook.rsplit("/")[-1], action="UPSCALE", buttons=[])
+    bench.upstream.gate.set()
+    (made,) = await bench.until_states("accepted")
+    assert made.task_ids == ("child-1",)
+    told = [event for event in await bench.events(task_id="child-1") if event.signal == "task.succeeded"]
+    assert len(told) == 1
+
+
+def test_outcomes_have_words() -> None:
+    """Every outcome has its signal."""
+    from dispatcher.signals import SIGNALS
+
+    assert {f"submission.{outcome}" for outcome in Outcome} <= SIGNALS.keys()
+    assert now_ms() > 0
