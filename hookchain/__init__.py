@@ -1,0 +1,66 @@
+"""hookchain's plugin API: the signals, what a receiver gets, and how it says how to go on.
+
+    from hookchain import task_succeeded
+
+    @task_succeeded.connect_via("IMAGINE")
+    async def upscale_all(action, *, task, chain, **_):
+        await chain.press("U*")
+
+Plugins import this package and no other.
+"""
+
+from __future__ import annotations
+
+from dispatcher.chain import Chain
+from dispatcher.chain import Window as Modal
+from dispatcher.errors import GiveUp, Retry
+from dispatcher.receivers import receiver
+from dispatcher.signals import (
+    budget_exceeded,
+    submission_accepted,
+    submission_dead,
+    submission_existed,
+    submission_needs_modal,
+    submission_queued,
+    submission_rejected,
+    submission_uncertain,
+    task_cancelled,
+    task_failed,
+    task_lost,
+    task_progressed,
+    task_started,
+    task_submitted,
+    task_succeeded,
+)
+from midjourney.buttons import Button
+from midjourney.types import Task
+from storage.records import Event, Submission
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "Button",
+    "Chain",
+    "Event",
+    "GiveUp",
+    "Modal",
+    "Retry",
+    "Submission",
+    "Task",
+    "budget_exceeded",
+    "receiver",
+    "submission_accepted",
+    "submission_dead",
+    "submission_existed",
+    "submission_needs_modal",
+    "submission_queued",
+    "submission_rejected",
+    "submission_uncertain",
+    "task_cancelled",
+    "task_failed",
+    "task_lost",
+    "task_progressed",
+    "task_started",
+    "task_submitted",
+    "task_succeeded",
+]

@@ -1,0 +1,48 @@
+"""The command line. Exit codes: 0 done; 1 it failed; 2 the call or the configuration is wrong."""
+
+from __future__ import annotations
+
+import sys
+
+import typer
+
+from dispatcher.errors import PluginError
+from hookchain.cli import operate, serve, submit
+from hookchain.cli.api import CallFailed
+from hookchain.settings import SettingsError
+from storage.errors import BadDatabaseUrl, StorageError
+
+app = typer.Typer(
+    name="hookchain",
+    help="Receives midjourney-proxy callbacks, keeps them all, and chains the next submission.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+app.command()(serve.serve)
+app.command()(serve.sandbox)
+app.command()(submit.imagine)
+app.command()(submit.press)
+app.command()(submit.modal)
+app.command()(submit.chain)
+app.command()(operate.url)
+app.command()(operate.migrate)
+app.command()(operate.healthcheck)
+app.command()(operate.version)
+app.add_typer(operate.dead, name="dead")
+
+
+def main() -> None:
+    """Run a command; a mistake of the caller's is one line, never a traceback."""
+    try:
+        app()
+    except (SettingsError, PluginError, BadDatabaseUrl) as error:
+        _fail(str(error), 2)
+    except (CallFailed, StorageError) as error:
+        _fail(str(error), 1)
+
+
+def _fail(message: str, code: int) -> None:
+    print(f"hookchain: {message}", file=sys.stderr)
+    sys.exit(code)

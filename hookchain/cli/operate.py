@@ -1,0 +1,89 @@
+"""`hookchain url`, `migrate`, `healthcheck`, `version`, `dead`: what an operator types."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Annotated
+
+import typer
+
+from hookchain import __version__
+from hookchain.cli.api import CallFailed, Server
+from hookchain.settings import SANDBOX, Settings, load_settings
+from hookchain.wiring import hook_url, open_database, secret_of
+from storage.migrate import migrate as migrate_database
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+dead = typer.Typer(help="Deliveries and submissions that ran out of attempts.", no_args_is_help=True)
+
+
+def url(as_json: AsJson = False) -> None:
+    """Print the notifyHook to register, per upstream."""
+    settings = load_settings()
+    urls = asyncio.run(_urls(settings))
+    if as_json:
+        print(json.dumps(urls))
+    else:
+        for name, address in urls.items():
+            print(f"{name}\t{address}")
+
+
+async def _urls(settings: Settings) -> dict[str, str]:
+    database = await open_database(settings)
+    try:
+        secret = await secret_of(settings, database)
+    finally:
+        await database.close()
+    return {name: hook_url(settings, secret, name) for name in settings.upstreams or (SANDBOX,)}
+
+
+def migrate() -> None:
+    """Bring the database to the schema of this release."""
+    print(f"the database is at revision {migrate_database(load_settings().database_url)}")
+
+
+def healthcheck() -> None:
+    """Exit with 0 when the server is ready, with 1 when it is not. For containers."""
+    server = Server(load_settings())
+    ready = server.get("/readyz")
+    print(ready["status"])
+
+
+def version() -> None:
+    """Print the version."""
+    print(f"hookchain {__version__}")
+
+
+@dead.command("list")
+def list_dead(as_json: AsJson = False) -> None:
+    """List the dead letters."""
+    letters = Server(load_settings()).get("/api/dead-letters")["dead_letters"]
+    if as_json:
+        print(json.dumps(letters, ensure_ascii=False, indent=2))
+        return
+    for letter in letters:
+        inner = letter[letter["kind"]]
+        what = inner.get("receiver") or f"{inner['kind']} {inner['label']}"
+        why = (inner.get("error") or inner.get("reason") or inner.get("decision") or "").strip().splitlines()
+        print(f"{letter['id']}\t{letter['died_at']}\t{what}\t{why[-1] if why else ''}")
+    if not letters:
+        print("no dead letters")
+
+
+@dead.command("retry")
+def retry_dead(
+    ids: Annotated[list[str], typer.Argument(help="Ids as `hookchain dead list` prints them.")],
+) -> None:
+    """Try dead letters again, with all their attempts."""
+    server = Server(load_settings())
+    failed = []
+    for one in ids:
+        try:
+            server.post(f"/api/dead-letters/{one}/retry")
+            print(f"{one}: tried again")
+        except CallFailed as error:
+            failed.append(f"{one}: {error}")
+    if failed:
+        raise CallFailed("; ".join(failed))

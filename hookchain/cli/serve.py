@@ -1,0 +1,194 @@
+"""`hookchain serve` and `hookchain sandbox`: the processes that stay."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+import socket
+import threading
+from collections.abc import Callable, Coroutine, Iterator
+from typing import Annotated, Any
+
+import msgspec
+import typer
+import uvicorn
+import uvloop
+from midjourney.sandbox.app import SandboxOptions, create_app
+from starlette.types import ASGIApp
+
+from hookchain import __version__
+from hookchain.cli.api import CallFailed
+from hookchain.logs import set_up_logs
+from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
+from hookchain.wiring import Receivers, connect_receivers, hook_url, running, secret_of
+from midjourney.dialects import Upstream
+
+GRACE_S = 5
+"""Seconds that open requests get when the process is asked to stop."""
+
+
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on (HOST).")] = "",
+    port: Annotated[
+        int, typer.Option(help="Port to listen on (PORT); 0 picks a free one.", min=-1, max=65535)
+    ] = -1,
+    no_worker: Annotated[
+        bool, typer.Option("--no-worker", help="Receive only; run no rules, submit nothing.")
+    ] = False,
+) -> None:
+    """Run the receiver, the API and the worker."""
+    settings = load_settings()
+    set_up_logs(settings.log_level, settings.log_format)
+    receivers = connect_receivers(settings)
+    with listening(host or settings.host, settings.port if port < 0 else port) as sock:
+        settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
+        if not settings.upstreams:
+            settings = _with_sandbox(settings)
+        _run(_serve(settings, receivers, sock, with_worker=not no_worker))
+
+
+async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, *, with_worker: bool) -> None:
+    async with running(settings, receivers.registry, with_worker=with_worker) as (application, database):
+        secret = await secret_of(settings, database)
+        lines = _banner(settings, receivers, secret)
+        await Server(application, lambda: print("\n".join(lines), flush=True)).serve(sockets=[sock])
+
+
+def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
+    names = receivers.registry.names()
+    lines = [f"hookchain {__version__} listens on {settings.listening_url}"]
+    lines += [
+        f"notifyHook to register at {name}: {hook_url(settings, secret, name)}" for name in settings.upstreams
+    ]
+    lines.append(
+        f"rules and plugins: {', '.join(names)}"
+        if names
+        else "no rules and no plugins: callbacks are kept, nothing is pressed"
+    )
+    return lines
+
+
+def _with_sandbox(settings: Settings) -> Settings:
+    """Start the built-in upstream in a thread of its own; it ends with the process."""
+    sock = _bound("127.0.0.1", 0)
+    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
+    application = create_app(SandboxOptions())
+    threading.Thread(
+        target=lambda: _run(Server(application).serve(sockets=[sock])), daemon=True, name="sandbox"
+    ).start()
+    print(
+        f"No upstream is configured (HOOKCHAIN_UPSTREAM_URL): the built-in sandbox at {url} stands in for one. "
+        "Its pictures are drawn here and cost nothing.",
+        flush=True,
+    )
+    return msgspec.structs.replace(settings, upstreams={SANDBOX: Upstream(name=SANDBOX, url=url)})
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)
+    ] = 8062,
+    seed: Annotated[
+        int | None, typer.Option(help="Make ids, pictures and faults the same at every start.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="How many times faster than the demonstration pace.", min=0.01)
+    ] = 1.0,
+    secret: Annotated[str, typer.Option(help="Ask for this mj-api-secret.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Jobs that run at once.", min=1)] = 3,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=0)] = 10,
+    notify_hook: Annotated[str, typer.Option(help="Hook of submissions that carry none.")] = "",
+    faults: Annotated[str, typer.Option(help="Comma-separated faults: duplicate, shuffle, drop.")] = "",
+) -> None:
+    """Run a stand-in for a midjourney-proxy server: it draws its own pictures and sends real callbacks."""
+    try:
+        options = SandboxOptions(
+            seed=seed,
+            speed=speed,
+            secret=secret,
+            concurrency=concurrency,
+            queue=queue,
+            notify_hook=notify_hook,
+            faults=faults,
+        )
+        application = create_app(options)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    set_up_logs("warning", "console")
+    with listening(host, port) as sock:
+        url = f"http://{host}:{sock.getsockname()[1]}"
+        _run(
+            Server(application, lambda: print(f"sandbox upstream on {url}", flush=True)).serve(sockets=[sock])
+        )
+
+
+class Server(uvicorn.Server):
+    """uvicorn, which tells when it listens, and leaves the process to us when it is asked to stop."""
+
+    def __init__(self, application: ASGIApp, on_ready: Callable[[], None] | None = None) -> None:
+        super().__init__(
+            uvicorn.Config(
+                application,
+                lifespan="auto",
+                http="httptools",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                timeout_graceful_shutdown=GRACE_S,
+                timeout_keep_alive=65,
+            )
+        )
+        self._on_ready = on_ready
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then say so."""
+        await super().startup(sockets=sockets)
+        if self._on_ready is not None and not self.should_exit:
+            self._on_ready()
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Stop at SIGTERM and SIGINT, without uvicorn's raising them again: what runs must be finished first."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self.handle_exit, number, None)
+        try:
+            yield
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT):
+                loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def listening(host: str, port: int) -> Iterator[socket.socket]:
+    """A socket that listens. Raises `CallFailed` when the address is taken."""
+    sock = _bound(host, port)
+    try:
+        yield sock
+    finally:
+        sock.close()
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    sock = socket.socket(family)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        sock.bind((host, port))
+    except OSError as error:
+        sock.close()
+        raise CallFailed(
+            f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
+        ) from error
+    sock.listen(2048)
+    return sock
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)

@@ -1,0 +1,157 @@
+"""`hookchain imagine`, `press`, `modal`, `chain`: ask for submissions, and watch a chain grow."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from dispatcher import commands
+from hookchain.cli.api import CallFailed, Server
+from hookchain.cli.follow import follow_chain, tree_of
+from hookchain.settings import Settings, SettingsError, load_settings
+from hookchain.wiring import now_ms, open_database
+from midjourney.requests import Imagine
+
+Upstream = Annotated[str, typer.Option(help="The upstream, where there are several.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Watch the chain grow until it rests.")]
+
+
+def imagine(
+    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    upstream: Upstream = "",
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit a prompt, through the running server, else into the database for the next one."""
+    settings = load_settings()
+    server = Server(settings)
+    if not server.is_up():
+        if follow:
+            raise CallFailed(
+                f"no server answers at {server.url}, and nothing grows without one: `hookchain serve`"
+            )
+        _imagine_without_server(settings, prompt, upstream)
+        return
+    made = server.post("/api/submissions", {"kind": "imagine", "prompt": prompt, "upstream": upstream})
+    _told(server, made, follow=follow, as_json=as_json)
+
+
+def press(
+    task: Annotated[str, typer.Argument(help="Id of the task.")],
+    button: Annotated[
+        str, typer.Argument(metavar="LABEL_OR_CUSTOM_ID", help='"U1", "U*", a customId, a kind.')
+    ],
+    upstream: Upstream = "",
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Press buttons of a task. One that was pressed already is not pressed, and paid for, again."""
+    server = Server(load_settings())
+    made = server.post(
+        "/api/submissions", {"kind": "press", "task_id": task, "button": button, "upstream": upstream}
+    )
+    for submission in made["submissions"][:-1]:
+        _told(server, submission, follow=False, as_json=as_json)
+    _told(server, made["submissions"][-1], follow=follow, as_json=as_json)
+
+
+def modal(
+    task: Annotated[str, typer.Argument(help="Id of the task whose window waits.")],
+    prompt: Annotated[str, typer.Option(help="The prompt to answer with.")] = "",
+    mask: Annotated[Path | None, typer.Option(help="A PNG, white where the picture may change.")] = None,
+    upstream: Upstream = "",
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Answer a waiting window."""
+    body = {"kind": "modal", "task_id": task, "prompt": prompt, "upstream": upstream}
+    if mask is not None:
+        body["mask"] = _mask(mask)
+    server = Server(load_settings())
+    _told(server, server.post("/api/submissions", body), follow=follow, as_json=as_json)
+
+
+def chain(
+    task: Annotated[str, typer.Argument(help="Id of a task, or of a chain.")],
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show the chain a task belongs to, as a tree."""
+    server = Server(load_settings())
+    found = server.get("/api/tasks", limit=1, chain_id=task)["tasks"]
+    chain_id = task if found else _chain_of(server, task)
+    if follow:
+        follow_chain(server, chain_id)
+        return
+    shown = server.get(f"/api/chains/{chain_id}")
+    if as_json:
+        print(json.dumps(shown, ensure_ascii=False, indent=2))
+    else:
+        Console().print(tree_of(shown))
+
+
+def _chain_of(server: Server, task_id: str) -> str:
+    upstreams = {
+        event["upstream"] for event in server.get("/api/events", task_id=task_id, limit=50)["events"]
+    }
+    for upstream in sorted(upstreams):
+        if chain_id := server.get(f"/api/tasks/{upstream}/{task_id}")["chain_id"]:
+            return str(chain_id)
+    raise CallFailed(
+        f"no task or chain {task_id!r}" if not upstreams else f"task {task_id!r} is in no chain yet"
+    )
+
+
+def _told(server: Server, submission: dict[str, Any], *, follow: bool, as_json: bool) -> None:
+    if as_json:
+        print(json.dumps(submission, ensure_ascii=False))
+    else:
+        print(
+            f"{submission['label']}: submission {submission['id']} in chain {submission['chain_id']}",
+            flush=True,
+        )
+    if follow and not follow_chain(server, submission["chain_id"]):
+        raise typer.Exit(1)
+
+
+def _mask(path: Path) -> str:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise SettingsError(f"the mask {path} cannot be read: {error.strerror}") from error
+    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
+        raise SettingsError(f"the mask {path} is no PNG file")
+    return "data:image/png;base64," + base64.b64encode(content).decode()
+
+
+def _imagine_without_server(settings: Settings, prompt: str, upstream: str) -> None:
+    """Keep the submission for the server that is started next."""
+    name = upstream or next(iter(settings.upstreams), "")
+    if name not in settings.upstreams:
+        raise SettingsError(
+            f"no server is running, and no upstream {name!r} is configured; start `hookchain serve` first"
+            if name
+            else "no server is running and no upstream is configured; start `hookchain serve` first"
+        )
+
+    async def stage() -> str:
+        database = await open_database(settings)
+        try:
+            made = await database.write(
+                "command",
+                lambda connection: commands.submit(
+                    connection, Imagine(prompt=prompt), upstream=name, asked_by="cli", now_ms=now_ms()
+                ),
+            )
+        finally:
+            await database.close()
+        return made.submission_id
+
+    print(f"no server is running: submission {asyncio.run(stage())} waits for `hookchain serve`")

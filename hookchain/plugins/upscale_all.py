@@ -1,0 +1,14 @@
+"""Press every U-button of a new grid, as the rule `upscale-all` does."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hookchain import Chain, Task, task_succeeded
+
+
+@task_succeeded.connect
+async def upscale_all(action: str, *, task: Task, chain: Chain, **_: Any) -> None:
+    """Upscale the four pictures of a root grid; the grids that grow from it are left alone."""
+    if task.is_grid and chain.depth == 0:
+        await chain.press("U*")

@@ -1,0 +1,250 @@
+"""hookchain.toml and the environment → Settings, decoded once; mistakes name the place and the nearest key."""
+
+from __future__ import annotations
+
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+
+from dispatcher.budget import Budget
+from dispatcher.errors import RuleError
+from dispatcher.rules.load import CompiledRule, load_rules, nearest
+from hooks.ingest import BODY_LIMIT_BYTES
+from midjourney.dialects import DIALECTS, Upstream
+
+DEFAULT_FILE = "hookchain.toml"
+SANDBOX = "sandbox"
+"""Name of the built-in upstream that stands in when none is configured."""
+
+
+class SettingsError(Exception):
+    """The configuration cannot be used; the message says what, where, and what to write instead."""
+
+
+class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """What hookchain.toml may hold, beside `[[rules]]`."""
+
+    database_url: str = "sqlite:///hookchain.db"
+    host: str = ""
+    port: int = 0
+    public_url: str = ""
+    secret: str = ""
+    admin_token: str = ""
+    plugins: list[str] = []
+    log_level: Literal["debug", "info", "warning", "error"] = "info"
+    log_format: Literal["console", "json"] = "console"
+    body_limit_bytes: int = BODY_LIMIT_BYTES
+    budget: Budget = Budget()
+    upstreams: dict[str, Upstream] = {}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, checked. `secret` "" means: the one kept in the database. Without upstreams there is the sandbox."""
+
+    database_url: str
+    host: str
+    port: int
+    public_url: str
+    secret: str
+    admin_token: str
+    plugins: tuple[str, ...]
+    log_level: str
+    log_format: str
+    body_limit_bytes: int
+    budget: Budget
+    upstreams: dict[str, Upstream]
+    rules: tuple[CompiledRule, ...]
+    directory: Path
+
+    @property
+    def listening_url(self) -> str:
+        """The server's own address, for us and, unless `public_url` says otherwise, for upstreams."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def hook_base(self) -> str:
+        """How an upstream reaches this server."""
+        return (self.public_url or self.listening_url).rstrip("/")
+
+
+# Environment variable → key of the file. The first that is set wins; aliases come last.
+_VARIABLES: tuple[tuple[str, str], ...] = (
+    ("DATABASE_URL", "database_url"),
+    ("HOST", "host"),
+    ("PORT", "port"),
+    ("HOOKCHAIN_PUBLIC_URL", "public_url"),
+    ("HOOKCHAIN_SECRET", "secret"),
+    ("HOOKCHAIN_ADMIN_TOKEN", "admin_token"),
+    ("HOOKCHAIN_PLUGINS", "plugins"),
+    ("LOG_LEVEL", "log_level"),
+    ("LOG_FORMAT", "log_format"),
+)
+_UPSTREAM_VARIABLES: tuple[tuple[str, str], ...] = (
+    ("HOOKCHAIN_UPSTREAM_URL", "url"),
+    ("HOOKCHAIN_UPSTREAM_KEY", "key"),
+    ("HOOKCHAIN_UPSTREAM_DIALECT", "dialect"),
+    ("MJ_SERVER", "url"),
+    ("MJ_API_SECRET", "key"),
+)
+_KNOWN_VARIABLES = frozenset(
+    name for name, _ in (*_VARIABLES, *_UPSTREAM_VARIABLES) if name.startswith("HOOKCHAIN_")
+) | {"HOOKCHAIN_CONFIG"}
+
+
+def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+    """Read the file (if there is one) and the environment over it. Raises `SettingsError`."""
+    environment = os.environ if environment is None else environment
+    directory = Path.cwd() if directory is None else directory
+    _check_variables(environment)
+    path = directory / environment.get("HOOKCHAIN_CONFIG", DEFAULT_FILE)
+    text = _read(path, required="HOOKCHAIN_CONFIG" in environment)
+    tables = _parse(text, path)
+    rules = _rules(tables.pop("rules", []), path, text)
+    _check_keys(tables, path)
+    _over(tables, environment)
+    file = _convert(tables, path)
+    return Settings(
+        database_url=file.database_url,
+        host=file.host or ("0.0.0.0" if environment.get("PORT") else "127.0.0.1"),
+        port=file.port or 8000,
+        public_url=file.public_url,
+        secret=file.secret,
+        admin_token=file.admin_token,
+        plugins=tuple(file.plugins),
+        log_level=file.log_level,
+        log_format=file.log_format,
+        body_limit_bytes=file.body_limit_bytes,
+        budget=file.budget,
+        upstreams={name: _checked(name, upstream, path) for name, upstream in file.upstreams.items()},
+        rules=tuple(rules),
+        directory=directory,
+    )
+
+
+def _check_variables(environment: Mapping[str, str]) -> None:
+    for name in environment:
+        if name.startswith("HOOKCHAIN_") and name not in _KNOWN_VARIABLES:
+            raise SettingsError(f"unknown environment variable {name}.{nearest(name, _KNOWN_VARIABLES)}")
+
+
+def _read(path: Path, *, required: bool) -> str:
+    try:
+        return path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        if required:
+            raise SettingsError(f"HOOKCHAIN_CONFIG names {path}, and there is no such file") from None
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{path} cannot be read: {error}") from error
+
+
+def _parse(text: str, path: Path) -> dict[str, Any]:
+    try:
+        tables: dict[str, Any] = _expanded(tomllib.loads(text), path)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{path}: not TOML: {error}") from error
+    return tables
+
+
+def _expanded(value: Any, path: Path) -> Any:
+    """The value with ${VAR} replaced. Raises `SettingsError` for a variable that is not set."""
+    if isinstance(value, dict):
+        return {key: _expanded(inner, path) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [_expanded(inner, path) for inner in value]
+    if not isinstance(value, str):
+        return value
+
+    def variable(found: re.Match[str]) -> str:
+        if found[1] not in os.environ:
+            raise SettingsError(f"{path}: ${{{found[1]}}} is used, but the variable is not set")
+        return os.environ[found[1]]
+
+    return re.sub(r"\$\{(\w+)\}", variable, value)
+
+
+def _rules(tables: Any, path: Path, text: str) -> list[CompiledRule]:
+    try:
+        return load_rules(tables, file=_short(path), text=text)
+    except RuleError as error:
+        raise SettingsError(str(error)) from error
+
+
+def _check_keys(tables: dict[str, Any], path: Path) -> None:
+    _check_table(tables, _File, _short(path))
+    if isinstance(tables.get("budget"), dict):
+        _check_table(tables["budget"], Budget, f"{_short(path)}, [budget]")
+    upstreams = tables.get("upstreams", {})
+    for name, upstream in upstreams.items() if isinstance(upstreams, dict) else ():
+        if isinstance(upstream, dict):
+            _check_table(upstream, Upstream, f"{_short(path)}, [upstreams.{name}]")
+
+
+def _check_table(table: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+    known = set(kind.__struct_fields__) - {"name"} | ({"rules"} if kind is _File else set())
+    for key in table:
+        if key not in known:
+            raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
+
+
+def _over(tables: dict[str, Any], environment: Mapping[str, str]) -> None:
+    for name, key in _VARIABLES:
+        value = environment.get(name, "").strip()
+        if value:
+            tables[key] = _typed(key, value)
+    upstream: dict[str, Any] = {}
+    for name, key in _UPSTREAM_VARIABLES:
+        value = environment.get(name, "").strip()
+        if value and key not in upstream:
+            upstream[key] = value
+    if "url" in upstream:
+        known = tables.setdefault("upstreams", {})
+        known["main"] = known.get("main", {}) | upstream
+    elif upstream:
+        raise SettingsError("an upstream's key or dialect is set, but HOOKCHAIN_UPSTREAM_URL is not")
+
+
+def _typed(key: str, value: str) -> Any:
+    if key == "port":
+        if not value.isdigit():
+            raise SettingsError(f"PORT is {value!r}; it must be a number")
+        return int(value)
+    if key == "plugins":
+        return [part.strip() for part in value.split(",") if part.strip()]
+    return value.lower() if key in ("log_level", "log_format") else value
+
+
+def _convert(tables: dict[str, Any], path: Path) -> _File:
+    try:
+        return msgspec.convert(tables, _File)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{_short(path)} or the environment: {error}") from error
+
+
+def _checked(name: str, upstream: Upstream, path: Path) -> Upstream:
+    where = f"{_short(path)}, [upstreams.{name}]" if name != "main" else "upstream main"
+    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
+        raise SettingsError(f"{where}: a name has letters, digits, - and _ only")
+    if not re.match(r"https?://[^/]+", upstream.url):
+        raise SettingsError(f"{where}: url {upstream.url!r} must begin with http:// or https://")
+    if upstream.dialect not in DIALECTS:
+        raise SettingsError(
+            f"{where}: unknown dialect {upstream.dialect!r}.{nearest(upstream.dialect, DIALECTS)}"
+        )
+    if upstream.concurrency < 1 or upstream.timeout_s <= 0:
+        raise SettingsError(f"{where}: concurrency is at least 1, timeout_s more than 0")
+    return msgspec.structs.replace(upstream, name=name)
+
+
+def _short(path: Path) -> str:
+    """The file as people know it: relative to where they are, if it is below."""
+    try:
+        return str(path.relative_to(Path.cwd()))
+    except ValueError:
+        return str(path)

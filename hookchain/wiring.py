@@ -1,0 +1,157 @@
+"""The composition root: settings → parts that are started and stopped. Read it from top to bottom."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+
+import msgspec
+import structlog
+from starlette.types import ASGIApp
+
+from dispatcher.deliver import Deliverer
+from dispatcher.discovery import Plugin, load_plugins
+from dispatcher.receivers import Registry
+from dispatcher.rules.receiver import connect
+from dispatcher.settle import Settler
+from dispatcher.signals import SIGNALS
+from dispatcher.submit import Submitter
+from hookchain.settings import Settings
+from hooks.api import Api
+from hooks.app import create_app
+from hooks.auth import NotifyTokens, notify_token
+from hooks.health import Health
+from hooks.ingest import Ingest
+from midjourney.client import Client
+from midjourney.dialects import Dialect, Upstream, dialect_of
+from storage import deliveries, submissions
+from storage import settings as stored
+from storage.engine import Database
+from storage.migrate import migrate
+
+log = structlog.get_logger("hookchain")
+
+
+class Receivers(msgspec.Struct, frozen=True, kw_only=True):
+    """What listens: the plugins that were loaded, and every receiver by its name."""
+
+    plugins: list[Plugin]
+    registry: Registry
+
+
+def connect_receivers(settings: Settings) -> Receivers:
+    """Load plugins and connect rules. Raises `PluginError`."""
+    plugins = load_plugins(settings.plugins, settings.directory)
+    for rule in settings.rules:
+        connect(rule)
+    return Receivers(plugins=plugins, registry=Registry(SIGNALS))
+
+
+def now_ms() -> int:
+    """The time, as epoch milliseconds."""
+    return time.time_ns() // 1_000_000
+
+
+def hook_url(settings: Settings, secret: str, upstream: str) -> str:
+    """The notifyHook to register at an upstream."""
+    return f"{settings.hook_base}/notify/{notify_token(secret, upstream)}"
+
+
+async def open_database(settings: Settings) -> Database:
+    """Bring the schema up to date and open the database. Raises storage errors."""
+    await asyncio.to_thread(migrate, settings.database_url)
+    database = Database(settings.database_url)
+    await database.open()
+    return database
+
+
+async def secret_of(settings: Settings, database: Database) -> str:
+    """The secret that hook addresses derive from: the configured one, else the one kept in the database."""
+    return settings.secret or await database.write("secret", stored.secret)
+
+
+class Worker:
+    """The loops: deliveries, submissions, evidence."""
+
+    def __init__(self, settings: Settings, database: Database, registry: Registry, secret: str) -> None:
+        self._database = database
+        self._clients = {name: Client(upstream) for name, upstream in settings.upstreams.items()}
+        bases = {name: hook_url(settings, secret, name) for name in settings.upstreams}
+        submitter = Submitter(
+            database,
+            self._clients,
+            hook_for=lambda upstream, submission_id: f"{bases[upstream]}/{submission_id}",
+            clock=now_ms,
+        )
+        deliverer = Deliverer(
+            database, registry, submitter, _dialects(settings.upstreams), settings.budget, now_ms
+        )
+        settler = Settler(database, self._clients, now_ms)
+        # In the order of stopping: what makes work first.
+        self._loops = (deliverer.loop, submitter.loop, settler.loop)
+        database.wakeups.subscribe(deliverer.loop.wake)
+        database.wakeups.subscribe(submitter.loop.wake)
+
+    async def start(self) -> None:
+        """Take up what a process that is gone left behind, then begin."""
+        await self._recover()
+        for loop in self._loops:
+            loop.start()
+
+    async def stop(self) -> None:
+        """Stop claiming, let running work finish, close the connections."""
+        for loop in self._loops:
+            await loop.stop()
+        for client in self._clients.values():
+            await client.aclose()
+
+    def is_turning(self) -> bool:
+        """True while all loops run."""
+        return all(loop.is_running for loop in self._loops)
+
+    async def _recover(self) -> None:
+        """SQLite has one worker, so what is marked as running was running in a process that is gone."""
+        started_ms = now_ms()
+        released, doubtful = await self._database.write_together(
+            ("release", deliveries.release_all),
+            ("release", lambda connection: submissions.doubt_all(connection, started_ms)),
+        )
+        if released or doubtful:
+            log.info("recovered", deliveries_given_back=released, submissions_uncertain=doubtful)
+
+
+@asynccontextmanager
+async def running(
+    settings: Settings, registry: Registry, *, with_worker: bool = True
+) -> AsyncIterator[tuple[ASGIApp, Database]]:
+    """A server's parts, started: the application, and the database under it. Stops them at the end."""
+    database = await open_database(settings)
+    try:
+        secret = await secret_of(settings, database)
+        worker = Worker(settings, database, registry, secret) if with_worker else None
+        if worker is not None:
+            await worker.start()
+        gc.freeze()  # what start-up made stays: collecting it again and again is what makes p99
+        try:
+            yield _application(settings, database, secret, worker), database
+        finally:
+            if worker is not None:
+                await worker.stop()
+    finally:
+        await database.close()
+
+
+def _application(settings: Settings, database: Database, secret: str, worker: Worker | None) -> ASGIApp:
+    hook = Ingest(
+        database, NotifyTokens(secret, settings.upstreams), body_limit_bytes=settings.body_limit_bytes
+    )
+    health = Health(database, worker.is_turning if worker is not None else None)
+    api = Api(database, _dialects(settings.upstreams), admin_token=settings.admin_token)
+    return create_app(hook, [*health.routes(), *api.routes()])
+
+
+def _dialects(upstreams: Mapping[str, Upstream]) -> dict[str, Dialect]:
+    return {name: dialect_of(upstream) for name, upstream in upstreams.items()}

@@ -1,0 +1,1 @@
+"""What comes in: HTTP. Callbacks, the JSON API, health."""

@@ -1,0 +1,414 @@
+"""The JSON API: reads from storage/queries.py, acts through dispatcher/commands.py."""
+
+from __future__ import annotations
+
+import base64
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Literal
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from dispatcher import commands
+from dispatcher.commands import CommandError
+from hooks import shapes
+from hooks.auth import check_admin
+from hooks.problems import Problem
+from midjourney.dialects import Dialect
+from midjourney.requests import Action, Change, Imagine, Modal
+from storage import chains, events, queries, submissions, tasks
+from storage.engine import Database
+from storage.records import StageResult, TaskRow
+
+PAGE = 50
+LARGEST_PAGE = 500
+
+
+class Press(
+    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="press", forbid_unknown_fields=True
+):
+    """A press by the button's name: "U1", "U*", "custom_zoom"."""
+
+    task_id: str
+    button: str
+
+
+class Asked(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of a submission's body that is not the request: where it goes, and whether it is wanted again."""
+
+    upstream: str = ""
+    again: int = 0
+
+
+Wanted = Imagine | Action | Change | Modal | Press
+_asked = msgspec.json.Decoder(Asked)
+
+Handler = Callable[[Request], Any]
+State = Literal["waiting", "running", "done", "dead"]
+
+
+class Api:
+    """Handlers over one database and its upstreams."""
+
+    def __init__(self, database: Database, dialects: Mapping[str, Dialect], *, admin_token: str = "") -> None:
+        self._database = database
+        self._dialects = dialects
+        self._admin_token = admin_token
+
+    def routes(self) -> list[BaseRoute]:
+        """All paths under /api."""
+        table: list[tuple[str, Handler, str]] = [
+            ("/api/tasks", self.tasks, "GET"),
+            ("/api/tasks/{upstream}/{task_id}", self.task, "GET"),
+            ("/api/chains", self.chains, "GET"),
+            ("/api/chains/{id}", self.chain, "GET"),
+            ("/api/events", self.events, "GET"),
+            ("/api/events/{id:int}", self.event, "GET"),
+            ("/api/submissions", self.submissions, "GET"),
+            ("/api/submissions", self.submit, "POST"),
+            ("/api/submissions/{id}", self.submission, "GET"),
+            ("/api/deliveries", self.deliveries, "GET"),
+            ("/api/deliveries/{id:int}", self.delivery, "GET"),
+            ("/api/dead-letters", self.dead_letters, "GET"),
+            ("/api/dead-letters/{id}", self.dead_letter, "GET"),
+            ("/api/dead-letters/{id}/retry", self.retry_dead_letter, "POST"),
+            ("/api/quarantine", self.quarantine, "GET"),
+        ]
+        return [Route(path, self._guarded(handler), methods=[method]) for path, handler, method in table]
+
+    def _guarded(self, handler: Handler) -> Handler:
+        async def handle(request: Request) -> Response:
+            try:
+                check_admin(request, self._admin_token)
+                status, body = await handler(request)
+            except Problem as problem:
+                return problem.response()
+            except CommandError as error:
+                return Problem(error.status, str(error)).response()
+            return Response(msgspec.json.encode(body), status_code=status, media_type="application/json")
+
+        return handle
+
+    async def tasks(self, request: Request) -> tuple[int, Any]:
+        """Tasks, newest first; `status`, `action`, `upstream` and `chain_id` filter."""
+        most, cursor = _page(request)
+        equal = _filters(request, "status", "action", "upstream", "chain_id")
+        rows, payloads = await self._database.read(
+            lambda connection: _with_payloads(
+                connection, queries.task_page(connection, most=most, before=_age_cursor(cursor), equal=equal)
+            )
+        )
+        found = [shapes.task_shape(row, payloads.get((row.upstream, row.id), b"")) for row in rows]
+        return 200, _paged("tasks", found, most, [rows[-1].created_at_ms, rows[-1].id] if rows else None)
+
+    async def task(self, request: Request) -> tuple[int, Any]:
+        """One task with its buttons and its newest payload."""
+        upstream, task_id = request.path_params["upstream"], request.path_params["task_id"]
+        row, payload = await self._database.read(
+            lambda connection: (
+                tasks.find(connection, upstream, task_id),
+                events.latest_payload(connection, upstream, task_id),
+            )
+        )
+        if row is None:
+            raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
+        return 200, shapes.task_shape(row, payload) | {"payload": shapes.shown(payload)}
+
+    async def chains(self, request: Request) -> tuple[int, Any]:
+        """Chains, newest first; `upstream` filters."""
+        most, cursor = _page(request)
+        equal = _filters(request, "upstream")
+        rows = await self._database.read(
+            lambda connection: queries.chain_page(
+                connection, most=most, before=_age_cursor(cursor), equal=equal
+            )
+        )
+        last = [rows[-1].created_at_ms, rows[-1].id] if rows else None
+        return 200, _paged("chains", [shapes.chain_shape(row) for row in rows], most, last)
+
+    async def chain(self, request: Request) -> tuple[int, Any]:
+        """One chain with its tasks and submissions, oldest first: enough to draw the tree."""
+        chain_id = request.path_params["id"]
+
+        def ask(connection: Any) -> Any:
+            rows = queries.tasks_of_chain(connection, chain_id)
+            return (
+                chains.find(connection, chain_id),
+                rows,
+                queries.latest_payloads(connection, rows),
+                queries.submissions_of_chain(connection, chain_id),
+            )
+
+        chain, rows, payloads, made = await self._database.read(ask)
+        if chain is None:
+            raise Problem(404, f"no chain {chain_id!r}")
+        return 200, shapes.chain_shape(chain) | {
+            "tasks": [shapes.task_shape(row, payloads.get((row.upstream, row.id), b"")) for row in rows],
+            "submissions": [shapes.submission_shape(submission) for submission in made],
+        }
+
+    async def events(self, request: Request) -> tuple[int, Any]:
+        """Events, newest first; `task_id`, `upstream`, `submission_id`, `signal` and `source` filter."""
+        most, cursor = _page(request)
+        equal = _filters(request, "task_id", "upstream", "submission_id", "signal", "source")
+        found = await self._database.read(
+            lambda connection: queries.event_page(
+                connection, most=most, before=_id_cursor(cursor), equal=equal
+            )
+        )
+        last = [found[-1].id] if found else None
+        return 200, _paged("events", [shapes.event_shape(event) for event in found], most, last)
+
+    async def event(self, request: Request) -> tuple[int, Any]:
+        """One event."""
+        event_id = request.path_params["id"]
+        event = await self._database.read(lambda connection: queries.find_event(connection, event_id))
+        if event is None:
+            raise Problem(404, f"no event {event_id}")
+        return 200, shapes.event_shape(event)
+
+    async def submissions(self, request: Request) -> tuple[int, Any]:
+        """Submissions, newest first; `state`, `upstream`, `chain_id`, `kind` and `asked_by` filter."""
+        most, cursor = _page(request)
+        equal = _filters(request, "state", "upstream", "chain_id", "kind", "asked_by", "parent_id")
+        found = await self._database.read(
+            lambda connection: queries.submission_page(
+                connection, most=most, before=_age_cursor(cursor), equal=equal
+            )
+        )
+        last = [found[-1].created_at_ms, found[-1].id] if found else None
+        return 200, _paged("submissions", [shapes.submission_shape(one) for one in found], most, last)
+
+    async def submission(self, request: Request) -> tuple[int, Any]:
+        """One submission with its attempts."""
+        submission_id = request.path_params["id"]
+        found, tries = await self._database.read(
+            lambda connection: (
+                submissions.find(connection, submission_id),
+                queries.attempts_of(connection, submission_id),
+            )
+        )
+        if found is None:
+            raise Problem(404, f"no submission {submission_id!r}")
+        return 200, shapes.submission_shape(found) | {"tries": [shapes.attempt_shape(one) for one in tries]}
+
+    async def submit(self, request: Request) -> tuple[int, Any]:
+        """Ask for a submission: 202 when it is new, 200 when the intent (or the Idempotency-Key) had one already."""
+        wanted, asked = _wanted(await request.body())
+        task_id = "" if isinstance(wanted, Imagine) else wanted.task_id
+        upstream = await self._upstream_of(asked.upstream, task_id)
+        key = request.headers.get("idempotency-key", "")
+        now_ms = time.time_ns() // 1_000_000
+
+        def stage(connection: Any) -> list[StageResult]:
+            if isinstance(wanted, Press):
+                return commands.press(
+                    connection,
+                    wanted.task_id,
+                    wanted.button,
+                    upstream=upstream,
+                    dialect=self._dialects[upstream],
+                    asked_by="api",
+                    now_ms=now_ms,
+                    again=asked.again,
+                )
+            return [
+                commands.submit(
+                    connection,
+                    wanted,
+                    upstream=upstream,
+                    asked_by="api",
+                    now_ms=now_ms,
+                    idempotency_key=key,
+                    again=asked.again,
+                )
+            ]
+
+        staged = await self._database.write("command", stage)
+        self._database.wakeups.wake()
+        made = await self._database.read(
+            lambda connection: [submissions.find(connection, one.submission_id) for one in staged]
+        )
+        created = any(one.created for one in staged)
+        shown = [shapes.submission_shape(submission) for submission in made if submission is not None]
+        body = shown[0] if not isinstance(wanted, Press) else {"submissions": shown}
+        return (202 if created else 200), body
+
+    async def deliveries(self, request: Request) -> tuple[int, Any]:
+        """Deliveries, newest first; `state`, `receiver` and `event_id` filter."""
+        most, cursor = _page(request)
+        equal: dict[str, Any] = dict(_filters(request, "state", "receiver"))
+        if (event_id := request.query_params.get("event_id", "")).isdigit():
+            equal["event_id"] = int(event_id)
+        found = await self._database.read(
+            lambda connection: queries.delivery_page(
+                connection, most=most, before=_id_cursor(cursor), equal=equal
+            )
+        )
+        last = [found[-1].id] if found else None
+        return 200, _paged("deliveries", [shapes.delivery_shape(one) for one in found], most, last)
+
+    async def delivery(self, request: Request) -> tuple[int, Any]:
+        """One delivery."""
+        delivery_id = request.path_params["id"]
+        found = await self._database.read(lambda connection: queries.find_delivery(connection, delivery_id))
+        if found is None:
+            raise Problem(404, f"no delivery {delivery_id}")
+        return 200, shapes.delivery_shape(found)
+
+    async def dead_letters(self, request: Request) -> tuple[int, Any]:
+        """What ran out of attempts: deliveries ("delivery-7") and submissions ("submission-…"), newest first."""
+        most, _ = _page(request)
+        dead_deliveries, dead_submissions = await self._database.read(
+            lambda connection: (
+                queries.delivery_page(connection, most=most, equal={"state": "dead"}),
+                queries.submission_page(connection, most=most, equal={"state": "dead"}),
+            )
+        )
+        letters = [_dead("delivery", shapes.delivery_shape(one)) for one in dead_deliveries]
+        letters += [_dead("submission", shapes.submission_shape(one)) for one in dead_submissions]
+        letters.sort(key=lambda letter: letter["died_at"], reverse=True)
+        return 200, {"dead_letters": letters[:most], "cursor": None}
+
+    async def dead_letter(self, request: Request) -> tuple[int, Any]:
+        """One dead letter."""
+        kind, key = _letter_id(request)
+        if kind == "delivery":
+            delivery = await self._database.read(
+                lambda connection: queries.find_delivery(connection, int(key))
+            )
+            if delivery is not None and delivery.state == "dead":
+                return 200, _dead(kind, shapes.delivery_shape(delivery))
+        else:
+            submission = await self._database.read(lambda connection: submissions.find(connection, key))
+            if submission is not None and submission.state == "dead":
+                return 200, _dead(kind, shapes.submission_shape(submission))
+        raise Problem(404, f"no dead letter {kind}-{key}")
+
+    async def retry_dead_letter(self, request: Request) -> tuple[int, Any]:
+        """Try a dead letter again, with all its attempts: 202, or 404 when it is none."""
+        kind, key = _letter_id(request)
+        now_ms = time.time_ns() // 1_000_000
+        if kind == "delivery":
+            again = await self._database.write(
+                "command", lambda connection: commands.retry_delivery(connection, int(key), now_ms)
+            )
+        else:
+            again = await self._database.write(
+                "command", lambda connection: commands.retry_submission(connection, key, now_ms)
+            )
+        if not again:
+            raise Problem(404, f"no dead letter {kind}-{key}")
+        self._database.wakeups.wake()
+        return 202, {"id": f"{kind}-{key}", "state": "waiting"}
+
+    async def quarantine(self, request: Request) -> tuple[int, Any]:
+        """Bodies that could not be understood, newest first."""
+        most, cursor = _page(request)
+        found = await self._database.read(
+            lambda connection: queries.quarantine_page(connection, most=most, before=_id_cursor(cursor))
+        )
+        last = [found[-1].id] if found else None
+        return 200, _paged("quarantine", [shapes.quarantine_shape(entry) for entry in found], most, last)
+
+    async def _upstream_of(self, named: str, task_id: str) -> str:
+        if named:
+            if named not in self._dialects:
+                raise Problem(422, f"no upstream {named!r}; there are: {', '.join(sorted(self._dialects))}")
+            return named
+        if task_id:
+            having = await self._database.read(
+                lambda connection: queries.upstreams_of_task(connection, task_id)
+            )
+            known = [name for name in having if name in self._dialects]
+            if not known:
+                raise Problem(404, f"no task {task_id!r} at any configured upstream")
+            if len(known) > 1:
+                raise Problem(422, f"task {task_id!r} is at {', '.join(known)}: say which as `upstream`")
+            return known[0]
+        return "main" if "main" in self._dialects else next(iter(self._dialects))
+
+
+def _wanted(body: bytes) -> tuple[Wanted, Asked]:
+    """The request and what stands beside it. Raises `Problem` 400 or 422."""
+    try:
+        asked = _asked.decode(body)
+        fields = msgspec.json.decode(body)
+    except msgspec.ValidationError as error:
+        raise Problem(422, str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise Problem(400, f"the body is not JSON: {error}") from error
+    request = {key: value for key, value in fields.items() if key not in Asked.__struct_fields__}
+    try:
+        return msgspec.convert(request, Wanted), asked
+    except msgspec.ValidationError as error:
+        raise Problem(422, f"{error}; `kind` is imagine, action, press, change or modal") from error
+
+
+def _with_payloads(
+    connection: Any, rows: list[TaskRow]
+) -> tuple[list[TaskRow], dict[tuple[str, str], bytes]]:
+    return rows, queries.latest_payloads(connection, rows)
+
+
+def _letter_id(request: Request) -> tuple[str, str]:
+    kind, _, key = request.path_params["id"].partition("-")
+    if kind not in ("delivery", "submission") or (kind == "delivery" and not key.isdigit()):
+        raise Problem(404, "a dead letter's id is delivery-NUMBER or submission-ID")
+    return kind, key
+
+
+def _dead(kind: str, shape: dict[str, Any]) -> dict[str, Any]:
+    return {"id": f"{kind}-{shape['id']}", "kind": kind, "died_at": shape["updated_at"], kind: shape}
+
+
+def _page(request: Request) -> tuple[int, list[Any] | None]:
+    """How many entries, and where the page before ended. Raises `Problem` 422."""
+    limit = request.query_params.get("limit", str(PAGE))
+    if not limit.isdigit() or not 1 <= int(limit) <= LARGEST_PAGE:
+        raise Problem(422, f"limit is a number from 1 to {LARGEST_PAGE}")
+    cursor = request.query_params.get("cursor")
+    if not cursor:
+        return int(limit), None
+    try:
+        decoded = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()))
+    except (ValueError, msgspec.DecodeError) as error:
+        raise Problem(422, "cursor is one that an earlier page gave") from error
+    if not isinstance(decoded, list):
+        raise Problem(422, "cursor is one that an earlier page gave")
+    return int(limit), decoded
+
+
+def _paged(name: str, found: list[Any], most: int, last: list[Any] | None) -> dict[str, Any]:
+    """A page; `cursor` is null on the last one."""
+    cursor = (
+        base64.urlsafe_b64encode(msgspec.json.encode(last)).decode() if len(found) == most and last else None
+    )
+    return {name: found, "cursor": cursor}
+
+
+def _age_cursor(cursor: list[Any] | None) -> tuple[int, str] | None:
+    match cursor:
+        case None:
+            return None
+        case [int(age), str(key)]:
+            return age, key
+        case _:
+            raise Problem(422, "cursor belongs to another list")
+
+
+def _id_cursor(cursor: list[Any] | None) -> int | None:
+    match cursor:
+        case None:
+            return None
+        case [int(key)]:
+            return key
+        case _:
+            raise Problem(422, "cursor belongs to another list")
+
+
+def _filters(request: Request, *names: str) -> dict[str, str]:
+    return {name: request.query_params[name] for name in names if request.query_params.get(name)}

@@ -1,0 +1,53 @@
+"""The ASGI application: callbacks ahead of the router, everything else through Starlette."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Any, Protocol
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from hooks import ingest
+from hooks.problems import Problem
+
+
+class Lifespan(Protocol):
+    """What starts before the first request and stops after the last."""
+
+    def __call__(self, app: Starlette) -> AbstractAsyncContextManager[None]:
+        """The context the server runs in."""
+        ...
+
+
+def create_app(hook: ASGIApp, routes: Sequence[BaseRoute], lifespan: Lifespan | None = None) -> ASGIApp:
+    """Put the endpoint of callbacks before a Starlette application with all other routes."""
+    app = Starlette(
+        routes=list(routes),
+        lifespan=lifespan,
+        exception_handlers={HTTPException: _http_error, Exception: _unexpected},
+    )
+
+    async def entry(scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"].startswith(ingest.PREFIX):
+            await hook(scope, receive, send)
+        else:
+            await app(scope, receive, send)
+
+    return entry
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    headers: Any = error.headers
+    return Problem(error.status_code, error.detail, headers=dict(headers or {})).response()
+
+
+async def _unexpected(_request: Request, _error: Exception) -> Response:
+    """Starlette raises the error again behind this answer, so that it is logged."""
+    return Problem(500, "something unexpected happened; the log of the server has it").response()

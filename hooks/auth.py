@@ -1,0 +1,62 @@
+"""Who may do what: the token in a hook's path, and the administrator's token for the API."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import ipaddress
+from collections.abc import Iterable
+
+from starlette.requests import Request
+
+from hooks.problems import Problem
+
+
+def notify_token(secret: str, upstream: str) -> str:
+    """The path token of an upstream: 24 characters that nobody can guess without the secret, the same for ever."""
+    digest = hmac.new(secret.encode(), f"notify:{upstream}".encode(), hashlib.sha256).digest()
+    return base64.urlsafe_b64encode(digest[:18]).decode()
+
+
+class NotifyTokens:
+    """The upstreams by their tokens, compared in constant time."""
+
+    def __init__(self, secret: str, upstreams: Iterable[str]) -> None:
+        self._tokens = [(notify_token(secret, name).encode(), name) for name in upstreams]
+
+    def upstream_of(self, token: str) -> str | None:
+        """The upstream whose token this is, or None."""
+        given = token.encode()
+        found = None
+        for known, name in self._tokens:  # all of them, whichever matches
+            if hmac.compare_digest(known, given):
+                found = name
+        return found
+
+
+def check_admin(request: Request, admin_token: str) -> None:
+    """Let the administrator through: by `Authorization: Bearer`, or from this machine while no token is set.
+
+    Raises `Problem` 401 or 403.
+    """
+    if admin_token:
+        given = request.headers.get("authorization", "")
+        if not hmac.compare_digest(given.encode(), f"Bearer {admin_token}".encode()):
+            raise Problem(
+                401,
+                "send HOOKCHAIN_ADMIN_TOKEN as `Authorization: Bearer …`",
+                headers={"www-authenticate": "Bearer"},
+            )
+        return
+    # A proxy on this machine forwards strangers: with its header, the sender is not local.
+    forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
+    if forwarded or request.client is None or not _is_loopback(request.client.host):
+        raise Problem(403, "without HOOKCHAIN_ADMIN_TOKEN the API answers on this machine only; set one")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False

@@ -1,0 +1,134 @@
+"""POST /notify/{token}[/{submission_id}]: authenticate, decode, keep, answer. Nothing else happens in the request.
+
+An ASGI callable ahead of the router, which saves a third of the time a callback costs. Senders post with no time-out
+from a pool of ten that all their users share (novicezk, Plus), never try again, and ignore the answer's body: so the
+answer is quick, 200 is sent only after the commit, and what is not understood is kept too.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from hooks.auth import NotifyTokens
+from hooks.problems import CONTENT_TYPE, Problem
+from midjourney.decode import decode_task
+from midjourney.errors import Undecodable
+from storage import quarantine
+from storage.engine import Database
+from storage.errors import NotDurable
+from storage.quarantine import Stranger
+from storage.records import Incoming
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+PREFIX = "/notify/"
+
+BODY_LIMIT_BYTES = 1024 * 1024
+"""Largest callback. Those seen have 0.4 to 10 kB; a relay that fills `maskBase64` adds a PNG to that."""
+
+_JSON = [(b"content-type", b"application/json")]
+_KEPT = b'{"kept":true}'
+
+
+class Ingest:
+    """The hook's endpoint."""
+
+    def __init__(
+        self, database: Database, tokens: NotifyTokens, *, body_limit_bytes: int = BODY_LIMIT_BYTES
+    ) -> None:
+        self._database = database
+        self._tokens = tokens
+        self._limit = body_limit_bytes
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one request whose path begins with `PREFIX`."""
+        try:
+            status, headers, body = await self._answer(scope, receive)
+        except Problem as problem:
+            status, body = problem.status, problem.body()
+            headers = [(b"content-type", CONTENT_TYPE.encode())]
+            headers += [(name.encode(), value.encode()) for name, value in problem.headers.items()]
+        headers = [*headers, (b"content-length", str(len(body)).encode())]
+        await send({"type": "http.response.start", "status": status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+        token, _, submission_id = scope["path"][len(PREFIX) :].rstrip("/").partition("/")
+        upstream = self._tokens.upstream_of(token)
+        if upstream is None or "/" in submission_id:
+            raise Problem(404, "this is no hook of ours; `hookchain url` prints the address to register")
+        if scope["method"] != "POST":
+            raise Problem(
+                405, "this is a notifyHook: task callbacks are POSTed to it", headers={"allow": "POST"}
+            )
+        body = await self._body(scope, receive)
+        received_at_ms = time.time_ns() // 1_000_000
+        try:
+            task = decode_task(body)
+        except Undecodable as error:
+            raise await self._quarantined(
+                Stranger(
+                    upstream=upstream,
+                    submission_id=submission_id,
+                    content_type=_header(scope, b"content-type"),
+                    reason=error.reason,
+                    body=body,
+                    received_at_ms=received_at_ms,
+                ),
+                400 if not error.is_json else 422,
+            ) from error
+        try:
+            await self._database.append(
+                Incoming(
+                    upstream=upstream,
+                    task=task,
+                    submission_id=submission_id,
+                    source="callback",
+                    received_at_ms=received_at_ms,
+                )
+            )
+        except NotDurable as error:
+            raise _not_durable() from error
+        return 200, _JSON, _KEPT
+
+    async def _quarantined(self, stranger: Stranger, status: int) -> Problem:
+        try:
+            kept = await self._database.write(
+                "quarantine", lambda connection: quarantine.keep(connection, stranger)
+            )
+        except NotDurable:
+            return _not_durable()
+        return Problem(status, f"{stranger.reason}; kept in quarantine as {kept}", quarantine_id=kept)
+
+    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+        declared = _header(scope, b"content-length")
+        if declared.isdigit() and int(declared) > self._limit:
+            raise self._too_large()
+        body: bytes = b""
+        while True:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise Problem(400, "the sender closed the connection before its body was complete")
+            body += message.get("body", b"")
+            if len(body) > self._limit:
+                raise self._too_large()
+            if not message.get("more_body", False):
+                return body
+
+    def _too_large(self) -> Problem:
+        return Problem(413, f"a callback may have {self._limit} bytes", headers={"connection": "close"})
+
+
+def _not_durable() -> Problem:
+    return Problem(
+        503, "the database could not keep the callback; send it again", headers={"retry-after": "5"}
+    )
+
+
+def _header(scope: Scope, name: bytes) -> str:
+    for key, value in scope["headers"]:
+        if key == name:
+            return bytes(value).decode("latin-1")
+    return ""

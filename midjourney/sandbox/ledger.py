@@ -1,0 +1,84 @@
+"""What was really asked, answered, started and sent: the judge in tests."""
+
+import msgspec
+
+KINDS = ("imagine", "action", "modal", "change", "blend", "describe", "shorten")
+
+_BASE64_FIELDS = frozenset({"base64", "base64Array", "maskBase64"})
+_BASE64_SHOWN = 40  # characters; enough for the media type and to tell two images apart
+
+
+class Submission(msgspec.Struct, frozen=True, kw_only=True):
+    """One submit request and its answer. `code` is None where the request could not be read (HTTP 400)."""
+
+    number: int  # 1 is the first since the start
+    path: str
+    body: object  # the JSON as received, images shortened; the text where it was not JSON
+    code: int | None
+    result: str | None
+    at_ms: int  # epoch milliseconds
+
+
+class Report(msgspec.Struct, frozen=True, kw_only=True):
+    """The ledger as `GET /sandbox/ledger` shows it."""
+
+    submissions: list[Submission]
+    billed: dict[str, int]
+    callbacks: int
+    running_max: int
+
+
+class Ledger:
+    """Grows for as long as the sandbox runs; nothing in it is ever taken back."""
+
+    def __init__(self) -> None:
+        self.submissions: list[Submission] = []
+        self.billed: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self.callbacks = 0
+        self.running_max = 0
+
+    def record(self, *, path: str, body: bytes, code: int | None, result: str | None, at_ms: int) -> None:
+        """Every submit request, refused ones too, in the order of the answers."""
+        number = len(self.submissions) + 1
+        self.submissions.append(
+            Submission(number=number, path=path, body=_readable(body), code=code, result=result, at_ms=at_ms)
+        )
+
+    def bill(self, kind: str) -> None:
+        """A job was started or queued: this is what a user of the real server would pay for."""
+        self.billed[kind] += 1
+
+    def count_callback(self) -> None:
+        """A POST to a hook was begun, whatever became of it."""
+        self.callbacks += 1
+
+    def count_running(self, jobs: int) -> None:
+        """So many jobs run at this moment."""
+        self.running_max = max(self.running_max, jobs)
+
+    def report(self) -> Report:
+        """What stands in the ledger now."""
+        return Report(
+            submissions=list(self.submissions),
+            billed=dict(self.billed),
+            callbacks=self.callbacks,
+            running_max=self.running_max,
+        )
+
+
+def _readable(body: bytes) -> object:
+    try:
+        decoded = msgspec.json.decode(body)
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        return _short(body.decode(errors="replace"))
+    if not isinstance(decoded, dict):
+        return decoded
+    return {key: _short(value) if key in _BASE64_FIELDS else value for key, value in decoded.items()}
+
+
+def _short(value: object) -> object:
+    if isinstance(value, list):
+        return [_short(item) for item in value]
+    if isinstance(value, str) and len(value) > _BASE64_SHOWN:
+        return f"{value[:_BASE64_SHOWN]}… ({len(value)} characters)"
+    return value

@@ -1,0 +1,179 @@
+"""The JSON API: pages, single entries, submissions, dead letters; and who may use it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import httpx
+import pytest
+
+from dispatcher.receivers import Registry
+from hookchain.settings import load_settings
+from hookchain.wiring import running
+from storage import deliveries
+from storage.deliveries import Finish
+
+GRID = {
+    "id": "grid",
+    "status": "SUCCESS",
+    "action": "IMAGINE",
+    "prompt": "a cat",
+    "properties": {"notifyHook": "http://hooks/notify/secret-token"},
+    "buttons": [{"customId": "MJ::JOB::upsample::1::u", "label": "U1"}],
+}
+
+
+async def test_pages_go_on_where_they_ended(site: Any) -> None:
+    """Seven tasks in pages of three: each once, newest first."""
+    for number in range(7):
+        await site.http.post(site.hook, json={"id": str(number), "status": "SUBMITTED"})
+    seen: list[str] = []
+    query: dict[str, Any] = {"limit": 3}
+    while True:
+        page = (await site.http.get("/api/tasks", params=query)).json()
+        seen += [task["id"] for task in page["tasks"]]
+        if page["cursor"] is None:
+            break
+        query["cursor"] = page["cursor"]
+    assert sorted(seen) == [str(number) for number in range(7)]
+
+
+@pytest.mark.parametrize("path", ["tasks", "chains", "events", "submissions", "deliveries", "quarantine"])
+@pytest.mark.parametrize(
+    "query", ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=bnVsbA==", "cursor=WyJ4Il0="]
+)
+async def test_a_bad_page_is_a_problem(site: Any, path: str, query: str) -> None:
+    """Never a server error."""
+    answer = await site.http.get(f"/api/{path}?{query}")
+    assert answer.status_code == 422
+    assert answer.json()["detail"]
+
+
+async def test_the_hooks_address_is_redacted(site: Any) -> None:
+    """Senders echo it in every payload, and who knows it may post."""
+    await site.http.post(site.hook, json=GRID)
+    for path in ("/api/tasks/main/grid", "/api/events"):
+        assert "secret-token" not in (await site.http.get(path)).text
+
+
+async def test_a_press_is_asked_for_once(site: Any) -> None:
+    """202 when it is new, 200 with the same submission after that."""
+    await site.http.post(site.hook, json=GRID)
+    body = {"kind": "action", "task_id": "grid", "custom_id": "MJ::JOB::upsample::1::u"}
+    first, second = [await site.http.post("/api/submissions", json=body) for _ in range(2)]
+    assert (first.status_code, second.status_code) == (202, 200)
+    assert first.json()["id"] == second.json()["id"]
+    assert (first.json()["label"], first.json()["parent_id"], first.json()["depth"]) == ("U1", "grid", 1)
+    again = await site.http.post("/api/submissions", json=body | {"again": 1})
+    assert again.status_code == 202
+
+
+async def test_an_idempotency_key_is_honoured(site: Any) -> None:
+    """The same key is the same imagine; without one each is new."""
+    body = {"kind": "imagine", "prompt": "a cat"}
+    keyed = [
+        await site.http.post("/api/submissions", json=body, headers={"Idempotency-Key": "k"})
+        for _ in range(2)
+    ]
+    assert [answer.status_code for answer in keyed] == [202, 200]
+    assert keyed[0].json()["id"] == keyed[1].json()["id"]
+    plain = [await site.http.post("/api/submissions", json=body) for _ in range(2)]
+    assert plain[0].json()["id"] != plain[1].json()["id"]
+
+
+@pytest.mark.parametrize(
+    ("body", "status", "says"),
+    [
+        (b"{", 400, "not JSON"),
+        (b"[]", 422, "object"),
+        (b'{"kind":"dance"}', 422, "imagine, action, press, change or modal"),
+        (b'{"kind":"imagine"}', 422, "prompt"),
+        (b'{"kind":"imagine","prompt":"x","promt":"y"}', 422, "promt"),
+        (b'{"kind":"imagine","prompt":"x","upstream":"other"}', 422, "there are: main"),
+        (b'{"kind":"action","task_id":"nobody","custom_id":"x"}', 404, "nobody"),
+        (b'{"kind":"press","task_id":"grid","button":"U4"}', 422, "it offers: U1"),
+        (b'{"kind":"action","task_id":"grid","custom_id":"U1"}', 422, "MJ::JOB::upsample::1::u"),
+    ],
+)
+async def test_a_bad_submission_says_what_is_wrong(site: Any, body: bytes, status: int, says: str) -> None:
+    """And nothing is staged."""
+    await site.http.post(site.hook, json=GRID)
+    answer = await site.http.post("/api/submissions", content=body)
+    assert (answer.status_code, says in answer.json()["detail"]) == (status, True), answer.text
+    assert (await site.http.get("/api/submissions")).json()["submissions"] == []
+
+
+async def test_a_dead_letter_is_listed_shown_and_retried(site: Any) -> None:
+    """With its traceback; once it waits again it is none."""
+    await site.http.post(site.hook, json=GRID)
+
+    def bury(connection: Any) -> None:
+        deliveries.fan_out(connection, lambda event: ["plugin:breaks"], 10, 1)
+        (claimed,) = deliveries.claim(connection, 10, 2, room=lambda name: 1)
+        ending = Finish(state="dead", decision="failed 8 times", error="Traceback: it broke")
+        deliveries.finish(connection, claimed.delivery, ending, refuse=lambda *_: "", now_ms=3)
+
+    await site.database.write("bury", bury)
+    (letter,) = (await site.http.get("/api/dead-letters")).json()["dead_letters"]
+    assert letter["delivery"]["error"] == "Traceback: it broke"
+    assert (await site.http.get(f"/api/dead-letters/{letter['id']}")).json() == letter
+    assert (await site.http.post(f"/api/dead-letters/{letter['id']}/retry")).status_code == 202
+    assert (await site.http.get("/api/dead-letters")).json()["dead_letters"] == []
+    assert (await site.http.post(f"/api/dead-letters/{letter['id']}/retry")).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "tasks/main/x",
+        "chains/x",
+        "events/9",
+        "submissions/x",
+        "deliveries/9",
+        "dead-letters/delivery-9",
+        "dead-letters/x",
+        "nothing",
+    ],
+)
+async def test_what_is_not_there_is_404(site: Any, path: str) -> None:
+    """As a problem body."""
+    answer = await site.http.get(f"/api/{path}")
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+async def test_health(site: Any) -> None:
+    """Alive, and ready: the database takes writes."""
+    assert (await site.http.get("/healthz")).json() == {"status": "ok"}
+    assert (await site.http.get("/readyz")).json() == {"status": "ready", "checks": {"database": True}}
+
+
+async def test_without_a_token_the_api_answers_this_machine_only(site: Any) -> None:
+    """Neither other machines, nor a proxy on this one that forwards them."""
+    forwarded = await site.http.get("/api/tasks", headers={"x-forwarded-for": "203.0.113.9"})
+    assert forwarded.status_code == 403
+    assert "HOOKCHAIN_ADMIN_TOKEN" in forwarded.json()["detail"]
+    assert (await site.http.get("/api/tasks")).status_code == 200
+
+
+async def test_with_a_token_the_api_wants_it(tmp_path: Any) -> None:
+    """From everywhere."""
+    settings = load_settings(
+        {
+            "HOOKCHAIN_ADMIN_TOKEN": "t0ken",
+            "HOOKCHAIN_UPSTREAM_URL": "http://127.0.0.1:9",
+            "DATABASE_URL": f"sqlite:///{tmp_path}/hookchain.db",
+        },
+        tmp_path,
+    )
+    async with running(settings, Registry({}), with_worker=False) as (application, _):
+        transport = httpx.ASGITransport(application, client=("203.0.113.9", 1))
+        async with httpx.AsyncClient(transport=transport, base_url="http://hookchain") as http:
+            assert (await http.get("/api/tasks")).status_code == 401
+            assert (
+                await http.get("/api/tasks", headers={"authorization": "Bearer wrong"})
+            ).status_code == 401
+            assert (
+                await http.get("/api/tasks", headers={"authorization": "Bearer t0ken"})
+            ).status_code == 200
+            assert (await http.get("/healthz")).status_code == 200

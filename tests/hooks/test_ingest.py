@@ -1,0 +1,164 @@
+"""The hook: what is kept, and what a sender is answered."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from sqlalchemy import Connection, text
+
+from midjourney.types import canonical_status
+from storage import schema
+
+CORPUS = Path(__file__).parent.parent / "corpus"
+SAMPLES = json.loads((CORPUS / "index.json").read_text())["samples"]
+NO_TASKS = {
+    "b3n-list-by-condition.json",
+    "newapi-doc-mj-self.json",
+    "novicezk-v1.0-list.json",
+    "trueai-test-task-list.json",
+}
+
+
+async def kept(site: Any, table: str, column: str) -> list[bytes]:
+    """All bytes in a column."""
+
+    def ask(connection: Connection) -> list[bytes]:
+        found = connection.execute(text(f"SELECT {column} FROM {table} ORDER BY id"))
+        return [bytes(row[0]) for row in found]
+
+    answer: list[bytes] = await site.database.read(ask)
+    return answer
+
+
+async def test_every_recorded_payload_is_kept_byte_for_byte(site: Any) -> None:
+    """All callbacks, fetches and lists of the corpus: as an event of the right task, or in quarantine; never a 5xx."""
+    payloads = [sample for sample in SAMPLES if sample["kind"] in ("callback", "fetch", "list")]
+    assert len(payloads) == 38
+    for sample in payloads:
+        body = (CORPUS / sample["file"]).read_bytes()
+        answer = await site.http.post(site.hook, content=body)
+        if sample["file"] in NO_TASKS:
+            assert answer.status_code == 422, answer.text
+            assert (await kept(site, "quarantine", "body"))[-1] == body
+            continue
+        assert answer.status_code == 200, (sample["file"], answer.text)
+        assert (await kept(site, "events", "payload"))[-1] == body
+        (event, *_) = (await site.http.get("/api/events")).json()["events"]
+        sent = json.loads(body)
+        assert (event["task_id"], event["status"]) == (sent["id"], canonical_status(sent["status"]))
+
+
+async def test_answers_to_submits_are_no_callbacks(site: Any) -> None:
+    """Whatever else of the corpus is posted is put into quarantine, whole."""
+    others = [sample for sample in SAMPLES if sample["kind"] not in ("callback", "fetch", "list")]
+    for sample in others:
+        body = (CORPUS / sample["file"]).read_bytes()
+        answer = await site.http.post(site.hook, content=body)
+        assert answer.status_code in (400, 422), (sample["file"], answer.text)
+        assert (await kept(site, "quarantine", "body"))[-1] == body
+
+
+@pytest.mark.parametrize(
+    "path", ["/notify/", "/notify/wrong", "/notify/wrong/x", "/notify/é", "/notify/x/y/z"]
+)
+async def test_a_wrong_token_is_404(site: Any, path: str) -> None:
+    """And nothing is kept."""
+    answer = await site.http.post(path, content=b'{"id":"1","status":"SUCCESS"}')
+    assert answer.status_code == 404
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert await kept(site, "events", "payload") == await kept(site, "quarantine", "body") == []
+
+
+async def test_a_get_says_what_the_hook_is_for(site: Any) -> None:
+    """People open the address in a browser."""
+    answer = await site.http.get(site.hook)
+    assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"", 400),
+        (b"{", 400),
+        (b"\xff\xfe", 400),
+        (b"<html>", 400),
+        (b"[]", 422),
+        (b"{}", 422),
+        (b'{"id":1.5,"status":"SUCCESS"}', 422),
+    ],
+)
+async def test_what_is_no_task_is_refused_and_kept(site: Any, body: bytes, status: int) -> None:
+    """A problem body that says why, and the raw bytes in quarantine."""
+    answer = await site.http.post(site.hook, content=body, headers={"content-type": "application/json"})
+    assert answer.status_code == status
+    problem = answer.json()
+    assert problem["status"] == status
+    assert problem["detail"]
+    (entry,) = (await site.http.get("/api/quarantine")).json()["quarantine"]
+    assert entry["id"] == problem["quarantine_id"]
+    assert entry["content_type"] == "application/json"
+    assert await kept(site, "quarantine", "body") == [body]
+
+
+async def test_a_body_that_is_too_large_is_413(site: Any) -> None:
+    """By its declared length, and by what really comes."""
+    large = b"x" * (1024 * 1024 + 1)
+    assert (await site.http.post(site.hook, content=large)).status_code == 413
+
+    async def pieces() -> Any:
+        for _ in range(17):
+            yield b"x" * 65536
+
+    assert (await site.http.post(site.hook, content=pieces())).status_code == 413
+    assert await kept(site, "quarantine", "body") == []
+
+
+async def test_unknown_words_are_accepted_and_kept(site: Any) -> None:
+    """Vendors add statuses and actions every month."""
+    body = {"id": "1", "status": "DREAMING", "action": "LEVITATE", "progress": "3%", "new": {"a": [1]}}
+    assert (await site.http.post(site.hook, json=body)).status_code == 200
+    task = (await site.http.get("/api/tasks/main/1")).json()
+    assert (task["status"], task["action"], task["payload"]) == ("DREAMING", "LEVITATE", body)
+
+
+async def test_a_duplicate_is_answered_200_and_marked_stale(site: Any) -> None:
+    """Kept as an event of its own, which changed nothing."""
+    for _ in range(3):
+        assert (await site.http.post(site.hook, json={"id": "1", "status": "SUCCESS"})).status_code == 200
+    events = (await site.http.get("/api/events")).json()["events"]
+    assert [event["stale"] for event in events] == [True, True, False]
+
+
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.binary(max_size=300)
+    | st.builds(
+        lambda value: json.dumps(value).encode(),
+        st.dictionaries(st.sampled_from(["id", "status", "action"]), st.text() | st.integers() | st.none()),
+    )
+)
+async def test_no_body_whatever_is_a_server_error(site: Any, body: bytes) -> None:
+    """Any bytes: kept as an event or in quarantine."""
+    before = len(await kept(site, "events", "payload")) + len(await kept(site, "quarantine", "body"))
+    assert (await site.http.post(site.hook, content=body)).status_code in (200, 400, 422)
+    assert (
+        len(await kept(site, "events", "payload")) + len(await kept(site, "quarantine", "body")) == before + 1
+    )
+
+
+async def test_a_callback_that_cannot_be_kept_is_503(site: Any) -> None:
+    """The disk is full: the sender is told, with a time to come back."""
+
+    def limit(connection: Any) -> None:
+        pages = connection.execute(text("PRAGMA page_count")).scalar_one()
+        connection.execute(text(f"PRAGMA max_page_count = {pages}"))
+
+    await site.database.write("limit", limit)
+    answer = await site.http.post(site.hook, json={"id": "1", "status": "SUCCESS", "prompt": "x" * 100_000})
+    assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+    assert schema.events.name == "events"
