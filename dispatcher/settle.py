@@ -77,7 +77,7 @@ class Settler:
 
         if state := await self._database.write("settle_uncertain", settle):
             log.info("uncertain submission settled", submission=submission.id, state=state)
-            self._database.wakeups.wake()
+            self._database.wakeups.wake("events", "submissions")
 
     def _is_due(self, submission: Submission) -> bool:
         """Whether no server can still be busy with its request."""

@@ -168,7 +168,9 @@ class Submitter:
             state=settlement.state,
             reason=settlement.reason,
         )
-        self._database.wakeups.wake()
+        self._database.wakeups.wake("events")
+        if settlement.state == "needs_modal":
+            self._database.wakeups.wake("submissions")
         if settlement.state == "waiting" or lost_window:
             self.loop.wake_after((settlement.run_at_ms - now_ms) / 1000)
 

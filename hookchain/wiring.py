@@ -92,8 +92,8 @@ class Worker:
         settler = Settler(database, self._clients, now_ms)
         # In the order of stopping: what makes work first.
         self._loops = (deliverer.loop, submitter.loop, settler.loop)
-        database.wakeups.subscribe(deliverer.loop.wake)
-        database.wakeups.subscribe(submitter.loop.wake)
+        database.wakeups.subscribe("events", deliverer.loop.wake)
+        database.wakeups.subscribe("submissions", submitter.loop.wake)
 
     async def start(self) -> None:
         """Take up what a process that is gone left behind, then begin."""

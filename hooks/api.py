@@ -228,7 +228,7 @@ class Api:
             ]
 
         staged = await self._database.write("command", stage)
-        self._database.wakeups.wake()
+        self._database.wakeups.wake("events", "submissions")
         made = await self._database.read(
             lambda connection: [submissions.find(connection, one.submission_id) for one in staged]
         )
@@ -302,7 +302,7 @@ class Api:
             )
         if not again:
             raise Problem(404, f"no dead letter {kind}-{key}")
-        self._database.wakeups.wake()
+        self._database.wakeups.wake("events", "submissions")
         return 202, {"id": f"{kind}-{key}", "state": "waiting"}
 
     async def quarantine(self, request: Request) -> tuple[int, Any]:

@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable
+from typing import Literal
+
+Topic = Literal["events", "submissions"]
+"""What was written: events that may have receivers, submissions that may be due."""
 
 
 class Wakeups:
@@ -13,13 +18,14 @@ class Wakeups:
     """
 
     def __init__(self) -> None:
-        self._callbacks: list[Callable[[], None]] = []
+        self._callbacks: defaultdict[Topic, list[Callable[[], None]]] = defaultdict(list)
 
-    def subscribe(self, callback: Callable[[], None]) -> None:
-        """Call `callback` at every wake-up, on the event loop. It must only set a flag."""
-        self._callbacks.append(callback)
+    def subscribe(self, topic: Topic, callback: Callable[[], None]) -> None:
+        """Call `callback` at every wake-up of the topic, on the event loop. It must only set a flag."""
+        self._callbacks[topic].append(callback)
 
-    def wake(self) -> None:
+    def wake(self, *topics: Topic) -> None:
         """Something was written, or will be in a moment."""
-        for callback in self._callbacks:
-            callback()
+        for topic in topics:
+            for callback in self._callbacks[topic]:
+                callback()

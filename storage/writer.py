@@ -91,7 +91,7 @@ class Writer:
         append = _Append(incoming, asyncio.get_running_loop().create_future())
         self._waiting.append(append)
         self._wake.set()
-        self._wakeups.wake()  # so that its fan-out joins the same batch
+        self._wakeups.wake("events")  # so that its fan-out joins the same batch
         return await append.answer
 
     async def _run(self) -> None:

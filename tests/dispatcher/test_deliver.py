@@ -218,6 +218,6 @@ async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
     (dead,) = await bench.deliveries()
     broken[0] = False
     assert await bench.database.write("retry", lambda c: commands.retry_delivery(c, dead.id, 0))
-    bench.database.wakeups.wake()
+    bench.database.wakeups.wake("events")
     await bench.until_quiet()
     assert [delivery.state for delivery in await bench.deliveries()] == ["done"]

@@ -1,0 +1,88 @@
+"""`kill -9` between a callback and its follow-ups: nothing lost, nothing doubled."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+RULES = (ROOT / "hookchain.toml").read_text()
+CRASHING = str(Path(__file__).parent / "crashing_server.py")
+POINTS = ["ingest", "fan_out", "claim_delivery", "finish_delivery", "begin_attempt", "settle_attempt"]
+
+
+def finished_grid(sandbox: Any, eventually: Any) -> bytes:
+    """The SUCCESS payload of a grid that the sandbox has made for somebody who registered no hook."""
+    made = sandbox.http.post("/mj/submit/imagine", json={"prompt": "a cat"}).json()
+    path = f"/mj/task/{made['result']}/fetch"
+    eventually(lambda: sandbox.http.get(path).json()["status"] == "SUCCESS")
+    payload: bytes = sandbox.http.get(path).content
+    return payload
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+@pytest.mark.parametrize("name", POINTS)
+def test_a_crash_at_any_transaction_loses_and_doubles_nothing(
+    start_sandbox: Any, start_server: Any, eventually: Any, stage: str, name: str
+) -> None:
+    """The grid's SUCCESS arrives, the process dies at the transaction, starts again: each U exactly once."""
+    sandbox = start_sandbox("--speed", "50", "--seed", "3")
+    payload = finished_grid(sandbox, eventually)
+    toml = f'{RULES}\n[upstreams.main]\nurl = "{sandbox.url}"\nsettle_after_s = 1.0\n'
+    crashing = start_server(toml=toml, command=[CRASHING, stage, name])
+    answered = _post(crashing.hook, payload)
+    assert crashing.wait() == -9
+    server = start_server()
+    if stage == "before" and not answered:
+        # It was not kept, and the sender does not try again: what asks the upstream would bring it.
+        assert _post(server.hook, payload)
+    eventually(lambda: len(server.get("/api/submissions?state=accepted")["submissions"]) == 4, within_s=20)
+    pressed = [body["customId"].split("::")[3] for body in sandbox.accepted("/action")]
+    assert sorted(pressed) == ["1", "2", "3", "4"]
+    assert sandbox.ledger()["billed"]["action"] == 4
+    assert server.get("/api/deliveries?state=done")["deliveries"]
+
+
+def _post(hook: str, payload: bytes) -> bool:
+    """Whether it was answered 200."""
+    try:
+        return httpx.post(hook, content=payload, timeout=10).status_code == 200
+    except httpx.HTTPError:
+        return False
+
+
+def test_killed_again_and_again_a_chain_still_ends_right(
+    start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
+    """The server is killed at every second event it has kept; each time a new one goes on."""
+    sandbox = start_sandbox("--speed", "4")
+    toml = f'{RULES}\n[upstreams.main]\nurl = "{sandbox.url}"\nsettle_after_s = 1.0\n'
+    server = start_server(toml=toml)
+    port = server.url.rsplit(":")[-1]
+    submission = server.submit(kind="imagine", prompt="a cat")
+    seen = 0
+    for _ in range(4):
+        seen = eventually(partial(_kept, server, seen + 2))
+        server.kill()
+        server = start_server(command=["-m", "hookchain", "serve", "--port", port])
+    root = submission["id"]
+    eventually(lambda: server.get(f"/api/submissions/{root}")["state"] == "accepted")
+    task_id = server.get(f"/api/submissions/{root}")["task_ids"][0]
+    # What was sent while no server listened is lost, as it is with the real servers; the end is told again by hand.
+    eventually(lambda: sandbox.http.get(f"/mj/task/{task_id}/fetch").json()["status"] == "SUCCESS")
+    payload = sandbox.http.get(f"/mj/task/{task_id}/fetch").content
+    httpx.post(server.hook, content=payload).raise_for_status()
+    chain = f"/api/submissions?chain_id={submission['chain_id']}&state=accepted"
+    eventually(lambda: len(server.get(chain)["submissions"]) == 5)
+    assert sandbox.ledger()["billed"] | {"imagine": 1, "action": 4} == sandbox.ledger()["billed"]
+
+
+def _kept(server: Any, wanted: int) -> int:
+    """How many events there are, once there are `wanted`, or the chain has got as far as it goes."""
+    events = server.get("/api/events?limit=500")["events"]
+    ended = any(event["signal"] == "task.succeeded" for event in events)
+    return len(events) if len(events) >= wanted or ended else 0
