@@ -29,7 +29,7 @@ from storage import deliveries
 from storage.deliveries import Finish
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
-from storage.records import ChainUse, ClaimedDelivery, Event, Staged
+from storage.records import ChainUse, ClaimedDelivery, PendingEvent, Staged
 
 log = structlog.get_logger("hookchain")
 
@@ -61,8 +61,8 @@ class Deliverer:
         self._running: Counter[str] = Counter()
         self.loop = Loop("deliver", self._turn)
 
-    def _route(self, event: Event) -> tuple[str, ...]:
-        return self._registry.listening(event.signal or "", event.action)
+    def _route(self, event: PendingEvent) -> tuple[str, ...]:
+        return self._registry.listening(event.signal, event.action)
 
     async def _turn(self) -> None:
         free = RUNNING_AT_ONCE - self._running.total()

@@ -74,6 +74,10 @@ class Registry:
             self._listening[key] = tuple(sorted(name_of(function) for function in found))
         return self._listening[key]
 
+    def heard(self) -> frozenset[str]:
+        """The signals that have a receiver at all."""
+        return frozenset(name for name, signal in self._signals.items() if signal.receivers)
+
     def get(self, name: str) -> Receiver | None:
         """The receiver of that name, or None when its plugin or rule is gone."""
         return self._by_name.get(name)

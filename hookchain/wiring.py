@@ -131,6 +131,7 @@ async def running(
     database = await open_database(settings)
     try:
         secret = await secret_of(settings, database)
+        database.hear_only(registry.heard())
         worker = Worker(settings, database, registry, secret) if with_worker else None
         if worker is not None:
             await worker.start()

@@ -15,8 +15,6 @@ from sqlalchemy import Connection, Row, and_, bindparam, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from midjourney.decode import decode_task
-from midjourney.errors import Undecodable
-from midjourney.types import Task
 from storage import chains, events, schema, submissions, tasks
 from storage.errors import LeaseLost
 from storage.records import (
@@ -24,6 +22,7 @@ from storage.records import (
     Delivery,
     DeliveryState,
     Event,
+    PendingEvent,
     Staged,
     StageResult,
 )
@@ -32,7 +31,7 @@ deliveries = schema.deliveries
 
 DELIVERY_COLUMNS = tuple(deliveries.c[name] for name in Delivery.__struct_fields__)
 
-Route = Callable[[Event], Sequence[str]]
+Route = Callable[[PendingEvent], Sequence[str]]
 """Names of the receivers that listen to an event."""
 
 Room = Callable[[str], int]
@@ -60,17 +59,11 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
     return len(waiting)
 
 
-def _give_chain(connection: Connection, event: Event, now_ms: int) -> None:
+def _give_chain(connection: Connection, event: PendingEvent, now_ms: int) -> None:
     row = tasks.find(connection, event.upstream, event.task_id) if event.task_id else None
     if row is not None and row.chain_id is None:
-        chains.adopt(connection, row, _payload(event.payload), now_ms)
-
-
-def _payload(payload: bytes) -> Task | None:
-    try:
-        return decode_task(payload)
-    except Undecodable:  # the payload of an answer, which shows no task
-        return None
+        payload = events.latest_payload(connection, event.upstream, event.task_id)
+        chains.adopt(connection, row, decode_task(payload) if payload else None, now_ms)
 
 
 def _new_values(event_id: int, receiver: str, now_ms: int) -> dict[str, Any]:

@@ -6,7 +6,7 @@ statements are written once, whatever runs them.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Connection  # the layers above name it, and import no SQL
@@ -65,6 +65,10 @@ class Database:
         """Ask without writing, on a connection of its own."""
         async with self._readers.connect() as connection:
             return await connection.run_sync(question)
+
+    def hear_only(self, signals: Container[str]) -> None:
+        """Callbacks that give another signal are kept, and fanned out to nobody."""
+        self._writer.heard = signals
 
     def observe(self, observer: Observer) -> None:
         """Have `observer` told before and after each commit, in the writing thread. For metrics and crash tests."""

@@ -3,23 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import NamedTuple
 
-from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, select, update
 
 from storage import schema
-from storage.records import Event, Source
+from storage.bulk import insert_rows
+from storage.records import Event, PendingEvent, Source
 
 events, tasks = schema.events, schema.tasks
 
 EVENT_COLUMNS = tuple(events.c[name] for name in Event.__struct_fields__)
 
-_insert_event = insert(events)
+
+class NewEvent(NamedTuple):
+    """An event on its way in: the columns, in the order they are written."""
+
+    upstream: str
+    task_id: str
+    submission_id: str
+    source: Source
+    signal: str | None
+    action: str
+    status: str
+    progress: int | None
+    advanced: bool
+    pending: bool
+    detail: str
+    payload: bytes
+    received_at_ms: int
 
 
-def append(connection: Connection, rows: Sequence[dict[str, Any]]) -> None:
-    """Append events given as column values."""
-    connection.execute(_insert_event, rows)
+def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
+    """Append events, in this order."""
+    insert_rows(connection, events, rows, NewEvent._fields)
 
 
 def record(
@@ -37,24 +54,22 @@ def record(
     payload: bytes = b"",
 ) -> None:
     """Append a fact that is no task payload: an answer, a budget that ran out."""
-    connection.execute(
-        _insert_event,
-        {
-            "upstream": upstream,
-            "task_id": task_id,
-            "submission_id": submission_id,
-            "source": source,
-            "signal": signal,
-            "action": action,
-            "status": status,
-            "progress": None,
-            "advanced": False,
-            "pending": signal is not None,
-            "detail": detail,
-            "payload": payload,
-            "received_at_ms": now_ms,
-        },
+    new = NewEvent(
+        upstream=upstream,
+        task_id=task_id,
+        submission_id=submission_id,
+        source=source,
+        signal=signal,
+        action=action,
+        status=status,
+        progress=None,
+        advanced=False,
+        pending=signal is not None,
+        detail=detail,
+        payload=payload,
+        received_at_ms=now_ms,
     )
+    append(connection, [new])
 
 
 # A task nobody tied to a chain may be the child of a submit that is on its way: its callback can overtake the answer.
@@ -68,7 +83,7 @@ _may_be_a_child = and_(
     ),
 )
 _pending = (
-    select(*EVENT_COLUMNS)
+    select(*(events.c[name] for name in PendingEvent.__struct_fields__))
     .select_from(
         events.outerjoin(tasks, and_(tasks.c.upstream == events.c.upstream, tasks.c.id == events.c.task_id))
     )
@@ -76,17 +91,17 @@ _pending = (
     .order_by(events.c.id)
     .limit(bindparam("most"))
 )
-_told = update(events).where(events.c.id == bindparam("event_id")).values(pending=False)
+_told = update(events).where(events.c.id.in_(bindparam("ids", expanding=True))).values(pending=False)
 
 
-def pending(connection: Connection, most: int) -> list[Event]:
+def pending(connection: Connection, most: int) -> list[PendingEvent]:
     """The oldest events that were not fanned out, in order, without those that wait to learn whose child they are."""
-    return [event_of(row) for row in connection.execute(_pending, {"most": most})]
+    return [PendingEvent(*row) for row in connection.execute(_pending, {"most": most})]
 
 
 def mark_fanned_out(connection: Connection, event_ids: list[int]) -> None:
     """These events have their deliveries."""
-    connection.execute(_told, [{"event_id": event_id} for event_id in event_ids])
+    connection.execute(_told, {"ids": event_ids})
 
 
 def event_of(row: Row[tuple[object, ...]]) -> Event:

@@ -2,24 +2,29 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
+
 import msgspec
 from sqlalchemy import Connection
 
 from midjourney.lifecycle import Position, advance, position_of
 from midjourney.types import TERMINAL
 from storage import events, submissions, tasks
+from storage.events import NewEvent
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded, TaskRow
 
 
-def ingest(connection: Connection, batch: list[Incoming]) -> list[Recorded]:
+def ingest(connection: Connection, batch: list[Incoming], heard: Container[str]) -> list[Recorded]:
     """Append one event for each payload and move the tasks forward; stale ones are kept and change nothing.
+
+    `heard` holds the signals that somebody listens to; an event of another one need not wait for a fan-out.
 
     A payload that came by a submission's own path ties its task to that submission, which also proves that the
     upstream has the submission.
     """
     known = _known_tasks(connection, batch)
     changed: dict[tuple[str, str], TaskRow] = {}
-    rows: list[dict[str, object]] = []
+    rows: list[NewEvent] = []
     recorded: list[Recorded] = []
     for incoming in batch:
         task, key = incoming.task, (incoming.upstream, incoming.task.id)
@@ -30,7 +35,9 @@ def ingest(connection: Connection, batch: list[Incoming]) -> list[Recorded]:
             known[key] = changed[key] = _advanced(linked, incoming, None if moved is None else moved[0])
         change = None if moved is None else moved[1]
         signal = None if change is None else SIGNAL_OF_CHANGE[change]
-        rows.append(_event_values(incoming, known[key], signal, advanced=change is not None))
+        rows.append(
+            _new_event(incoming, known[key], signal, advanced=change is not None, pending=signal in heard)
+        )
         recorded.append(Recorded(change=change))
     events.append(connection, rows)
     if changed:
@@ -85,22 +92,22 @@ def _advanced(row: TaskRow | None, incoming: Incoming, position: Position | None
     )
 
 
-def _event_values(
-    incoming: Incoming, row: TaskRow, signal: str | None, *, advanced: bool
-) -> dict[str, object]:
+def _new_event(
+    incoming: Incoming, row: TaskRow, signal: str | None, *, advanced: bool, pending: bool
+) -> NewEvent:
     task = incoming.task
-    return {
-        "upstream": incoming.upstream,
-        "task_id": task.id,
-        "submission_id": incoming.submission_id,
-        "source": incoming.source,
-        "signal": signal,
-        "action": task.action or row.action,
-        "status": task.status,
-        "progress": task.progress,
-        "advanced": advanced,
-        "pending": signal is not None,
-        "detail": "",
-        "payload": task.raw,
-        "received_at_ms": incoming.received_at_ms,
-    }
+    return NewEvent(
+        upstream=incoming.upstream,
+        task_id=task.id,
+        submission_id=incoming.submission_id,
+        source=incoming.source,
+        signal=signal,
+        action=task.action or row.action,
+        status=task.status,
+        progress=task.progress,
+        advanced=advanced,
+        pending=pending,
+        detail="",
+        payload=task.raw,
+        received_at_ms=incoming.received_at_ms,
+    )

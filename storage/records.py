@@ -71,6 +71,16 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     received_at_ms: int
 
 
+class PendingEvent(msgspec.Struct, frozen=True):
+    """The part of an event that tells who hears of it."""
+
+    id: int
+    upstream: str
+    task_id: str
+    signal: str
+    action: str
+
+
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     """Where a task stands. `progress` is a percentage, -1 where none was ever given."""
 

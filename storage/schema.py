@@ -53,8 +53,7 @@ events = Table(
     Column("received_at_ms", BigInteger, nullable=False),
     Index("events_of_task", "upstream", "task_id", "id"),
     Index("events_of_submission", "submission_id", sqlite_where=text("submission_id <> ''")),
-    Index("events_pending", "id", sqlite_where=text("pending"), postgresql_where=text("pending")),
-    sqlite_autoincrement=True,  # an id is never given twice: pages and clients hold on to it
+    Index("events_pending", "id", sqlite_where=text("pending = 1"), postgresql_where=text("pending")),
 )
 
 tasks = Table(
@@ -73,8 +72,8 @@ tasks = Table(
     Column("updated_at_ms", BigInteger, nullable=False),
     Column("finished_at_ms", BigInteger),
     PrimaryKeyConstraint("upstream", "id"),
-    Index("tasks_of_chain", "chain_id"),
-    Index("tasks_of_submission", "submission_id"),
+    Index("tasks_of_chain", "chain_id", sqlite_where=text("chain_id IS NOT NULL")),
+    Index("tasks_of_submission", "submission_id", sqlite_where=text("submission_id IS NOT NULL")),
     Index("tasks_by_age", "created_at_ms", "id"),
 )
 

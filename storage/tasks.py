@@ -3,28 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, bindparam, func, select
 
 from storage import schema
+from storage.bulk import upsert_rows
 from storage.records import TaskRow
 
 tasks = schema.tasks
 
-_by_ids = select(tasks).where(
-    tasks.c.upstream == bindparam("upstream"), tasks.c.id.in_(bindparam("ids", expanding=True))
-)
-_insert_task = upsert(tasks)
-_upsert_task = _insert_task.on_conflict_do_update(
-    index_elements=["upstream", "id"],
-    set_={
-        name: _insert_task.excluded[name]
-        for name in TaskRow.__struct_fields__
-        if name not in ("upstream", "id", "created_at_ms")
-    },
-)
+# All rows as one value: see storage/bulk.py for what a row at a time costs.
+_by_ids = select(
+    func.json_group_array(func.json_array(*(tasks.c[name] for name in TaskRow.__struct_fields__)))
+).where(tasks.c.upstream == bindparam("upstream"), tasks.c.id.in_(bindparam("ids", expanding=True)))
+_rows = msgspec.json.Decoder(list[tuple[Any, ...]])
 
 
 def blank(upstream: str, task_id: str, now_ms: int) -> TaskRow:
@@ -52,10 +46,13 @@ def find(connection: Connection, upstream: str, task_id: str) -> TaskRow | None:
 
 def find_all(connection: Connection, upstream: str, task_ids: Collection[str]) -> dict[str, TaskRow]:
     """Those of the tasks that are known, by id."""
-    rows = connection.execute(_by_ids, {"upstream": upstream, "ids": list(task_ids)})
-    return {row.id: TaskRow(**row._mapping) for row in rows}
+    found = connection.execute(_by_ids, {"upstream": upstream, "ids": list(task_ids)}).scalar_one()
+    names = TaskRow.__struct_fields__
+    rows = [TaskRow(**dict(zip(names, values, strict=True))) for values in _rows.decode(found)]
+    return {row.id: row for row in rows}
 
 
 def put(connection: Connection, *rows: TaskRow) -> None:
     """Write the rows of tasks, new or changed."""
-    connection.execute(_upsert_task, [msgspec.structs.asdict(row) for row in rows])
+    values = [msgspec.structs.astuple(row) for row in rows]
+    upsert_rows(connection, tasks, values, TaskRow.__struct_fields__, ("upstream", "id"))

@@ -11,7 +11,7 @@ therefore a function of the connection alone: it may run twice, and only the run
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
@@ -19,10 +19,11 @@ import msgspec
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
+from midjourney.types import Status
 from storage.errors import NotDurable
 from storage.ingest import ingest
 from storage.notify import Wakeups
-from storage.records import Incoming, Recorded
+from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded
 
 Work = Callable[[Connection], Any]
 """What a transaction does: statements on the connection, a value back. It does no other I/O."""
@@ -30,6 +31,17 @@ Work = Callable[[Connection], Any]
 Stage = Literal["before", "after"]
 Observer = Callable[[Stage, str], None]
 """Told, in the writing thread, just before and just after the commit of each named transaction."""
+
+ALL_SIGNALS = frozenset(signal for signal in SIGNAL_OF_CHANGE.values() if signal is not None)
+
+_SIGNALS_OF_STATUS: dict[str, tuple[str, ...]] = {
+    Status.MODAL: ("submission.needs_modal",),
+    Status.SUBMITTED: ("task.submitted",),
+    Status.IN_PROGRESS: ("task.started", "task.progressed"),
+    Status.SUCCESS: ("task.succeeded",),
+    Status.FAILURE: ("task.failed",),
+    Status.CANCEL: ("task.cancelled",),
+}
 
 LARGEST_BATCH = 512
 """Writes in one transaction. Past this a larger batch no longer pays, and the first in it wait too long."""
@@ -62,6 +74,7 @@ class Writer:
         self._connection: Connection | None = None
         self._stopping = False
         self.observers: list[Observer] = []
+        self.heard: Container[str] = ALL_SIGNALS
 
     def start(self) -> None:
         """Begin to write."""
@@ -91,8 +104,13 @@ class Writer:
         append = _Append(incoming, asyncio.get_running_loop().create_future())
         self._waiting.append(append)
         self._wake.set()
-        self._wakeups.wake("events")  # so that its fan-out joins the same batch
+        if self._may_be_heard(incoming.task.status):
+            self._wakeups.wake("events")  # so that its fan-out joins the same batch
         return await append.answer
+
+    def _may_be_heard(self, status: str) -> bool:
+        """Whether a payload of this status can give a signal that somebody listens to."""
+        return any(signal in self.heard for signal in _SIGNALS_OF_STATUS.get(status, ()))
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -122,7 +140,7 @@ class Writer:
         try:
             if appends:  # first, so that a fan-out in the same batch sees them
                 names.append("ingest")
-                recorded = ingest(connection, [append.incoming for append in appends])
+                recorded = ingest(connection, [append.incoming for append in appends], self.heard)
                 outcomes += zip((append.answer for append in appends), recorded, strict=True)
             for call in batch:
                 if isinstance(call, _Call):

@@ -14,7 +14,7 @@ from midjourney.decode import decode_task
 from midjourney.requests import Imagine, encode_request
 from storage import events, submissions, tasks
 from storage.engine import Database
-from storage.records import Event, Incoming, Staged, TaskRow
+from storage.records import Incoming, PendingEvent, Staged, TaskRow
 
 STATUSES = ["SUBMITTED", "IN_PROGRESS", "SUCCESS", "FAILURE", "CANCEL", "MODAL", "", "PAUSED"]
 
@@ -153,7 +153,7 @@ async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: 
     )
     await database.append(incoming("9", status="SUCCESS"))
 
-    def waiting(connection: Connection) -> list[Event]:
+    def waiting(connection: Connection) -> list[PendingEvent]:
         return events.pending(connection, 10)
 
     assert await database.read(waiting) == []

@@ -108,7 +108,7 @@ async def test_a_budget_refusal_is_an_event(database: Database) -> None:
         "stage", lambda connection: submissions.stage(connection, staged(), refuse=refuse, now_ms=1)
     )
     assert (result.submission_id, result.refused) == ("", "used 0")
-    (event,) = await database.read(lambda c: events.pending(c, 9))
+    (event,) = await database.read(lambda c: queries.event_page(c, most=9))
     assert event.signal == "budget.exceeded"
     assert "used 0" in event.detail
 

@@ -73,7 +73,6 @@ def upgrade() -> None:
         sa.Column("payload", sa.LargeBinary(), nullable=False),
         sa.Column("received_at_ms", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sqlite_autoincrement=True,
     )
     op.create_index(
         "events_of_submission",
@@ -88,7 +87,7 @@ def upgrade() -> None:
         "events",
         ["id"],
         unique=False,
-        sqlite_where=sa.text("pending"),
+        sqlite_where=sa.text("pending = 1"),
         postgresql_where=sa.text("pending"),
     )
     op.create_table(
@@ -153,5 +152,13 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("upstream", "id"),
     )
     op.create_index("tasks_by_age", "tasks", ["created_at_ms", "id"], unique=False)
-    op.create_index("tasks_of_chain", "tasks", ["chain_id"], unique=False)
-    op.create_index("tasks_of_submission", "tasks", ["submission_id"], unique=False)
+    op.create_index(
+        "tasks_of_chain", "tasks", ["chain_id"], unique=False, sqlite_where=sa.text("chain_id IS NOT NULL")
+    )
+    op.create_index(
+        "tasks_of_submission",
+        "tasks",
+        ["submission_id"],
+        unique=False,
+        sqlite_where=sa.text("submission_id IS NOT NULL"),
+    )
