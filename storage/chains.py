@@ -5,11 +5,11 @@ from __future__ import annotations
 import secrets
 
 import msgspec
-from sqlalchemy import Connection, bindparam, insert, select, update
+from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from midjourney.types import Task
 from storage import schema, tasks
-from storage.records import ChainRow, TaskRow
+from storage.records import ChainRow, ChainUse, TaskRow
 
 chains = schema.chains
 
@@ -28,6 +28,23 @@ def find(connection: Connection, chain_id: str) -> ChainRow | None:
     """One chain, or None."""
     row = connection.execute(_by_id, {"id": chain_id}).first()
     return None if row is None else ChainRow(**row._mapping)
+
+
+_use = select(
+    chains.c.submissions,
+    select(func.count())
+    .where(
+        schema.submissions.c.chain_id == bindparam("chain_id"),
+        schema.submissions.c.asked_by == bindparam("by"),
+    )
+    .scalar_subquery(),
+).where(chains.c.id == bindparam("chain_id"))
+
+
+def use(connection: Connection, chain_id: str, asked_by: str) -> ChainUse | None:
+    """What a chain has used up, in all and by one receiver; None when there is no such chain."""
+    row = connection.execute(_use, {"chain_id": chain_id, "by": asked_by}).first()
+    return None if row is None else ChainUse(submissions=row[0], by_same_receiver=row[1])
 
 
 def create(connection: Connection, upstream: str, root_task_id: str, now_ms: int) -> ChainRow:

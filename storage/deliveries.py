@@ -11,13 +11,25 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, select, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Row,
+    RowMapping,
+    Table,
+    and_,
+    bindparam,
+    func,
+    select,
+    update,
+)
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from midjourney.decode import decode_task
 from storage import chains, events, schema, submissions, tasks
 from storage.errors import LeaseLost
 from storage.records import (
+    ChainRow,
     ClaimedDelivery,
     Delivery,
     DeliveryState,
@@ -25,6 +37,8 @@ from storage.records import (
     PendingEvent,
     Staged,
     StageResult,
+    Submission,
+    TaskRow,
 )
 
 deliveries = schema.deliveries
@@ -49,7 +63,7 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
     rows = []
     for event in waiting:
         receivers = route(event)
-        if receivers:
+        if receivers and event.chain_id is None:
             _give_chain(connection, event, now_ms)
         rows += [_new_values(event.id, receiver, now_ms) for receiver in receivers]
     if rows:
@@ -119,7 +133,7 @@ def claim(connection: Connection, most: int, now_ms: int, *, room: Room) -> list
             taken += chosen
         if len(chosen) == len(due):
             break
-    return [_with_context(connection, delivery) for delivery in taken]
+    return _with_context(connection, taken) if taken else []
 
 
 def _running(row: Row[Any], now_ms: int) -> Delivery:
@@ -129,33 +143,70 @@ def _running(row: Row[Any], now_ms: int) -> Delivery:
     )
 
 
-_event = select(*events.EVENT_COLUMNS).where(schema.events.c.id == bindparam("id"))
+def _columns(table: Table, record: type[msgspec.Struct]) -> list[ColumnElement[Any]]:
+    return [table.c[name].label(f"{table.name}_{name}") for name in record.__struct_fields__]
 
 
-def _with_context(connection: Connection, delivery: Delivery) -> ClaimedDelivery:
-    event = events.event_of(connection.execute(_event, {"id": delivery.event_id}).one())
-    task = tasks.find(connection, event.upstream, event.task_id) if event.task_id else None
-    submission = submissions.find(connection, event.submission_id) if event.submission_id else None
-    if submission is None and task is not None and task.submission_id:
-        submission = submissions.find(connection, task.submission_id)
-    chain_id = task.chain_id if task is not None and task.chain_id else submission and submission.chain_id
-    parent_id = task.parent_id if task is not None else ""
+_task, _event, _submission = schema.tasks, schema.events, schema.submissions
+_context = (
+    select(
+        deliveries.c.id,
+        *_columns(_event, Event),
+        *_columns(_task, TaskRow),
+        *_columns(schema.chains, ChainRow),
+        *_columns(_submission, Submission),
+    )
+    .select_from(
+        deliveries.join(_event, _event.c.id == deliveries.c.event_id)
+        .outerjoin(_task, and_(_task.c.upstream == _event.c.upstream, _task.c.id == _event.c.task_id))
+        .outerjoin(
+            _submission,
+            _submission.c.id == func.coalesce(func.nullif(_event.c.submission_id, ""), _task.c.submission_id),
+        )
+        .outerjoin(
+            schema.chains, schema.chains.c.id == func.coalesce(_task.c.chain_id, _submission.c.chain_id)
+        )
+    )
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+)
+
+
+def _with_context(connection: Connection, taken: list[Delivery]) -> list[ClaimedDelivery]:
+    """What each receiver may look at, asked for in one question."""
+    found = connection.execute(_context, {"ids": [delivery.id for delivery in taken]})
+    rows = {row.id: row._mapping for row in found}
+    return [_claimed(connection, delivery, rows[delivery.id]) for delivery in taken]
+
+
+def _claimed(connection: Connection, delivery: Delivery, row: RowMapping) -> ClaimedDelivery:
+    event = Event(**_part(row, _event, Event))
+    task = TaskRow(**_part(row, _task, TaskRow)) if row["tasks_id"] is not None else None
+    chain = ChainRow(**_part(row, schema.chains, ChainRow)) if row["chains_id"] is not None else None
+    submission = None
+    if row["submissions_id"] is not None:
+        submission = submissions.record_of(_part(row, _submission, Submission))
     return ClaimedDelivery(
         delivery=delivery,
         event=event,
         task=task,
-        chain=chains.find(connection, chain_id) if chain_id else None,
+        chain=chain,
         submission=submission,
         latest=event.payload
         if event.advanced
         else events.latest_payload(connection, event.upstream, event.task_id),
-        parent=events.latest_payload(connection, event.upstream, parent_id) if _needs_parent(event) else b"",
+        parent=_payload_of_parent(connection, event, task),
     )
 
 
-def _needs_parent(event: Event) -> bool:
+def _part(row: RowMapping, table: Table, record: type[msgspec.Struct]) -> dict[str, Any]:
+    return {name: row[f"{table.name}_{name}"] for name in record.__struct_fields__}
+
+
+def _payload_of_parent(connection: Connection, event: Event, task: TaskRow | None) -> bytes:
     """Only a modal's prompt falls back to the parent's, and the parent's payload is large."""
-    return event.signal == "submission.needs_modal"
+    if event.signal != "submission.needs_modal" or task is None:
+        return b""
+    return events.latest_payload(connection, event.upstream, task.parent_id)
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True):

@@ -83,7 +83,9 @@ _may_be_a_child = and_(
     ),
 )
 _pending = (
-    select(*(events.c[name] for name in PendingEvent.__struct_fields__))
+    select(
+        events.c.id, events.c.upstream, events.c.task_id, events.c.signal, events.c.action, tasks.c.chain_id
+    )
     .select_from(
         events.outerjoin(tasks, and_(tasks.c.upstream == events.c.upstream, tasks.c.id == events.c.task_id))
     )

@@ -72,13 +72,14 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PendingEvent(msgspec.Struct, frozen=True):
-    """The part of an event that tells who hears of it."""
+    """The part of an event that tells who hears of it. `chain_id` is its task's, None while it has none."""
 
     id: int
     upstream: str
     task_id: str
     signal: str
     action: str
+    chain_id: str | None
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):

@@ -7,10 +7,11 @@ the submission is settled by evidence, never by a second try in the dark.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage import chains, events, schema, tasks
@@ -28,10 +29,6 @@ _by_id = select(*SUBMISSION_COLUMNS).where(submissions.c.id == bindparam("id"))
 _by_key = select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key"))
 _stage = upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"])
 
-_asked = select(func.count()).where(
-    submissions.c.chain_id == bindparam("of_chain"), submissions.c.asked_by == bindparam("by")
-)
-
 
 def find(connection: Connection, submission_id: str) -> Submission | None:
     """One submission, or None."""
@@ -44,36 +41,49 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
 
     The unique index is the arbiter, not the look before it. A refusal is told by the signal budget.exceeded.
     """
-    row = connection.execute(_by_key, {"key": staged.idempotency_key}).first()
-    if row is not None:
-        there = submission_of(row)
-        return StageResult(submission_id=there.id, chain_id=there.chain_id, created=False)
-    chain = chains.find(connection, staged.chain_id) if staged.chain_id else None
-    if chain is None:
+    use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
+    if use is None:
+        known = _known(connection, staged)
+        if known is not None:
+            return known
         chain = chains.create(connection, staged.upstream, "", now_ms)
-    asked = connection.execute(_asked, {"of_chain": chain.id, "by": staged.asked_by}).scalar_one()
-    if reason := refuse(ChainUse(submissions=chain.submissions, by_same_receiver=asked), staged):
-        events.record(
-            connection,
-            upstream=staged.upstream,
-            task_id=staged.parent_id,
-            signal="budget.exceeded",
-            source="internal",
-            detail=f"{staged.asked_by}: {staged.kind} {staged.label}: {reason}",
-            now_ms=now_ms,
-        )
-        return StageResult(submission_id="", chain_id=chain.id, created=False, refused=reason)
+        staged = msgspec.structs.replace(staged, chain_id=chain.id)
+        use = ChainUse(submissions=0, by_same_receiver=0)
+    if reason := refuse(use, staged):
+        return _known(connection, staged) or _refused(connection, staged, reason, now_ms)
     # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
     submission_id = secrets.token_hex(12)
-    connection.execute(_stage, _new_values(staged, submission_id, chain.id, now_ms))
-    chains.count_submission(connection, chain.id)
-    return StageResult(submission_id=submission_id, chain_id=chain.id, created=True)
+    if connection.execute(_stage, _new_values(staged, submission_id, now_ms)).rowcount == 0:
+        known = _known(connection, staged)
+        assert known is not None, "the key that was in the way is there"
+        return known
+    chains.count_submission(connection, staged.chain_id)
+    return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
 
 
-def _new_values(staged: Staged, submission_id: str, chain_id: str, now_ms: int) -> dict[str, object]:
+def _known(connection: Connection, staged: Staged) -> StageResult | None:
+    row = connection.execute(_by_key, {"key": staged.idempotency_key}).first()
+    if row is None:
+        return None
+    return StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
+
+
+def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -> StageResult:
+    events.record(
+        connection,
+        upstream=staged.upstream,
+        task_id=staged.parent_id,
+        signal="budget.exceeded",
+        source="internal",
+        detail=f"{staged.asked_by}: {staged.kind} {staged.label}: {reason}",
+        now_ms=now_ms,
+    )
+    return StageResult(submission_id="", chain_id=staged.chain_id, created=False, refused=reason)
+
+
+def _new_values(staged: Staged, submission_id: str, now_ms: int) -> dict[str, object]:
     return msgspec.structs.asdict(staged) | {
         "id": submission_id,
-        "chain_id": chain_id,
         "state": "waiting",
         "outcome": "",
         "reason": "",
@@ -475,6 +485,9 @@ def next_due_ms(connection: Connection) -> int | None:
 
 def submission_of(row: Row[tuple[object, ...]]) -> Submission:
     """A row of SUBMISSION_COLUMNS as a record."""
-    values = dict(row._mapping)
-    values["task_ids"] = msgspec.json.decode(values["task_ids"], type=tuple[str, ...])
-    return Submission(**values)
+    return record_of(row._mapping)
+
+
+def record_of(values: Mapping[Any, Any]) -> Submission:
+    """Column values as a record."""
+    return Submission(**{**values, "task_ids": msgspec.json.decode(values["task_ids"], type=tuple[str, ...])})
