@@ -143,6 +143,5 @@ def _label(connection: Connection, upstream: str, request: Request) -> str:
 
 
 def _with_chain(connection: Connection, staged: Staged, row: TaskRow, now_ms: int) -> Staged:
-    payload = events.latest_payload(connection, row.upstream, row.id)
-    placed = chains.adopt(connection, row, decode_task(payload) if payload else None, now_ms)
-    return msgspec.structs.replace(staged, chain_id=placed.chain_id or "", depth=placed.depth + 1)
+    chain_id, depth = chains.adopt(connection, row.upstream, row.id, row.parent_id, now_ms)
+    return msgspec.structs.replace(staged, chain_id=chain_id, depth=depth + (staged.kind != "modal"))

@@ -7,14 +7,14 @@ import secrets
 import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from midjourney.types import Task
 from storage import schema, tasks
-from storage.records import ChainRow, ChainUse, TaskRow
+from storage.prepared import Prepared
+from storage.records import ChainRow, ChainUse
 
 chains = schema.chains
 
 _by_id = select(chains).where(chains.c.id == bindparam("id"))
-_count = (
+_count = Prepared(
     update(chains).where(chains.c.id == bindparam("chain_id")).values(submissions=chains.c.submissions + 1)
 )
 _set_root = (
@@ -30,21 +30,28 @@ def find(connection: Connection, chain_id: str) -> ChainRow | None:
     return None if row is None else ChainRow(**row._mapping)
 
 
-_use = select(
-    chains.c.submissions,
-    select(func.count())
-    .where(
-        schema.submissions.c.chain_id == bindparam("chain_id"),
-        schema.submissions.c.asked_by == bindparam("by"),
-    )
-    .scalar_subquery(),
-).where(chains.c.id == bindparam("chain_id"))
+_use = Prepared(
+    select(
+        chains.c.submissions,
+        select(func.count())
+        .where(
+            schema.submissions.c.chain_id == bindparam("chain_id"),
+            schema.submissions.c.asked_by == bindparam("by"),
+        )
+        .label("by_same_receiver"),
+    ).where(chains.c.id == bindparam("chain_id"))
+)
 
 
 def use(connection: Connection, chain_id: str, asked_by: str) -> ChainUse | None:
     """What a chain has used up, in all and by one receiver; None when there is no such chain."""
-    row = connection.execute(_use, {"chain_id": chain_id, "by": asked_by}).first()
-    return None if row is None else ChainUse(submissions=row[0], by_same_receiver=row[1])
+    row = _use(connection, chain_id=chain_id, by=asked_by).first()
+    return (
+        None if row is None else ChainUse(submissions=row.submissions, by_same_receiver=row.by_same_receiver)
+    )
+
+
+_create = Prepared(insert(chains))
 
 
 def create(connection: Connection, upstream: str, root_task_id: str, now_ms: int) -> ChainRow:
@@ -56,13 +63,13 @@ def create(connection: Connection, upstream: str, root_task_id: str, now_ms: int
         submissions=0,
         created_at_ms=now_ms,
     )
-    connection.execute(insert(chains), msgspec.structs.asdict(chain))
+    _create(connection, **msgspec.structs.asdict(chain))
     return chain
 
 
 def count_submission(connection: Connection, chain_id: str) -> None:
     """One more submission was staged in the chain."""
-    connection.execute(_count, {"chain_id": chain_id})
+    _count(connection, chain_id=chain_id)
 
 
 def set_root(connection: Connection, chain_id: str, task_id: str) -> None:
@@ -70,22 +77,34 @@ def set_root(connection: Connection, chain_id: str, task_id: str) -> None:
     connection.execute(_set_root, {"chain_id": chain_id, "task_id": task_id})
 
 
-def adopt(connection: Connection, row: TaskRow, task: Task | None, now_ms: int) -> TaskRow:
-    """A place in a chain for a task that none of our submissions made.
+_place = Prepared(
+    update(schema.tasks)
+    .where(schema.tasks.c.upstream == bindparam("of_upstream"), schema.tasks.c.id == bindparam("task_id"))
+    .values(chain_id=bindparam("new_chain"), depth=bindparam("new_depth"), parent_id=bindparam("new_parent"))
+)
 
-    It joins the chain of the task it was pressed on, where its payload names one that is known ("/up <id> …" in
+
+def adopt(
+    connection: Connection, upstream: str, task_id: str, parent_id: str, now_ms: int
+) -> tuple[str, int]:
+    """A place in a chain for a task that none of our submissions made: the chain's id, and the depth.
+
+    It joins the chain of the task it was pressed on, where its payload named one that is known ("/up <id> …" in
     novicezk and Plus, `parentId` in trueai); otherwise it is the root of a chain of its own.
     """
-    parent_id = "" if task is None else task.pressed_on
-    parent = tasks.find(connection, row.upstream, parent_id) if parent_id else None
-    if parent is not None and parent.chain_id is None and parent.id != row.id:
-        parent = adopt(connection, parent, None, now_ms)
-    if parent is not None and parent.chain_id is not None:
-        placed = msgspec.structs.replace(
-            row, chain_id=parent.chain_id, parent_id=parent.id, depth=parent.depth + 1
-        )
-    else:
-        chain = create(connection, row.upstream, row.id, now_ms)
-        placed = msgspec.structs.replace(row, chain_id=chain.id)
-    tasks.put(connection, placed)
-    return placed
+    parent = tasks.find(connection, upstream, parent_id) if parent_id and parent_id != task_id else None
+    if parent is None:
+        chain_id, depth, parent_id = create(connection, upstream, task_id, now_ms).id, 0, ""
+    elif parent.chain_id is not None:
+        chain_id, depth = parent.chain_id, parent.depth + 1
+    else:  # whatever it was pressed on itself, it is the first of its chain that anybody asks about
+        chain_id, depth = adopt(connection, upstream, parent.id, "", now_ms)[0], 1
+    _place(
+        connection,
+        of_upstream=upstream,
+        task_id=task_id,
+        new_chain=chain_id,
+        new_depth=depth,
+        new_parent=parent_id,
+    )
+    return chain_id, depth

@@ -25,9 +25,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from midjourney.decode import decode_task
-from storage import chains, events, schema, submissions, tasks
+from storage import chains, events, schema, submissions
 from storage.errors import LeaseLost
+from storage.prepared import Prepared
 from storage.records import (
     ChainRow,
     ClaimedDelivery,
@@ -51,7 +51,7 @@ Route = Callable[[PendingEvent], Sequence[str]]
 Room = Callable[[str], int]
 """How many more runs a receiver may have at the same time."""
 
-_add = upsert(deliveries).on_conflict_do_nothing(index_elements=["event_id", "receiver"])
+_add = Prepared(upsert(deliveries).on_conflict_do_nothing(index_elements=["event_id", "receiver"]))
 
 
 def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int:
@@ -63,21 +63,14 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
     rows = []
     for event in waiting:
         receivers = route(event)
-        if receivers and event.chain_id is None:
-            _give_chain(connection, event, now_ms)
+        if receivers and event.chain_id is None and event.parent_id is not None:
+            chains.adopt(connection, event.upstream, event.task_id, event.parent_id, now_ms)
         rows += [_new_values(event.id, receiver, now_ms) for receiver in receivers]
     if rows:
-        connection.execute(_add, rows)
+        _add.many(connection, rows)
     if waiting:
         events.mark_fanned_out(connection, [event.id for event in waiting])
     return len(waiting)
-
-
-def _give_chain(connection: Connection, event: PendingEvent, now_ms: int) -> None:
-    row = tasks.find(connection, event.upstream, event.task_id) if event.task_id else None
-    if row is not None and row.chain_id is None:
-        payload = events.latest_payload(connection, event.upstream, event.task_id)
-        chains.adopt(connection, row, decode_task(payload) if payload else None, now_ms)
 
 
 def _new_values(event_id: int, receiver: str, now_ms: int) -> dict[str, Any]:
@@ -94,7 +87,7 @@ def _new_values(event_id: int, receiver: str, now_ms: int) -> dict[str, Any]:
     }
 
 
-_due = (
+_due = Prepared(
     select(*DELIVERY_COLUMNS)
     .where(
         deliveries.c.state == "waiting",
@@ -104,9 +97,9 @@ _due = (
     .order_by(deliveries.c.run_at_ms, deliveries.c.id)
     .limit(bindparam("most"))
 )
-_claim = (
+_claim = Prepared(
     update(deliveries)
-    .where(deliveries.c.id == bindparam("delivery_id"))
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
     .values(state="running", attempts=deliveries.c.attempts + 1, updated_at_ms=bindparam("now_ms"))
 )
 
@@ -120,7 +113,7 @@ def claim(connection: Connection, most: int, now_ms: int, *, room: Room) -> list
     of_receiver: Counter[str] = Counter()
     full: list[str] = []
     while len(taken) < most:
-        due = connection.execute(_due, {"now_ms": now_ms, "most": most - len(taken), "full": full}).all()
+        due = _due(connection, now_ms=now_ms, most=most - len(taken), full=full).all()
         chosen: list[Delivery] = []
         for row in due:
             if of_receiver[row.receiver] < room(row.receiver):
@@ -129,7 +122,7 @@ def claim(connection: Connection, most: int, now_ms: int, *, room: Room) -> list
             elif row.receiver not in full:
                 full.append(row.receiver)
         if chosen:
-            connection.execute(_claim, [{"delivery_id": one.id, "now_ms": now_ms} for one in chosen])
+            _claim(connection, ids=[one.id for one in chosen], now_ms=now_ms)
             taken += chosen
         if len(chosen) == len(due):
             break
@@ -148,7 +141,7 @@ def _columns(table: Table, record: type[msgspec.Struct]) -> list[ColumnElement[A
 
 
 _task, _event, _submission = schema.tasks, schema.events, schema.submissions
-_context = (
+_context = Prepared(
     select(
         deliveries.c.id,
         *_columns(_event, Event),
@@ -173,7 +166,7 @@ _context = (
 
 def _with_context(connection: Connection, taken: list[Delivery]) -> list[ClaimedDelivery]:
     """What each receiver may look at, asked for in one question."""
-    found = connection.execute(_context, {"ids": [delivery.id for delivery in taken]})
+    found = _context(connection, ids=[delivery.id for delivery in taken])
     rows = {row.id: row._mapping for row in found}
     return [_claimed(connection, delivery, rows[delivery.id]) for delivery in taken]
 
@@ -219,7 +212,7 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     staged: tuple[Staged, ...] = ()
 
 
-_finish = (
+_finish = Prepared(
     update(deliveries)
     .where(
         and_(
@@ -242,17 +235,15 @@ def finish(
     connection: Connection, delivery: Delivery, ending: Finish, *, refuse: submissions.Refuse, now_ms: int
 ) -> list[StageResult]:
     """End a run: its outcome and all that its receiver asked for, together. Raises `LeaseLost`."""
-    finished = connection.execute(
-        _finish,
-        {
-            "delivery_id": delivery.id,
-            "attempt": delivery.attempts,
-            "new_state": ending.state,
-            "new_decision": ending.decision,
-            "new_error": ending.error,
-            "new_run_at_ms": ending.run_at_ms or delivery.run_at_ms,
-            "now_ms": now_ms,
-        },
+    finished = _finish(
+        connection,
+        delivery_id=delivery.id,
+        attempt=delivery.attempts,
+        new_state=ending.state,
+        new_decision=ending.decision,
+        new_error=ending.error,
+        new_run_at_ms=ending.run_at_ms or delivery.run_at_ms,
+        now_ms=now_ms,
     )
     if finished.rowcount != 1:
         raise LeaseLost(f"delivery {delivery.id}, attempt {delivery.attempts}")

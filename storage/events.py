@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, exists, select, update
 
 from storage import schema
 from storage.bulk import insert_rows
+from storage.prepared import Prepared
 from storage.records import Event, PendingEvent, Source
 
 events, tasks = schema.events, schema.tasks
@@ -82,9 +83,15 @@ _may_be_a_child = and_(
         schema.submissions.c.started_at_ms <= events.c.received_at_ms,
     ),
 )
-_pending = (
+_pending = Prepared(
     select(
-        events.c.id, events.c.upstream, events.c.task_id, events.c.signal, events.c.action, tasks.c.chain_id
+        events.c.id,
+        events.c.upstream,
+        events.c.task_id,
+        events.c.signal,
+        events.c.action,
+        tasks.c.chain_id,
+        tasks.c.parent_id,
     )
     .select_from(
         events.outerjoin(tasks, and_(tasks.c.upstream == events.c.upstream, tasks.c.id == events.c.task_id))
@@ -93,17 +100,19 @@ _pending = (
     .order_by(events.c.id)
     .limit(bindparam("most"))
 )
-_told = update(events).where(events.c.id.in_(bindparam("ids", expanding=True))).values(pending=False)
+_told = Prepared(
+    update(events).where(events.c.id.in_(bindparam("ids", expanding=True))).values(pending=False)
+)
 
 
 def pending(connection: Connection, most: int) -> list[PendingEvent]:
     """The oldest events that were not fanned out, in order, without those that wait to learn whose child they are."""
-    return [PendingEvent(*row) for row in connection.execute(_pending, {"most": most})]
+    return [PendingEvent(**row._mapping) for row in _pending(connection, most=most)]
 
 
 def mark_fanned_out(connection: Connection, event_ids: list[int]) -> None:
     """These events have their deliveries."""
-    connection.execute(_told, {"ids": event_ids})
+    _told(connection, ids=event_ids)
 
 
 def event_of(row: Row[tuple[object, ...]]) -> Event:
@@ -111,7 +120,7 @@ def event_of(row: Row[tuple[object, ...]]) -> Event:
     return Event(**row._mapping)
 
 
-_latest_payload = (
+_latest_payload = Prepared(
     select(events.c.payload)
     .where(
         events.c.upstream == bindparam("of_upstream"),
@@ -127,4 +136,4 @@ def latest_payload(connection: Connection, upstream: str, task_id: str) -> bytes
     """The newest payload that moved a task, or b""."""
     if not task_id:
         return b""
-    return connection.execute(_latest_payload, {"of_upstream": upstream, "of_task": task_id}).scalar() or b""
+    return _latest_payload(connection, of_upstream=upstream, of_task=task_id).scalar() or b""

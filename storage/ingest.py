@@ -74,7 +74,9 @@ def _linked(connection: Connection, row: TaskRow | None, incoming: Incoming) -> 
 
 
 def _blank(incoming: Incoming) -> TaskRow:
-    return tasks.blank(incoming.upstream, incoming.task.id, incoming.received_at_ms)
+    """A task nobody has heard of. Where its payload names the task it was pressed on, that is its parent for now."""
+    row = tasks.blank(incoming.upstream, incoming.task.id, incoming.received_at_ms)
+    return msgspec.structs.replace(row, parent_id=incoming.task.pressed_on)
 
 
 def _advanced(row: TaskRow | None, incoming: Incoming, position: Position | None) -> TaskRow:

@@ -72,7 +72,10 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class PendingEvent(msgspec.Struct, frozen=True):
-    """The part of an event that tells who hears of it. `chain_id` is its task's, None while it has none."""
+    """The part of an event that tells who hears of it.
+
+    `chain_id` and `parent_id` are its task's: None while it has no chain, and where there is no task.
+    """
 
     id: int
     upstream: str
@@ -80,6 +83,7 @@ class PendingEvent(msgspec.Struct, frozen=True):
     signal: str
     action: str
     chain_id: str | None
+    parent_id: str | None
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):

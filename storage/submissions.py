@@ -16,6 +16,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage import chains, events, schema, tasks
 from storage.errors import LeaseLost
+from storage.prepared import Prepared
 from storage.records import ChainUse, Staged, StageResult, Submission, SubmissionState
 
 submissions, attempts = schema.submissions, schema.attempts
@@ -25,14 +26,14 @@ SUBMISSION_COLUMNS = tuple(submissions.c[name] for name in Submission.__struct_f
 Refuse = Callable[[ChainUse, Staged], str]
 """Why a chain may not have one more submission, or ""."""
 
-_by_id = select(*SUBMISSION_COLUMNS).where(submissions.c.id == bindparam("id"))
-_by_key = select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key"))
-_stage = upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"])
+_by_id = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.id == bindparam("id")))
+_by_key = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key")))
+_stage = Prepared(upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"]))
 
 
 def find(connection: Connection, submission_id: str) -> Submission | None:
     """One submission, or None."""
-    row = connection.execute(_by_id, {"id": submission_id}).first()
+    row = _by_id(connection, id=submission_id).first()
     return None if row is None else submission_of(row)
 
 
@@ -53,7 +54,7 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
         return _known(connection, staged) or _refused(connection, staged, reason, now_ms)
     # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
     submission_id = secrets.token_hex(12)
-    if connection.execute(_stage, _new_values(staged, submission_id, now_ms)).rowcount == 0:
+    if _stage(connection, **_new_values(staged, submission_id, now_ms)).rowcount == 0:
         known = _known(connection, staged)
         assert known is not None, "the key that was in the way is there"
         return known
@@ -62,7 +63,7 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
 
 
 def _known(connection: Connection, staged: Staged) -> StageResult | None:
-    row = connection.execute(_by_key, {"key": staged.idempotency_key}).first()
+    row = _by_key(connection, key=staged.idempotency_key).first()
     if row is None:
         return None
     return StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
@@ -96,7 +97,7 @@ def _new_values(staged: Staged, submission_id: str, now_ms: int) -> dict[str, ob
     }
 
 
-_due = (
+_due = Prepared(
     select(*SUBMISSION_COLUMNS)
     .where(
         submissions.c.state == "waiting",
@@ -106,7 +107,7 @@ _due = (
     .order_by(submissions.c.run_at_ms, submissions.c.created_at_ms, submissions.c.label)
     .limit(bindparam("most"))
 )
-_begin = (
+_begin = Prepared(
     update(submissions)
     .where(submissions.c.id == bindparam("submission_id"))
     .values(
@@ -116,21 +117,19 @@ _begin = (
         updated_at_ms=bindparam("now_ms"),
     )
 )
-_attempt = insert(attempts)
+_attempt = Prepared(insert(attempts))
 
 
 def begin_attempts(connection: Connection, upstream: str, most: int, now_ms: int) -> list[Submission]:
     """Take up to `most` submissions that are due at this upstream; each has its attempt on disk after the commit."""
-    begun = [
-        submission_of(row)
-        for row in connection.execute(_due, {"of_upstream": upstream, "now_ms": now_ms, "most": most})
-    ]
+    begun = [submission_of(row) for row in _due(connection, of_upstream=upstream, now_ms=now_ms, most=most)]
     if begun:
         numbers = [(submission.id, submission.attempts + 1) for submission in begun]
-        connection.execute(
-            _begin, [{"submission_id": id_, "number": number, "now_ms": now_ms} for id_, number in numbers]
+        _begin.many(
+            connection,
+            [{"submission_id": id_, "number": number, "now_ms": now_ms} for id_, number in numbers],
         )
-        connection.execute(_attempt, [_sending(id_, number, now_ms) for id_, number in numbers])
+        _attempt.many(connection, [_sending(id_, number, now_ms) for id_, number in numbers])
     return [
         msgspec.structs.replace(
             submission,
@@ -171,7 +170,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     child_action: str = ""
 
 
-_settle = (
+_settle = Prepared(
     update(submissions)
     .where(
         submissions.c.id == bindparam("submission_id"),
@@ -187,7 +186,7 @@ _settle = (
         updated_at_ms=bindparam("now_ms"),
     )
 )
-_finish_attempt = (
+_finish_attempt = Prepared(
     update(attempts)
     .where(
         attempts.c.submission_id == bindparam("of_submission"), attempts.c.number == bindparam("of_number")
@@ -219,18 +218,16 @@ def settle_attempt(
             reason=f"{settlement.reason}; but task {known[0]} carries its mark",
         )
     _finish(connection, submission, settlement, now_ms)
-    settled = connection.execute(
-        _settle,
-        {
-            "submission_id": submission.id,
-            "number": submission.attempts,
-            "new_state": settlement.state,
-            "new_outcome": settlement.outcome,
-            "new_reason": settlement.reason,
-            "new_task_ids": msgspec.json.encode(settlement.task_ids).decode(),
-            "new_run_at_ms": settlement.run_at_ms or submission.run_at_ms,
-            "now_ms": now_ms,
-        },
+    settled = _settle(
+        connection,
+        submission_id=submission.id,
+        number=submission.attempts,
+        new_state=settlement.state,
+        new_outcome=settlement.outcome,
+        new_reason=settlement.reason,
+        new_task_ids=msgspec.json.encode(settlement.task_ids).decode(),
+        new_run_at_ms=settlement.run_at_ms or submission.run_at_ms,
+        now_ms=now_ms,
     )
     if settled.rowcount != 1:
         raise LeaseLost(f"submission {submission.id}, attempt {submission.attempts}")
@@ -302,17 +299,15 @@ def lost_answer(connection: Connection, action: Submission) -> Submission | None
 
 
 def _finish(connection: Connection, submission: Submission, settlement: Settlement, now_ms: int) -> None:
-    connection.execute(
-        _finish_attempt,
-        {
-            "of_submission": submission.id,
-            "of_number": submission.attempts,
-            "now_ms": now_ms,
-            "new_http_status": settlement.http_status,
-            "new_outcome": settlement.outcome,
-            "new_reason": settlement.reason,
-            "new_answer": settlement.answer,
-        },
+    _finish_attempt(
+        connection,
+        of_submission=submission.id,
+        of_number=submission.attempts,
+        now_ms=now_ms,
+        new_http_status=settlement.http_status,
+        new_outcome=settlement.outcome,
+        new_reason=settlement.reason,
+        new_answer=settlement.answer,
     )
 
 

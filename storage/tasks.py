@@ -10,14 +10,17 @@ from sqlalchemy import Connection, bindparam, func, select
 
 from storage import schema
 from storage.bulk import upsert_rows
+from storage.prepared import Prepared
 from storage.records import TaskRow
 
 tasks = schema.tasks
 
 # All rows as one value: see storage/bulk.py for what a row at a time costs.
-_by_ids = select(
-    func.json_group_array(func.json_array(*(tasks.c[name] for name in TaskRow.__struct_fields__)))
-).where(tasks.c.upstream == bindparam("upstream"), tasks.c.id.in_(bindparam("ids", expanding=True)))
+_by_ids = Prepared(
+    select(
+        func.json_group_array(func.json_array(*(tasks.c[name] for name in TaskRow.__struct_fields__)))
+    ).where(tasks.c.upstream == bindparam("upstream"), tasks.c.id.in_(bindparam("ids", expanding=True)))
+)
 _rows = msgspec.json.Decoder(list[tuple[Any, ...]])
 
 
@@ -46,7 +49,7 @@ def find(connection: Connection, upstream: str, task_id: str) -> TaskRow | None:
 
 def find_all(connection: Connection, upstream: str, task_ids: Collection[str]) -> dict[str, TaskRow]:
     """Those of the tasks that are known, by id."""
-    found = connection.execute(_by_ids, {"upstream": upstream, "ids": list(task_ids)}).scalar_one()
+    found = _by_ids(connection, upstream=upstream, ids=list(task_ids)).scalar_one()
     names = TaskRow.__struct_fields__
     rows = [TaskRow(**dict(zip(names, values, strict=True))) for values in _rows.decode(found)]
     return {row.id: row for row in rows}

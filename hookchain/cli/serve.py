@@ -14,7 +14,6 @@ import msgspec
 import typer
 import uvicorn
 import uvloop
-from midjourney.sandbox.app import SandboxOptions, create_app
 from starlette.types import ASGIApp
 
 from hookchain import __version__
@@ -23,6 +22,7 @@ from hookchain.logs import set_up_logs
 from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
 from hookchain.wiring import Receivers, connect_receivers, hook_url, running, secret_of
 from midjourney.dialects import Upstream
+from midjourney.sandbox.app import SandboxOptions, create_app
 
 GRACE_S = 5
 """Seconds that open requests get when the process is asked to stop."""
