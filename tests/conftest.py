@@ -24,6 +24,8 @@ T = TypeVar("T")
 CORPUS = Path(__file__).parent / "corpus"
 REPOSITORY = Path(__file__).parent.parent
 PATIENCE_S = 30.0
+MEASURING = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+"""What makes coverage measure the processes that tests start."""
 
 
 @pytest.fixture
@@ -61,7 +63,7 @@ class Process:
         self._process = subprocess.Popen(
             [sys.executable, *arguments],
             cwd=cwd,
-            env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY)} | environment,
+            env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY)} | MEASURING | environment,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
@@ -96,6 +98,15 @@ class Process:
         """kill -9."""
         self._process.kill()
         self.wait()
+
+    def end(self) -> None:
+        """Ask it to stop, then make it."""
+        if self.is_running:
+            self._process.send_signal(signal.SIGTERM)
+        try:
+            self.wait(10)
+        except subprocess.TimeoutExpired:
+            self.kill()
 
     def stop(self) -> int:
         """SIGTERM; its exit code."""
@@ -203,7 +214,7 @@ def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
     yield start
     for process in started:
         process.http.close()
-        process.kill()
+        process.end()
 
 
 @pytest.fixture
@@ -223,4 +234,4 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., HookchainServer]]:
     for process in started:
         if hasattr(process, "http"):
             process.http.close()
-        process.kill()
+        process.end()

@@ -190,7 +190,11 @@ async def test_an_empty_window_shows_its_parents_prompt(bench: Any) -> None:
     )
     await bench.start()
     await bench.callback("single", properties={"finalPrompt": "a cat --v 7"}, **WITH_ZOOM)
-    await bench.until_quiet()
+
+    async def heard() -> bool:
+        return bool(shown)
+
+    await bench.until(heard)
     assert shown == [("ZOOM", "w", "a cat --v 7", "custom_zoom", False)]
 
 

@@ -20,8 +20,10 @@ def test_the_migrations_make_the_schema(tmp_path: Path) -> None:
     """Running them all gives the tables that the code speaks of, indexes included."""
     url = f"sqlite:///{tmp_path}/x.db"
     migrate(url)
-    with create_engine(url).connect() as connection:
+    engine = create_engine(url)
+    with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
 
 
 def test_migrating_twice_at_once_is_safe(tmp_path: Path) -> None:
@@ -44,6 +46,7 @@ def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    engine.dispose()
     with pytest.raises(SchemaTooNew, match="9999"):
         migrate(url)
 

@@ -1,0 +1,186 @@
+"""The senders: a closed loop that asks how many, and an open one that asks how soon. They run on core 1."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import time
+from typing import Any
+
+import httptools
+import msgspec
+
+from benchmarks.payloads import STEPS, callback, request
+from benchmarks.targets import HOOK
+
+CONNECTIONS = 64
+TASKS_A_CONNECTION = 400
+"""Prepared before the clock starts; five callbacks each."""
+
+
+class Saturated(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests answered 200, their rate a second, latency in ms, and the share of a core the senders took."""
+
+    answered: int
+    rate: float
+    p50_ms: float
+    p99_ms: float
+    sender_cpu: float
+
+
+class _Sender(asyncio.Protocol):
+    """One keep-alive connection: the next request as soon as the last one is answered."""
+
+    def __init__(self, requests: list[bytes], until: float, done: asyncio.Future[None]) -> None:
+        self._requests = requests
+        self._until = until
+        self._done = done
+        self._sent_at = 0.0
+        self.latencies: list[float] = []
+        self._parser = httptools.HttpResponseParser(self)
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+        self._send()
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        if self._parser.get_status_code() != 200:
+            self._done.set_exception(RuntimeError(f"answered {self._parser.get_status_code()}"))
+            return
+        now = time.perf_counter()
+        self.latencies.append(now - self._sent_at)
+        if now < self._until and len(self.latencies) < len(self._requests):
+            self._send()
+        else:
+            self._transport.close()
+            self._done.set_result(None)
+
+    def _send(self) -> None:
+        self._sent_at = time.perf_counter()
+        self._transport.write(self._requests[len(self.latencies)])
+
+
+async def saturate(port: int, seconds: float, run: int) -> Saturated:
+    """Keep `CONNECTIONS` requests under way for a while. `run` makes ids that no earlier run used."""
+    loop = asyncio.get_running_loop()
+    prepared = [_requests_of(connection, run) for connection in range(CONNECTIONS)]
+    done = [loop.create_future() for _ in prepared]
+    started, cpu = time.perf_counter(), time.process_time()
+    senders = []
+    for requests, future in zip(prepared, done, strict=True):
+        made = _Sender(requests, started + seconds, future)
+        await loop.create_connection(lambda made=made: made, "127.0.0.1", port)  # type: ignore[misc]  # bound now
+        senders.append(made)
+    await asyncio.gather(*done)
+    elapsed = time.perf_counter() - started
+    latencies = sorted(one for sender in senders for one in sender.latencies)
+    return Saturated(
+        answered=len(latencies),
+        rate=len(latencies) / elapsed,
+        p50_ms=percentile(latencies, 0.5) * 1000,
+        p99_ms=percentile(latencies, 0.99) * 1000,
+        sender_cpu=(time.process_time() - cpu) / elapsed,
+    )
+
+
+def _requests_of(connection: int, run: int) -> list[bytes]:
+    """Ids grow with time, as the real ones do (epoch milliseconds and three digits)."""
+    return [
+        request(HOOK, callback(f"17{run:02d}{number:07d}{connection:03d}", status, percent))
+        for number in range(TASKS_A_CONNECTION)
+        for status, percent in STEPS
+    ]
+
+
+class Soon(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds from when each callback was due: to its answer, and to its follow-up's arrival."""
+
+    answer_ms: list[float]
+    follow_up_ms: list[float]
+
+
+class _Upstream(asyncio.Protocol):
+    """An upstream that accepts every press at once, and notes when it came."""
+
+    def __init__(self, arrived: dict[str, float]) -> None:
+        self._arrived = arrived
+        self._parser = httptools.HttpRequestParser(self)
+        self._body = b""
+
+    def connection_made(self, transport: Any) -> None:
+        self._transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
+    def on_message_complete(self) -> None:
+        now = time.perf_counter()
+        found = re.search(rb'"taskId":"(\w+)"', self._body)
+        self._body = b""
+        assert found is not None
+        self._arrived[found[1].decode()] = now
+        answer = b'{"code":1,"description":"ok","result":"8%s"}' % found[1]
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(answer)}\r\n\r\n"
+        self._transport.write(head.encode() + answer)
+
+
+class _Poster(asyncio.Protocol):
+    """One keep-alive connection of the open loop."""
+
+    def __init__(self, answered: dict[str, float]) -> None:
+        self._answered = answered
+        self._parser = httptools.HttpResponseParser(self)
+        self.task_id = ""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+
+    def data_received(self, data: bytes) -> None:
+        self._parser.feed_data(data)
+
+    def on_message_complete(self) -> None:
+        self._answered[self.task_id] = time.perf_counter()
+
+
+def stub_upstream(arrived: dict[str, float]) -> asyncio.Protocol:
+    """One connection of an upstream that accepts every press at once; `arrived` gets the time of each, by task."""
+    return _Upstream(arrived)
+
+
+async def trickle(port: int, arrived: dict[str, float], *, rate: float, count: int, first: int) -> Soon:
+    """Send finished grids at a steady rate, whatever the answers take."""
+    loop = asyncio.get_running_loop()
+    answered: dict[str, float] = {}
+    posters = [
+        (await loop.create_connection(lambda: _Poster(answered), "127.0.0.1", port))[1] for _ in range(8)
+    ]
+    bodies = {
+        f"19{first + number:012d}": callback(f"19{first + number:012d}", "SUCCESS", 100)
+        for number in range(count)
+    }
+    due: dict[str, float] = {}
+    start = time.perf_counter() + 0.2
+    for number, (task_id, body) in enumerate(bodies.items()):
+        due[task_id] = start + number / rate
+        await asyncio.sleep(max(0.0, due[task_id] - time.perf_counter()))
+        poster = posters[number % len(posters)]
+        poster.task_id = task_id
+        poster.transport.write(request(HOOK, body))
+    await asyncio.sleep(1)
+    for poster in posters:
+        poster.transport.close()
+    return Soon(
+        answer_ms=sorted((answered[one] - due[one]) * 1000 for one in due if one in answered),
+        follow_up_ms=sorted((arrived[one] - due[one]) * 1000 for one in due if one in arrived),
+    )
+
+
+def percentile(ordered: list[float], share: float) -> float:
+    """The value below which `share` of an ordered list lies."""
+    return ordered[min(int(len(ordered) * share), len(ordered) - 1)] if ordered else float("nan")

@@ -1,0 +1,127 @@
+"""The servers that are measured: ours, a bare Starlette route, and a naive one. Each is a process on core 0.
+
+`python -m benchmarks.targets bare|naive PORT` runs one of the two that are not ours.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
+
+import aiosqlite
+import uvicorn
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse
+from starlette.routing import Route
+
+from hooks.auth import notify_token
+
+ROOT = Path(__file__).parent.parent
+SECRET = "benchmark"
+HOOK = f"/notify/{notify_token(SECRET, 'main')}"
+
+
+def pin(core: int) -> str:
+    """Keep this process on one core, where there are two; how that went."""
+    if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
+        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
+        return "split"
+    return "free"
+
+
+@contextlib.contextmanager
+def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[int]:
+    """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to."""
+    port = _free_port()
+    command = (
+        ["hookchain", "serve", "--port", str(port)]
+        if name == "hookchain"
+        else ["benchmarks.targets", name, str(port)]
+    )
+    environment = {
+        "PATH": os.environ.get("PATH", ""),
+        "PYTHONPATH": str(ROOT),
+        "HOOKCHAIN_SECRET": SECRET,
+        "HOOKCHAIN_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}",
+        "LOG_LEVEL": "warning",
+    }
+    process = subprocess.Popen(
+        [sys.executable, "-m", *command],
+        cwd=directory,
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        preexec_fn=lambda: pin(0),
+    )
+    try:
+        _wait_for(port, process)
+        yield port
+    finally:
+        process.terminate()
+        process.wait(20)
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    deadline = time.monotonic() + 20
+    while True:
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+            return
+        if process.poll() is not None or time.monotonic() > deadline:
+            raise RuntimeError(f"a server to be measured did not start (exit code {process.poll()})")
+        time.sleep(0.05)
+
+
+async def _bare(request: Request) -> JSONResponse:
+    await request.body()
+    return JSONResponse({"kept": True})
+
+
+def _naive_app() -> Starlette:
+    """One INSERT and COMMIT for each request, answered after it."""
+
+    @contextlib.asynccontextmanager
+    async def opened(app: Starlette) -> AsyncIterator[None]:
+        async with aiosqlite.connect("naive.db", isolation_level=None) as connection:
+            await connection.executescript(
+                "PRAGMA journal_mode=WAL; PRAGMA synchronous=FULL; CREATE TABLE events (id INTEGER PRIMARY KEY, body BLOB)"
+            )
+            app.state.connection = connection
+            yield
+
+    async def keep(request: Request) -> JSONResponse:
+        body = await request.body()
+        await request.app.state.connection.execute("INSERT INTO events (body) VALUES (?)", (body,))
+        return JSONResponse({"kept": True})
+
+    return Starlette(routes=[Route(HOOK, keep, methods=["POST"])], lifespan=opened)
+
+
+def main(name: str, port: str) -> None:
+    """Run one of the servers that ours is compared with, as uvicorn runs ours."""
+    app = _naive_app() if name == "naive" else Starlette(routes=[Route(HOOK, _bare, methods=["POST"])])
+    uvicorn.run(
+        app,
+        port=int(port),
+        http="httptools",
+        loop="uvloop",
+        log_level="error",
+        access_log=False,
+        server_header=False,
+        timeout_keep_alive=65,
+    )
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

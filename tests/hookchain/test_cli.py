@@ -1,0 +1,131 @@
+"""The command line, as a person uses it: real processes, exit codes, messages."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
+
+
+def hookchain(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    measuring = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
+    return subprocess.run(
+        [sys.executable, "-m", "hookchain", *arguments],
+        cwd=cwd,
+        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT)} | measuring | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+
+
+def test_version_and_migrate(tmp_path: Path) -> None:
+    """In an empty directory."""
+    assert hookchain(tmp_path, "version").stdout.startswith("hookchain 0.")
+    assert "revision" in hookchain(tmp_path, "migrate").stdout
+    assert (tmp_path / "hookchain.db").exists()
+
+
+def test_the_url_stays_the_same(tmp_path: Path) -> None:
+    """The secret it derives from is made once and kept in the database."""
+    first = hookchain(
+        tmp_path, "url", HOOKCHAIN_UPSTREAM_URL="http://x", HOOKCHAIN_PUBLIC_URL="https://me.example"
+    )
+    again = hookchain(
+        tmp_path,
+        "url",
+        "--json",
+        HOOKCHAIN_UPSTREAM_URL="http://x",
+        HOOKCHAIN_PUBLIC_URL="https://me.example",
+    )
+    address = json.loads(again.stdout)["main"]
+    assert address.startswith("https://me.example/notify/")
+    assert address in first.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "toml", "environment", "code", "says"),
+    [
+        (["serve"], "prot = 1", {}, 2, 'Did you mean "port"?'),
+        (["serve"], '[[rules]]\nname="x"\non="task.succeeded"\npres="U*"', {}, 2, 'Did you mean "press"?'),
+        (["serve"], "", {"HOOKCHAIN_PLUGINS": "no_such_plugin_module"}, 2, "no_such_plugin_module"),
+        (["serve"], "", {"DATABASE_URL": "mysql://x"}, 2, "sqlite:///path"),
+        (["serve", "--port", "0"], "", {"DATABASE_URL": "sqlite:////no/such/dir/x.db"}, 1, "cannot be used"),
+        (["imagine"], "", {}, 2, "PROMPT"),
+        (["imagine", "a cat"], "", {"PORT": "9"}, 2, "hookchain serve"),
+        (["imagine", "a cat", "--follow"], "", {"PORT": "9"}, 1, "no server answers"),
+        (["press", "1", "U1"], "", {"PORT": "9"}, 1, "no server answers"),
+        (["modal", "1", "--mask", "missing.png"], "", {"PORT": "9"}, 2, "missing.png"),
+        (["sandbox", "--faults", "duplicat"], "", {}, 2, "duplicate"),
+        (["healthcheck"], "", {"PORT": "9"}, 1, "no server answers"),
+        (["nonsense"], "", {}, 2, "nonsense"),
+    ],
+)
+def test_a_mistake_is_one_clear_message(
+    tmp_path: Path, arguments: list[str], toml: str, environment: dict[str, str], code: int, says: str
+) -> None:
+    """2 for a wrong call or configuration, 1 for what failed; never a traceback."""
+    (tmp_path / "hookchain.toml").write_text(toml)
+    done = hookchain(tmp_path, *arguments, **environment)
+    assert done.returncode == code, done.stderr
+    assert says in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_an_imagine_waits_for_a_server(
+    tmp_path: Path, start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
+    """No server is running: it is kept, and the next one sends it."""
+    sandbox = start_sandbox("--speed", "50")
+    done = hookchain(tmp_path, "imagine", "a cat", HOOKCHAIN_UPSTREAM_URL=sandbox.url, PORT="9")
+    assert done.returncode == 0, done.stderr
+    start_server(HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    eventually(lambda: sandbox.accepted("/imagine"))
+
+
+def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, start_server: Any) -> None:
+    """imagine --follow, then chain, press and healthcheck against the same server."""
+    sandbox = start_sandbox("--speed", "20")
+    server = start_server(toml=UPSCALE_ALL, HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    port = server.url.rsplit(":")[-1]
+    followed = hookchain(tmp_path, "imagine", "a cat", "--follow", PORT=port)
+    assert followed.returncode == 0, followed.stderr
+    for number in (1, 2, 3, 4):
+        assert f"U{number} (rule:upscale-all) UPSCALE" in followed.stdout
+    root = json.loads(hookchain(tmp_path, "imagine", "a dog", "--json", PORT=port).stdout)
+    assert root["state"] == "waiting"
+    task_id = sandbox.http.get("/mj/task/list").json()[-1]["id"]
+    shown = hookchain(tmp_path, "chain", task_id, "--json", PORT=port)
+    assert len(json.loads(shown.stdout)["tasks"]) == 5
+    assert "chain" in hookchain(tmp_path, "chain", task_id, PORT=port).stdout
+    pressed = hookchain(tmp_path, "press", task_id, "V1", "--follow", PORT=port)
+    assert pressed.returncode == 0, pressed.stderr
+    wrong = hookchain(tmp_path, "press", task_id, "U9", PORT=port)
+    assert (wrong.returncode, "it offers: U1" in wrong.stderr) == (1, True)
+    assert hookchain(tmp_path, "healthcheck", PORT=port).stdout == "ready\n"
+    assert hookchain(tmp_path, "dead", "list", PORT=port).stdout == "no dead letters\n"
+
+
+def test_without_an_upstream_the_sandbox_stands_in(start_server: Any, eventually: Any) -> None:
+    """It says so in one line, and a chain runs."""
+    server = start_server(toml=UPSCALE_ALL)
+    said = [line for line in server.lines if "sandbox" in line and "No upstream is configured" in line]
+    assert len(said) == 1
+    submission = server.submit(kind="imagine", prompt="a cat")
+    eventually(lambda: server.get(f"/api/submissions/{submission['id']}")["state"] == "accepted")
+
+
+def test_a_taken_port_is_told(tmp_path: Path, start_server: Any) -> None:
+    """Exit code 1 and what to do."""
+    port = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9").url.rsplit(":")[-1]
+    done = hookchain(tmp_path, "serve", "--port", port)
+    assert (done.returncode, "--port" in done.stderr) == (1, True)

@@ -1,0 +1,98 @@
+"""Configuration: file, environment over it, and mistakes that say what was probably meant."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hookchain.settings import SettingsError, load_settings
+
+
+def write(directory: Path, text: str) -> None:
+    (directory / "hookchain.toml").write_text(text)
+
+
+def test_nothing_need_be_set(tmp_path: Path) -> None:
+    """An empty directory: SQLite, this machine only, no upstream."""
+    settings = load_settings({}, tmp_path)
+    assert (settings.database_url, settings.host, settings.port) == (
+        "sqlite:///hookchain.db",
+        "127.0.0.1",
+        8000,
+    )
+    assert settings.upstreams == {}
+
+
+def test_one_upstream_can_be_set_by_environment_alone(tmp_path: Path) -> None:
+    """With PORT, as a PaaS sets it, the server listens to the outside."""
+    settings = load_settings(
+        {
+            "PORT": "9000",
+            "HOOKCHAIN_UPSTREAM_URL": "https://api.example.com",
+            "HOOKCHAIN_UPSTREAM_KEY": "sk-1",
+            "HOOKCHAIN_UPSTREAM_DIALECT": "trueai",
+            "HOOKCHAIN_PUBLIC_URL": "https://hooks.example.org/",
+        },
+        tmp_path,
+    )
+    upstream = settings.upstreams["main"]
+    assert (upstream.url, upstream.key, upstream.dialect) == ("https://api.example.com", "sk-1", "trueai")
+    assert (settings.host, settings.port, settings.hook_base) == (
+        "0.0.0.0",
+        9000,
+        "https://hooks.example.org",
+    )
+
+
+def test_the_familys_variables_are_aliases(tmp_path: Path) -> None:
+    """MJ_SERVER and MJ_API_SECRET, behind our own."""
+    found = load_settings({"MJ_SERVER": "http://a", "MJ_API_SECRET": "k"}, tmp_path).upstreams["main"]
+    assert (found.url, found.key) == ("http://a", "k")
+    ours = {"MJ_SERVER": "http://a", "HOOKCHAIN_UPSTREAM_URL": "http://b"}
+    assert load_settings(ours, tmp_path).upstreams["main"].url == "http://b"
+
+
+def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And ${VAR} is expanded inside it."""
+    monkeypatch.setenv("A_KEY", "secret")
+    write(
+        tmp_path,
+        'port = 1234\nhost = "h"\n[upstreams.main]\nurl = "http://x"\nkey = "${A_KEY}"\nconcurrency = 12\n',
+    )
+    settings = load_settings({"PORT": "99", "HOOKCHAIN_UPSTREAM_URL": "http://y"}, tmp_path)
+    assert (settings.host, settings.port) == ("h", 99)
+    upstream = settings.upstreams["main"]
+    assert (upstream.url, upstream.key, upstream.concurrency) == ("http://y", "secret", 12)
+
+
+@pytest.mark.parametrize(
+    ("toml", "environment", "says"),
+    [
+        ("prot = 1", {}, "unknown key 'prot'. Did you mean \"port\"?"),
+        (
+            "[upstreams.main]\nurl = 'http://x'\nconcurency = 2",
+            {},
+            "[upstreams.main]: unknown key 'concurency'. Did you mean \"concurrency\"?",
+        ),
+        ("[budget]\ndeep = 2", {}, "[budget]: unknown key 'deep'. Did you mean \"depth\"?"),
+        ("port = 'x'", {}, "port"),
+        ("port = ", {}, "not TOML"),
+        ("admin_token = '${NOT_SET_ANYWHERE}'", {}, "NOT_SET_ANYWHERE"),
+        ("[upstreams.main]\nurl = 'ftp://x'", {}, "http:// or https://"),
+        ("[upstreams.main]\nurl = 'http://x'\ndialect = 'mj-pluss'", {}, 'Did you mean "mj-plus"?'),
+        ("[upstreams.main]\nurl = 'http://x'\nconcurrency = 0", {}, "concurrency"),
+        ("[upstreams.'a b']\nurl = 'http://x'", {}, "letters, digits"),
+        ("", {"PORT": "eighty"}, "PORT"),
+        ("", {"HOOKCHAIN_UPSTREAM_KEY": "k"}, "HOOKCHAIN_UPSTREAM_URL"),
+        ("", {"HOOKCHAIN_UPSTREM_URL": "http://x"}, 'Did you mean "HOOKCHAIN_UPSTREAM_URL"?'),
+        ("", {"HOOKCHAIN_CONFIG": "missing.toml"}, "missing.toml"),
+        ("rules = 3", {}, "array of tables"),
+    ],
+)
+def test_a_mistake_is_named(tmp_path: Path, toml: str, environment: dict[str, str], says: str) -> None:
+    """What is wrong, where, and the nearest valid name."""
+    write(tmp_path, toml)
+    with pytest.raises(SettingsError) as raised:
+        load_settings(environment, tmp_path)
+    assert says in str(raised.value)
