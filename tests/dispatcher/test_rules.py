@@ -63,7 +63,7 @@ def test_an_unknown_signal_names_the_nearest() -> None:
         load('[[rules]]\nname = "x"\non = "task.suceeded"\npress = "U1"')
     with pytest.raises(RuleError, match="'on' is missing"):
         load('[[rules]]\nname = "x"\npress = "U1"')
-    with pytest.raises(RuleError, match="no. 1"):
+    with pytest.raises(RuleError, match=r"no\. 1"):
         load('[[rules]]\non = "task.failed"\npress = "U1"')
 
 

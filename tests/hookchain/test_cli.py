@@ -60,7 +60,7 @@ def test_the_url_stays_the_same(tmp_path: Path) -> None:
         (["serve"], "", {"HOOKCHAIN_PLUGINS": "no_such_plugin_module"}, 2, "no_such_plugin_module"),
         (["serve"], "", {"DATABASE_URL": "mysql://x"}, 2, "sqlite:///path"),
         (["serve", "--port", "0"], "", {"DATABASE_URL": "sqlite:////no/such/dir/x.db"}, 1, "cannot be used"),
-        (["imagine"], "", {}, 2, "PROMPT"),
+        (["imagine"], "", {}, 2, "Missing argument"),
         (["imagine", "a cat"], "", {"PORT": "9"}, 2, "hookchain serve"),
         (["imagine", "a cat", "--follow"], "", {"PORT": "9"}, 1, "no server answers"),
         (["press", "1", "U1"], "", {"PORT": "9"}, 1, "no server answers"),
