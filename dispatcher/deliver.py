@@ -13,6 +13,7 @@ import random
 import traceback
 from collections import Counter
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 import structlog
@@ -23,7 +24,7 @@ from dispatcher.context import Context, context_of
 from dispatcher.errors import GiveUp, Retry
 from dispatcher.receivers import DEFAULTS, Receiver, Registry
 from dispatcher.submit import Clock, Submitter
-from dispatcher.supervisor import Loop, until_durable
+from dispatcher.supervisor import Loop, in_thread, until_durable
 from midjourney.dialects import Dialect
 from storage import deliveries
 from storage.deliveries import Finish
@@ -119,7 +120,14 @@ class Deliverer:
             return self._again(receiver, claimed, error.after_s)
         except TimeoutError:
             return self._again(receiver, claimed, None)
-        except Exception:  # whatever a plugin raises, it is kept, and tried again
+        except asyncio.CancelledError:
+            if (task := asyncio.current_task()) is not None and task.cancelling():
+                raise  # we are stopping; the next start runs it again
+            return self._again(receiver, claimed, None)
+        except (
+            Exception,
+            SystemExit,
+        ):  # whatever a plugin raises is kept, and tried again; it must not end the server
             return self._again(receiver, claimed, None)
         return Finish(state="done", decision=context.chain.notes, staged=context.chain.staged)
 
@@ -129,7 +137,7 @@ class Deliverer:
             if inspect.iscoroutinefunction(receiver.function):
                 await receiver.function(context.action, **arguments)
             else:
-                result = await asyncio.to_thread(receiver.function, context.action, **arguments)
+                result = await in_thread(partial(receiver.function, context.action, **arguments))
                 if inspect.isawaitable(result):
                     await result
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatcher.backoff import delay_s, jittered_ms
 from midjourney.codes import Outcome, Refusal, Verdict
-from midjourney.types import Status
+from midjourney.types import Status, canonical_status
 from storage.records import Submission, SubmissionState
 from storage.submissions import Settlement
 
@@ -55,9 +55,17 @@ def after_answer(
         run_at_ms=run_at_ms,
         http_status=http_status,
         answer=body,
-        child_status=Status.MODAL if verdict.outcome is Outcome.NEEDS_MODAL else "",
+        child_status=_status_of_child(verdict),
         child_action=action,
     )
+
+
+def _status_of_child(verdict: Verdict) -> str:
+    """What an answer tells of the task it speaks of. One that existed owes no callback, so this is all there will be."""
+    if verdict.outcome is Outcome.NEEDS_MODAL:
+        return Status.MODAL
+    shown = verdict.answer.properties.get("status") if verdict.answer is not None else None
+    return canonical_status(shown) if verdict.outcome is Outcome.EXISTED and isinstance(shown, str) else ""
 
 
 def _made(submission: Submission, verdict: Verdict) -> tuple[str, ...]:

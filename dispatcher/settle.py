@@ -4,6 +4,7 @@ Proof that the upstream has one: a callback by its own path (storage sees to tha
 that carries its mark, which is the submission's id in `state` or in the hook. Proof that it has not: a list that is
 known to be complete enough, since it shows the task that was pressed, and shows no such mark, long enough after the
 request that no server is still working on it. Without proof a submission stays uncertain, for a person to settle.
+The answer to a window is proven by the window, and never disproven: it carries no mark.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from midjourney.buttons import Button
 from midjourney.client import Client
 from midjourney.errors import ProtocolError
 from midjourney.requests import Action, decode_request
-from midjourney.types import Task
+from midjourney.types import Status, Task
 from storage import submissions
 from storage.engine import Connection, Database
 from storage.records import Submission
@@ -56,13 +57,14 @@ class Settler:
 
     async def _settle(self, submission: Submission, listed: list[Task]) -> None:
         now_ms, is_due = self._clock(), self._is_due(submission)
-        marked = [task.id for task in listed if _carries(task, submission.id)]
+        marked = [task.id for task in listed if _is_proof(task, submission)]
 
         def settle(connection: Connection) -> str:
             if marked:
                 submissions.prove(connection, submission, marked[0], now_ms)
                 return "accepted"
-            if submission.parent_id not in {task.id for task in listed} or not is_due:
+            shows_parent = submission.parent_id in {task.id for task in listed}
+            if submission.kind == "modal" or not shows_parent or not is_due:
                 return ""
             submissions.move(
                 connection,
@@ -87,5 +89,12 @@ class Settler:
         return self._clock() - (submission.started_at_ms or submission.updated_at_ms) >= 1000 * wait_s
 
 
-def _carries(task: Task, submission_id: str) -> bool:
-    return task.state == submission_id or f"/{submission_id}".encode() in task.raw
+def _is_proof(task: Task, submission: Submission) -> bool:
+    """Whether this task shows that the upstream took the submission.
+
+    A modal carries no mark, and runs under its window's own id: the window has moved on. That it still waits proves
+    nothing, since Plus 3.7.5 shows MODAL until an answered window leaves the queue.
+    """
+    if submission.kind == "modal":
+        return task.id == submission.parent_id and task.status not in (Status.MODAL, Status.NOT_START)
+    return task.state == submission.id or f"/{submission.id}".encode() in task.raw

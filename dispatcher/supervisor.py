@@ -7,8 +7,11 @@ one waits. Stopping has stages: no new turns, what runs may finish, the rest is 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import contextvars
+import threading
 from collections.abc import Awaitable, Callable, Coroutine
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import structlog
 
@@ -36,6 +39,35 @@ async def until_durable(write: Callable[[], Awaitable[T]]) -> T:
         except NotDurable as error:
             log.error("the database takes nothing, trying again", why=str(error))
             await asyncio.sleep(FAILED_TURN_PAUSE_S)
+
+
+async def in_thread(function: Callable[[], T]) -> T:
+    """Run a blocking function in a thread of its own.
+
+    Not in a pool: one that hangs for ever would take a place of it for ever, and keep the process from ending.
+    """
+    loop = asyncio.get_running_loop()
+    done: asyncio.Future[T] = loop.create_future()
+
+    def finish(result: T | None, error: BaseException | None) -> None:
+        if done.done():
+            return  # nobody waits any more: its time was up
+        if error is not None:
+            done.set_exception(error if isinstance(error, Exception) else RuntimeError(repr(error)))
+        else:
+            done.set_result(cast(T, result))
+
+    def run() -> None:
+        result, error = None, None
+        try:
+            result = function()
+        except BaseException as raised:  # handed to the one who waits
+            error = raised
+        with contextlib.suppress(RuntimeError):  # the loop has ended, and with it the interest
+            loop.call_soon_threadsafe(finish, result, error)
+
+    threading.Thread(target=contextvars.copy_context().run, args=(run,), daemon=True, name="receiver").start()
+    return await done
 
 
 class Loop:

@@ -51,6 +51,7 @@ class StubUpstream:
         self.in_flight = 0
         self.most_in_flight = 0
         self.url = ""
+        self.lists = 0
 
     async def submit(self, request: Request) -> Response:
         body = json.loads(await request.body())
@@ -70,6 +71,7 @@ class StubUpstream:
         )
 
     async def list_all(self, _request: Request) -> Response:
+        self.lists += 1
         return Response(json.dumps(self.listed).encode(), media_type="application/json")
 
     def pressed(self) -> list[str]:

@@ -179,6 +179,48 @@ async def _has_delivery(bench: Any) -> bool:
     return bool(await bench.deliveries())
 
 
+@pytest.mark.parametrize("leave", [SystemExit(3), asyncio.CancelledError()])
+@pytest.mark.parametrize("plain", [False, True])
+async def test_a_receiver_that_wants_out_ends_nothing_but_its_run(
+    bench: Any, leave: BaseException, plain: bool
+) -> None:
+    """sys.exit() in a plugin, or a cancelled task of its own: a failed attempt like any other."""
+
+    def leaves(action: str, **_: Any) -> None:
+        raise leave
+
+    async def leaves_too(action: str, **_: Any) -> None:
+        raise leave
+
+    task_succeeded.connect(receiver(attempts=2)(leaves if plain else leaves_too), weak=False)
+    await bench.start()
+    await bench.callback()
+    await bench.until_quiet()
+    (delivery,) = await bench.deliveries()
+    assert (delivery.state, delivery.attempts) == ("dead", 2)
+
+
+async def test_a_plain_function_that_hangs_holds_back_no_other(bench: Any) -> None:
+    """Forty hang for ever; the one after them runs, and the worker stops."""
+    hanging = threading.Event()
+
+    @task_succeeded.connect_via("HANGS")
+    @receiver(timeout_s=0.05, attempts=1, concurrency=64)
+    def hangs(action: str, **_: Any) -> None:
+        hanging.wait(30)
+
+    @task_succeeded.connect_via("IMAGINE")
+    def works(action: str, **_: Any) -> None: ...
+
+    await bench.start()
+    await asyncio.gather(*(bench.callback(str(number), action="HANGS") for number in range(40)))
+    await bench.callback("last")
+    await bench.until_quiet()
+    states = [delivery.state for delivery in await bench.deliveries()]
+    assert (states.count("dead"), states.count("done")) == (40, 1)
+    hanging.set()
+
+
 async def test_the_concurrency_of_a_receiver_holds(bench: Any) -> None:
     """Ten events, at most two runs at once, all of them done."""
     running = 0

@@ -262,6 +262,32 @@ async def test_the_upstreams_list_settles_an_uncertain_submission(bench: Any) ->
     assert len(bench.upstream.received) == 4 + 3
 
 
+async def test_the_answer_to_a_window_is_proven_by_the_window_only(bench: Any) -> None:
+    """It carries no mark: while the window waits nothing is known, and it is not sent again; once it runs, it is."""
+    bench.rules(PRESS_ZOOM + ANSWER)
+    bench.options["settle_after_s"] = 0.0
+    window = {"id": "window", "status": "MODAL", "progress": "0%"}
+    bench.upstream.listed = [window]
+    bench.upstream.answer = lambda path, body: (
+        (200, {"code": 21, "description": "窗口等待", "result": "window"})
+        if path.endswith("action")
+        else None
+    )
+    await bench.start()
+    await bench.callback("single", prompt="a cat", **WITH_ZOOM)
+    await bench.until_states("needs_modal", "uncertain")
+    asked = bench.upstream.lists
+
+    async def looked_twice() -> bool:
+        return bool(bench.upstream.lists >= asked + 2)
+
+    await bench.until(looked_twice)
+    assert len([path for path, _ in bench.upstream.received if path.endswith("modal")]) == 1
+    window["status"] = "SUBMITTED"
+    await bench.until_states("needs_modal", "accepted")
+    assert len([path for path, _ in bench.upstream.received if path.endswith("modal")]) == 1
+
+
 async def test_an_answer_after_its_callback_is_joined_with_it(bench: Any) -> None:
     """The child calls back before the submit is answered: one task, in its chain, told once."""
     bench.rules(PRESS_ONE)

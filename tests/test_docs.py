@@ -1,0 +1,66 @@
+"""What users hold on to is documented."""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dispatcher.budget import Budget
+from dispatcher.rules.load import RULE_KEYS, load_rules
+from dispatcher.signals import SIGNALS
+from hookchain.settings import SANDBOX, Settings
+from hooks.api import Api
+from midjourney.dialects import DIALECTS, Upstream
+from storage.engine import Database
+
+ROOT = Path(__file__).parent.parent
+CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
+HIDDEN = {"name", "rules", "directory", "upstreams", "budget"}
+
+
+@pytest.mark.parametrize("kind", [Settings, Upstream, Budget])
+def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
+    """With its default, in a table."""
+    assert [
+        name for name in kind.__struct_fields__ if f"`{name}`" not in CONFIGURATION and name not in HIDDEN
+    ] == []
+
+
+def test_every_rule_key_and_dialect_is_documented() -> None:
+    """In the same page."""
+    assert [key for key in (*RULE_KEYS, *DIALECTS) if f"`{key}`" not in CONFIGURATION] == []
+
+
+def test_every_signal_is_documented() -> None:
+    """By the name rules use."""
+    page = (ROOT / "docs/reference/signals.md").read_text()
+    assert [name for name in SIGNALS if f"`{name}`" not in page] == []
+
+
+def test_every_path_is_documented(tmp_path: Path) -> None:
+    """Of the API."""
+    page = (ROOT / "docs/reference/http.md").read_text()
+    api = Api(Database(f"sqlite:///{tmp_path}/x.db"), {SANDBOX: DIALECTS["mj-plus"]})
+    paths = {re.sub(r":int", "", str(getattr(route, "path", ""))) for route in api.routes()}
+    assert [path for path in sorted(paths) if f"{path}`" not in page] == []
+
+
+def test_the_readmes_rules_load() -> None:
+    """As they stand there."""
+    blocks = re.findall(r"(?:^    .*\n|^\n)+", (ROOT / "README.md").read_text(), re.MULTILINE)
+    rules = [re.sub(r"^    ", "", block, flags=re.MULTILINE) for block in blocks if "[[rules]]" in block]
+    assert rules
+    for text in rules:
+        assert load_rules(tomllib.loads(text)["rules"], file="README.md", text=text)
+
+
+def test_every_linked_page_is_there() -> None:
+    """Links of README and docs that stay inside the repository."""
+    pages = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *(ROOT / "docs").rglob("*.md")]
+    for page in pages:
+        for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
+            assert (page.parent / link).exists(), f"{page.name} links to {link}"
