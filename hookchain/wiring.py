@@ -96,7 +96,8 @@ class Worker:
         database.wakeups.subscribe("submissions", submitter.loop.wake)
 
     async def start(self) -> None:
-        """Take up what a process that is gone left behind, then begin."""
+        """Take up what a process that is gone left behind, then begin. Raises `AlreadyWorked`."""
+        self._database.worker_lock.acquire()
         await self._recover()
         for loop in self._loops:
             loop.start()
@@ -107,6 +108,7 @@ class Worker:
             await loop.stop()
         for client in self._clients.values():
             await client.aclose()
+        self._database.worker_lock.release()
 
     def is_turning(self) -> bool:
         """True while all loops run."""

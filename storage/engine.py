@@ -7,6 +7,7 @@ statements are written once, whatever runs them.
 from __future__ import annotations
 
 from collections.abc import Callable, Container
+from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Connection  # the layers above name it, and import no SQL
@@ -18,6 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from storage.errors import BadDatabaseUrl
 from storage.notify import Wakeups
 from storage.records import Incoming, Recorded
+from storage.worker_lock import WorkerLock
 from storage.writer import Observer, Work, Writer
 
 T = TypeVar("T")
@@ -37,6 +39,7 @@ class Database:
         self.wakeups = Wakeups()
         self._readers = _read_engine(self.url)
         self._writer = Writer(_write_engine(self.url), self.wakeups)
+        self.worker_lock = WorkerLock(Path(self.url.database or ""))
 
     async def open(self) -> None:
         """Start the writer. The schema must be there: see `storage.migrate`."""
