@@ -72,9 +72,9 @@ class Submitter:
         places = {name: free for name, free in self._free.items() if free}
         self._missed = self._missed or len(places) < len(self._free)
         self._free.update(dict.fromkeys(places, 0))
-        now_ms = self._clock()
 
         def begin(connection: Connection) -> list[Submission]:
+            now_ms = self._clock()  # not earlier: what was staged a moment ago is due as well
             return [
                 submission
                 for name, most in places.items()

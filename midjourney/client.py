@@ -6,6 +6,8 @@ connection it holds.
 
 from __future__ import annotations
 
+import socket
+
 import httpx
 import msgspec
 
@@ -15,6 +17,11 @@ from midjourney.dialects import Dialect, Upstream, dialect_of
 from midjourney.errors import NoAnswer, NotSent, Undecodable, UpstreamRefused
 from midjourney.requests import Request, kind_of, wire_body, wire_path
 from midjourney.types import Task
+
+_HEADERS = {"content-type": "application/json", "accept": "application/json, */*", "user-agent": "hookchain"}
+
+_AT_ONCE = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+"""Head and body of a request leave in two writes: without it the second may wait 40 ms for the other side's word."""
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to make a connection. Running out of it is known to have cost nothing."""
@@ -39,14 +46,13 @@ class Client:
             max_keepalive_connections=upstream.concurrency,
             keepalive_expiry=30,
         )
-        self._http = httpx.AsyncClient(
-            base_url=base_url(upstream.url, self.dialect),
-            headers=auth_headers(upstream.key, self.dialect),
-            timeout=httpx.Timeout(upstream.timeout_s, connect=CONNECT_TIMEOUT_S),
-            limits=limits,
-            transport=transport,
-            trust_env=False,  # a proxy variable meant for something else must not see the key
-        )
+        # The transport without the client around it: redirects, cookies and authentication flows are not wanted here,
+        # and cost a third of the time that a request takes. It reads no proxy variables, which might see the key.
+        self._transport = transport or httpx.AsyncHTTPTransport(limits=limits, socket_options=_AT_ONCE)
+        self._base = base_url(upstream.url, self.dialect)
+        self._headers = _HEADERS | auth_headers(upstream.key, self.dialect)
+        seconds = {"read": upstream.timeout_s, "write": upstream.timeout_s, "pool": upstream.timeout_s}
+        self._extensions = {"timeout": {"connect": CONNECT_TIMEOUT_S, **seconds}}
 
     async def submit(self, request: Request, *, notify_hook: str = "", state: str = "") -> Reply:
         """Send one submission, once. The only call that costs money.
@@ -93,13 +99,19 @@ class Client:
 
     async def aclose(self) -> None:
         """Close the connections."""
-        await self._http.aclose()
+        await self._transport.aclose()
 
     async def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
         content = None if body is None else msgspec.json.encode(body)
-        headers = {} if content is None else {"content-type": "application/json"}
+        request = httpx.Request(
+            method, self._base + path, headers=self._headers, content=content, extensions=self._extensions
+        )
         try:
-            return await self._http.request(method, path, content=content, headers=headers)
+            answer = await self._transport.handle_async_request(request)
+            try:
+                await answer.aread()
+            finally:
+                await answer.aclose()
         except (
             httpx.ConnectError,
             httpx.ConnectTimeout,
@@ -109,6 +121,7 @@ class Client:
             raise NotSent(f"{self.upstream.url} could not be reached: {_says(error)}") from error
         except httpx.HTTPError as error:
             raise NoAnswer(f"{self.upstream.url} did not answer: {_says(error)}") from error
+        return answer
 
 
 def base_url(url: str, dialect: Dialect) -> str:
