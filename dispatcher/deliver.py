@@ -92,12 +92,17 @@ class Deliverer:
         return (receiver.options if receiver is not None else DEFAULTS).concurrency
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
+        name = claimed.delivery.receiver
         try:
             ending = await self._run(claimed)
             await self._finish(claimed, ending)
         finally:
-            self._running[claimed.delivery.receiver] -= 1
-            self.loop.wake()
+            others_waited = self._running.total() >= RUNNING_AT_ONCE or self._running[
+                name
+            ] >= self._concurrency(name)
+            self._running[name] -= 1
+            if others_waited:
+                self.loop.wake()
 
     async def _run(self, claimed: ClaimedDelivery) -> Finish:
         delivery = claimed.delivery
