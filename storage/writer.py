@@ -11,11 +11,13 @@ therefore a function of the connection alone: it may run twice, and only the run
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import msgspec
+import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
@@ -24,6 +26,8 @@ from storage.errors import NotDurable
 from storage.ingest import ingest
 from storage.notify import Wakeups
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded
+
+log = structlog.get_logger("hookchain")
 
 Work = Callable[[Connection], Any]
 """What a transaction does: statements on the connection, a value back. It does no other I/O."""
@@ -45,6 +49,12 @@ _SIGNALS_OF_STATUS: dict[str, tuple[str, ...]] = {
 
 LARGEST_BATCH = 512
 """Writes in one transaction. Past this a larger batch no longer pays, and the first in it wait too long."""
+
+CHECKPOINT_AFTER = 20
+"""Commits, of about ten pages each, after which an idle moment is used to put the journal away."""
+
+IDLE_S = 0.01
+"""Seconds without a write that count as an idle moment."""
 
 
 class _Call(msgspec.Struct, frozen=True, eq=False):
@@ -73,6 +83,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._connection: Connection | None = None
         self._stopping = False
+        self._since_checkpoint = 0
         self.observers: list[Observer] = []
         self.heard: Container[str] = ALL_SIGNALS
 
@@ -115,7 +126,9 @@ class Writer:
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
         while self._waiting or not self._stopping:
-            await self._wake.wait()
+            if not await self._woken():
+                await loop.run_in_executor(self._thread, self._checkpoint)
+                continue
             await asyncio.sleep(0)  # whoever is ready now rides along
             batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
             if not self._waiting and not self._stopping:
@@ -123,6 +136,33 @@ class Writer:
             if batch:
                 outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
                 _answer(outcomes)
+
+    async def _woken(self) -> bool:
+        """Wait for something to write; False when nothing came for a moment, and there is a journal to put away."""
+        if self._since_checkpoint < CHECKPOINT_AFTER:
+            await self._wake.wait()
+            return True
+        try:
+            async with asyncio.timeout(IDLE_S):
+                await self._wake.wait()
+        except TimeoutError:
+            return False
+        return True
+
+    def _checkpoint(self) -> None:
+        """Move the journal into the database file while nobody waits.
+
+        SQLite does it by itself every 1000 pages, within somebody's commit, which then takes 10 to 15 ms.
+        """
+        self._since_checkpoint = 0
+        connection = self._connected()
+        if connection.dialect.name == "sqlite":
+            driver = connection.connection.driver_connection
+            assert driver is not None
+            try:
+                driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+            except sqlite3.Error as error:  # nothing is lost by it: SQLite tries again in a later commit
+                log.warning("checkpoint put off", why=str(error))
 
     def _commit(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
         try:
@@ -148,6 +188,7 @@ class Writer:
                     outcomes.append((call.answer, [work(connection) for _, work in call.units]))
             self._tell("before", names)
             connection.commit()
+            self._since_checkpoint += 1
         except BaseException:
             connection.rollback()
             raise
