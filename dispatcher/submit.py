@@ -27,7 +27,7 @@ from midjourney.requests import (
     decode_request,
     encode_request,
 )
-from storage import submissions
+from storage import submissions, windows
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
 from storage.records import Staged, Submission
@@ -148,7 +148,7 @@ class Submitter:
 
         def settle(connection: Connection) -> None:
             if lost_window:
-                submissions.repeat_action(connection, submission, settlement, now_ms)
+                windows.repeat_action(connection, submission, settlement, now_ms)
             else:
                 submissions.settle_attempt(connection, submission, settlement, now_ms)
             if settlement.state == "needs_modal":
@@ -177,7 +177,7 @@ class Submitter:
 
 def _answer_again(connection: Connection, action: Submission, settlement: Settlement, now_ms: int) -> None:
     """A window that was opened again gets the answer that was lost with the first one, unless it has one already."""
-    lost = submissions.lost_answer(connection, action)
+    lost = windows.lost_answer(connection, action)
     if lost is None:
         return
     request = msgspec.structs.replace(decode_request(lost.request), task_id=settlement.task_ids[0])

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, bindparam, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage import chains, events, schema, tasks
@@ -249,53 +249,6 @@ def settle_attempt(
             payload=settlement.answer,
             now_ms=now_ms,
         )
-
-
-def repeat_action(connection: Connection, modal: Submission, settlement: Settlement, now_ms: int) -> None:
-    """The upstream deleted the window with its refusal: end its answer, and have the action that opened it repeated.
-
-    Source: Plus 3.7.5, where a modal that meets a full queue (23) takes its MODAL task with it.
-    """
-    lost = msgspec.structs.replace(
-        settlement, state="rejected", outcome=WINDOW_LOST, signal=None, task_ids=(), run_at_ms=0
-    )
-    settle_attempt(connection, modal, lost, now_ms)
-    window = tasks.find(connection, modal.upstream, modal.parent_id)
-    if window is not None and window.submission_id is not None:
-        move(
-            connection,
-            window.submission_id,
-            from_states=["needs_modal"],
-            to="waiting",
-            reason=f"its window {modal.parent_id} was deleted: {settlement.reason}",
-            run_at_ms=settlement.run_at_ms,
-            now_ms=now_ms,
-        )
-
-
-WINDOW_LOST = "window_lost"
-"""Outcome of a modal whose window went away before it was answered."""
-
-_lost_answer = (
-    select(*SUBMISSION_COLUMNS)
-    .join(
-        schema.tasks,
-        and_(
-            schema.tasks.c.upstream == submissions.c.upstream,
-            schema.tasks.c.id == submissions.c.parent_id,
-            schema.tasks.c.submission_id == bindparam("action_id"),
-        ),
-    )
-    .where(submissions.c.kind == "modal", submissions.c.outcome == WINDOW_LOST)
-    .order_by(submissions.c.updated_at_ms.desc())
-    .limit(1)
-)
-
-
-def lost_answer(connection: Connection, action: Submission) -> Submission | None:
-    """The answer to an earlier window of this action that was lost with it, or None."""
-    row = connection.execute(_lost_answer, {"action_id": action.id}).first()
-    return None if row is None else submission_of(row)
 
 
 def _finish(connection: Connection, submission: Submission, settlement: Settlement, now_ms: int) -> None:

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from midjourney.requests import Action, Modal, Request, encode_request, kind_of
-from storage import chains, events, queries, submissions, tasks
+from storage import chains, events, queries, submissions, tasks, windows
 from storage.engine import Database
 from storage.errors import LeaseLost
 from storage.records import ChainUse, Staged, Submission
@@ -125,12 +125,12 @@ async def test_a_window_lost_to_a_full_queue_repeats_its_action(database: Databa
     await database.write("stage", lambda connection: stage(connection, answer))
     modal = await database.write("begin", begin)
     full = Settlement(state="waiting", outcome="rejected:queue_full", reason="code 23", run_at_ms=99)
-    await database.write("repeat", lambda c: submissions.repeat_action(c, modal, full, 4))
+    await database.write("repeat", lambda c: windows.repeat_action(c, modal, full, 4))
     again, ended, lost = await database.read(
         lambda c: (
             submissions.find(c, action.id),
             submissions.find(c, modal.id),
-            submissions.lost_answer(c, action),
+            windows.lost_answer(c, action),
         )
     )
     assert again is not None
