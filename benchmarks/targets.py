@@ -28,10 +28,14 @@ SECRET = "benchmark"
 HOOK = f"/notify/{notify_token(SECRET, 'main')}"
 
 
+CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+"""Read before anything is pinned: a child inherits the cores of its parent, and would see that one only."""
+
+
 def pin(core: int) -> str:
-    """Keep this process on one core, where there are two; how that went."""
-    if hasattr(os, "sched_setaffinity") and len(os.sched_getaffinity(0)) > 1:
-        os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[core]})
+    """Keep this process on one of the machine's cores, where there are two; how that went."""
+    if len(CORES) > 1:
+        os.sched_setaffinity(0, {CORES[core]})
         return "split"
     return "free"
 
