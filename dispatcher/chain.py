@@ -8,18 +8,26 @@ from typing import Any, Literal
 
 import msgspec
 
+from dispatcher.errors import GiveUp
 from dispatcher.intent import key_of
 from midjourney.dialects import Dialect
-from midjourney.presses import presses
+from midjourney.errors import InvalidRequest
+from midjourney.presses import lane_of, presses
 from midjourney.requests import (
+    Blend,
+    BotType,
+    Cancel,
+    Describe,
     Imagine,
     Modal,
     Request,
+    Shorten,
     encode_request,
     kind_of,
     parent_of,
 )
 from midjourney.types import Task
+from midjourney.wire import check
 from storage.records import Staged
 
 
@@ -116,18 +124,41 @@ class Chain:
         prompt: str,
         *,
         images: tuple[str, ...] = (),
-        bot_type: Literal["", "MID_JOURNEY", "NIJI_JOURNEY"] = "",
+        bot_type: BotType = "",
         again: int = 0,
         **extra: Any,
     ) -> Requested:
         """Submit a new prompt as part of this chain. Further fields go into the request as they are."""
-        request = Imagine(prompt=prompt, images=images, bot_type=bot_type, extra=extra)
-        self._stage(request, "imagine", self.depth + 1, generation=again)
-        return Requested(["imagine"])
+        return self.submit(Imagine(prompt=prompt, images=images, bot_type=bot_type, extra=extra), again=again)
+
+    def blend(
+        self,
+        *images: str,
+        dimensions: Literal["", "PORTRAIT", "SQUARE", "LANDSCAPE"] = "",
+        again: int = 0,
+    ) -> Requested:
+        """Blend two to five images, as `hookchain.load_image(…)` gives them (`.data_url`)."""
+        return self.submit(Blend(images=images, dimensions=dimensions), again=again)
+
+    def describe(self, image: str, *, again: int = 0) -> Requested:
+        """Have an image described by four prompts."""
+        return self.submit(Describe(image=image), again=again)
+
+    def shorten(self, prompt: str, *, again: int = 0) -> Requested:
+        """Learn which words of a prompt count."""
+        return self.submit(Shorten(prompt=prompt), again=again)
+
+    def cancel(self) -> Requested:
+        """End the event's task, if it has not ended. Costs nothing."""
+        return self.submit(Cancel(task_id=self._task.id))
 
     def submit(self, request: Request, *, again: int = 0) -> Requested:
-        """Submit any request, typed as in `hookchain.requests`."""
-        self._stage(request, kind_of(request), self.depth + 1, generation=again)
+        """Submit any request, typed as in `hookchain.requests`.
+
+        Raises `GiveUp` for one that the upstream's dialect has no place for; the message names the field.
+        """
+        depth = self.depth if isinstance(request, Cancel) else self.depth + 1
+        self._stage(request, kind_of(request), depth, generation=again)
         return Requested([kind_of(request)])
 
     @property
@@ -149,6 +180,10 @@ class Chain:
         self._notes.append(text)
 
     def _stage(self, request: Request, label: str, depth: int, *, generation: int = 0) -> None:
+        try:
+            check(request, self._dialect)
+        except InvalidRequest as error:
+            raise GiveUp(str(error)) from error
         self._staged.append(
             Staged(
                 idempotency_key=key_of(self.upstream, request, within=self._task.id, generation=generation),
@@ -160,5 +195,6 @@ class Chain:
                 parent_id=parent_of(request) or self._task.id,
                 depth=depth,
                 asked_by=self._asked_by,
+                lane=lane_of(request, self.upstream, self._dialect),
             )
         )

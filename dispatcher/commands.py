@@ -15,17 +15,19 @@ from dispatcher.intent import key_of
 from midjourney.buttons import Button
 from midjourney.decode import decode_task
 from midjourney.dialects import Dialect
-from midjourney.presses import presses
+from midjourney.errors import InvalidRequest
+from midjourney.presses import lane_of, presses, with_buttons
 from midjourney.requests import (
     Action,
+    Cancel,
     Change,
-    Imagine,
     Modal,
     Request,
     encode_request,
     kind_of,
     parent_of,
 )
+from midjourney.wire import check
 from storage import chains, deliveries, events, submissions, tasks
 from storage.engine import Connection
 from storage.records import Staged, StageResult, TaskRow
@@ -44,6 +46,7 @@ def submit(
     request: Request,
     *,
     upstream: str,
+    dialect: Dialect,
     asked_by: str,
     now_ms: int,
     idempotency_key: str = "",
@@ -51,8 +54,12 @@ def submit(
 ) -> StageResult:
     """Stage a submission for a person. The same `idempotency_key` gives the same submission, for ever.
 
-    Raises `CommandError` when the task is not known, or did not offer the button.
+    Raises `CommandError` when the request is wrong, the task is not known, or did not offer the button.
     """
+    try:
+        check(request, dialect)
+    except InvalidRequest as error:
+        raise CommandError(str(error)) from error
     parent_id = parent_of(request)
     row = tasks.find(connection, upstream, parent_id) if parent_id else None
     if parent_id and row is None:
@@ -70,8 +77,9 @@ def submit(
         label=label,
         request=encode_request(request),
         parent_id=parent_id,
-        depth=0 if row is None else row.depth + (not isinstance(request, Modal)),
+        depth=0 if row is None else row.depth + (not isinstance(request, Modal | Cancel)),
         asked_by=f"{BY_HAND}{asked_by}",
+        lane=lane_of(request, upstream, dialect),
     )
     if row is not None and row.chain_id is None:
         staged = _with_chain(connection, staged, row, now_ms)
@@ -93,13 +101,21 @@ def press(
     payload = events.latest_payload(connection, upstream, task_id)
     if not payload:
         raise CommandError(f"no task {task_id!r} at upstream {upstream!r}", status=404)
-    task = decode_task(payload)
+    task = with_buttons(decode_task(payload), dialect)
     found = presses(task, wanted, dialect)
     if not found:
         offered = ", ".join(button.name for button in task.buttons) or "none yet"
         raise CommandError(f"task {task_id} has no button {wanted!r}; it offers: {offered}")
     return [
-        submit(connection, one.request, upstream=upstream, asked_by=asked_by, now_ms=now_ms, again=again)
+        submit(
+            connection,
+            one.request,
+            upstream=upstream,
+            dialect=dialect,
+            asked_by=asked_by,
+            now_ms=now_ms,
+            again=again,
+        )
         for one in found
     ]
 
@@ -136,12 +152,12 @@ def _label(connection: Connection, upstream: str, request: Request) -> str:
             return named[0] if named else Button(custom_id=request.custom_id).name
         case Change():
             return f"{request.action} {request.index or ''}".strip()
-        case Imagine():
-            return "imagine"
-        case Modal():
-            return "modal"
+        case _:
+            return kind_of(request)
 
 
 def _with_chain(connection: Connection, staged: Staged, row: TaskRow, now_ms: int) -> Staged:
     chain_id, depth = chains.adopt(connection, row.upstream, row.id, row.parent_id, now_ms)
-    return msgspec.structs.replace(staged, chain_id=chain_id, depth=depth + (staged.kind != "modal"))
+    return msgspec.structs.replace(
+        staged, chain_id=chain_id, depth=depth + (staged.kind not in ("modal", "cancel"))
+    )

@@ -11,6 +11,7 @@ from midjourney.buttons import Button
 from midjourney.decode import decode_answer, decode_task
 from midjourney.dialects import Dialect
 from midjourney.errors import Undecodable
+from midjourney.presses import with_buttons
 from midjourney.requests import Action, Imagine, Modal, decode_request
 from midjourney.types import Status, Task
 from storage.records import ClaimedDelivery, Event, Submission
@@ -39,7 +40,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
 
 def context_of(claimed: ClaimedDelivery, dialect: Dialect) -> Context:
     """All that a receiver may look at, and the chain it may act on."""
-    task = _task(claimed)
+    task = with_buttons(_task(claimed), dialect)
     modal = _window(claimed, task) if claimed.event.signal == "submission.needs_modal" else None
     row, chain, submission = claimed.task, claimed.chain, claimed.submission
     return Context(

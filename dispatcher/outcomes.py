@@ -33,13 +33,17 @@ def after_answer(
     submission: Submission,
     verdict: Verdict,
     *,
+    told: str,
     http_status: int,
     body: bytes,
     action: str,
     now_ms: int,
     luck: float,
 ) -> Settlement:
-    """What an upstream's answer makes of a submission. `action` is that of the task it makes; `luck` is for jitter."""
+    """What an upstream's answer makes of a submission.
+
+    `told` is the story of it for people, `action` that of the task it makes, `luck` from 0 to 1 for jitter.
+    """
     if verdict.outcome is Outcome.REJECTED:
         state, run_at_ms = _after_refusal(submission, verdict, now_ms, luck)
         signal = {"waiting": None, "dead": "submission.dead"}.get(state, "submission.rejected")
@@ -49,7 +53,7 @@ def after_answer(
     return Settlement(
         state=state,
         outcome=verdict.outcome if verdict.refusal is None else f"{verdict.outcome}:{verdict.refusal}",
-        reason=verdict.reason,
+        reason=told,
         task_ids=_made(submission, verdict),
         signal=signal,
         run_at_ms=run_at_ms,
@@ -70,8 +74,10 @@ def _status_of_child(verdict: Verdict) -> str:
 
 def _made(submission: Submission, verdict: Verdict) -> tuple[str, ...]:
     """The tasks an answer speaks of, without the one that was pressed: trueai answers a BOOKMARK with its id."""
-    if verdict.outcome not in _STATES or submission.kind == "modal":
-        return verdict.ids if verdict.outcome in _STATES else ()
+    if verdict.outcome not in _STATES or submission.kind == "cancel":
+        return ()
+    if submission.kind == "modal":
+        return verdict.ids
     return tuple(task_id for task_id in verdict.ids if task_id != submission.parent_id)
 
 
@@ -88,6 +94,11 @@ def _after_refusal(
             return "dead", 0
         case _:
             return "rejected", 0
+
+
+def after_invalid(reason: str) -> Settlement:
+    """A request that no upstream of its dialect takes: it was not sent."""
+    return Settlement(state="rejected", outcome="invalid", reason=reason, signal="submission.rejected")
 
 
 def after_not_sent(submission: Submission, reason: str, *, now_ms: int, luck: float) -> Settlement:

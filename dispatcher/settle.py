@@ -97,4 +97,5 @@ def _is_proof(task: Task, submission: Submission) -> bool:
     """
     if submission.kind == "modal":
         return task.id == submission.parent_id and task.status not in (Status.MODAL, Status.NOT_START)
-    return task.state == submission.id or f"/{submission.id}".encode() in task.raw
+    # trueai numbers the four tasks of "Imagine all": "state::1" to "state::4".
+    return task.state.partition("::")[0] == submission.id or f"/{submission.id}".encode() in task.raw

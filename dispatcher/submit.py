@@ -13,17 +13,26 @@ import msgspec
 import structlog
 
 from dispatcher.intent import key_of
-from dispatcher.outcomes import after_answer, after_not_sent, after_silence
+from dispatcher.outcomes import after_answer, after_invalid, after_not_sent, after_silence
 from dispatcher.supervisor import Loop, until_durable
 from midjourney.buttons import Button, action_of
 from midjourney.client import Client
 from midjourney.codes import Outcome, Refusal
-from midjourney.errors import NoAnswer, NotSent
+from midjourney.errors import InvalidRequest, NoAnswer, NotSent
 from midjourney.requests import (
     Action,
+    Blend,
     Change,
+    Describe,
+    Edit,
+    Imagine,
     Modal,
     Request,
+    Shorten,
+    SimpleChange,
+    Swap,
+    Video,
+    as_change,
     decode_request,
     encode_request,
 )
@@ -128,6 +137,8 @@ class Submitter:
             reply = await client.submit(
                 request, notify_hook=self._hook_for(submission.upstream, submission.id), state=submission.id
             )
+        except InvalidRequest as error:
+            return after_invalid(str(error))
         except NotSent as error:
             return after_not_sent(submission, str(error), now_ms=self._clock(), luck=random.random())
         except NoAnswer as error:
@@ -135,6 +146,7 @@ class Submitter:
         return after_answer(
             submission,
             reply.verdict,
+            told=reply.told,
             http_status=reply.status,
             body=reply.body,
             action=_action_made(request),
@@ -195,6 +207,18 @@ def _answer_again(connection: Connection, action: Submission, settlement: Settle
     submissions.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
 
 
+_ACTIONS: dict[type, str] = {
+    Imagine: "IMAGINE",
+    Blend: "BLEND",
+    Describe: "DESCRIBE",
+    Shorten: "SHORTEN",
+    Swap: "SWAP_FACE",
+    Edit: "EDIT",
+    Video: "VIDEO",
+}
+"""As Plus and trueai name them."""
+
+
 def _action_made(request: Request) -> str:
     """The action of the task that a request makes, as Plus names it; "" where only its callback can tell."""
     match request:
@@ -202,10 +226,10 @@ def _action_made(request: Request) -> str:
             return action_of(Button(custom_id=request.custom_id).kind)
         case Change():
             return request.action
-        case Modal():
-            return ""
+        case SimpleChange():
+            return as_change(request).action
         case _:
-            return "IMAGINE"
+            return _ACTIONS.get(type(request), "")
 
 
 def _is_queue_full_23(settlement: Settlement) -> bool:

@@ -15,7 +15,7 @@ from dispatcher.budget import Budget
 from dispatcher.errors import RuleError
 from dispatcher.rules.load import CompiledRule, load_rules, nearest
 from hooks.ingest import BODY_LIMIT_BYTES
-from midjourney.dialects import DIALECTS, Upstream
+from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
 
 DEFAULT_FILE = "hookchain.toml"
 SANDBOX = "sandbox"
@@ -41,10 +41,14 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     body_limit_bytes: int = BODY_LIMIT_BYTES
     budget: Budget = Budget()
     upstreams: dict[str, Upstream] = {}
+    dialects: dict[str, dict[str, Any]] = {}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
-    """All settings, checked. `secret` "" means: the one kept in the database. Without upstreams there is the sandbox."""
+    """All settings, checked. `secret` "" means: the one kept in the database. Without upstreams there is the sandbox.
+
+    `dialects` are the shipped ones and those of the file.
+    """
 
     database_url: str
     host: str
@@ -60,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: dict[str, Upstream]
     rules: tuple[CompiledRule, ...]
     directory: Path
+    dialects: Mapping[str, Dialect] = msgspec.field(default_factory=lambda: DIALECTS)
 
     @property
     def listening_url(self) -> str:
@@ -109,6 +114,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     _check_keys(tables, path)
     _over(tables, environment)
     file = _convert(tables, path)
+    dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
         database_url=file.database_url,
         host=file.host or ("0.0.0.0" if environment.get("PORT") else "127.0.0.1"),
@@ -121,9 +127,12 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         log_format=file.log_format,
         body_limit_bytes=file.body_limit_bytes,
         budget=file.budget,
-        upstreams={name: _checked(name, upstream, path) for name, upstream in file.upstreams.items()},
+        upstreams={
+            name: _checked(name, upstream, path, dialects) for name, upstream in file.upstreams.items()
+        },
         rules=tuple(rules),
         directory=directory,
+        dialects=dialects,
     )
 
 
@@ -227,18 +236,39 @@ def _convert(tables: dict[str, Any], path: Path) -> _File:
         raise SettingsError(f"{_short(path)} or the environment: {error}") from error
 
 
-def _checked(name: str, upstream: Upstream, path: Path) -> Upstream:
+def _own(name: str, table: dict[str, Any], path: Path) -> Dialect:
+    """A dialect of the file: one that is shipped, named by `like`, with some facts changed."""
+    where = f"{_short(path)}, [dialects.{name}]"
+    changes = dict(table)
+    like = changes.pop("like", DEFAULT_DIALECT)
+    if like not in DIALECTS:
+        raise SettingsError(f"{where}: like names no shipped dialect: {like!r}.{nearest(like, DIALECTS)}")
+    known = set(Dialect.__struct_fields__) - {"name"} | {"like"}
+    for key in changes:
+        if key not in known:
+            raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
+    if isinstance(changes.get("paths"), dict):
+        changes["paths"] = dict(DIALECTS[like].paths) | changes["paths"]
+    try:
+        return msgspec.convert(msgspec.structs.asdict(DIALECTS[like]) | changes | {"name": name}, Dialect)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{where}: {error}") from error
+
+
+def _checked(name: str, upstream: Upstream, path: Path, dialects: Mapping[str, Dialect]) -> Upstream:
     where = f"{_short(path)}, [upstreams.{name}]" if name != "main" else "upstream main"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise SettingsError(f"{where}: a name has letters, digits, - and _ only")
     if not re.match(r"https?://[^/]+", upstream.url):
         raise SettingsError(f"{where}: url {upstream.url!r} must begin with http:// or https://")
-    if upstream.dialect not in DIALECTS:
+    if upstream.dialect not in dialects:
         raise SettingsError(
-            f"{where}: unknown dialect {upstream.dialect!r}.{nearest(upstream.dialect, DIALECTS)}"
+            f"{where}: unknown dialect {upstream.dialect!r}.{nearest(upstream.dialect, dialects)}"
         )
     if upstream.concurrency < 1 or upstream.timeout_s <= 0:
         raise SettingsError(f"{where}: concurrency is at least 1, timeout_s more than 0")
+    if min(upstream.look_after_s, upstream.quiet_s, upstream.settle_after_s) < 0:
+        raise SettingsError(f"{where}: look_after_s, quiet_s and settle_after_s are 0 or more seconds")
     return msgspec.structs.replace(upstream, name=name)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -15,6 +15,7 @@ from starlette.types import ASGIApp
 from dispatcher.deliver import Deliverer
 from dispatcher.discovery import Plugin, load_plugins
 from dispatcher.receivers import Registry
+from dispatcher.reconcile import Reconciler
 from dispatcher.rules.receiver import connect
 from dispatcher.settle import Settler
 from dispatcher.signals import SIGNALS
@@ -26,7 +27,7 @@ from hooks.auth import NotifyTokens, notify_token
 from hooks.health import Health
 from hooks.ingest import Ingest
 from midjourney.client import Client
-from midjourney.dialects import Dialect, Upstream, dialect_of
+from midjourney.dialects import Dialect
 from storage import deliveries, submissions
 from storage import settings as stored
 from storage.engine import Database
@@ -78,7 +79,10 @@ class Worker:
 
     def __init__(self, settings: Settings, database: Database, registry: Registry, secret: str) -> None:
         self._database = database
-        self._clients = {name: Client(upstream) for name, upstream in settings.upstreams.items()}
+        self._clients = {
+            name: Client(upstream, settings.dialects[upstream.dialect])
+            for name, upstream in settings.upstreams.items()
+        }
         bases = {name: hook_url(settings, secret, name) for name in settings.upstreams}
         submitter = Submitter(
             database,
@@ -86,12 +90,11 @@ class Worker:
             hook_for=lambda upstream, submission_id: f"{bases[upstream]}/{submission_id}",
             clock=now_ms,
         )
-        deliverer = Deliverer(
-            database, registry, submitter, _dialects(settings.upstreams), settings.budget, now_ms
-        )
+        deliverer = Deliverer(database, registry, submitter, _dialects(settings), settings.budget, now_ms)
         settler = Settler(database, self._clients, now_ms)
+        reconciler = Reconciler(database, self._clients, now_ms)
         # In the order of stopping: what makes work first.
-        self._loops = (deliverer.loop, submitter.loop, settler.loop)
+        self._loops = (deliverer.loop, submitter.loop, settler.loop, reconciler.loop)
         database.wakeups.subscribe("events", deliverer.loop.wake)
         database.wakeups.subscribe("submissions", submitter.loop.wake)
 
@@ -152,9 +155,9 @@ def _application(settings: Settings, database: Database, secret: str, worker: Wo
         database, NotifyTokens(secret, settings.upstreams), body_limit_bytes=settings.body_limit_bytes
     )
     health = Health(database, worker.is_turning if worker is not None else None)
-    api = Api(database, _dialects(settings.upstreams), admin_token=settings.admin_token)
+    api = Api(database, _dialects(settings), admin_token=settings.admin_token)
     return create_app(hook, [*health.routes(), *api.routes()])
 
 
-def _dialects(upstreams: Mapping[str, Upstream]) -> dict[str, Dialect]:
-    return {name: dialect_of(upstream) for name, upstream in upstreams.items()}
+def _dialects(settings: Settings) -> dict[str, Dialect]:
+    return {name: settings.dialects[upstream.dialect] for name, upstream in settings.upstreams.items()}

@@ -18,7 +18,9 @@ from hooks import shapes
 from hooks.auth import check_admin
 from hooks.problems import Problem
 from midjourney.dialects import Dialect
-from midjourney.requests import Action, Change, Imagine, Modal
+from midjourney.errors import InvalidRequest
+from midjourney.requests import KINDS, parent_of
+from midjourney.requests import Request as Submission
 from storage import chains, events, queries, submissions, tasks
 from storage.engine import Database
 from storage.records import StageResult, TaskRow
@@ -43,7 +45,7 @@ class Asked(msgspec.Struct, frozen=True, kw_only=True):
     again: int = 0
 
 
-Wanted = Imagine | Action | Change | Modal | Press
+Wanted = Submission | Press
 _asked = msgspec.json.Decoder(Asked)
 
 Handler = Callable[[Request], Any]
@@ -198,7 +200,7 @@ class Api:
     async def submit(self, request: Request) -> tuple[int, Any]:
         """Ask for a submission: 202 when it is new, 200 when the intent (or the Idempotency-Key) had one already."""
         wanted, asked = _wanted(await request.body())
-        task_id = "" if isinstance(wanted, Imagine) else wanted.task_id
+        task_id = wanted.task_id if isinstance(wanted, Press) else _parent(wanted)
         upstream = await self._upstream_of(asked.upstream, task_id)
         key = request.headers.get("idempotency-key", "")
         now_ms = time.time_ns() // 1_000_000
@@ -220,6 +222,7 @@ class Api:
                     connection,
                     wanted,
                     upstream=upstream,
+                    dialect=self._dialects[upstream],
                     asked_by="api",
                     now_ms=now_ms,
                     idempotency_key=key,
@@ -345,7 +348,14 @@ def _wanted(body: bytes) -> tuple[Wanted, Asked]:
     try:
         return msgspec.convert(request, Wanted), asked
     except msgspec.ValidationError as error:
-        raise Problem(422, f"{error}; `kind` is imagine, action, press, change or modal") from error
+        raise Problem(422, f"{error}; `kind` is press, {', '.join(KINDS)}") from error
+
+
+def _parent(wanted: Submission) -> str:
+    try:
+        return parent_of(wanted)
+    except InvalidRequest as error:
+        raise Problem(422, str(error)) from error
 
 
 def _with_payloads(

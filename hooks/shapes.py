@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from midjourney.decode import decode_task
+from midjourney.redact import redacted, shortened
 from storage.records import (
     Attempt,
     ChainRow,
@@ -18,25 +19,12 @@ from storage.records import (
     TaskRow,
 )
 
-REDACTED = "[redacted]"
-_SECRET_FIELDS = frozenset({"notifyhook", "notifyurl", "notify_hook", "mj-api-secret", "authorization"})
-
 
 def when(at_ms: int | None) -> str | None:
     """Epoch milliseconds as RFC 3339, UTC."""
     if at_ms is None:
         return None
     return datetime.fromtimestamp(at_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-def redacted(payload: Any) -> Any:
-    """The payload without the hook's address, which senders echo and which is a credential."""
-    if isinstance(payload, dict):
-        return {
-            key: REDACTED if key.lower() in _SECRET_FIELDS and value else redacted(value)
-            for key, value in payload.items()
-        }
-    return [redacted(entry) for entry in payload] if isinstance(payload, list) else payload
 
 
 def shown(payload: bytes) -> Any:
@@ -98,7 +86,7 @@ def event_shape(event: Event) -> dict[str, Any]:
         "action": event.action,
         "status": event.status,
         "progress": event.progress,
-        "stale": event.source in ("callback", "fetch") and not event.advanced,
+        "stale": event.source in ("callback", "reconcile") and not event.advanced,
         "detail": event.detail,
         "received_at": when(event.received_at_ms),
         "payload": shown(event.payload),
@@ -106,18 +94,14 @@ def event_shape(event: Event) -> dict[str, Any]:
 
 
 def submission_shape(submission: Submission) -> dict[str, Any]:
-    """A submission. Its images and masks are left out: they are large."""
-    request = msgspec.json.decode(submission.request)
-    for field in ("mask", "images"):
-        if request.get(field):
-            request[field] = f"[{len(str(request[field]))} characters]"
+    """A submission, its images cut: they are large."""
     return {
         "id": submission.id,
         "chain_id": submission.chain_id,
         "upstream": submission.upstream,
         "kind": submission.kind,
         "label": submission.label,
-        "request": redacted(request),
+        "request": shortened(redacted(msgspec.json.decode(submission.request))),
         "parent_id": submission.parent_id or None,
         "depth": submission.depth,
         "asked_by": submission.asked_by,

@@ -93,7 +93,7 @@ ALWAYS_MODAL = frozenset({"vary_region", "custom_zoom", "pic_reader", "prompt_an
 _LABELS: tuple[tuple[re.Pattern[str], str], ...] = (
     (re.compile(r"U([1-4])"), "upscale"),
     (re.compile(r"V([1-4])"), "variation"),
-    (re.compile(r"(?i)reroll|re-?roll|🔄"), "reroll"),
+    (re.compile(r"(?i)r|re-?roll|🔄"), "reroll"),
 )
 
 _ACTIONS = {

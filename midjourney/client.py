@@ -11,12 +11,16 @@ import socket
 import httpx
 import msgspec
 
-from midjourney.codes import Verdict, classify
-from midjourney.decode import decode_task, decode_tasks
-from midjourney.dialects import Dialect, Upstream, dialect_of
-from midjourney.errors import NoAnswer, NotSent, Undecodable, UpstreamRefused
-from midjourney.requests import Request, kind_of, wire_body, wire_path
+from midjourney.codes import Outcome, Verdict, classify
+from midjourney.decode import decode_answer, decode_task, decode_tasks
+from midjourney.dialects import Dialect, Upstream
+from midjourney.errors import InvalidRequest, NoAnswer, NotSent, Undecodable, UpstreamRefused
+from midjourney.picture_data import image_of_text
+from midjourney.presses import is_upscale
+from midjourney.redact import shown_body, without_secrets
+from midjourney.requests import Request, kind_of
 from midjourney.types import Task
+from midjourney.wire import wire_body, wire_path
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json, */*", "user-agent": "hookchain"}
 
@@ -28,19 +32,26 @@ CONNECT_TIMEOUT_S = 10.0
 
 
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
-    """What came back for a submission: the HTTP status, the body as it came, and what it means."""
+    """What came back for a submission: the HTTP status, the body as it came, and what it means.
+
+    `told` is the whole story for people: what was sent, what came back and, where the answer names one, which field
+    was wrong; without secrets.
+    """
 
     status: int
     body: bytes
     verdict: Verdict
+    told: str
 
 
 class Client:
     """Speaks to one upstream. Close it with `aclose`."""
 
-    def __init__(self, upstream: Upstream, *, transport: httpx.AsyncBaseTransport | None = None) -> None:
+    def __init__(
+        self, upstream: Upstream, dialect: Dialect, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
         self.upstream = upstream
-        self.dialect = dialect_of(upstream)
+        self.dialect = dialect
         limits = httpx.Limits(
             max_connections=upstream.concurrency,
             max_keepalive_connections=upstream.concurrency,
@@ -57,14 +68,37 @@ class Client:
     async def submit(self, request: Request, *, notify_hook: str = "", state: str = "") -> Reply:
         """Send one submission, once. The only call that costs money.
 
-        Raises `NotSent` when the upstream cannot have seen it, `NoAnswer` when it may have.
+        Raises `InvalidRequest` before anything is sent, `NotSent` when the upstream cannot have seen it, `NoAnswer`
+        when it may have.
         """
         body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
-        answer = await self._send("POST", wire_path(request, self.dialect), body)
+        path, kind = wire_path(request, self.dialect), kind_of(request)
+        answer = await self.send("POST", path, body)
         verdict = classify(
-            kind_of(request), answer.status_code, answer.content, retry_after_s=_retry_after_s(answer.headers)
+            kind,
+            answer.status_code,
+            answer.content,
+            bare_21_existed=kind in self.dialect.existed_on or is_upscale(request),
+            retry_after_s=_retry_after_s(answer.headers),
         )
-        return Reply(status=answer.status_code, body=answer.content, verdict=verdict)
+        told = self._story(path, body, answer, verdict)
+        return Reply(status=answer.status_code, body=answer.content, verdict=verdict, told=told)
+
+    async def upload(self, images: list[str]) -> list[str]:
+        """Put images where Midjourney can see them; their addresses, in the same order.
+
+        Raises `InvalidRequest` for what is no image, `UpstreamRefused` when it is not done, and as `fetch` does.
+        """
+        path = self._path("upload")
+        body = {"base64Array": [image_of_text(image).data_url for image in images]}
+        answer = await self.send("POST", path, body)
+        try:
+            decoded = decode_answer(answer.content)
+        except Undecodable as error:
+            raise self._refused(answer, path, body) from error
+        if answer.status_code != 200 or decoded.code not in (0, 1, 200) or len(decoded.ids) != len(images):
+            raise self._refused(answer, path, body)
+        return list(decoded.ids)
 
     async def fetch(self, task_id: str) -> Task | None:
         """The task as the upstream sees it now, or None when it does not know the id.
@@ -72,36 +106,56 @@ class Client:
         Unknown is an empty 200 (novicezk, Plus), a 204 (trueai), a 400 or 200 with code 4 (new-api and gateways).
         Raises `UpstreamRefused` for any other error, `NotSent` or `NoAnswer` when nothing came back.
         """
-        answer = await self._send("GET", f"{self.dialect.prefix}/task/{task_id}/fetch")
+        path = self._path("fetch", task_id)
+        answer = await self.send("GET", path)
         if answer.status_code in (200, 204) and not answer.content.strip():
             return None
         if answer.status_code == 404 or b'"code":4' in answer.content[:400].replace(b" ", b""):
             return None
         if answer.status_code != 200:
-            raise _refused(answer)
+            raise self._refused(answer, path)
         try:
             return decode_task(answer.content)
         except Undecodable as error:
-            raise _refused(answer) from error
+            raise self._refused(answer, path) from error
+
+    async def refresh(self, task_id: str) -> str:
+        """The present address of a task's image: those of Discord expire. "" when the task has none, or is unknown."""
+        task = await self.fetch(task_id)
+        return "" if task is None else task.image_url
+
+    async def image_seed(self, task_id: str) -> str:
+        """The seed of a finished picture. It may take a minute: Plus and trueai ask Discord for it.
+
+        Raises `UpstreamRefused` when there is none, and as `fetch` does.
+        """
+        path = self._path("image_seed", task_id)
+        answer = await self.send("GET", path)
+        try:
+            decoded = decode_answer(answer.content)
+        except Undecodable as error:
+            raise self._refused(answer, path) from error
+        if answer.status_code != 200 or decoded.code not in (0, 1, 200) or not decoded.ids:
+            raise self._refused(answer, path)
+        return decoded.ids[0]
 
     async def list_by_condition(self, task_ids: list[str]) -> list[Task]:
         """Those of the tasks that the upstream knows, in any order. Raises as `fetch` does."""
-        answer = await self._send("POST", f"{self.dialect.prefix}/task/list-by-condition", {"ids": task_ids})
-        return _tasks(answer)
+        return await self._tasks("POST", self._path("list_by_condition"), {"ids": task_ids})
 
     async def list_all(self) -> list[Task]:
         """The tasks that the upstream holds: all of them (novicezk, Plus), or the latest 100 (trueai v11).
 
-        Raises as `fetch` does; relays over new-api have no such path.
+        Raises as `fetch` does, and `InvalidRequest` where the dialect has no such list (relays over new-api).
         """
-        answer = await self._send("GET", f"{self.dialect.prefix}/task/list")
-        return _tasks(answer)
+        return await self._tasks("GET", self._path("list"))
 
     async def aclose(self) -> None:
         """Close the connections."""
         await self._transport.aclose()
 
-    async def _send(self, method: str, path: str, body: object = None) -> httpx.Response:
+    async def send(self, method: str, path: str, body: object = None) -> httpx.Response:
+        """One request, any answer. Raises `NotSent` or `NoAnswer`."""
         content = None if body is None else msgspec.json.encode(body)
         request = httpx.Request(
             method, self._base + path, headers=self._headers, content=content, extensions=self._extensions
@@ -123,6 +177,39 @@ class Client:
             raise NoAnswer(f"{self.upstream.url} did not answer: {_says(error)}") from error
         return answer
 
+    def _path(self, kind: str, task_id: str = "") -> str:
+        if not self.dialect.has(kind):
+            raise InvalidRequest("kind", f"dialect {self.dialect.name} has no {kind.replace('_', '-')}")
+        return self.dialect.path(kind, task_id)
+
+    async def _tasks(self, method: str, path: str, body: object = None) -> list[Task]:
+        answer = await self.send(method, path, body)
+        if answer.status_code != 200:
+            raise self._refused(answer, path, body)
+        try:
+            return decode_tasks(answer.content)
+        except Undecodable as error:
+            raise self._refused(answer, path, body) from error
+
+    def _refused(self, answer: httpx.Response, path: str, body: object = None) -> UpstreamRefused:
+        shown = self._shown(answer)
+        sent = f" to {path} {shown_body(body)}" if body is not None else f" to {path}"
+        return UpstreamRefused(f"{shown}{sent}", status=answer.status_code, body=shown)
+
+    def _shown(self, answer: httpx.Response) -> str:
+        text = without_secrets(answer.text[:300], self.upstream.key).strip()
+        return f"HTTP {answer.status_code}: {text or 'an empty body'}"
+
+    def _story(
+        self, path: str, body: dict[str, object] | None, answer: httpx.Response, verdict: Verdict
+    ) -> str:
+        reason = without_secrets(verdict.reason, self.upstream.key)
+        if verdict.outcome not in (Outcome.REJECTED, Outcome.UNCERTAIN):
+            return reason
+        named = [field for field in body or {} if field.lower() in reason.lower()]
+        field = f"; the field is {named[0]}" if named else ""
+        return f"{reason}{field}; sent POST {path} {shown_body(body)}; HTTP {answer.status_code}"
+
 
 def base_url(url: str, dialect: Dialect) -> str:
     """The address that paths are appended to: people give it with and without the prefix."""
@@ -143,15 +230,6 @@ def auth_headers(key: str, dialect: Dialect) -> dict[str, str]:
     return headers
 
 
-def _tasks(answer: httpx.Response) -> list[Task]:
-    if answer.status_code != 200:
-        raise _refused(answer)
-    try:
-        return decode_tasks(answer.content)
-    except Undecodable as error:
-        raise _refused(answer) from error
-
-
 def _says(error: Exception) -> str:
     return str(error) or type(error).__name__
 
@@ -160,8 +238,3 @@ def _retry_after_s(headers: httpx.Headers) -> float | None:
     """Seconds from Retry-After. Its date form is not read: no server of the family sends it."""
     value = headers.get("retry-after", "")
     return float(value) if value.isascii() and value.isdigit() else None
-
-
-def _refused(answer: httpx.Response) -> UpstreamRefused:
-    shown = answer.text[:200]
-    return UpstreamRefused(f"HTTP {answer.status_code}: {shown}", status=answer.status_code, body=shown)

@@ -53,14 +53,40 @@ _QUEUE_WORDS = ("in queue", "排队")
 _FULL_WORDS = ("队列已满", "queue is full", "queue full", "full queue")
 
 
-def classify(kind: RequestKind, status: int, body: bytes, *, retry_after_s: float | None = None) -> Verdict:
+_FINAL_WORDS = (
+    "关联动作不存在",  # no such button (Plus 3, with code 3)
+    "不支持",
+    "不能为空",
+    "不允许",
+    "参数错误",
+    "格式错误",
+    "unknown_action",
+    "quota",
+    "not support",
+    "cannot be empty",
+    "invalid",
+)
+"""What is said with 3 and 4 when no waiting will help."""
+
+
+def classify(
+    kind: RequestKind,
+    status: int,
+    body: bytes,
+    *,
+    bare_21_existed: bool = False,
+    retry_after_s: float | None = None,
+) -> Verdict:
     """What an HTTP answer to a submit of this kind means. Never raises.
 
     `status` is the HTTP status: novicezk and Plus reject with 200, new-api with 400 or 429, trueai with 200 and 404.
+    `bare_21_existed`: a code 21 whose words do not tell means "exists already", not "a window waits".
     """
     try:
         answer = decode_answer(body)
     except Undecodable as error:
+        if kind == "cancel" and status in (200, 204) and not body.strip():
+            return Verdict(outcome=Outcome.ACCEPTED, reason=f"HTTP {status}, empty")  # trueai v11
         return _without_answer(status, body, error, retry_after_s)
     if status in (401, 403):
         return _rejected(Refusal.AUTH, answer)
@@ -68,13 +94,13 @@ def classify(kind: RequestKind, status: int, body: bytes, *, retry_after_s: floa
         return _rejected(Refusal.QUEUE_FULL, answer, retry_after_s)
     match answer.code:
         case 21:
-            return _twenty_one(kind, answer)
+            return _twenty_one(answer, bare_existed=bare_21_existed)
         case 22:
             return _accepted(Outcome.QUEUED, answer)
         case 0 | 1 | 200:
             return _success(kind, answer)
         case 3 | 4:
-            return _rejected(Refusal.FINAL if kind == "imagine" else Refusal.STALE_PARENT, answer)
+            return _rejected(_three_or_four(kind, answer), answer)
         case 5:
             # new-api's do_request_failed: after 60 s without an answer of its own upstream, which may have accepted.
             return Verdict(outcome=Outcome.UNCERTAIN, reason=_reason(answer), answer=answer)
@@ -89,7 +115,7 @@ def classify(kind: RequestKind, status: int, body: bytes, *, retry_after_s: floa
 
 
 def _success(kind: RequestKind, answer: SubmitAnswer) -> Verdict:
-    if not answer.ids:
+    if not answer.ids and kind != "cancel":
         # Said yes without a task: nothing to follow, perhaps something to pay.
         return Verdict(outcome=Outcome.UNCERTAIN, reason="accepted, but without a task id", answer=answer)
     text = answer.description.lower()
@@ -101,14 +127,25 @@ def _success(kind: RequestKind, answer: SubmitAnswer) -> Verdict:
     return _accepted(Outcome.ACCEPTED, answer)
 
 
-def _twenty_one(kind: RequestKind, answer: SubmitAnswer) -> Verdict:
+def _three_or_four(kind: RequestKind, answer: SubmitAnswer) -> Refusal:
+    """3 and 4 pass within seconds right after the parent's SUCCESS (novicezk issue 252), unless they say why not."""
+    about_a_task = kind in ("action", "change", "simple_change", "modal")
+    words = answer.description.lower()
+    return (
+        Refusal.STALE_PARENT
+        if about_a_task and not any(word in words for word in _FINAL_WORDS)
+        else Refusal.FINAL
+    )
+
+
+def _twenty_one(answer: SubmitAnswer, *, bare_existed: bool) -> Verdict:
     """21 is "a window waits" (Plus, trueai, on `action`) or "it exists already" (novicezk to 2024-03, on `change`)."""
     if not answer.ids:
         return Verdict(outcome=Outcome.UNCERTAIN, reason="code 21 without a task id", answer=answer)
     text = answer.description.lower()
     if any(word in text for word in _EXISTED_WORDS) or answer.properties.get("status"):
         return _accepted(Outcome.EXISTED, answer)
-    if kind == "change" and not _speaks_of_modal(answer):
+    if bare_existed and not _speaks_of_modal(answer):
         return _accepted(Outcome.EXISTED, answer)
     return _accepted(Outcome.NEEDS_MODAL, answer)
 

@@ -2,6 +2,7 @@
 
 ProtocolError
 ├── Undecodable           bytes that are no task, or no answer; `reason` says why
+├── InvalidRequest        a request that no upstream of the dialect would take; names the field
 ├── NotSent               the request never left: repeating it costs nothing
 ├── NoAnswer              the request may have arrived: repeating it may cost money
 └── UpstreamRefused       an answer that is an error, to a question that costs nothing (fetch, list)
@@ -21,6 +22,15 @@ class Undecodable(ProtocolError):
         super().__init__(reason)
         self.reason = reason
         self.is_json = is_json
+
+
+class InvalidRequest(ProtocolError):
+    """A request that is wrong before it is sent. `field` is the request's own name for what is wrong."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
+        self.problem = problem
 
 
 class NotSent(ProtocolError):

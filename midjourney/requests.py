@@ -1,38 +1,94 @@
-"""What we ask of an upstream: typed submissions, and the path and body each one has in a dialect."""
+"""What we ask of an upstream: typed submissions, as they are staged and stored. How one is written for a dialect is
+the matter of `wire`.
+
+An image or a mask is a data URL or bare base64, as `images.load_image` makes it, or an address where the dialect
+takes those. `extra` fields go into the body as they are.
+"""
 
 from __future__ import annotations
 
+import re
 from typing import Any, Literal
 
 import msgspec
 
-from midjourney.dialects import Dialect
+from midjourney.errors import InvalidRequest
+
+BotType = Literal["", "MID_JOURNEY", "NIJI_JOURNEY"]
 
 
-class Imagine(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="imagine", forbid_unknown_fields=True
-):
-    """A new picture. `images` are data URLs (or addresses, at relays); `extra` fields go into the body as they are."""
-
-    prompt: str
-    images: tuple[str, ...] = ()
-    bot_type: Literal["", "MID_JOURNEY", "NIJI_JOURNEY"] = ""
+class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
     extra: dict[str, Any] = {}
 
 
-class Action(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="action", forbid_unknown_fields=True
-):
+class Imagine(_Request, frozen=True, kw_only=True, tag="imagine"):
+    """A new picture from words, and from images where some are given."""
+
+    prompt: str
+    images: tuple[str, ...] = ()
+    bot_type: BotType = ""
+
+
+class Blend(_Request, frozen=True, kw_only=True, tag="blend"):
+    """Two to five images into one."""
+
+    images: tuple[str, ...]
+    dimensions: Literal["", "PORTRAIT", "SQUARE", "LANDSCAPE"] = ""
+    bot_type: BotType = ""
+
+
+class Describe(_Request, frozen=True, kw_only=True, tag="describe"):
+    """An image into four prompts."""
+
+    image: str
+    bot_type: BotType = ""
+
+
+class Shorten(_Request, frozen=True, kw_only=True, tag="shorten"):
+    """Which words of a prompt count, and five shorter ones."""
+
+    prompt: str
+    bot_type: BotType = ""
+
+
+class Edit(_Request, frozen=True, kw_only=True, tag="edit"):
+    """An image of one's own changed by a prompt; `mask` is white where it may change."""
+
+    prompt: str
+    image: str
+    mask: str = ""
+
+
+class Swap(_Request, frozen=True, kw_only=True, tag="swap"):
+    """The face of `source` put into `target` (InsightFace)."""
+
+    source: str
+    target: str
+
+
+class Video(_Request, frozen=True, kw_only=True, tag="video"):
+    """A video from an image, or a longer one from a video task (`action` "extend", with `task_id` and `index` 0-3)."""
+
+    prompt: str = ""
+    motion: Literal["low", "high"] = "low"
+    image: str = ""
+    end_image: str = ""
+    loop: bool = False
+    action: Literal["", "extend"] = ""
+    task_id: str = ""
+    index: Literal[0, 1, 2, 3] | None = None
+    video_type: str = ""
+    batch_size: Literal[1, 2, 4] | None = None
+
+
+class Action(_Request, frozen=True, kw_only=True, tag="action"):
     """A press of one button. `custom_id` is taken from the task's own buttons, which Plus compares exactly."""
 
     task_id: str
     custom_id: str
-    extra: dict[str, Any] = {}
 
 
-class Change(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="change", forbid_unknown_fields=True
-):
+class Change(_Request, frozen=True, kw_only=True, tag="change"):
     """The press of dialects without buttons; `index` is 1 to 4, and absent for a reroll."""
 
     task_id: str
@@ -40,40 +96,108 @@ class Change(
     index: Literal[1, 2, 3, 4] | None = None
 
 
-class Modal(
-    msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", tag="modal", forbid_unknown_fields=True
-):
-    """The answer to a waiting window. `mask` is a PNG as data URL or base64: white is what may change."""
+class SimpleChange(_Request, frozen=True, kw_only=True, tag="simple_change"):
+    """A change in one line: "<task id> U2", "V1" to "V4", "R"."""
+
+    content: str
+
+
+class Modal(_Request, frozen=True, kw_only=True, tag="modal"):
+    """The answer to a waiting window. `mask` is a PNG: black, white where the picture may change."""
 
     task_id: str
     prompt: str = ""
     mask: str = ""
 
 
-Request = Imagine | Action | Change | Modal
+class Cancel(_Request, frozen=True, kw_only=True, tag="cancel"):
+    """The end of a task that has not ended. It makes no task of its own, and costs nothing."""
+
+    task_id: str
+
+
+Request = (
+    Imagine
+    | Blend
+    | Describe
+    | Shorten
+    | Edit
+    | Swap
+    | Video
+    | Action
+    | Change
+    | SimpleChange
+    | Modal
+    | Cancel
+)
 """Any submission. It is stored as JSON with `kind` telling which."""
 
-RequestKind = Literal["imagine", "action", "change", "modal"]
+RequestKind = Literal[
+    "imagine",
+    "blend",
+    "describe",
+    "shorten",
+    "edit",
+    "swap",
+    "video",
+    "action",
+    "change",
+    "simple_change",
+    "modal",
+    "cancel",
+]
+
+KINDS: dict[RequestKind, type[Request]] = {
+    "imagine": Imagine,
+    "blend": Blend,
+    "describe": Describe,
+    "shorten": Shorten,
+    "edit": Edit,
+    "swap": Swap,
+    "video": Video,
+    "action": Action,
+    "change": Change,
+    "simple_change": SimpleChange,
+    "modal": Modal,
+    "cancel": Cancel,
+}
+"""The type of each kind of request."""
+
+_KIND_OF = {type_: kind for kind, type_ in KINDS.items()}
+_SIMPLE = re.compile(r"(?P<id>\S+)\s+(?P<letter>[UVR])(?P<index>[1-4]?)", re.IGNORECASE)
 
 _decoder: msgspec.json.Decoder[Request] = msgspec.json.Decoder(Request)
 
 
 def kind_of(request: Request) -> RequestKind:
-    """The tag of a request: "imagine", "action", "change" or "modal"."""
-    match request:
-        case Imagine():
-            return "imagine"
-        case Action():
-            return "action"
-        case Change():
-            return "change"
-        case Modal():
-            return "modal"
+    """The tag of a request: "imagine", "action", "change" …"""
+    return _KIND_OF[type(request)]
 
 
 def parent_of(request: Request) -> str:
     """Id of the task that the request is about; "" for a new root."""
-    return "" if isinstance(request, Imagine) else request.task_id
+    match request:
+        case Action() | Change() | Modal() | Cancel() | Video():
+            return request.task_id
+        case SimpleChange():
+            return as_change(request).task_id
+        case _:
+            return ""
+
+
+def as_change(request: SimpleChange) -> Change:
+    """What the line means. Raises `InvalidRequest` where it means nothing."""
+    found = _SIMPLE.fullmatch(request.content.strip())
+    letter = found["letter"].upper() if found else ""
+    if found is None or (letter == "R") == bool(found["index"]):
+        raise InvalidRequest("content", f'{request.content!r} is not "<task id> U2", U1-U4, V1-V4 or R')
+    fields = {
+        "kind": "change",
+        "task_id": found["id"],
+        "action": {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}[letter],
+        "index": int(found["index"]) if found["index"] else None,
+    }
+    return msgspec.convert(fields, type=Change)
 
 
 def encode_request(request: Request) -> bytes:
@@ -84,40 +208,3 @@ def encode_request(request: Request) -> bytes:
 def decode_request(stored: bytes) -> Request:
     """The request that `encode_request` stored."""
     return _decoder.decode(stored)
-
-
-def wire_path(request: Request, dialect: Dialect) -> str:
-    """The path under the upstream's base URL."""
-    return f"{dialect.prefix}/submit/{kind_of(request)}"
-
-
-def wire_body(
-    request: Request, dialect: Dialect, *, notify_hook: str = "", state: str = ""
-) -> dict[str, Any]:
-    """The JSON body. `notify_hook` and `state` are left out where the dialect, or `modal`, takes none."""
-    body = _fields(request)
-    if not isinstance(request, Modal):
-        if notify_hook and dialect.takes_hook:
-            body["notifyHook"] = notify_hook
-        if state and dialect.takes_state:
-            body.setdefault("state", state)
-    return body
-
-
-def _fields(request: Request) -> dict[str, Any]:
-    match request:
-        case Imagine():
-            body: dict[str, Any] = {"prompt": request.prompt}
-            if request.images:
-                body["base64Array"] = list(request.images)
-            if request.bot_type:
-                body["botType"] = request.bot_type
-            return body | request.extra
-        case Action():
-            return {"taskId": request.task_id, "customId": request.custom_id} | request.extra
-        case Change():
-            body = {"taskId": request.task_id, "action": request.action}
-            return body if request.index is None else body | {"index": request.index}
-        case Modal():
-            body = {"taskId": request.task_id, "prompt": request.prompt}
-            return body | {"maskBase64": request.mask} if request.mask else body

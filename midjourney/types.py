@@ -106,9 +106,27 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         Read from the Discord message ("… - Image #3 <@…>": Plus 3.7.5, trueai v11), else from the description
         ("/up <parent> U3"), which says what was asked for.
         """
-        shown = re.search(r"Image #([1-4])\b", self.properties.message_content)
-        asked = shown or re.search(r"^/up \S+ U([1-4])\b", self.description)
-        return int(asked[1]) if asked else None
+        return self._shown_number or self._asked_number
+
+    @property
+    def is_swapped(self) -> bool:
+        """True when an upscale shows another image than was asked for (concurrent presses at Plus 3.7.5)."""
+        return (
+            None not in (self._shown_number, self._asked_number) and self._shown_number != self._asked_number
+        )
+
+    @property
+    def _shown_number(self) -> int | None:
+        found = re.search(r"Image #([1-4])\b", self.properties.message_content)
+        return int(found[1]) if found else None
+
+    @property
+    def _asked_number(self) -> int | None:
+        pressed = Button(custom_id=self.properties.custom_id)
+        if pressed.kind == "upscale":
+            return pressed.index
+        found = re.search(r"^/up \S+ U([1-4])\b", self.description)
+        return int(found[1]) if found else None
 
     @property
     def pressed_on(self) -> str:

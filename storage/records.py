@@ -9,7 +9,7 @@ import msgspec
 from midjourney.lifecycle import Change
 from midjourney.types import Task
 
-Source = Literal["callback", "answer", "evidence", "fetch", "internal"]
+Source = Literal["callback", "answer", "evidence", "reconcile", "internal"]
 """Where an event came from: a sender's POST, the answer to a submit, proof found later, a question of ours, us."""
 
 DeliveryState = Literal["waiting", "running", "done", "dead"]
@@ -101,6 +101,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     updated_at_ms: int
     finished_at_ms: int | None
+    looked_at_ms: int | None
 
 
 class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -121,7 +122,10 @@ class ChainUse(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
-    """A submission somebody asks for. `chain_id` "" starts a new chain; `request` is as `encode_request` stores it."""
+    """A submission somebody asks for. `chain_id` "" starts a new chain; `request` is as `encode_request` stores it.
+
+    Of those in one `lane` only one is under way at a time, until the task it made has ended.
+    """
 
     idempotency_key: str
     chain_id: str
@@ -132,6 +136,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str
     depth: int
     asked_by: str
+    lane: str = ""
     run_at_ms: int = 0
 
 
@@ -160,6 +165,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str
     depth: int
     asked_by: str
+    lane: str
     state: SubmissionState
     outcome: str
     reason: str

@@ -71,10 +71,18 @@ tasks = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("updated_at_ms", BigInteger, nullable=False),
     Column("finished_at_ms", BigInteger),
+    Column("looked_at_ms", BigInteger),  # when the upstream was last asked about it
     PrimaryKeyConstraint("upstream", "id"),
     Index("tasks_of_chain", "chain_id", sqlite_where=text("chain_id IS NOT NULL")),
     Index("tasks_of_submission", "submission_id", sqlite_where=text("submission_id IS NOT NULL")),
     Index("tasks_by_age", "created_at_ms", "id"),
+    Index(
+        "tasks_open",
+        "upstream",
+        "updated_at_ms",
+        sqlite_where=text("finished_at_ms IS NULL"),
+        postgresql_where=text("finished_at_ms IS NULL"),
+    ),
 )
 
 chains = Table(
@@ -101,6 +109,7 @@ submissions = Table(
     Column("parent_id", String, nullable=False),
     Column("depth", Integer, nullable=False),
     Column("asked_by", String, nullable=False),
+    Column("lane", String, nullable=False),  # one after the other within it; "" for any time
     Column("state", String, nullable=False),
     Column("outcome", String, nullable=False),
     Column("reason", Text, nullable=False),
@@ -113,6 +122,9 @@ submissions = Table(
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
     Index("submissions_of_chain", "chain_id"),
     Index("submissions_by_state", "state", "run_at_ms"),
+    Index(
+        "submissions_in_lane", "lane", sqlite_where=text("lane <> ''"), postgresql_where=text("lane <> ''")
+    ),
 )
 
 attempts = Table(

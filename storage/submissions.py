@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, bindparam, insert, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage import chains, events, schema, tasks
@@ -97,12 +97,45 @@ def _new_values(staged: Staged, submission_id: str, now_ms: int) -> dict[str, ob
     }
 
 
+LANE_HELD_MS = 60_000
+"""How long a submission whose task has not ended keeps the next of its lane waiting: an upscale takes seconds, and
+one that was pressed before may never call back."""
+
+_other = submissions.alias("other")
+_lane_is_taken = exists().where(
+    _other.c.lane == submissions.c.lane,
+    _other.c.id != submissions.c.id,
+    or_(
+        _other.c.state == "sending",
+        and_(
+            _other.c.state == "waiting",
+            _other.c.run_at_ms <= bindparam("now_ms"),
+            or_(
+                _other.c.created_at_ms < submissions.c.created_at_ms,
+                and_(
+                    _other.c.created_at_ms == submissions.c.created_at_ms,
+                    _other.c.label < submissions.c.label,
+                ),
+            ),
+        ),
+        and_(
+            _other.c.updated_at_ms > bindparam("held_since_ms"),
+            or_(
+                _other.c.state == "uncertain",
+                exists().where(
+                    schema.tasks.c.submission_id == _other.c.id, schema.tasks.c.finished_at_ms.is_(None)
+                ),
+            ),
+        ),
+    ),
+)
 _due = Prepared(
     select(*SUBMISSION_COLUMNS)
     .where(
         submissions.c.state == "waiting",
         submissions.c.run_at_ms <= bindparam("now_ms"),
         submissions.c.upstream == bindparam("of_upstream"),
+        or_(submissions.c.lane == "", ~_lane_is_taken),
     )
     .order_by(submissions.c.run_at_ms, submissions.c.created_at_ms, submissions.c.label)
     .limit(bindparam("most"))
@@ -122,7 +155,10 @@ _attempt = Prepared(insert(attempts))
 
 def begin_attempts(connection: Connection, upstream: str, most: int, now_ms: int) -> list[Submission]:
     """Take up to `most` submissions that are due at this upstream; each has its attempt on disk after the commit."""
-    begun = [submission_of(row) for row in _due(connection, of_upstream=upstream, now_ms=now_ms, most=most)]
+    due = _due(
+        connection, of_upstream=upstream, now_ms=now_ms, held_since_ms=now_ms - LANE_HELD_MS, most=most
+    )
+    begun = [submission_of(row) for row in due]
     if begun:
         numbers = [(submission.id, submission.attempts + 1) for submission in begun]
         _begin.many(

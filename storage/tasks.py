@@ -39,6 +39,7 @@ def blank(upstream: str, task_id: str, now_ms: int) -> TaskRow:
         created_at_ms=now_ms,
         updated_at_ms=now_ms,
         finished_at_ms=None,
+        looked_at_ms=None,
     )
 
 

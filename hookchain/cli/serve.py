@@ -23,6 +23,8 @@ from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
 from hookchain.wiring import Receivers, connect_receivers, hook_url, running, secret_of
 from midjourney.dialects import Upstream
 from midjourney.sandbox.app import SandboxOptions, create_app
+from midjourney.sandbox.faults import SWITCHES
+from midjourney.sandbox.manners import MANNERS
 
 GRACE_S = 5
 """Seconds that open requests get when the process is asked to stop."""
@@ -100,11 +102,20 @@ def sandbox(
     concurrency: Annotated[int, typer.Option(help="Jobs that run at once.", min=1)] = 3,
     queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=0)] = 10,
     notify_hook: Annotated[str, typer.Option(help="Hook of submissions that carry none.")] = "",
-    faults: Annotated[str, typer.Option(help="Comma-separated faults: duplicate, shuffle, drop.")] = "",
+    dialect: Annotated[
+        str, typer.Option(help="Whose API it speaks: " + ", ".join(MANNERS) + ".")
+    ] = "mj-plus",
+    faults: Annotated[
+        str,
+        typer.Option(
+            help='Comma-separated: "rough", or of ' + ", ".join(SWITCHES) + '; "drop=0.1" for a probability.'
+        ),
+    ] = "",
 ) -> None:
     """Run a stand-in for a midjourney-proxy server: it draws its own pictures and sends real callbacks."""
     try:
         options = SandboxOptions(
+            dialect=dialect,
             seed=seed,
             speed=speed,
             secret=secret,

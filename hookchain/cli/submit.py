@@ -147,7 +147,12 @@ def _imagine_without_server(settings: Settings, prompt: str, upstream: str) -> N
             made = await database.write(
                 "command",
                 lambda connection: commands.submit(
-                    connection, Imagine(prompt=prompt), upstream=name, asked_by="cli", now_ms=now_ms()
+                    connection,
+                    Imagine(prompt=prompt),
+                    upstream=name,
+                    dialect=settings.dialects[settings.upstreams[name].dialect],
+                    asked_by="cli",
+                    now_ms=now_ms(),
                 ),
             )
         finally:

@@ -1,12 +1,12 @@
-"""Routes of a stand-in for midjourney-proxy-plus."""
+"""HTTP before the engine, a clock and a notifier behind it: a stand-in for a server of the family, in any manner."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import re
 import time
 from collections.abc import AsyncIterator, Callable
+from difflib import get_close_matches
 from typing import Any
 
 import msgspec
@@ -15,19 +15,25 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from midjourney.sandbox import drawing
-from midjourney.sandbox.engine import Engine, Order
+from midjourney.sandbox import drawing, images
+from midjourney.sandbox.answers import Answers
+from midjourney.sandbox.engine import Engine, Job
 from midjourney.sandbox.faults import parse
+from midjourney.sandbox.manners import MANNERS, Manner
 from midjourney.sandbox.notifier import Notifier
-from midjourney.sandbox.wire import Answer, Message
+from midjourney.sandbox.shapes import task_shape
+from midjourney.sandbox.submits import Submits
+from midjourney.sandbox.wire import Message, Task
 
 
 class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     """How the sandbox behaves. `seed` None gives new ids at every start; an integer makes everything repeatable.
 
-    At `speed` 1 an imagine takes 6 s. `secret` "" lets everybody in. `faults` is a list of switches, see faults.py.
+    At `speed` 1 an imagine takes 6 s. `secret` "" lets everybody in. `dialect` names a server of manners.py, `faults`
+    is a list of switches, see faults.py.
     """
 
+    dialect: str = "mj-plus"
     seed: int | None = None
     speed: float = 1.0
     secret: str = ""
@@ -38,76 +44,81 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     faults: str = ""
 
 
-class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Every field that a submit may have; Spring Boot ignores the others, and so do we."""
-
-    prompt: str | None = None
-    task_id: str | int | None = None
-    custom_id: str | None = None
-    action: str | None = None
-    index: int | None = None
-    content: str | None = None
-    base64: str | None = None
-    base64_array: list[str] | None = None
-    mask_base64: str | None = None
-    bot_type: str | None = None
-    state: str | None = None
-    notify_hook: str | None = None
-
-
-_body = msgspec.json.Decoder(Body)
-
-
 def create_app(options: SandboxOptions) -> Starlette:
-    """The application; its clock and its notifier run in its lifespan. Raises ValueError for an unknown fault."""
-    sandbox = Sandbox(options)
+    """The application; its clock and its notifier run in its lifespan.
+
+    Raises ValueError for an unknown dialect or fault, naming the nearest.
+    """
+    if options.dialect not in MANNERS:
+        nearest = get_close_matches(options.dialect, MANNERS, n=1, cutoff=0.0)[0]
+        raise ValueError(
+            f'unknown dialect "{options.dialect}". Did you mean "{nearest}"? Known: {", ".join(MANNERS)}.'
+        )
+    sandbox = Sandbox(options, MANNERS[options.dialect])
     return Starlette(routes=sandbox.routes(), lifespan=sandbox.lifespan)
 
 
 class Sandbox:
-    """An engine with HTTP before it and a clock behind it."""
+    """The routes of one server, and what runs behind them."""
 
-    def __init__(self, options: SandboxOptions) -> None:
+    def __init__(self, options: SandboxOptions, manner: Manner) -> None:
         now_ms = _now_ms()
-        self._options = options
+        self._manner = manner
+        self._secret = options.secret
+        self._faults = parse(options.faults, now_ms if options.seed is None else options.seed)
         self._engine = Engine(
             seed=options.seed,
             now_ms=now_ms,
             speed=options.speed,
             concurrency=options.concurrency,
             queue=options.queue,
+            manner=manner,
+            faults=self._faults,
         )
         self._notifier = Notifier(
             workers=options.notify_workers,
             hook=options.notify_hook,
-            faults=parse(options.faults),
+            faults=self._faults,
             ledger=self._engine.ledger,
-            seed=now_ms if options.seed is None else options.seed,
+            speed=options.speed,
+            show=lambda job, task: msgspec.json.encode(
+                self._shown(job, task, expired=self._faults.has("expired"))
+            ),
         )
+        self._answers = Answers(self._engine, Submits(self._engine), speed=options.speed)
         self._moved = asyncio.Event()
-        self._submits: dict[str, Callable[[Body, str], Answer]] = {
-            "imagine": self._imagine,
-            "action": self._action,
-            "modal": self._modal,
-            "change": self._change,
-            "simple-change": self._simple_change,
-            "blend": self._blend,
-            "describe": self._describe,
-            "shorten": self._shorten,
-        }
 
     def routes(self) -> list[BaseRoute]:
-        """Everything under /mj, and the ledger."""
+        """What this server serves, under each of its prefixes; its pictures; and the ledger."""
+        questions: list[tuple[str, Callable[[Request], Any], str]] = [
+            ("task/list-by-condition", self._list_some, "POST"),
+            ("task/list-by-ids", self._list_some, "POST"),
+            ("task/query", self._query, "POST"),
+            ("task/list", self._list_all, "GET"),
+            ("task/queue", self._list_queue, "GET"),
+            ("task/{id}/fetch", self._fetch, "GET"),
+            ("task/{id}/refresh", self._fetch, "GET"),
+            ("task/{id}/image-seed", self._image_seed, "GET"),
+            ("task/{id}/cancel", self._cancel, "POST"),
+            ("account/list", self._accounts, "GET"),
+        ]
+        routes: list[BaseRoute] = []
+        for prefix in self._manner.prefixes:
+            routes += [
+                Route(f"{prefix}/{path}", self._guarded(handler), methods=[method])
+                for path, handler, method in questions
+                if path in self._manner.serves
+            ]
+            routes += [
+                Route(f"{prefix}/{path}", self._guarded(self._submit), methods=["POST"])
+                for path in sorted(self._answers.paths & self._manner.serves)
+            ]
         return [
-            Route("/mj/submit/{kind}", self.submit, methods=["POST"]),
-            Route("/mj/task/list-by-condition", self.list_by_condition, methods=["POST"]),
-            Route("/mj/task/list", self.list_all),
-            Route("/mj/task/{id}/fetch", self.fetch),
-            Route("/mj/task/{id}/image-seed", self.image_seed),
-            Route("/mj/task/{id}/cancel", self.cancel, methods=["POST"]),
-            Route("/mj/image/{name}.png", self.image),
-            Route("/sandbox/ledger", self.ledger),
-            Route("/sandbox/health", self.health),
+            *routes,
+            Route("/mj/image/{name}.png", self._image),
+            Route("/sandbox/ledger", self._ledger),
+            Route("/sandbox/restart", self._restart, methods=["POST"]),
+            Route("/sandbox/health", self._health),
         ]
 
     @contextlib.asynccontextmanager
@@ -131,182 +142,158 @@ class Sandbox:
             for job in self._engine.advance(_now_ms()):
                 self._notifier.notify(job)
 
-    async def submit(self, request: Request) -> Response:
-        """Any submit: 401 with an empty body for a wrong secret, 400 for what is no JSON, else 200 with a code."""
-        if not self._may(request):
-            return Response(status_code=401)
-        kind, raw = request.path_params["kind"], await request.body()
-        if kind not in self._submits:
-            return Response(status_code=404)
-        try:
-            body = _body.decode(raw)
-        except (msgspec.DecodeError, UnicodeDecodeError):
-            self._record(request, raw, None)
-            return Response(status_code=400)
-        answer = self._submits[kind](body, str(request.base_url).rstrip("/"))
-        self._record(request, raw, answer)
-        job = self._engine.jobs.get(answer.result or "")
-        if job is not None and answer.code == 1 and job.left:
+    async def _submit(self, request: Request) -> Response:
+        path = next(path for path in self._answers.paths if request.url.path.endswith(f"/{path}"))
+        base_url = str(request.base_url).rstrip("/")
+        return await self._answers.answer(
+            path, request.url.path, await request.body(), base_url, _now_ms(), on_decided=self._decided
+        )
+
+    def _decided(self, started: list[Job]) -> None:
+        for job in started:
             self._notifier.notify(job)
         self._moved.set()
-        return _json(answer)
 
-    def _record(self, request: Request, raw: bytes, answer: Answer | None) -> None:
-        self._engine.ledger.record(
-            path=request.url.path,
-            body=raw,
-            code=None if answer is None else answer.code,
-            result=None if answer is None else answer.result,
-            at_ms=_now_ms(),
-        )
-
-    def _imagine(self, body: Body, base_url: str) -> Answer:
-        prompt = body.prompt or ""
-        order = _order(
-            body, base_url, action="IMAGINE", work="imagine", prompt=prompt, description=f"/imagine {prompt}"
-        )
-        return self._engine.submit("imagine", order, _now_ms())
-
-    def _blend(self, body: Body, base_url: str) -> Answer:
-        images = body.base64_array or []
-        if not 2 <= len(images) <= 5:
-            return Answer(code=4, description="base64List参数错误")
-        told = f"/blend {len(images)}"
-        order = _order(body, base_url, action="BLEND", work="imagine", prompt="a blend", description=told)
-        return self._engine.submit("blend", order, _now_ms())
-
-    def _describe(self, body: Body, base_url: str) -> Answer:
-        if not body.base64:
-            return Answer(code=4, description="base64不能为空")
-        found = "1️⃣ a cat on a wall\n\n2️⃣ a cat, watercolour\n\n3️⃣ a small cat\n\n4️⃣ portrait of a cat"
-        order = _order(
-            body,
-            base_url,
-            action="DESCRIBE",
-            work="describe",
-            prompt=found,
-            description="/describe image.png",
-        )
-        return self._engine.submit("describe", order, _now_ms())
-
-    def _shorten(self, body: Body, base_url: str) -> Answer:
-        prompt = body.prompt or ""
-        order = _order(
-            body, base_url, action="SHORTEN", work="shorten", prompt=prompt, description=f"/shorten {prompt}"
-        )
-        return self._engine.submit("shorten", order, _now_ms())
-
-    def _action(self, body: Body, _base_url: str) -> Answer:
-        if not body.task_id or not body.custom_id:
-            return Answer(code=4, description="taskId或customId不能为空")
-        return self._engine.press(str(body.task_id), body.custom_id, _passed_on(body), _now_ms())
-
-    def _modal(self, body: Body, _base_url: str) -> Answer:
-        if not body.task_id:
-            return Answer(code=4, description="taskId不能为空")
-        return self._engine.answer_window(
-            str(body.task_id), body.prompt or "", body.mask_base64 or "", _now_ms()
-        )
-
-    def _change(self, body: Body, _base_url: str) -> Answer:
-        index = body.index or 0
-        if not body.task_id or (body.action != "REROLL" and not 1 <= index <= 4):
-            return Answer(code=4, description="taskId或index参数错误")
-        return self._engine.change(str(body.task_id), body.action or "", index, _passed_on(body), _now_ms())
-
-    def _simple_change(self, body: Body, base_url: str) -> Answer:
-        found = re.fullmatch(r"(\S+) ([UVR])([1-4]?)", (body.content or "").strip())
-        if found is None:
-            return Answer(code=4, description="content参数错误")
-        action = {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}[found[2]]
-        changed = msgspec.structs.replace(body, task_id=found[1], action=action, index=int(found[3] or 0))
-        return self._change(changed, base_url)
-
-    async def fetch(self, request: Request) -> Response:
-        """The task; an unknown id is 200 with an empty body (novicezk, Plus)."""
-        if not self._may(request):
-            return Response(status_code=401)
+    async def _fetch(self, request: Request) -> Response:
         job = self._engine.jobs.get(request.path_params["id"])
-        return Response() if job is None else _json(job.task)
+        if job is not None:
+            return _json(self._shown(job, job.task))
+        match self._manner.unknown_task:
+            case "204":
+                return Response(status_code=204)
+            case "400":
+                return _json({"description": "task_no_found ", "type": "upstream_error", "code": 4}, 400)
+            case "code 4":
+                return _json({"code": 4, "description": "任务不存在"})
+            case _:
+                return Response()
 
-    async def list_by_condition(self, request: Request) -> Response:
-        """Those of the ids that are known."""
-        if not self._may(request):
-            return Response(status_code=401)
+    async def _list_some(self, request: Request) -> Response:
+        """Those of the ids that are known; never in the order of asking."""
         try:
-            wanted = msgspec.json.decode(await request.body(), type=dict[str, list[str]])
+            wanted = msgspec.json.decode(await request.body(), type=dict[str, list[str | int]])
         except msgspec.DecodeError:
             return Response(status_code=400)
-        found = [self._engine.jobs.get(one) for one in wanted.get("ids", [])]
-        return _json([job.task for job in found if job is not None])
+        known = {str(one) for one in wanted.get("ids", [])}
+        return _json([self._shown(job, job.task) for job in self._latest() if job.task.id in known])
 
-    async def list_all(self, request: Request) -> Response:
-        """All tasks, the latest first."""
-        if not self._may(request):
-            return Response(status_code=401)
-        return _json([job.task for job in reversed(self._engine.jobs.values())])
+    async def _query(self, request: Request) -> Response:
+        try:
+            asked = msgspec.json.decode(await request.body() or b"{}", type=dict[str, Any])
+        except msgspec.DecodeError:
+            return Response(status_code=400)
+        size, page = int(asked.get("pageSize", 10)), int(asked.get("pageNumber", 0))
+        found = [job for job in self._latest() if asked.get("status") in (None, job.task.status)]
+        shown = [self._shown(job, job.task) for job in found[page * size : (page + 1) * size]]
+        return _json({"content": shown, "totalElements": len(found), "number": page, "size": size})
 
-    async def image_seed(self, request: Request) -> Response:
-        """The seed of a finished picture."""
+    async def _list_all(self, _request: Request) -> Response:
+        """All tasks, the latest first; the latest 100 at trueai."""
+        jobs = self._latest()
+        return _json(
+            [self._shown(job, job.task) for job in (jobs[:100] if self._manner.shape == "tru" else jobs)]
+        )
+
+    async def _list_queue(self, _request: Request) -> Response:
+        return _json([self._shown(job, job.task) for job in self._engine.waiting()])
+
+    async def _image_seed(self, request: Request) -> Response:
         job = self._engine.jobs.get(request.path_params["id"])
         if job is None or job.task.status != "SUCCESS":
             return _json(Message(code=4, description="任务状态错误"))
         return _json(Message(code=1, description="成功", result=str(int(job.uuid[:8], 16))))
 
-    async def cancel(self, request: Request) -> Response:
-        """Cancel a task; Plus tells it by a callback."""
-        if not self._may(request):
-            return Response(status_code=401)
+    async def _cancel(self, request: Request) -> Response:
+        """Plus tells a cancelled task by a callback; trueai answers with an empty body, and tells nobody."""
         message, job = self._engine.cancel(request.path_params["id"], _now_ms())
+        self._answers.record(request.url.path, b"{}", message.code, message.result, _now_ms())
+        self._moved.set()
+        if self._manner.shape == "tru":
+            return Response()
         if job is not None:
             self._notifier.notify(job)
-        self._moved.set()
         return _json(message)
 
-    async def image(self, request: Request) -> Response:
-        """A picture, drawn from its name."""
+    async def _accounts(self, _request: Request) -> Response:
+        return _json([{"id": "1", "enable": True, "coreSize": 3, "queueSize": 10}])
+
+    async def _image(self, request: Request) -> Response:
+        """A picture, drawn from its name, as long as its address is good."""
         picture = drawing.picture_of(request.path_params["name"])
         if picture is None:
             return Response(status_code=404)
-        return Response(drawing.png(picture), media_type="image/png")
+        if images.is_expired(request.query_params.get("ex", ""), _now_ms() // 1000):
+            return Response(images.GONE, status_code=404)
+        return Response(await asyncio.to_thread(drawing.png, picture), media_type="image/png")
 
-    async def ledger(self, _request: Request) -> Response:
-        """What was really accepted."""
+    async def _ledger(self, _request: Request) -> Response:
         return _json(self._engine.ledger.report())
 
-    async def health(self, _request: Request) -> Response:
-        """200 as long as it answers."""
+    async def _restart(self, _request: Request) -> Response:
+        """What a restart of a real server does to its queued notifications."""
+        self._notifier.forget()
+        return _json({"status": "restarted"})
+
+    async def _health(self, _request: Request) -> Response:
         return _json({"status": "ok"})
 
+    def _latest(self) -> list[Job]:
+        return list(reversed(self._engine.jobs.values()))
+
+    def _shown(self, job: Job, task: Task, *, expired: bool = False) -> dict[str, Any]:
+        """The task as this server writes it; its picture's address is signed at this moment, as Discord's are."""
+        sent = task.properties.get("sent", 1)
+        image = images.address(
+            job.order.base_url,
+            _picture_of(job, task),
+            _now_ms() // 1000,
+            expired=expired,
+            variant=sent if isinstance(sent, int) else 1,
+        )
+        properties = {key: value for key, value in task.properties.items() if key != "sent"}
+        shown = msgspec.structs.replace(task, properties=properties, image_url=image or None)
+        return task_shape(shown, self._manner, big_ids=self._faults.has("big-ids"))
+
+    def _guarded(self, handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
+        async def handle(request: Request) -> Response:
+            if not self._may(request):
+                return self._unauthorized(request)
+            response: Response = await handler(request)
+            return response
+
+        return handle
+
     def _may(self, request: Request) -> bool:
-        secret = self._options.secret
-        given = request.headers.get("authorization", "").removeprefix("Bearer ")
-        return not secret or secret in (request.headers.get("mj-api-secret"), given)
+        header = request.headers.get("authorization", "")
+        given = {
+            "mj-api-secret": request.headers.get("mj-api-secret", ""),
+            "bearer": header.removeprefix("Bearer ") if header.startswith("Bearer ") else "",
+            "raw": header,
+        }
+        return not self._secret or any(given[way] == self._secret for way in self._manner.auth)
+
+    def _unauthorized(self, request: Request) -> Response:
+        match self._manner.unauthorized:
+            case "text":
+                missing = "authorization" not in request.headers and "mj-api-secret" not in request.headers
+                told = "Authorization header missing." if missing else "Invalid token."
+                return Response(told, status_code=401 if missing else 403)
+            case "openai":
+                error = {"message": "invalid token", "type": "new_api_error", "code": ""}
+                return _json({"error": error}, 401)
+            case _:
+                return Response(status_code=401)
 
 
-def _order(body: Body, base_url: str, *, action: str, work: str, prompt: str, description: str) -> Order:
-    return Order(
-        action=action,
-        work=work,
-        prompt=prompt,
-        description=description,
-        base_url=base_url,
-        bot_type=body.bot_type or "MID_JOURNEY",
-        state=body.state,
-        notify_hook=body.notify_hook,
-    )
+def _picture_of(job: Job, task: Task) -> str:
+    """The name of the picture that a state of a task shows; "" before there is one."""
+    started = task.status in ("IN_PROGRESS", "SUCCESS") and task.properties.get("messageId")
+    return job.picture if started else ""
 
 
-def _passed_on(body: Body) -> dict[str, str | None]:
-    return {"state": body.state, "notify_hook": body.notify_hook}
-
-
-def _json(value: Any) -> Response:
-    return Response(msgspec.json.encode(value), media_type="application/json")
+def _json(value: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
 
 
 def _now_ms() -> int:
     return time.time_ns() // 1_000_000
-
-
-__all__ = ["Sandbox", "SandboxOptions", "create_app"]

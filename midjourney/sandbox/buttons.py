@@ -1,99 +1,122 @@
-"""Which buttons a finished task has, and what pressing one of them means.
+"""Which buttons a finished task has, by Midjourney's version, and what pressing one of them means.
 
-The customIds are those of Midjourney 6.1. The actions are those that Plus 3.7.5 gives (`ConvertUtils`): every
-`upsample*` is an UPSCALE, Inpaint is a VARIATION, a reroll takes the action of its parent, and the choices under
-a describe or a shorten become an IMAGINE.
+The customIds are those of section e of the protocol notes. The actions are those that Plus 3.7.5 gives
+(`ConvertUtils`): every `upsample*` is an UPSCALE, Inpaint is a VARIATION, a reroll takes the action of its parent, and
+the choices under a describe or a shorten become an IMAGINE.
 """
+
+from __future__ import annotations
+
+import re
 
 import msgspec
 
 from midjourney.sandbox.wire import Button
 
-GRIDS = frozenset({"imagine", "variation", "inpaint", "zoom", "pan"})
+GRIDS = frozenset({"imagine", "blend", "variation", "inpaint", "zoom", "pan", "edit"})
 """Works whose result is four images in one picture."""
 
 SINGLES = frozenset({"upscale", "enhance"})
+DEFAULT_VERSION = "6.1"
 
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
     """What a button does. `work` and `action` are None where they are the parent's; `window`: code 21 comes first."""
 
-    prefix: str
+    pattern: str
     work: str | None
     action: str | None
     note: str = ""
     window: bool = False
     needs_mask: bool = False
+    remixed: bool = False  # opens a window too when Remix is on
 
 
 _PRESSES = (
-    Press(prefix="MJ::JOB::upsample::", work="upscale", action="UPSCALE", note="Image #{number}"),
+    Press(pattern=r"MJ::JOB::upsample::", work="upscale", action="UPSCALE", note="Image #{number}"),
     Press(
-        prefix="MJ::JOB::upsample_v6r1_2x_subtle::",
+        pattern=r"MJ::JOB::upsample_\w*subtle::",
         work="enhance",
         action="UPSCALE",
         note="Upscaled (Subtle) by",
     ),
     Press(
-        prefix="MJ::JOB::upsample_v6r1_2x_creative::",
+        pattern=r"MJ::JOB::upsample_\w*creative::",
         work="enhance",
         action="UPSCALE",
         note="Upscaled (Creative) by",
     ),
-    Press(prefix="MJ::JOB::variation::", work="variation", action="VARIATION", note="Variations (Strong) by"),
+    Press(pattern=r"MJ::JOB::upsample_\w+::", work="enhance", action="UPSCALE", note="Upscaled by"),
     Press(
-        prefix="MJ::JOB::low_variation::", work="variation", action="VARIATION", note="Variations (Subtle) by"
-    ),
-    Press(
-        prefix="MJ::JOB::high_variation::",
+        pattern=r"MJ::JOB::variation::",
         work="variation",
         action="VARIATION",
         note="Variations (Strong) by",
+        remixed=True,
     ),
-    Press(prefix="MJ::JOB::reroll::", work=None, action=None),
-    Press(prefix="MJ::JOB::pan_left::", work="pan", action="PAN", note="Pan Left by"),
-    Press(prefix="MJ::JOB::pan_right::", work="pan", action="PAN", note="Pan Right by"),
-    Press(prefix="MJ::JOB::pan_up::", work="pan", action="PAN", note="Pan Up by"),
-    Press(prefix="MJ::JOB::pan_down::", work="pan", action="PAN", note="Pan Down by"),
-    Press(prefix="MJ::Outpaint::", work="zoom", action="ZOOM", note="Zoom Out by"),
-    Press(prefix="MJ::CustomZoom::", work="zoom", action="ZOOM", note="Zoom Out by", window=True),
     Press(
-        prefix="MJ::Inpaint::",
+        pattern=r"MJ::JOB::low_variation::",
+        work="variation",
+        action="VARIATION",
+        note="Variations (Subtle) by",
+        remixed=True,
+    ),
+    Press(
+        pattern=r"MJ::JOB::high_variation::",
+        work="variation",
+        action="VARIATION",
+        note="Variations (Strong) by",
+        remixed=True,
+    ),
+    Press(pattern=r"MJ::JOB::reroll::", work=None, action=None, remixed=True),
+    Press(pattern=r"MJ::JOB::pan_left::", work="pan", action="PAN", note="Pan Left by", remixed=True),
+    Press(pattern=r"MJ::JOB::pan_right::", work="pan", action="PAN", note="Pan Right by", remixed=True),
+    Press(pattern=r"MJ::JOB::pan_up::", work="pan", action="PAN", note="Pan Up by", remixed=True),
+    Press(pattern=r"MJ::JOB::pan_down::", work="pan", action="PAN", note="Pan Down by", remixed=True),
+    Press(pattern=r"MJ::Outpaint::", work="zoom", action="ZOOM", note="Zoom Out by"),
+    Press(pattern=r"MJ::CustomZoom::", work="zoom", action="ZOOM", note="Zoom Out by", window=True),
+    Press(
+        pattern=r"MJ::Inpaint::",
         work="inpaint",
         action="VARIATION",
         note="Variations (Region) by",
         window=True,
         needs_mask=True,
     ),
-    Press(prefix="MJ::Job::PicReader::", work="imagine", action="IMAGINE", window=True),
-    Press(prefix="MJ::Job::PromptAnalyzer::", work="imagine", action="IMAGINE", window=True),
-    Press(prefix="MJ::Job::PromptAnalyzerExtended", work="shorten", action="SHORTEN"),
-    Press(prefix="MJ::Picread::Retry", work="describe", action="DESCRIBE"),
+    Press(pattern=r"MJ::JOB::animate_", work="video", action="VIDEO"),
+    Press(pattern=r"MJ::JOB::video_virtual_upscale::", work="clip", action="VIDEO"),
+    Press(pattern=r"MJ::Job::PicReader::[1-4]", work="imagine", action="IMAGINE", window=True),
+    Press(pattern=r"MJ::Job::PicReader::all", work="imagine", action="IMAGINE"),
+    Press(pattern=r"MJ::JobB?::PromptAnalyzer::[1-5]", work="imagine", action="IMAGINE", window=True),
+    Press(pattern=r"MJ::JobB?::PromptAnalyzerExtended", work="shorten", action="SHORTEN"),
+    Press(pattern=r"MJ::Picread::Retry", work="describe", action="DESCRIBE"),
 )
-_UNSUPPORTED = ("MJ::BOOKMARK::", "MJ::Job::PicReader::all")
+BOOKMARK, READ_ALL = "MJ::BOOKMARK::", "MJ::Job::PicReader::all"
 
 
 def meaning(custom_id: str) -> Press | None:
-    """What pressing does; None for the buttons that Plus 3.7.5 refuses with code 4 (a bookmark, "Imagine all")."""
-    if custom_id.startswith(_UNSUPPORTED):
-        return None
-    return next((press for press in _PRESSES if custom_id.startswith(press.prefix)), None)
+    """What pressing does; None for what no server knows, a bookmark among it."""
+    return next((press for press in _PRESSES if re.match(press.pattern, custom_id)), None)
 
 
 def index(custom_id: str) -> int:
     """The image or choice a customId names (`MJ::JOB::upsample::3::…` is 3); 0 where it names none."""
-    for prefix in (
-        "MJ::JOB::upsample::",
-        "MJ::JOB::variation::",
-        "MJ::Job::PicReader::",
-        "MJ::Job::PromptAnalyzer::",
-    ):
-        if custom_id.startswith(prefix):
-            return int(custom_id.removeprefix(prefix).split("::")[0])
-    return 0
+    found = re.match(
+        r"(?:MJ::JOB::(?:upsample|variation|video_virtual_upscale)|MJ::JobB?::(?:PicReader|PromptAnalyzer))::([1-5])",
+        custom_id,
+    )
+    return int(found[1]) if found else 0
 
 
-def buttons_after(work: str, job: str) -> tuple[Button, ...]:
+def version_of(prompt: str) -> str:
+    """Midjourney's version as a prompt asks for it: "7", "6.1", "niji 7"."""
+    if found := re.search(r"--niji(?:\s+(\d))?", prompt):
+        return f"niji {found[1] or '6'}"
+    found = re.search(r"--v(?:ersion)?\s+(\d(?:\.\d)?)", prompt)
+    return found[1] if found else DEFAULT_VERSION
+
+
+def buttons_after(work: str, job: str, version: str = DEFAULT_VERSION) -> tuple[Button, ...]:
     """The buttons of a finished `work` whose result has the job id `job`.
 
     The link "Web" (style 5) that Discord shows under a single image is missing: it has no customId, and Plus 3.7.5
@@ -102,46 +125,108 @@ def buttons_after(work: str, job: str) -> tuple[Button, ...]:
     if work in GRIDS:
         return _grid(job)
     if work in SINGLES:
-        return _single(job, redo=work == "enhance")
+        return _single(job, version, redo=work == "enhance")
+    if work == "video":
+        return (
+            *(_button(f"MJ::JOB::video_virtual_upscale::{n}::{job}", label=f"U{n}") for n in range(1, 5)),
+        )
+    if work == "clip":
+        return (
+            _button(f"MJ::JOB::animate_high_extend::1::{job}", "🎞️", "Extend (High motion)"),
+            _button(f"MJ::JOB::animate_low_extend::1::{job}", "🎞️", "Extend (Low motion)"),
+        )
     if work == "describe":
         return (
             *_choices("MJ::Job::PicReader", 4),
-            Button(custom_id="MJ::Picread::Retry", emoji="🔄"),
-            Button(custom_id="MJ::Job::PicReader::all", emoji="🎉", label="Imagine all"),
+            _button("MJ::Picread::Retry", "🔄"),
+            _button(READ_ALL, "🎉", "Imagine all"),
         )
-    return (
-        *_choices("MJ::Job::PromptAnalyzer", 5),
-        Button(custom_id="MJ::Job::PromptAnalyzerExtended", label="Show Details"),
-    )
+    if work == "shorten":
+        return (
+            *_choices("MJ::Job::PromptAnalyzer", 5),
+            _button("MJ::Job::PromptAnalyzerExtended", label="Show Details"),
+        )
+    return ()
 
 
 def _grid(job: str) -> tuple[Button, ...]:
     return (
-        *(Button(custom_id=f"MJ::JOB::upsample::{n}::{job}", label=f"U{n}") for n in range(1, 5)),
-        Button(custom_id=f"MJ::JOB::reroll::0::{job}::SOLO", emoji="🔄"),
-        *(Button(custom_id=f"MJ::JOB::variation::{n}::{job}", label=f"V{n}") for n in range(1, 5)),
+        *(_button(f"MJ::JOB::upsample::{n}::{job}", label=f"U{n}") for n in range(1, 5)),
+        _button(f"MJ::JOB::reroll::0::{job}::SOLO", "🔄"),
+        *(_button(f"MJ::JOB::variation::{n}::{job}", label=f"V{n}") for n in range(1, 5)),
     )
 
 
-def _single(job: str, *, redo: bool) -> tuple[Button, ...]:
-    upscale = "Redo Upscale" if redo else "Upscale"
-    rows = (
-        (f"MJ::JOB::upsample_v6r1_2x_subtle::1::{job}::SOLO", "", f"{upscale} (Subtle)"),
-        (f"MJ::JOB::upsample_v6r1_2x_creative::1::{job}::SOLO", "", f"{upscale} (Creative)"),
-        (f"MJ::JOB::low_variation::1::{job}::SOLO", "🪄", "Vary (Subtle)"),
-        (f"MJ::JOB::high_variation::1::{job}::SOLO", "🪄", "Vary (Strong)"),
-        (f"MJ::Inpaint::1::{job}::SOLO", "🖌️", "Vary (Region)"),
-        (f"MJ::Outpaint::50::1::{job}::SOLO", "🔍", "Zoom Out 2x"),
-        (f"MJ::Outpaint::75::1::{job}::SOLO", "🔍", "Zoom Out 1.5x"),
-        (f"MJ::CustomZoom::{job}", "🔍", "Custom Zoom"),
-        (f"MJ::JOB::pan_left::1::{job}::SOLO", "⬅️", ""),
-        (f"MJ::JOB::pan_right::1::{job}::SOLO", "➡️", ""),
-        (f"MJ::JOB::pan_up::1::{job}::SOLO", "⬆️", ""),
-        (f"MJ::JOB::pan_down::1::{job}::SOLO", "⬇️", ""),
-        (f"MJ::BOOKMARK::{job}", "❤️", ""),
+def _single(job: str, version: str, *, redo: bool) -> tuple[Button, ...]:
+    return (
+        *_upscalers(job, version, "Redo Upscale" if redo else "Upscale"),
+        *_changes(job, version),
+        *_animations(job, version),
+        _button(f"MJ::BOOKMARK::{job}", "❤️"),
     )
-    return tuple(Button(custom_id=custom_id, emoji=emoji, label=label) for custom_id, emoji, label in rows)
+
+
+def _upscalers(job: str, version: str, verb: str) -> tuple[Button, ...]:
+    """By version: none any more in 8, the two of 6 and 7, "2x" and "4x" of 5, the older ones before."""
+    major = _major(version)
+    if major >= 8:
+        return ()
+    if major >= 6:
+        infix = {"6": "v6", "6.1": "v6r1"}.get(version, "v7" if major == 7 else "v6r1")
+        return tuple(
+            _button(f"MJ::JOB::upsample_{infix}_2x_{name.lower()}::1::{job}::SOLO", label=f"{verb} ({name})")
+            for name in ("Subtle", "Creative")
+        )
+    if major == 5:
+        return tuple(
+            _button(f"MJ::JOB::upsample_v5_{times}::1::{job}::SOLO", "⏫", f"{verb} ({times})")
+            for times in ("2x", "4x")
+        )
+    return tuple(
+        _button(f"MJ::JOB::upsample_{name}::1::{job}::SOLO", label=f"{name.title()} Upscale Redo")
+        for name in ("light", "beta")
+    )
+
+
+def _changes(job: str, version: str) -> tuple[Button, ...]:
+    """Vary, zoom and pan: since 5.2; 8 has only the first."""
+    if _major(version) < 5 or version in ("5", "5.0", "5.1"):
+        return ()
+    vary = (
+        _button(f"MJ::JOB::low_variation::1::{job}::SOLO", "🪄", "Vary (Subtle)"),
+        _button(f"MJ::JOB::high_variation::1::{job}::SOLO", "🪄", "Vary (Strong)"),
+        _button(f"MJ::Inpaint::1::{job}::SOLO", "🖌️", "Vary (Region)"),
+    )
+    if _major(version) >= 8:
+        return vary
+    return (
+        *vary,
+        _button(f"MJ::Outpaint::50::1::{job}::SOLO", "🔍", "Zoom Out 2x"),
+        _button(f"MJ::Outpaint::75::1::{job}::SOLO", "🔍", "Zoom Out 1.5x"),
+        _button(f"MJ::CustomZoom::{job}", "🔍", "Custom Zoom"),
+        *(
+            _button(f"MJ::JOB::pan_{way}::1::{job}::SOLO", arrow)
+            for way, arrow in (("left", "⬅️"), ("right", "➡️"), ("up", "⬆️"), ("down", "⬇️"))
+        ),
+    )
+
+
+def _animations(job: str, version: str) -> tuple[Button, ...]:
+    if _major(version) < 7:
+        return ()
+    return (
+        _button(f"MJ::JOB::animate_high::1::{job}::SOLO", "🎞️", "Animate (High motion)"),
+        _button(f"MJ::JOB::animate_low::1::{job}::SOLO", "🎞️", "Animate (Low motion)"),
+    )
+
+
+def _major(version: str) -> int:
+    return int(version.removeprefix("niji ").split(".")[0])
 
 
 def _choices(root: str, count: int) -> tuple[Button, ...]:
-    return tuple(Button(custom_id=f"{root}::{n}", emoji=f"{n}\ufe0f\u20e3") for n in range(1, count + 1))
+    return tuple(_button(f"{root}::{n}", f"{n}\ufe0f\u20e3") for n in range(1, count + 1))
+
+
+def _button(custom_id: str, emoji: str = "", label: str = "") -> Button:
+    return Button(custom_id=custom_id, emoji=emoji, label=label)

@@ -33,6 +33,15 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
     hue: int
     number: int
     percent: int = 100
+    prompt: str = ""
+    depth: int = 0
+    seed: int = 0
+    ratio: str = "1:1"
+
+
+def size_of(picture: Picture) -> tuple[int, int]:
+    """Width and height in pixels."""
+    return SIZE, SIZE
 
 
 def tile_hue(work: str, hue: int, number: int) -> int:

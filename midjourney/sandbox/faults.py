@@ -1,59 +1,101 @@
-"""Switches that make the sandbox misbehave in ways seen in the wild. A new one is a line in `SWITCHES`."""
+"""Switches that make the sandbox misbehave in ways seen in the wild, all from its one seed.
 
-from collections.abc import Callable, Sequence
+A switch is named, alone or with a probability ("drop", "drop=0.05"); `rough` is the profile that a client which keeps
+its promises must live through without losing or doubling anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
 from difflib import get_close_matches
 from random import Random
 from typing import TypeVar
 
 import msgspec
-from msgspec.structs import replace
 
 from midjourney.sandbox import chance
 
 Item = TypeVar("Item")
 
-DROP_PROBABILITY = 0.3
+HELD_S = 20.0
+"""How long a submit that never gets its answer is held, at speed 1; then the connection ends without one."""
 
-
-class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """How callbacks go wrong. The defaults are a sender without faults of its own."""
-
-    copies: int = 1  # how often each callback is sent
-    shuffled: bool = False  # held until the task has ended, then all sent out of order
-    drop: float = 0.0  # probability, for each single POST, that it is not made
+LATEST_S = 8.0
+"""The longest that a callback is delayed, at speed 1."""
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
-    """One name a user can give, what it does in a sentence, and what it changes."""
+    """One fault: what it does in a sentence, how likely it is when it is only named, and in the profile `rough`."""
 
     meaning: str
-    turn_on: Callable[[Faults], Faults]
+    alone: float = 1.0
+    rough: float = 0.0
 
 
 SWITCHES = {
-    "duplicate": Switch(
-        meaning="every callback is sent three times",
-        turn_on=lambda faults: replace(faults, copies=3),
-    ),
-    "shuffle": Switch(
-        meaning="the callbacks of a task are held until it has ended, then sent out of order, as they were",
-        turn_on=lambda faults: replace(faults, shuffled=True),
-    ),
-    "drop": Switch(
-        meaning="three callbacks of ten are lost",
-        turn_on=lambda faults: replace(faults, drop=DROP_PROBABILITY),
-    ),
+    # Callbacks
+    "duplicate": Switch(meaning="a callback is sent three times", rough=0.2),
+    "reorder": Switch(meaning="a task's callbacks are held until it has ended, then sent out of order"),
+    "delay": Switch(meaning="a callback comes up to 8 s late", alone=0.5, rough=0.2),
+    "drop": Switch(meaning="a callback is lost", alone=0.3, rough=0.1),
+    "late-progress": Switch(meaning="a callback with progress follows that of SUCCESS", rough=0.2),
+    "twice": Switch(meaning="SUCCESS is sent twice, with different image addresses", rough=0.2),
+    "forget": Switch(meaning="the server restarts and forgets its queued callbacks", alone=0.05, rough=0.02),
+    "silent": Switch(meaning="an upscale is born finished, and never calls back"),
+    # Submits that are accepted all the same
+    "timeout": Switch(meaning="accepted, and no answer comes", alone=0.2, rough=0.02),
+    "error": Switch(meaning="accepted, and answered with HTTP 500", alone=0.2, rough=0.03),
+    "html": Switch(meaning="accepted, and answered with a page of HTML, HTTP 200", alone=0.2, rough=0.02),
+    "empty": Switch(meaning="accepted, and answered with an empty body, HTTP 200", alone=0.2, rough=0.02),
+    # Submits that are not
+    "429": Switch(meaning="HTTP 429 with code 30 and Retry-After", alone=0.3, rough=0.05),
+    "queue-full": Switch(meaning="refused as if the queue were full (23; trueai: 9)", alone=0.3, rough=0.05),
+    "banned": Switch(meaning="refused with code 24, banned prompt", alone=0.3),
+    # Tasks
+    "failure": Switch(meaning="a task ends with FAILURE and a reason", alone=0.3),
+    "swap": Switch(meaning="of upscales of one grid that run together, two show each other's image"),
+    "big-ids": Switch(meaning="task ids are JSON numbers above 2^53"),
+    "expired": Switch(meaning="image addresses in callbacks have expired; those of a fetch have not"),
 }
+"""By name."""
+
+ALIASES = {"shuffle": "reorder"}
+ROUGH = "rough"
 
 
-def parse(text: str) -> Faults:
-    """`"duplicate,shuffle"` → Faults. Raises ValueError that names the nearest known switch."""
-    faults = Faults()
-    for name in filter(None, (part.strip() for part in text.split(","))):
-        if name not in SWITCHES:
+class Faults(msgspec.Struct, frozen=True, kw_only=True):
+    """The faults that are on, with their probabilities, and the seed that decides each single case."""
+
+    on: dict[str, float] = {}
+    seed: int = 0
+
+    def has(self, name: str) -> bool:
+        """Whether this fault can happen at all."""
+        return self.on.get(name, 0.0) > 0.0
+
+    def strikes(self, name: str, *key: object) -> bool:
+        """Whether the fault happens to what `key` names; it follows from seed and key alone."""
+        probability = self.on.get(name, 0.0)
+        return probability > 0.0 and chance.fraction(self.seed, name, *key) < probability
+
+    def amount(self, name: str, *key: object) -> float:
+        """How much of it, from 0 to 1."""
+        return chance.fraction(self.seed, name, "amount", *key)
+
+
+def parse(text: str, seed: int) -> Faults:
+    """`"rough"`, `"drop,duplicate=0.5"` → Faults. Raises ValueError that names the nearest known switch."""
+    on: dict[str, float] = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        name, equals, value = part.partition("=")
+        name = ALIASES.get(name, name)
+        if name == ROUGH and not equals:
+            on |= {name: switch.rough for name, switch in SWITCHES.items() if switch.rough}
+        elif name in SWITCHES:
+            on[name] = _probability(name, value) if equals else SWITCHES[name].alone
+        else:
             raise ValueError(_unknown(name))
-        faults = SWITCHES[name].turn_on(faults)
-    return faults
+    return Faults(on=on, seed=seed)
 
 
 def shuffled(items: Sequence[Item], *key: object) -> list[Item]:
@@ -63,11 +105,17 @@ def shuffled(items: Sequence[Item], *key: object) -> list[Item]:
     return order
 
 
-def is_dropped(faults: Faults, *key: object) -> bool:
-    """Whether the POST that `key` names is lost; it follows from `key` alone."""
-    return chance.fraction("drop", *key) < faults.drop
+def _probability(name: str, value: str) -> float:
+    try:
+        probability = float(value)
+    except ValueError:
+        probability = -1.0
+    if not 0.0 <= probability <= 1.0:
+        raise ValueError(f'fault {name}: "{value}" is no probability from 0 to 1')
+    return probability
 
 
 def _unknown(name: str) -> str:
-    nearest = get_close_matches(name, SWITCHES, n=1, cutoff=0.0)[0]
-    return f'unknown fault "{name}". Did you mean "{nearest}"? Known: {", ".join(sorted(SWITCHES))}.'
+    known = [ROUGH, *SWITCHES]
+    nearest = get_close_matches(name, known, n=1, cutoff=0.0)[0]
+    return f'unknown fault "{name}". Did you mean "{nearest}"? Known: {", ".join(sorted(known))}.'

@@ -2,9 +2,23 @@
 
 import msgspec
 
-KINDS = ("imagine", "action", "modal", "change", "blend", "describe", "shorten")
+KINDS = (
+    "imagine",
+    "action",
+    "modal",
+    "change",
+    "blend",
+    "describe",
+    "shorten",
+    "edit",
+    "video",
+    "swap",
+    "show",
+)
 
-_BASE64_FIELDS = frozenset({"base64", "base64Array", "maskBase64"})
+_BASE64_FIELDS = frozenset(
+    {"base64", "base64Array", "maskBase64", "image", "endImage", "sourceBase64", "targetBase64"}
+)
 _BASE64_SHOWN = 40  # characters; enough for the media type and to tell two images apart
 
 

@@ -10,6 +10,11 @@ import msgspec
 
 DURATION_MS = {
     "imagine": 6000,
+    "blend": 6000,
+    "edit": 6000,
+    "video": 6000,
+    "swap": 2000,
+    "clip": 800,
     "variation": 4000,
     "inpaint": 4000,
     "zoom": 5000,
@@ -51,7 +56,7 @@ def steps(work: str, *, fails: bool, speed: float) -> list[Step]:
     if fails:
         return [Step(after_ms=FAILURE_MS / speed, status="FAILURE", percent=0)]
     duration = DURATION_MS[work] / speed
-    progress = _SHORT if work in ("upscale", "describe", "shorten") else _LONG
+    progress = _SHORT if work in ("upscale", "clip", "swap", "describe", "shorten") else _LONG
     running = [
         Step(after_ms=duration * part, status="IN_PROGRESS", percent=percent) for part, percent in progress
     ]

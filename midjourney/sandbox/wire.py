@@ -1,4 +1,4 @@
-"""The shapes that go over the wire, field for field and in the order midjourney-proxy-plus serialises them.
+"""The shapes that go over the wire, before a server's manner is laid over them: those of midjourney-proxy-plus.
 
 Absent values are written as `null`, never left out (Jackson's default, which nov 2.6 and Plus 3.7.5 keep).
 """
@@ -41,11 +41,11 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What every `submit/*` gives back, always with HTTP 200 (nov 2.6 and Plus 3.7.5 use no other status)."""
+    """What every `submit/*` gives back. `result` is a task id, several joined by commas, or the links of an upload."""
 
     code: int
     description: str
-    result: str | None = None
+    result: str | list[str] | None = None
     properties: Properties = {}
 
 
@@ -55,3 +55,28 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
     code: int
     description: str
     result: str | None = None
+
+
+class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
+    """Every field that a submit may have; Spring Boot ignores the others, and so do we."""
+
+    prompt: str | None = None
+    task_id: str | int | None = None
+    custom_id: str | None = None
+    action: str | None = None
+    index: int | None = None
+    content: str | None = None
+    base64: str | None = None
+    base64_array: list[str] | None = None
+    dimensions: str | None = None
+    image: str | None = None
+    end_image: str | None = None
+    motion: str | None = None
+    source_base64: str | None = None
+    target_base64: str | None = None
+    mask_base64: str | None = None
+    job_id: str | None = None
+    bot_type: str | None = None
+    enable_remix: bool | None = None
+    state: str | None = None
+    notify_hook: str | None = None

@@ -118,7 +118,7 @@ class Bench:
         self.database = database
         self.upstream = upstream
         self.budget = Budget()
-        self.options: dict[str, Any] = {}
+        self.options: dict[str, Any] = {"dialect": "trueai"}  # which presses all at once
         self._directory = tmp_path
         self._worker: Worker | None = None
 

@@ -18,6 +18,7 @@ from midjourney.presses import presses
 from midjourney.requests import Action, Change, Imagine, Modal, Request, decode_request, encode_request
 from midjourney.types import Task
 
+PNG = "data:image/png;base64,iVBORw0KGgo="
 TASK = {"id": "1", "status": "SUCCESS", "progress": "100%"}
 
 
@@ -62,7 +63,8 @@ async def client(wire: Wire) -> AsyncIterator[Callable[..., Client]]:
 
     def connect(**fields: Any) -> Client:
         upstream = Upstream(url=wire.url, key="sk-secret", timeout_s=1.0)
-        made.append(Client(msgspec.structs.replace(upstream, **fields)))
+        told = msgspec.structs.replace(upstream, **fields)
+        made.append(Client(told, DIALECTS[told.dialect]))
         return made[-1]
 
     yield connect
@@ -73,13 +75,13 @@ async def client(wire: Wire) -> AsyncIterator[Callable[..., Client]]:
 @pytest.mark.parametrize(
     ("request_", "path", "body"),
     [
-        (Imagine(prompt="a cat", images=("data:x",), bot_type="NIJI_JOURNEY", extra={"mode": "FAST"}), "imagine",
-         {"prompt": "a cat", "base64Array": ["data:x"], "botType": "NIJI_JOURNEY", "mode": "FAST", "notifyHook": "h", "state": "s"}),
+        (Imagine(prompt="a cat", images=(PNG,), bot_type="NIJI_JOURNEY", extra={"mode": "FAST"}), "imagine",
+         {"prompt": "a cat", "base64Array": [PNG], "botType": "NIJI_JOURNEY", "mode": "FAST", "notifyHook": "h", "state": "s"}),
         (Action(task_id="1", custom_id="MJ::x"), "action", {"taskId": "1", "customId": "MJ::x", "notifyHook": "h", "state": "s"}),
         (Change(task_id="1", action="UPSCALE", index=2), "change",
          {"taskId": "1", "action": "UPSCALE", "index": 2, "notifyHook": "h", "state": "s"}),
         (Change(task_id="1", action="REROLL"), "change", {"taskId": "1", "action": "REROLL", "notifyHook": "h", "state": "s"}),
-        (Modal(task_id="1", prompt="p", mask="m"), "modal", {"taskId": "1", "prompt": "p", "maskBase64": "m"}),
+        (Modal(task_id="1", prompt="p", mask=PNG), "modal", {"taskId": "1", "prompt": "p", "maskBase64": PNG}),
     ],
 )  # fmt: skip
 async def test_a_submission_goes_to_its_endpoint(
@@ -174,7 +176,7 @@ def test_an_address_may_hold_the_prefix() -> None:
 
 def test_without_buttons_a_press_is_a_change() -> None:
     """novicezk: U1 to U4, V1 to V4 and R are indexes."""
-    task = Task(id="1", status="SUCCESS")
+    task = Task(id="1", status="SUCCESS", action="IMAGINE")
     made = presses(task, "U*", DIALECTS["novicezk"])
     assert [(press.label, press.action) for press in made] == [(f"U{n}", "UPSCALE") for n in (1, 2, 3, 4)]
     assert made[1].request == Change(task_id="1", action="UPSCALE", index=2)

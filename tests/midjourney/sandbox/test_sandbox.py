@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import struct
-import zlib
 from typing import Any
 
 import httpx
 import pytest
 
 from midjourney.sandbox.app import SandboxOptions, create_app
-from midjourney.sandbox.engine import Engine, Order
+from midjourney.sandbox.engine import Engine
+from midjourney.sandbox.faults import Faults
+from midjourney.sandbox.manners import MANNERS
+from midjourney.sandbox.submits import Submits
+from midjourney.sandbox.wire import Answer, Body
+
+PNG = "data:image/png;base64,iVBORw0KGgo="
 
 
 @pytest.fixture
@@ -58,9 +63,6 @@ def test_a_grid_has_its_buttons_and_a_picture(client: httpx.Client, eventually: 
     assert picture.startswith(b"\x89PNG\r\n\x1a\n")
     width, height = struct.unpack(">II", picture[16:24])
     assert (width, height) == (task["imageWidth"], task["imageHeight"])
-    start = picture.index(b"IDAT") + 4
-    (length,) = struct.unpack(">I", picture[start - 8 : start - 4])
-    assert len(zlib.decompress(picture[start : start + length])) == height * (width + 1)
 
 
 def test_an_upscale_shows_its_number(client: httpx.Client, eventually: Any) -> None:
@@ -89,19 +91,27 @@ def test_a_window_waits_and_runs_under_its_own_id(client: httpx.Client, eventual
 
 
 def test_the_same_upscale_again(client: httpx.Client, eventually: Any) -> None:
-    """By action: accepted, billed, and never heard of; by change: 21 with the existing one."""
+    """By action: accepted, billed, and never heard of."""
     task = grid(client, eventually)
-    first = press(client, task, "MJ::JOB::upsample::2")["result"]
-    finished(client, eventually, first)
+    finished(client, eventually, press(client, task, "MJ::JOB::upsample::2")["result"])
     again = press(client, task, "MJ::JOB::upsample::2")
     assert again["code"] == 1
     assert client.get(f"/mj/task/{again['result']}/fetch").json()["status"] == "SUBMITTED"
-    change = {"taskId": task["id"], "action": "UPSCALE", "index": 2}
+    assert client.get("/sandbox/ledger").json()["billed"]["action"] == 2
+
+
+def test_the_same_upscale_again_by_change(start_sandbox: Any, eventually: Any) -> None:
+    """novicezk up to March 2024: 21 with the existing task."""
+    client = start_sandbox("--seed", "1", "--speed", "200", "--dialect", "mj-proxy-2").http
+    made = client.post("/mj/submit/imagine", json={"prompt": "a cat"}).json()["result"]
+    finished(client, eventually, made)
+    change = {"taskId": made, "action": "UPSCALE", "index": 2}
+    first = client.post("/mj/submit/change", json=change).json()["result"]
+    finished(client, eventually, first)
     existed = client.post("/mj/submit/change", json=change).json()
     assert (existed["code"], existed["result"], existed["properties"]["status"]) == (21, first, "SUCCESS")
-    simple = client.post("/mj/submit/simple-change", json={"content": f"{task['id']} V1"}).json()
+    simple = client.post("/mj/submit/simple-change", json={"content": f"{made} V1"}).json()
     assert simple["code"] in (1, 22)
-    assert client.get("/sandbox/ledger").json()["billed"]["action"] == 2
 
 
 @pytest.mark.parametrize(
@@ -117,9 +127,10 @@ def test_the_same_upscale_again(client: httpx.Client, eventually: Any) -> None:
         ("simple-change", {"content": "nonsense"}, 4),
         ("blend", {"base64Array": ["a"]}, 4),
         ("describe", {}, 4),
-        ("describe", {"base64": "data:x"}, 1),
+        ("describe", {"base64": "data:image/png;base64,x"}, 4),
+        ("describe", {"base64": PNG}, 1),
         ("shorten", {"prompt": "a long prompt"}, 1),
-        ("blend", {"base64Array": ["a", "b"]}, 1),
+        ("blend", {"base64Array": [PNG, PNG]}, 1),
     ],
 )
 def test_every_submit_is_answered_with_a_code(client: httpx.Client, path: str, body: Any, code: int) -> None:
@@ -128,45 +139,122 @@ def test_every_submit_is_answered_with_a_code(client: httpx.Client, path: str, b
     assert (answer.status_code, answer.json()["code"]) == (200, code)
 
 
-def test_a_full_queue_is_23_and_takes_a_window_with_it(eventually: Any) -> None:
+class Account:
+    """An engine and its submits, without a server: time is what a test says it is."""
+
+    def __init__(self, *, seed: int | None = 1, now_ms: int = 0, places: int = 1, queue: int = 1) -> None:
+        self.engine = Engine(
+            seed=seed,
+            now_ms=now_ms,
+            speed=1.0,
+            concurrency=places,
+            queue=queue,
+            manner=MANNERS["mj-plus"],
+            faults=Faults(),
+        )
+        self._submits = Submits(self.engine)
+        self.now_ms = now_ms
+
+    def submit(self, path: str, **fields: Any) -> Answer:
+        return self._submits.by_path[f"submit/{path}"](Body(**fields), "http://x", self.now_ms)
+
+    def let_pass(self, ms: int) -> None:
+        for _ in range(0, ms, 100):
+            self.now_ms += 100
+            self.engine.advance(self.now_ms)
+
+    def press(self, task_id: Any, label: str) -> Answer:
+        task = self.engine.jobs[task_id].task
+        custom_id = next(button.custom_id for button in task.buttons if button.label == label)
+        return self.submit("action", task_id=task_id, custom_id=custom_id)
+
+
+def test_a_full_queue_is_23_and_takes_a_window_with_it() -> None:
     """One place, no queue: 23; and the waiting MODAL task is gone (Plus 3.7.5)."""
-    engine = Engine(seed=1, now_ms=0, speed=1.0, concurrency=1, queue=1)
-    order = Order(action="IMAGINE", work="imagine", prompt="a cat", description="", base_url="http://x")
-    first = engine.submit("imagine", order, 0)
-    for now_ms in range(0, 6100, 100):
-        engine.advance(now_ms)
-    grid = engine.jobs[first.result or ""].task
-    single = engine.press(grid.id, grid.buttons[0].custom_id, {}, 6100).result or ""
-    for now_ms in range(6100, 7000, 100):
-        engine.advance(now_ms)
-    zoom = next(one for one in engine.jobs[single].task.buttons if one.label == "Custom Zoom")
-    window = engine.press(single, zoom.custom_id, {}, 7000).result or ""
-    codes = [engine.submit("imagine", order, 7000).code for _ in range(3)]
-    assert codes == [1, 22, 23]
-    assert engine.answer_window(window, "x", "", 7000).code == 23
-    assert window not in engine.jobs
-    assert engine.ledger.running_max == 1
+    account = Account()
+    first = account.submit("imagine", prompt="a cat")
+    account.let_pass(6100)
+    single = account.press(first.result, "U1").result
+    account.let_pass(1000)
+    window = account.press(single, "Custom Zoom").result
+    assert [account.submit("imagine", prompt="a cat").code for _ in range(3)] == [1, 22, 23]
+    assert account.submit("modal", task_id=window, prompt="x").code == 23
+    assert window not in account.engine.jobs
+    assert account.engine.ledger.running_max == 1
 
 
 def test_the_same_seed_gives_the_same_ids() -> None:
     """And no seed gives new ones at every start."""
-    order = Order(action="IMAGINE", work="imagine", prompt="a cat", description="", base_url="")
 
-    def ids(seed: int | None, now_ms: int) -> list[str | None]:
-        engine = Engine(seed=seed, now_ms=now_ms, speed=1.0, concurrency=3, queue=10)
-        return [engine.submit("imagine", order, now_ms).result for _ in range(3)]
+    def ids(seed: int | None, now_ms: int) -> list[Any]:
+        account = Account(seed=seed, now_ms=now_ms, places=3, queue=10)
+        return [account.submit("imagine", prompt="a cat").result for _ in range(3)]
 
     assert ids(7, 1_700_000_000_001) == ids(7, 1_800_000_000_000)
     assert not set(ids(None, 1_700_000_000_001)) & set(ids(None, 1_700_000_000_002))
 
 
-def test_a_secret_is_asked_for(start_sandbox: Any) -> None:
-    """401 with an empty body; any of the three headers lets in."""
-    client = start_sandbox("--secret", "s").http
-    refused = client.post("/mj/submit/imagine", json={"prompt": "x"})
-    assert (refused.status_code, refused.content) == (401, b"")
-    for headers in ({"mj-api-secret": "s"}, {"authorization": "Bearer s"}, {"authorization": "s"}):
-        assert client.get("/mj/task/list", headers=headers).status_code == 200
+VERSIONS = {
+    "a --v 4": ("upsample_light", {"Make"}),
+    "a --v 5": ("upsample_v5_2x", {"Upscale (2x)", "Upscale (4x)"}),
+    "a --v 5.2": ("upsample_v5_4x", {"Upscale (4x)", "Vary (Region)", "Custom Zoom"}),
+    "a --v 6": ("upsample_v6_2x_subtle", {"Upscale (Subtle)", "Custom Zoom"}),
+    "a": ("upsample_v6r1_2x_creative", {"Upscale (Creative)", "Custom Zoom"}),
+    "a --v 7": ("upsample_v7_2x_subtle", {"Upscale (Subtle)", "Animate (High motion)"}),
+    "a --niji 7": ("upsample_v7_2x_subtle", {"Custom Zoom"}),
+    "a --v 8": ("low_variation", {"Vary (Region)", "Animate (Low motion)"}),
+}
+
+
+@pytest.mark.parametrize("prompt", VERSIONS)
+def test_the_buttons_of_a_single_image_follow_the_version(prompt: str) -> None:
+    """Section e of the protocol notes; 8 has neither upscalers, zoom nor pan."""
+    account = Account(places=3)
+    made = account.submit("imagine", prompt=prompt).result
+    account.let_pass(6100)
+    single = account.press(made, "U1").result
+    account.let_pass(1000)
+    assert isinstance(single, str)
+    buttons = account.engine.jobs[single].task.buttons
+    verb, labels = VERSIONS[prompt]
+    assert any(f"::{verb}::" in button.custom_id for button in buttons)
+    labels = labels - {"Make"}
+    assert labels <= {button.label for button in buttons}
+    if prompt.endswith("--v 8"):
+        assert not [button for button in buttons if "upsample" in button.custom_id or "Zoom" in button.label]
+
+
+AUTH = {
+    "mj-plus": ({"mj-api-secret"}, 401, b""),
+    "novicezk": ({"mj-api-secret"}, 401, b""),
+    "mj-proxy-2": ({"mj-api-secret", "bearer"}, 401, b""),
+    "trueai": ({"mj-api-secret", "raw"}, 401, b"Authorization header missing."),
+    "new-api": ({"mj-api-secret", "bearer"}, 401, b'{"error"'),
+    "147ai": ({"raw"}, 401, b'{"error"'),
+    "v1-relay": ({"bearer"}, 401, b'{"error"'),
+    "wenwen": ({"raw"}, 401, b'{"error"'),
+}
+
+
+@pytest.mark.parametrize("dialect", AUTH)
+def test_a_secret_is_asked_for_in_the_dialects_way(start_sandbox: Any, dialect: str) -> None:
+    """Which headers let in, and what everybody else is told."""
+    accepted, status, start = AUTH[dialect]
+    client = start_sandbox("--secret", "s", "--dialect", dialect).http
+    path = ("/v1" if dialect == "v1-relay" else "") + "/mj/task/nobody/fetch"
+    refused = client.get(path)
+    assert (refused.status_code, refused.content[: len(start)]) == (status, start)
+    ways = {
+        "mj-api-secret": ("mj-api-secret", "s"),
+        "bearer": ("authorization", "Bearer s"),
+        "raw": ("authorization", "s"),
+    }
+    let_in = {
+        way
+        for way, header in ways.items()
+        if client.get(path, headers=[header]).status_code not in (401, 403)
+    }
+    assert let_in == accepted
 
 
 def test_the_rest_of_the_interface(client: httpx.Client, eventually: Any) -> None:
@@ -188,7 +276,16 @@ def test_the_rest_of_the_interface(client: httpx.Client, eventually: Any) -> Non
     assert client.get("/sandbox/health").json() == {"status": "ok"}
 
 
-def test_an_unknown_fault_names_the_nearest() -> None:
-    """At start."""
-    with pytest.raises(ValueError, match="duplicate"):
-        create_app(SandboxOptions(faults="duplicat"))
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        ({"faults": "duplicat"}, "duplicate"),
+        ({"faults": "drop=2"}, "from 0 to 1"),
+        ({"faults": "drop=often"}, "from 0 to 1"),
+        ({"dialect": "wenwn"}, "wenwen"),
+    ],
+)
+def test_a_mistake_is_told_at_start(options: dict[str, str], named: str) -> None:
+    """With the nearest known name."""
+    with pytest.raises(ValueError, match=named):
+        create_app(SandboxOptions(**options))  # type: ignore[arg-type]

@@ -1,0 +1,76 @@
+"""Images as submissions carry them: bytes of a known type, read from a data URL or bare base64. Pure."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+
+import msgspec
+
+from midjourney.errors import ProtocolError
+
+LARGEST_BYTES = 10 * 1024 * 1024
+"""Discord's limit for attachments of free accounts: larger ones fail after the submit was accepted."""
+
+TYPES: tuple[tuple[str, bytes, bytes], ...] = (
+    ("image/png", b"\x89PNG\r\n\x1a\n", b""),
+    ("image/jpeg", b"\xff\xd8\xff", b""),
+    ("image/gif", b"GIF8", b""),
+    ("image/webp", b"RIFF", b"WEBP"),
+)
+"""Media type, how the bytes begin, and what stands at byte 8."""
+
+
+class BadImage(ProtocolError):
+    """What was given is no image that can be sent; the message says what it is and what is wrong with it."""
+
+
+class Image(msgspec.Struct, frozen=True):
+    """An image's bytes, and their type as the bytes themselves tell it."""
+
+    data: bytes
+    media_type: str
+
+    @property
+    def base64(self) -> str:
+        """The bytes as base64."""
+        return base64.b64encode(self.data).decode()
+
+    @property
+    def data_url(self) -> str:
+        """The form that nearly every endpoint wants: "data:image/png;base64,…"."""
+        return f"data:{self.media_type};base64,{self.base64}"
+
+
+def image_of_bytes(data: bytes, *, what: str = "the image", largest: int = LARGEST_BYTES) -> Image:
+    """The image in these bytes. Raises `BadImage` when they are too many, or begin like no image."""
+    if not data:
+        raise BadImage(f"{what} is empty")
+    if len(data) > largest:
+        raise BadImage(f"{what} has {len(data)} bytes; at most {largest} are taken: make it smaller")
+    for media_type, start, at_eight in TYPES:
+        if data.startswith(start) and data[8:].startswith(at_eight):
+            return Image(data, media_type)
+    raise BadImage(f"{what} is no PNG, JPEG, WebP or GIF")
+
+
+def image_of_text(text: str, *, what: str = "the image", largest: int = LARGEST_BYTES) -> Image:
+    """The image in a data URL, or in bare base64 of either alphabet. Raises `BadImage`."""
+    head, comma, body = text.partition(",")
+    if not head.startswith("data:"):
+        body = text
+    elif not comma or not head.endswith(";base64"):
+        raise BadImage(f"{what} is a data URL without ;base64,")
+    if len(body) > largest * 4 // 3 + 1024:
+        raise BadImage(
+            f"{what} has about {len(body) * 3 // 4} bytes; at most {largest} are taken: make it smaller"
+        )
+    return image_of_bytes(_decoded(body, what), what=what, largest=largest)
+
+
+def _decoded(body: str, what: str) -> bytes:
+    packed = "".join(body.split()).rstrip("=").translate(str.maketrans("-_", "+/"))
+    try:
+        return base64.b64decode(packed + "=" * (-len(packed) % 4), validate=True)
+    except (binascii.Error, ValueError) as error:
+        raise BadImage(f"{what} is neither a data URL nor base64") from error

@@ -1,0 +1,208 @@
+"""How a request is written for a dialect: its path, its body, and what is wrong with it before it is sent. Pure."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from midjourney.dialects import Dialect
+from midjourney.errors import InvalidRequest
+from midjourney.picture_data import BadImage, image_of_text
+from midjourney.requests import (
+    KINDS,
+    Action,
+    Blend,
+    Cancel,
+    Change,
+    Describe,
+    Edit,
+    Imagine,
+    Modal,
+    Request,
+    Shorten,
+    SimpleChange,
+    Swap,
+    Video,
+    as_change,
+    kind_of,
+    parent_of,
+)
+
+LONGEST_PROMPT = 6000
+"""Characters. Midjourney's own limit is about 6,000; longer ones fail after they were paid for."""
+
+
+def check(request: Request, dialect: Dialect) -> None:
+    """Find what an upstream would refuse, or take money for and then fail.
+
+    Raises `InvalidRequest` with the field and what to do about it.
+    """
+    kind = kind_of(request)
+    if not dialect.has(kind):
+        known = ", ".join(_submits(dialect))
+        raise InvalidRequest("kind", f"dialect {dialect.name} has no {kind}; it has: {known}")
+    match request:
+        case Imagine():
+            _prompt(request.prompt)
+            if dialect.image_field == "base64" and len(request.images) > 1:
+                raise InvalidRequest("images", f"dialect {dialect.name} takes one image with a prompt")
+        case Shorten() | Edit():
+            _prompt(request.prompt)
+        case Blend() if not 2 <= len(request.images) <= 5:
+            raise InvalidRequest("images", f"a blend takes 2 to 5 images, not {len(request.images)}")
+        case Change() if (request.index is None) != (request.action == "REROLL"):
+            raise InvalidRequest("index", "is 1 to 4 for UPSCALE and VARIATION, and absent for REROLL")
+        case SimpleChange():
+            as_change(request)
+        case Video() if not (request.image or request.task_id):
+            raise InvalidRequest("image", "a video needs an image, or a task_id to extend")
+        case Action() if not request.custom_id:
+            raise InvalidRequest("custom_id", "is empty: take it from the task's buttons")
+        case _:
+            pass
+    if isinstance(request, Action | Change | Modal | Cancel) and not parent_of(request).strip():
+        raise InvalidRequest("task_id", "is empty")
+    for field, image in _images(request):
+        _image(field, image, dialect)
+
+
+def wire_path(request: Request, dialect: Dialect) -> str:
+    """The path under the upstream's base address."""
+    return dialect.path(kind_of(request), parent_of(request))
+
+
+def wire_body(
+    request: Request, dialect: Dialect, *, notify_hook: str = "", state: str = ""
+) -> dict[str, Any] | None:
+    """The JSON body, None for a request without one. Hook and state are left out where the dialect takes none.
+
+    Raises `InvalidRequest` as `check` does, and for a hook or a state that is too long for the dialect.
+    """
+    check(request, dialect)
+    if isinstance(request, Cancel):
+        return None
+    kind, body = kind_of(request), _fields(request, dialect) | request.extra
+    if kind in dialect.takes_bot_type:
+        body.setdefault("botType", "MID_JOURNEY")
+    if notify_hook and kind in dialect.takes_hook:
+        body["notifyHook"] = _within(notify_hook, dialect.longest_hook, "notifyHook")
+    if state and kind in dialect.takes_state:
+        body.setdefault("state", _within(state, dialect.longest_state, "state"))
+    return body
+
+
+def _fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+    match request:
+        case Imagine():
+            images = [_written(image, dialect) for image in request.images]
+            if dialect.image_field == "base64":
+                return _filled(prompt=request.prompt, base64="".join(images))
+            return _filled(prompt=request.prompt, base64Array=images, botType=request.bot_type)
+        case Blend():
+            images = [_written(image, dialect) for image in request.images]
+            return _filled(base64Array=images, dimensions=request.dimensions, botType=request.bot_type)
+        case Describe():
+            return _filled(base64=_written(request.image, dialect), botType=request.bot_type)
+        case Shorten():
+            return _filled(prompt=request.prompt, botType=request.bot_type)
+        case Edit():
+            image, mask = _written(request.image, dialect), _written(request.mask, dialect)
+            return _filled(prompt=request.prompt, image=image, maskBase64=mask)
+        case Swap():
+            return {
+                "sourceBase64": _written(request.source, dialect),
+                "targetBase64": _written(request.target, dialect),
+            }
+        case Video():
+            return _video(request, dialect)
+        case Action():
+            return {"taskId": request.task_id, "customId": request.custom_id}
+        case Change():
+            return _filled(taskId=request.task_id, action=request.action, index=request.index)
+        case SimpleChange():
+            return {"content": request.content.strip()}
+        case Modal():
+            body = {"taskId": request.task_id, "prompt": request.prompt}
+            return body | _filled(maskBase64=_written(request.mask, dialect))
+        case Cancel():
+            return {}
+
+
+def _video(request: Video, dialect: Dialect) -> dict[str, Any]:
+    return {"motion": request.motion} | _filled(
+        prompt=request.prompt,
+        image=_written(request.image, dialect),
+        endImage=_written(request.end_image, dialect),
+        loop=request.loop or None,
+        action=request.action,
+        taskId=request.task_id,
+        index=request.index,
+        videoType=request.video_type,
+        batchSize=request.batch_size,
+    )
+
+
+def _filled(**fields: Any) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value not in (None, "", [])}
+
+
+def _written(image: str, dialect: Dialect) -> str:
+    """An image in the form that every endpoint takes: a data URL; a link where links are taken."""
+    if not image or (_is_link(image) and dialect.takes_image_links):
+        return image
+    return image_of_text(image).data_url
+
+
+def _images(request: Request) -> list[tuple[str, str]]:
+    match request:
+        case Imagine() | Blend():
+            return [(f"images[{place}]", image) for place, image in enumerate(request.images)]
+        case Describe():
+            return [("image", request.image)]
+        case Edit():
+            return [("image", request.image), *([("mask", request.mask)] if request.mask else [])]
+        case Swap():
+            return [("source", request.source), ("target", request.target)]
+        case Video():
+            found = [("image", request.image), ("end_image", request.end_image)]
+            return [(field, image) for field, image in found if image]
+        case Modal():
+            return [("mask", request.mask)] if request.mask else []
+        case _:
+            return []
+
+
+def _image(field: str, image: str, dialect: Dialect) -> None:
+    if _is_link(image):
+        if dialect.takes_image_links:
+            return
+        raise InvalidRequest(
+            field,
+            f"dialect {dialect.name} takes images, not their addresses: give the file, or load it first",
+        )
+    try:
+        found = image_of_text(image)
+    except BadImage as error:
+        raise InvalidRequest(field, str(error)) from error
+    if field == "mask" and found.media_type != "image/png":
+        raise InvalidRequest(field, f"a mask is a PNG, not {found.media_type}")
+
+
+def _prompt(prompt: str) -> None:
+    if not prompt.strip():
+        raise InvalidRequest("prompt", "is empty")
+    if len(prompt) > LONGEST_PROMPT:
+        raise InvalidRequest("prompt", f"has {len(prompt)} characters, more than {LONGEST_PROMPT}")
+
+
+def _within(value: str, longest: int | None, field: str) -> str:
+    if longest is not None and len(value) > longest:
+        raise InvalidRequest(field, f"has {len(value)} characters; this dialect takes {longest}")
+    return value
+
+
+def _is_link(image: str) -> bool:
+    return image.startswith(("http://", "https://"))
+
+
+def _submits(dialect: Dialect) -> list[str]:
+    return [kind for kind in KINDS if dialect.has(kind)]
