@@ -12,7 +12,7 @@ from midjourney.decode import decode_answer, decode_task
 from midjourney.dialects import Dialect
 from midjourney.errors import Undecodable
 from midjourney.presses import with_buttons
-from midjourney.requests import Action, Imagine, Modal, decode_request
+from midjourney.requests import Action, Change, Imagine, Modal, decode_request
 from midjourney.types import Status, Task
 from storage.records import ClaimedDelivery, Event, Submission
 
@@ -65,7 +65,7 @@ def context_of(claimed: ClaimedDelivery, dialect: Dialect) -> Context:
 def _task(claimed: ClaimedDelivery) -> Task:
     """The event's task as its newest payload showed it; without one, what the row and the submission tell."""
     if claimed.latest:
-        return decode_task(claimed.latest)
+        return _as_pressed(decode_task(claimed.latest), claimed)
     row, submission = claimed.task, claimed.submission
     request = decode_request(submission.request) if submission is not None else None
     prompt = request.prompt if isinstance(request, Imagine | Modal) else ""
@@ -78,6 +78,20 @@ def _task(claimed: ClaimedDelivery) -> Task:
         prompt=prompt,
         parent_id=row.parent_id,
     )
+
+
+def _as_pressed(task: Task, claimed: ClaimedDelivery) -> Task:
+    """The task with the button that made it, where its payload does not tell (relays keep two properties)."""
+    submission = claimed.submission
+    if submission is None or claimed.task is None or claimed.task.submission_id != submission.id:
+        return task
+    request = decode_request(submission.request)
+    if isinstance(request, Action) and not task.properties.custom_id:
+        properties = msgspec.structs.replace(task.properties, custom_id=request.custom_id)
+        return msgspec.structs.replace(task, properties=properties)
+    if isinstance(request, Change) and not task.pressed_on:
+        return msgspec.structs.replace(task, description=f"/up {request.task_id} {submission.label}")
+    return task
 
 
 def _window(claimed: ClaimedDelivery, task: Task) -> Window:

@@ -15,7 +15,7 @@ import structlog
 from dispatcher.submit import Clock
 from dispatcher.supervisor import Loop
 from midjourney.client import Client
-from midjourney.dialects import Upstream
+from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import ProtocolError
 from midjourney.lifecycle import Position, advance, position_of
 from midjourney.types import Status, Task
@@ -29,7 +29,8 @@ LOOKS_A_TURN = 100
 """Tasks in one question: as many as trueai lists, and a body that no gateway minds."""
 
 UPSCALE_QUIET_S = 10.0
-"""Silence that is long for an upscale of a grid, which takes 1 to 11 s, and which others may wait for."""
+"""Silence that is long for an upscale of a grid, which takes 1 to 11 s and which others may wait for; and for any task
+of an upstream that does not call back."""
 
 LONGEST_INTERVAL_S = 300.0
 """Between two questions about one task. Servers give up on a task after five minutes."""
@@ -59,7 +60,9 @@ class Reconciler:
         found = await self._database.read(
             lambda connection: looks.silent(connection, name, silent_since_ms, 10 * LOOKS_A_TURN)
         )
-        due = [row for row in found if due_at_ms(row, upstream, self._started_ms) <= now_ms][:LOOKS_A_TURN]
+        due = [row for row in found if due_at_ms(row, upstream, client.dialect, self._started_ms) <= now_ms][
+            :LOOKS_A_TURN
+        ]
         if not due:
             return
         ids = [row.id for row in due]
@@ -88,21 +91,20 @@ async def _ask(client: Client, ids: list[str]) -> dict[str, Task]:
     return {task.id: task for task in found if task is not None}
 
 
-def due_at_ms(row: TaskRow, upstream: Upstream, started_ms: int) -> int:
+def due_at_ms(row: TaskRow, upstream: Upstream, dialect: Dialect, started_ms: int) -> int:
     """When to ask about a task: soon after its submit, then when it is silent, then ever less often.
 
     `started_ms` is when we began to listen: what was last heard of before it is asked about at once.
-    A window that waits for us is not asked about: it stays as it is until it is answered.
     """
     if row.looked_at_ms is None and row.status in ("", Status.NOT_START):
         return row.updated_at_ms + int(1000 * upstream.look_after_s)
-    if row.status == Status.MODAL:
-        return row.updated_at_ms + 10**15
     heard_ms = max(row.updated_at_ms, row.looked_at_ms or 0)
     if heard_ms < started_ms:
         return started_ms
     age_s = (heard_ms - row.created_at_ms) / 1000
-    quiet_s = min(upstream.quiet_s, UPSCALE_QUIET_S) if row.action == "UPSCALE" else upstream.quiet_s
+    quiet_s = upstream.quiet_s
+    if row.action == "UPSCALE" or not dialect.calls_back:
+        quiet_s = min(quiet_s, UPSCALE_QUIET_S)
     return heard_ms + int(1000 * max(quiet_s, min(age_s / 2, LONGEST_INTERVAL_S)))
 
 

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from midjourney.lifecycle import Position, advance, position_of
-from midjourney.types import TERMINAL
+from midjourney.types import TERMINAL, Task
 from storage import events, submissions, tasks
 from storage.events import NewEvent
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded, TaskRow
@@ -94,6 +94,11 @@ def _advanced(row: TaskRow | None, incoming: Incoming, position: Position | None
     )
 
 
+def _detail(task: Task) -> str:
+    """What is odd about a payload, for people."""
+    return f"shows image {task.image_number}, another than was pressed" if task.is_swapped else ""
+
+
 def _new_event(
     incoming: Incoming, row: TaskRow, signal: str | None, *, advanced: bool, pending: bool
 ) -> NewEvent:
@@ -109,7 +114,7 @@ def _new_event(
         progress=task.progress,
         advanced=advanced,
         pending=pending,
-        detail="",
+        detail=_detail(task) if advanced else "",
         payload=task.raw,
         received_at_ms=incoming.received_at_ms,
     )

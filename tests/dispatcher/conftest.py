@@ -42,6 +42,7 @@ class StubUpstream:
     def __init__(self) -> None:
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.listed: list[dict[str, Any]] = []
+        self.tasks: dict[str, dict[str, Any]] = {}
         self.answer: Callable[[str, dict[str, Any]], tuple[int, Any] | None] = lambda path, body: (
             200,
             {"code": 1, "description": "ok", "result": f"child-{len(self.received)}"},
@@ -74,6 +75,11 @@ class StubUpstream:
         self.lists += 1
         return Response(json.dumps(self.listed).encode(), media_type="application/json")
 
+    async def fetch(self, request: Request) -> Response:
+        """The task as a test put it there; an unknown one is an empty 200."""
+        task = self.tasks.get(request.path_params["id"])
+        return Response(json.dumps(task).encode() if task else b"", media_type="application/json")
+
     def pressed(self) -> list[str]:
         """customIds that were pressed, in order."""
         return [body["customId"] for path, body in self.received if path.endswith("/action")]
@@ -87,6 +93,7 @@ async def upstream() -> AsyncIterator[StubUpstream]:
         routes=[
             Route("/mj/submit/{kind}", stub.submit, methods=["POST"]),
             Route("/mj/task/list", stub.list_all),
+            Route("/mj/task/{id}/fetch", stub.fetch),
         ]
     )
     config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
