@@ -145,7 +145,7 @@ def test_23_deletes_a_waiting_window(start_sandbox: Any, start_server: Any, even
     """Plus: the action is repeated, the modal answered anew; in the end one zoom, paid once."""
     sandbox = start_sandbox("--speed", "30", "--seed", "18", "--faults", "queue-full=0.3")
     # With this seed the fourth submit, the modal, is the one that meets a full queue.
-    first = '[[rules]]\nname = "first"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
+    first = '[[rules]]\nname = "first"\non = "task.succeeded"\nif = "task.is_grid and chain.depth == 0"\npress = "U1"\n'
     rules = RULES.replace("chain.depth == 0", "task.action == 'UPSCALE'") + first
     server = start_server(toml=f'{rules}[upstreams.main]\nurl = "{sandbox.url}"\nquiet_s = 1\n')
     made = server.submit(kind="imagine", prompt="a cat")
