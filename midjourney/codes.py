@@ -202,4 +202,5 @@ def _rejected(refusal: Refusal, answer: SubmitAnswer, retry_after_s: float | Non
 def _reason(answer: SubmitAnswer) -> str:
     code = "no code" if answer.code is None else f"code {answer.code}"
     banned = answer.properties.get("bannedWord")
-    return f"{code}: {answer.description.strip()}" + (f" ({banned})" if banned else "")
+    said = f"{code}: {answer.description.strip()}" if answer.description.strip() else code
+    return said + (f" ({banned})" if banned else "")

@@ -187,13 +187,10 @@ def _lenient_task(body: bytes) -> Task:
     task_id = payload.get("id", payload.get("taskId"))
     if task_id is None:
         raise Undecodable("no task: the field `id` is missing", is_json=True)
-    if "status" not in payload:
-        raise Undecodable("no task: the field `status` is missing", is_json=True)
-    status = payload["status"]
-    if not (_FAMILY_FIELDS & payload.keys()) and status not in _FAMILY_STATUSES:
-        raise Undecodable(
-            "no task: an id and a status, but no field of the midjourney-proxy family", is_json=True
-        )
+    status = payload.get("status")
+    speaks_family = isinstance(status, str) and status in _FAMILY_STATUSES
+    if not (_FAMILY_FIELDS & payload.keys()) and not speaks_family:
+        raise Undecodable("no task: an id, but no field of the midjourney-proxy family", is_json=True)
     return Task(
         id=_task_id(task_id),
         status=canonical_status(status if isinstance(status, str | int) else None),

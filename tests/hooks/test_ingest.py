@@ -162,3 +162,45 @@ async def test_a_callback_that_cannot_be_kept_is_503(site: Any) -> None:
     answer = await site.http.post(site.hook, json={"id": "1", "status": "SUCCESS", "prompt": "x" * 100_000})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert schema.events.name == "events"
+
+
+ANY_JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+FIELDS = st.sampled_from(
+    [
+        "status",
+        "action",
+        "progress",
+        "prompt",
+        "properties",
+        "buttons",
+        "imageUrl",
+        "submitTime",
+        "state",
+        "parentId",
+    ]
+)
+
+
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@given(
+    st.text(min_size=1, max_size=40) | st.integers(),
+    st.dictionaries(FIELDS | st.text(), ANY_JSON, max_size=8),
+    st.sampled_from([None, 1]),
+    st.booleans(),
+)
+async def test_any_object_with_an_id_survives_with_its_bytes(
+    site: Any, task_id: Any, fields: dict[str, Any], indent: int | None, escaped: bool
+) -> None:
+    """Decoded, stored and read: the event's payload, or the quarantined body, is what came, byte for byte."""
+    body = json.dumps(fields | {"id": task_id}, indent=indent, ensure_ascii=escaped).encode()
+    answer = await site.http.post(site.hook, content=body)
+    assert answer.status_code in (200, 422)
+    table, column = ("events", "payload") if answer.status_code == 200 else ("quarantine", "body")
+    assert (await kept(site, table, column))[-1] == body
+    if answer.status_code == 200:
+        (event,) = (await site.http.get("/api/events?limit=1")).json()["events"]
+        assert event["task_id"] == str(task_id).strip()
