@@ -33,21 +33,26 @@ from dispatcher.signals import (
     task_succeeded,
 )
 from midjourney.buttons import Button
+from midjourney.image_data import BadImage, Image
+from midjourney.loading import load_image
 from midjourney.types import Task
 from storage.records import Event, Submission
 
 __version__ = "0.1.0"
 
 __all__ = [
+    "BadImage",
     "Button",
     "Chain",
     "Event",
     "GiveUp",
+    "Image",
     "Modal",
     "Retry",
     "Submission",
     "Task",
     "budget_exceeded",
+    "load_image",
     "receiver",
     "submission_accepted",
     "submission_dead",

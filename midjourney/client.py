@@ -15,7 +15,7 @@ from midjourney.codes import Outcome, Verdict, classify
 from midjourney.decode import decode_answer, decode_task, decode_tasks
 from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import InvalidRequest, NoAnswer, NotSent, Undecodable, UpstreamRefused
-from midjourney.picture_data import image_of_text
+from midjourney.image_data import image_of_text
 from midjourney.presses import is_upscale
 from midjourney.redact import shown_body, without_secrets
 from midjourney.requests import Request, kind_of

@@ -19,7 +19,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
 
     `paths` holds the endpoints that exist, by kind of request or question, under `prefix`; "{id}" is a task's id.
     `auth` names the headers that carry the key: "mj-api-secret", "bearer" (Authorization: Bearer KEY) and "raw"
-    (Authorization: KEY). Where `presses` is "change" there are no buttons, and U1 is action UPSCALE with index 1.
+    (Authorization: KEY); `accepts` those that it takes, where they are others. Where `presses` is "change" there are no buttons, and U1 is action UPSCALE with index 1.
     `takes_hook` and `takes_state` are the kinds that may carry `notifyHook` and `state`; `takes_bot_type` those that
     carry `botType`. `calls_back` is False where notifyHook is dropped unless an operator allows it.
     `existed_on` are the kinds on which a bare code 21 means "exists already" instead of "a window waits".
@@ -32,6 +32,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     about: str = ""
     prefix: str = "/mj"
     auth: tuple[Auth, ...] = ("mj-api-secret", "bearer")
+    accepts: tuple[Auth, ...] = ()
     paths: Mapping[str, str]
     presses: Literal["action", "change"] = "action"
     takes_hook: frozenset[str] = frozenset()
@@ -101,6 +102,7 @@ DIALECTS: dict[str, Dialect] = {
         Dialect(
             name="mj-plus",
             about="midjourney-proxy-plus 3, and relays over it",
+            accepts=("mj-api-secret",),
             paths=_BUTTONS | _CHANGES | _FULL,
             takes_hook=_MARKED,
             takes_state=_MARKED,
@@ -142,6 +144,7 @@ DIALECTS: dict[str, Dialect] = {
             name="new-api",
             about="QuantumNous/new-api and Calcium-Ion/new-api, and most relays built on them",
             auth=("bearer",),
+            accepts=("bearer", "mj-api-secret"),
             paths=_BUTTONS | _CHANGES | _NEWER,
             takes_hook=_MARKED,
             takes_state=_MARKED,

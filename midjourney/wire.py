@@ -6,7 +6,7 @@ from typing import Any
 
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
-from midjourney.picture_data import BadImage, image_of_text
+from midjourney.image_data import BadImage, image_of_text
 from midjourney.requests import (
     KINDS,
     Action,

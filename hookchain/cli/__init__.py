@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dispatcher.errors import PluginError
-from hookchain.cli import operate, serve, submit
+from hookchain.cli import doctor, operate, serve, submit
 from hookchain.cli.api import CallFailed
 from hookchain.settings import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -25,7 +25,9 @@ app.command()(serve.sandbox)
 app.command()(submit.imagine)
 app.command()(submit.press)
 app.command()(submit.modal)
+app.command()(submit.submit)
 app.command()(submit.chain)
+app.command()(doctor.doctor)
 app.command()(operate.url)
 app.command()(operate.migrate)
 app.command()(operate.healthcheck)

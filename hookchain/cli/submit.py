@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from pathlib import Path
 from typing import Annotated, Any
 
+import msgspec
 import typer
 from rich.console import Console
 
 from dispatcher import commands
+from dispatcher.rules.load import nearest
 from hookchain.cli.api import CallFailed, Server
 from hookchain.cli.follow import follow_chain, tree_of
 from hookchain.settings import Settings, SettingsError, load_settings
 from hookchain.wiring import now_ms, open_database
-from midjourney.requests import Imagine
+from midjourney.image_data import BadImage
+from midjourney.loading import load_image
+from midjourney.requests import KINDS, Imagine
 
 Upstream = Annotated[str, typer.Option(help="The upstream, where there are several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -62,6 +65,27 @@ def press(
     _told(server, made["submissions"][-1], follow=follow, as_json=as_json)
 
 
+def submit(
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="One of: " + ", ".join(KINDS) + ".")],
+    fields: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="FIELD=VALUE...",
+            help="The request's fields; images as files or addresses, repeated for several.",
+        ),
+    ] = None,
+    upstream: Upstream = "",
+    follow: Follow = False,
+    as_json: AsJson = False,
+) -> None:
+    """Submit any kind of request: `hookchain submit blend images=a.png images=b.png dimensions=SQUARE`."""
+    body = _request_of(kind, fields or [])
+    server = Server(load_settings())
+    _told(
+        server, server.post("/api/submissions", body | {"upstream": upstream}), follow=follow, as_json=as_json
+    )
+
+
 def modal(
     task: Annotated[str, typer.Argument(help="Id of the task whose window waits.")],
     prompt: Annotated[str, typer.Option(help="The prompt to answer with.")] = "",
@@ -73,7 +97,7 @@ def modal(
     """Answer a waiting window."""
     body = {"kind": "modal", "task_id": task, "prompt": prompt, "upstream": upstream}
     if mask is not None:
-        body["mask"] = _mask(mask)
+        body["mask"] = _image(str(mask))
     server = Server(load_settings())
     _told(server, server.post("/api/submissions", body), follow=follow, as_json=as_json)
 
@@ -121,14 +145,36 @@ def _told(server: Server, submission: dict[str, Any], *, follow: bool, as_json: 
         raise typer.Exit(1)
 
 
-def _mask(path: Path) -> str:
+def _request_of(kind: str, fields: list[str]) -> dict[str, Any]:
+    """The body of the API for what was typed. Raises `SettingsError` for an unknown kind or field, or a bad image."""
+    names = {name.replace("_", "-"): name for name in KINDS}
+    if kind.replace("_", "-") not in names:
+        raise SettingsError(f"unknown kind {kind!r}.{nearest(kind, names)}")
+    name = names[kind.replace("_", "-")]
+    known = {field.name: field for field in msgspec.structs.fields(KINDS[name])}
+    body: dict[str, Any] = {"kind": name}
+    for pair in fields:
+        field, equals, value = pair.partition("=")
+        if not equals or field not in known:
+            raise SettingsError(f"{pair!r}: write FIELD=VALUE.{nearest(field, known)}")
+        typed = _image(value) if field in _IMAGES else value
+        if field == "images":
+            body[field] = [*body.get(field, []), typed]
+        else:
+            body[field] = msgspec.json.decode(value) if field in _LITERAL else typed
+    return body
+
+
+_IMAGES = frozenset({"images", "image", "end_image", "mask", "source", "target"})
+_LITERAL = frozenset({"index", "batch_size", "loop", "extra"})
+"""Fields that are written as JSON: numbers, true, an object."""
+
+
+def _image(value: str) -> str:
     try:
-        content = path.read_bytes()
-    except OSError as error:
-        raise SettingsError(f"the mask {path} cannot be read: {error.strerror}") from error
-    if not content.startswith(b"\x89PNG\r\n\x1a\n"):
-        raise SettingsError(f"the mask {path} is no PNG file")
-    return "data:image/png;base64," + base64.b64encode(content).decode()
+        return asyncio.run(load_image(value)).data_url
+    except BadImage as error:
+        raise SettingsError(str(error)) from error
 
 
 def _imagine_without_server(settings: Settings, prompt: str, upstream: str) -> None:

@@ -65,6 +65,10 @@ def test_the_url_stays_the_same(tmp_path: Path) -> None:
         (["imagine", "a cat", "--follow"], "", {"PORT": "9"}, 1, "no server answers"),
         (["press", "1", "U1"], "", {"PORT": "9"}, 1, "no server answers"),
         (["modal", "1", "--mask", "missing.png"], "", {"PORT": "9"}, 2, "missing.png"),
+        (["submit", "blnd"], "", {"PORT": "9"}, 2, "blend"),
+        (["submit", "blend", "image=x"], "", {"PORT": "9"}, 2, "images"),
+        (["submit", "describe", "image=missing.png"], "", {"PORT": "9"}, 2, "missing.png"),
+        (["sandbox", "--dialect", "wenwn"], "", {}, 2, "wenwen"),
         (["sandbox", "--faults", "duplicat"], "", {}, 2, "duplicate"),
         (["healthcheck"], "", {"PORT": "9"}, 1, "no server answers"),
         (["nonsense"], "", {}, 2, "nonsense"),
@@ -113,6 +117,34 @@ def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, star
     assert (wrong.returncode, "it offers: U1" in wrong.stderr) == (1, True)
     assert hookchain(tmp_path, "healthcheck", PORT=port).stdout == "ready\n"
     assert hookchain(tmp_path, "dead", "list", PORT=port).stdout == "no dead letters\n"
+
+
+def test_any_kind_of_request_is_submitted(
+    tmp_path: Path, start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
+    """Images come from files, and arrive as data URLs; a number is a number."""
+    sandbox = start_sandbox("--speed", "20", "--dialect", "trueai")
+    server = start_server(HOOKCHAIN_UPSTREAM_URL=sandbox.url, HOOKCHAIN_UPSTREAM_DIALECT="trueai")
+    port = server.url.rsplit(":")[-1]
+    picture = tmp_path / "a picture.png"
+    picture.write_bytes(b"\x89PNG\r\n\x1a\n rest")
+    for typed in (
+        ["blend", f"images={picture}", f"images={picture}", "dimensions=SQUARE"],
+        ["describe", f"image={picture}"],
+        ["shorten", "prompt=a long prompt"],
+        ["swap", f"source={picture}", f"target={picture}"],
+        ["edit", "prompt=a hat", f"image={picture}"],
+        ["video", "motion=high", f"image={picture}", "batch_size=2"],
+    ):
+        done = hookchain(tmp_path, "submit", *typed, PORT=port)
+        assert done.returncode == 0, done.stderr
+    eventually(lambda: len(sandbox.ledger()["submissions"]) >= 6)
+    sent = {entry["path"].split("/mj/")[1]: entry for entry in sandbox.ledger()["submissions"]}
+    assert {entry["code"] for entry in sent.values()} <= {1, 22}
+    assert sent["submit/video"]["body"]["batchSize"] == 2
+    assert sent["submit/blend"]["body"]["base64Array"][0].startswith("data:image/png;base64,iVBORw0KGgo")
+    refused = hookchain(tmp_path, "submit", "simple-change", "content=1 U2", PORT=port)
+    assert (refused.returncode, "dialect trueai has no simple_change" in refused.stderr) == (1, True)
 
 
 def test_without_an_upstream_the_sandbox_stands_in(start_server: Any, eventually: Any) -> None:

@@ -1,0 +1,164 @@
+"""`hookchain doctor`: what can be found out about an upstream without spending money."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Annotated, Any
+from urllib.parse import urlsplit
+
+import typer
+
+from hookchain.cli.api import CallFailed
+from hookchain.settings import Settings, SettingsError, load_settings
+from hookchain.wiring import hook_url, open_database, secret_of
+from hooks.shapes import when
+from midjourney.dialects import Upstream
+from midjourney.examine import Examination, examine
+from storage import queries
+from storage.engine import parse_url
+
+_HEADER = {
+    "mj-api-secret": "mj-api-secret",
+    "bearer": "Authorization: Bearer",
+    "raw": "Authorization, bare",
+}
+_HERE = ("127.0.0.1", "localhost", "::1")
+
+
+def doctor(
+    upstream: Annotated[str, typer.Argument(help="Which upstream; all without.")] = "",
+    url: Annotated[
+        str, typer.Option(help="Look at this address instead, which need not be configured.")
+    ] = "",
+    key: Annotated[str, typer.Option(help="The key for --url.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Find out whether an upstream is reachable, takes the key, and which dialect it speaks. Costs nothing."""
+    settings = load_settings()
+    upstreams = {"--url": Upstream(name="--url", url=url, key=key)} if url else settings.upstreams
+    if upstream and upstream not in upstreams:
+        raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(upstreams) or 'none'}")
+    if not upstreams:
+        raise SettingsError("no upstream is configured: set HOOKCHAIN_UPSTREAM_URL, or give --url")
+    chosen = {name: one for name, one in upstreams.items() if upstream in ("", name)}
+    findings = asyncio.run(_examine_all(settings, chosen))
+    if as_json:
+        print(json.dumps({"upstreams": findings}, ensure_ascii=False, indent=2))
+    else:
+        print("\n".join(line for finding in findings for line in _lines(finding)))
+    ill = [finding["name"] for finding in findings if not finding["healthy"]]
+    if ill:
+        raise CallFailed(f"not usable as it is configured: {', '.join(ill)}")
+
+
+async def _examine_all(settings: Settings, chosen: dict[str, Upstream]) -> list[dict[str, Any]]:
+    hooks = await _hooks(settings, chosen)
+    return [
+        _finding(settings, one, hooks.get(name), await _look(settings, one)) for name, one in chosen.items()
+    ]
+
+
+async def _look(settings: Settings, upstream: Upstream) -> Examination:
+    return await examine(upstream.url, upstream.key, settings.dialects, prefer=upstream.dialect)
+
+
+async def _hooks(settings: Settings, chosen: dict[str, Upstream]) -> dict[str, tuple[str, int | None]]:
+    """The hook of each configured upstream, and when the last callback came; without a database, nothing is made."""
+    configured = [name for name in chosen if name in settings.upstreams]
+    if not configured or not _has_database(settings):
+        return {
+            name: (hook_url(settings, settings.secret, name), None) for name in configured if settings.secret
+        }
+    database = await open_database(settings)
+    try:
+        secret = await secret_of(settings, database)
+        last = await database.read(
+            lambda connection: {
+                name: queries.event_page(connection, most=1, equal={"upstream": name, "source": "callback"})
+                for name in configured
+            }
+        )
+    finally:
+        await database.close()
+    return {
+        name: (hook_url(settings, secret, name), events[0].received_at_ms if events else None)
+        for name, events in last.items()
+    }
+
+
+def _has_database(settings: Settings) -> bool:
+    return Path(parse_url(settings.database_url).database or "").exists()
+
+
+def _finding(
+    settings: Settings, upstream: Upstream, hook: tuple[str, int | None] | None, found: Examination
+) -> dict[str, Any]:
+    address, last_ms = hook or ("", None)
+    configured = upstream.dialect if upstream.name in settings.upstreams else None
+    fits = next((fit for fit in found.fits if fit.dialect == (configured or found.dialect)), None)
+    best = found.fits[0] if found.fits else None
+    right = configured is None or configured == found.dialect or (fits is not None and fits == best)
+    return {
+        "name": upstream.name,
+        "url": upstream.url,
+        "healthy": found.reachable
+        and found.key in ("accepted", "not asked for")
+        and bool(found.dialect)
+        and right,
+        "reachable": found.reachable,
+        "took_ms": found.took_ms,
+        "why": found.why,
+        "key": found.key,
+        "key_accepted_in": [_HEADER[way] for way in found.ways],
+        "prefix": found.prefix,
+        "dialect": found.dialect,
+        "configured_dialect": configured,
+        "fits": [{"dialect": fit.dialect, "agree": fit.agree, "seen": fit.seen} for fit in found.fits],
+        "notify_hook": address,
+        "notify_hook_reached": "yes" if last_ms is not None else "unknown",
+        "last_callback_at": when(last_ms),
+        "advice": _advice(settings, upstream, found, configured, address),
+    }
+
+
+def _advice(
+    settings: Settings, upstream: Upstream, found: Examination, configured: str | None, address: str
+) -> list[str]:
+    advice = []
+    if configured is not None and found.dialect and configured != found.dialect:
+        advice.append(
+            f'set dialect = "{found.dialect}" (HOOKCHAIN_UPSTREAM_DIALECT); configured is {configured}'
+        )
+    if found.dialect and not settings.dialects[found.dialect].calls_back:
+        advice.append(
+            "this kind of server drops notifyHook unless its operator allows it: tasks are asked about instead"
+        )
+    ours, theirs = urlsplit(address).hostname, urlsplit(upstream.url).hostname
+    if address and ours in _HERE and theirs not in _HERE:
+        advice.append(f"an upstream elsewhere cannot reach {ours}: set HOOKCHAIN_PUBLIC_URL")
+    return advice
+
+
+def _lines(finding: dict[str, Any]) -> list[str]:
+    reached = f"yes, in {finding['took_ms']} ms" if finding["reachable"] else f"no: {finding['why']}"
+    lines = [f"{finding['name']}  {finding['url']}", f"  reachable   {reached}"]
+    if not finding["reachable"]:
+        return lines
+    headers = ", ".join(finding["key_accepted_in"])
+    lines.append(f"  key         {finding['key']}" + (f", in {headers}" if headers else ""))
+    if finding["dialect"]:
+        best = finding["fits"][0]
+        lines.append(f"  dialect     {finding['dialect']} ({best['agree']} of {best['seen']} facts agree)")
+    else:
+        lines.append(f"  dialect     unknown{': ' + finding['why'] if finding['why'] else ''}")
+    if finding["notify_hook"]:
+        lines.append(f"  notifyHook  {finding['notify_hook']}")
+    reach = (
+        f"yes: the last callback came at {finding['last_callback_at']}"
+        if finding["last_callback_at"]
+        else "unknown: no callback has come yet"
+    )
+    lines.append(f"  reached from outside  {reach}")
+    return [*lines, *(f"  ! {advice}" for advice in finding["advice"])]

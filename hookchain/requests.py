@@ -1,0 +1,35 @@
+"""Every request that a plugin can submit with `chain.submit`, typed."""
+
+from __future__ import annotations
+
+from midjourney.requests import (
+    Action,
+    Blend,
+    Cancel,
+    Change,
+    Describe,
+    Edit,
+    Imagine,
+    Modal,
+    Request,
+    Shorten,
+    SimpleChange,
+    Swap,
+    Video,
+)
+
+__all__ = [
+    "Action",
+    "Blend",
+    "Cancel",
+    "Change",
+    "Describe",
+    "Edit",
+    "Imagine",
+    "Modal",
+    "Request",
+    "Shorten",
+    "SimpleChange",
+    "Swap",
+    "Video",
+]

@@ -1,0 +1,179 @@
+"""Images on their way into a submission: from anywhere, of a known type, not too large, and from no private address."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from midjourney.image_data import BadImage, image_of_bytes, image_of_text
+from midjourney.loading import fetch_image, load_image, read_image
+
+PNG = b"\x89PNG\r\n\x1a\n rest"
+KINDS = {
+    "image/png": PNG,
+    "image/jpeg": b"\xff\xd8\xff\xe0 rest",
+    "image/gif": b"GIF89a rest",
+    "image/webp": b"RIFF\x00\x00\x00\x00WEBP rest",
+}
+
+
+class Site:
+    """A web server that answers with what a test puts there, and keeps the request lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        self.answer = b""
+        self.sent = 0
+        self.url = ""
+
+    def say(self, status: int, body: bytes, *headers: str) -> None:
+        head = "\r\n".join([f"HTTP/1.1 {status} X", f"content-length: {len(body)}", *headers, "", ""])
+        self.answer = head.encode() + body
+
+    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        head = (await reader.readuntil(b"\r\n\r\n")).decode()
+        self.lines.append(head.splitlines()[0])
+        if self.answer:
+            writer.write(self.answer)
+        else:  # a body without an end
+            writer.write(b"HTTP/1.1 200 X\r\n\r\n" + PNG)
+            try:
+                while True:
+                    writer.write(b"x" * 65536)
+                    await writer.drain()
+                    self.sent += 65536
+            except ConnectionError:
+                return
+        writer.close()
+
+
+@pytest.fixture
+async def site() -> AsyncIterator[Site]:
+    made = Site()
+    server = await asyncio.start_server(made.serve, "127.0.0.1", 0)
+    made.url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    yield made
+    server.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_the_bytes_tell_the_type(kind: str, tmp_path: Path) -> None:
+    """Not the file's name; and every way to give an image gives the same one."""
+    data = KINDS[kind]
+    path = tmp_path / "picture.pdf"
+    path.write_bytes(data)
+    encoded = base64.b64encode(data).decode()
+    for source in (data, path, str(path), encoded, f"data:{kind};base64,{encoded}", encoded.rstrip("=")):
+        found = await load_image(source)
+        assert (found.media_type, found.data) == (kind, data)
+        assert found.data_url == f"data:{kind};base64,{encoded}"
+
+
+@pytest.mark.parametrize("data", [b"", b"%PDF-1.7", b"<svg>", b"<html>", b"RIFF0000WAVE"])
+async def test_what_is_no_image_is_refused(data: bytes, tmp_path: Path) -> None:
+    """And the message names the file."""
+    path = tmp_path / "x.png"
+    path.write_bytes(data)
+    with pytest.raises(BadImage, match=r"x\.png"):
+        await read_image(path)
+
+
+def test_the_largest_size_is_the_largest() -> None:
+    """One byte more is too many, told in bytes."""
+    assert image_of_bytes(PNG, largest=len(PNG)).data == PNG
+    with pytest.raises(BadImage, match=f"has {len(PNG)} bytes; at most {len(PNG) - 1}"):
+        image_of_bytes(PNG, largest=len(PNG) - 1)
+    with pytest.raises(BadImage, match="at most 10"):
+        image_of_text("A" * 5000, largest=10)
+
+
+@pytest.mark.parametrize("source", ["/nowhere/cat.png", "not base64!", "data:image/png,plain"])
+async def test_what_cannot_be_read_says_why(source: str) -> None:
+    """With what was given."""
+    with pytest.raises(BadImage, match=r"no file that exists|without ;base64"):
+        await load_image(source)
+
+
+async def test_a_directory_is_no_image(tmp_path: Path) -> None:
+    """The system's own words."""
+    with pytest.raises(BadImage, match="cannot be read"):
+        await load_image(str(tmp_path))
+
+
+@given(st.binary(max_size=200))
+def test_an_image_survives_being_written(rest: bytes) -> None:
+    """As a data URL and as base64, in either alphabet."""
+    image = image_of_bytes(PNG + rest)
+    assert image_of_text(image.data_url) == image_of_text(image.base64) == image
+    assert image_of_text(base64.urlsafe_b64encode(image.data).decode()) == image
+
+
+async def test_an_address_is_fetched_with_its_query_byte_for_byte(site: Site) -> None:
+    """Discord signs it, and a lost & at its end is a 403."""
+    site.say(200, PNG)
+    target = "/a%20b/x.png?ex=65b7%2F&is=65a4&hm=2e2d%7e&"
+    assert (await fetch_image(site.url + target, allow_private=True)).data == PNG
+    assert site.lines == [f"GET {target} HTTP/1.1"]
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "127.0.0.1",
+        "localhost",
+        "[::1]",
+        "10.0.0.1",
+        "192.168.1.1",
+        "169.254.169.254",
+        "100.64.0.1",
+        "0.0.0.0",
+        "[::ffff:127.0.0.1]",
+        "2130706433",
+        "224.0.0.1",
+    ],
+)
+async def test_private_addresses_are_not_fetched(host: str) -> None:
+    """In whatever spelling; no request leaves."""
+    with pytest.raises(BadImage, match=r"inside a network|not known"):
+        await fetch_image(f"http://{host}/x.png?secret=1")
+
+
+async def test_a_redirect_is_checked_too(site: Site) -> None:
+    """It may not lead where no address may, nor for ever."""
+    site.say(302, b"", "location: file:///etc/passwd")
+    with pytest.raises(BadImage, match="no http:// or https://"):
+        await fetch_image(site.url, allow_private=True)
+    site.say(302, b"", "location: /again")
+    with pytest.raises(BadImage, match="redirects more than 3"):
+        await fetch_image(site.url, allow_private=True)
+
+
+async def test_a_body_without_an_end_is_cut(site: Site) -> None:
+    """As soon as it is too large."""
+    with pytest.raises(BadImage, match="more than 200000 bytes"):
+        await fetch_image(site.url, largest=200_000, allow_private=True)
+
+
+@pytest.mark.parametrize(
+    ("status", "body"), [(404, b"This content is no longer available."), (200, b"<html>")]
+)
+async def test_what_is_not_there_says_so(site: Site, status: int, body: bytes) -> None:
+    """Without the query string, which may be a credential."""
+    site.say(status, body)
+    with pytest.raises(BadImage) as raised:
+        await fetch_image(f"{site.url}/x.png?hm=secret", allow_private=True)
+    assert "hm=secret" not in str(raised.value)
+    assert "/x.png" in str(raised.value)
+
+
+async def test_an_address_with_a_password_is_not_fetched() -> None:
+    """It would end up in logs."""
+    with pytest.raises(BadImage, match="user name") as raised:
+        await load_image("http://me:pass@example.com/x.png")
+    assert "pass" not in str(raised.value)
