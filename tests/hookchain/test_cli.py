@@ -143,8 +143,8 @@ def test_any_kind_of_request_is_submitted(
     assert {entry["code"] for entry in sent.values()} <= {1, 22}
     assert sent["submit/video"]["body"]["batchSize"] == 2
     assert sent["submit/blend"]["body"]["base64Array"][0].startswith("data:image/png;base64,iVBORw0KGgo")
-    refused = hookchain(tmp_path, "submit", "simple-change", "content=1 U2", PORT=port)
-    assert (refused.returncode, "dialect trueai has no simple_change" in refused.stderr) == (1, True)
+    refused = hookchain(tmp_path, "submit", "blend", f"images={picture}", PORT=port)
+    assert (refused.returncode, "a blend takes 2 to 5 images, not 1" in refused.stderr) == (1, True)
 
 
 def test_without_an_upstream_the_sandbox_stands_in(start_server: Any, eventually: Any) -> None:
