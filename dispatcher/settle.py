@@ -22,7 +22,7 @@ from midjourney.requests import Action, decode_request
 from midjourney.types import Status, Task
 from storage import submissions
 from storage.engine import Connection, Database
-from storage.records import Submission
+from storage.records import Incoming, Submission
 
 log = structlog.get_logger("hookchain")
 
@@ -57,11 +57,21 @@ class Settler:
 
     async def _settle(self, submission: Submission, listed: list[Task]) -> None:
         now_ms, is_due = self._clock(), self._is_due(submission)
-        marked = [task.id for task in listed if _is_proof(task, submission)]
+        marked = [task for task in listed if _is_proof(task, submission)]
+        for task in marked:  # the way of a callback to the submission's own path: ties the task, and proves
+            await self._database.append(
+                Incoming(
+                    upstream=submission.upstream,
+                    task=task,
+                    submission_id=submission.id,
+                    source="reconcile",
+                    received_at_ms=now_ms,
+                )
+            )
 
         def settle(connection: Connection) -> str:
             if marked:
-                submissions.prove(connection, submission, marked[0], now_ms)
+                submissions.prove(connection, submission, marked[0].id, now_ms)
                 return "accepted"
             shows_parent = submission.parent_id in {task.id for task in listed}
             if submission.kind == "modal" or not shows_parent or not is_due:

@@ -55,12 +55,13 @@ def _post(hook: str, payload: bytes) -> bool:
         return False
 
 
+@pytest.mark.parametrize("faults", ["", "rough"])
 def test_killed_again_and_again_a_chain_still_ends_right(
-    start_sandbox: Any, start_server: Any, eventually: Any
+    start_sandbox: Any, start_server: Any, eventually: Any, faults: str
 ) -> None:
     """The server is killed whenever it has kept two events more; each time a new one goes on."""
-    sandbox = start_sandbox("--speed", "2")
-    toml = f'{RULES}\n[upstreams.main]\nurl = "{sandbox.url}"\nsettle_after_s = 1.0\n'
+    sandbox = start_sandbox("--speed", "2", "--seed", "3", "--faults", faults)
+    toml = f'{RULES}\n[upstreams.main]\nurl = "{sandbox.url}"\nsettle_after_s = 1.0\nquiet_s = 1.0\ntimeout_s = 3\n'
     server = start_server(toml=toml)
     port = server.url.rsplit(":")[-1]
     submission = server.submit(kind="imagine", prompt="a cat")
@@ -73,7 +74,7 @@ def test_killed_again_and_again_a_chain_still_ends_right(
         server = start_server(command=["-m", "hookchain", "serve", "--port", port])
     # What was sent while no server listened is lost, as it is with the real servers: we ask for it.
     chain = f"/api/submissions?chain_id={submission['chain_id']}&state=accepted"
-    eventually(lambda: len(server.get(chain)["submissions"]) == 5)
+    eventually(lambda: len(server.get(chain)["submissions"]) == 5, within_s=60)
     billed = sandbox.ledger()["billed"]
     assert (billed["imagine"], billed["action"]) == (1, 4)
 

@@ -11,7 +11,21 @@ ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
 CUSTOM_ZOOM = (ROOT / "examples" / "custom-zoom.toml").read_text()
 SPEED = ("--speed", "20", "--seed", "7")
-FAULTS = ["", "duplicate,shuffle"]
+FAULTS = ["", "duplicate,shuffle", "rough"]
+PATIENT = 60
+IMPATIENT = """
+[upstreams.main]
+url = "{url}"
+timeout_s = 3
+settle_after_s = 0.5
+look_after_s = 0.5
+quiet_s = 0.7
+"""
+"""A server that asks and settles as soon as a fast sandbox allows."""
+
+
+def start_with(start_server: Any, toml: str, sandbox: Any) -> Any:
+    return start_server(toml=toml + IMPATIENT.format(url=sandbox.url))
 
 
 def chain_of(server: Any, submission: dict[str, Any]) -> Any:
@@ -40,9 +54,12 @@ def test_an_imagine_gives_exactly_four_upscales(
 ) -> None:
     """With every callback sent three times and shuffled too: each U once, by its own customId, lineage recorded."""
     sandbox = start_sandbox(*SPEED, "--faults", faults)
-    server = start_server(toml=UPSCALE_ALL, HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    server = start_with(start_server, UPSCALE_ALL, sandbox)
     submission = server.submit(kind="imagine", prompt="a cat")
-    eventually(lambda: len(tasks_in(server, submission, "SUCCESS")) == 5 and rests(server, submission))
+    eventually(
+        lambda: len(tasks_in(server, submission, "SUCCESS")) == 5 and rests(server, submission),
+        within_s=PATIENT,
+    )
     root, *children = chain_of(server, submission)["tasks"]
     grid = sandbox.http.get(f"/mj/task/{root['id']}/fetch").json()
     offered = {button["customId"] for button in grid["buttons"] if "::upsample::" in button["customId"]}
@@ -63,9 +80,12 @@ def test_a_window_gets_exactly_one_answer(
 ) -> None:
     """U1, Custom Zoom, code 21, one modal with the rule's prompt, the child; duplicated and shuffled too."""
     sandbox = start_sandbox(*SPEED, "--faults", faults)
-    server = start_server(toml=CUSTOM_ZOOM, HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    server = start_with(start_server, CUSTOM_ZOOM, sandbox)
     submission = server.submit(kind="imagine", prompt="a cat")
-    eventually(lambda: len(tasks_in(server, submission, "SUCCESS")) == 3 and rests(server, submission))
+    eventually(
+        lambda: len(tasks_in(server, submission, "SUCCESS")) == 3 and rests(server, submission),
+        within_s=PATIENT,
+    )
     root, upscale, zoom = chain_of(server, submission)["tasks"]
     (modal,) = sandbox.accepted("/modal")
     assert (modal["taskId"], modal["prompt"]) == (zoom["id"], "a cat --zoom 1.8")
@@ -88,15 +108,17 @@ def test_tasks_of_others_that_call_the_registered_hook_are_followed(
     assert len(sandbox.accepted("/action")) == 4
 
 
+@pytest.mark.parametrize("faults", ["", "rough"])
 def test_more_than_the_upstream_can_queue_is_pressed_in_the_end(
-    start_sandbox: Any, start_server: Any, eventually: Any
+    start_sandbox: Any, start_server: Any, eventually: Any, faults: str
 ) -> None:
     """Four grids at once, one place to run and two to wait: code 23 again and again, and sixteen upscales."""
-    sandbox = start_sandbox("--speed", "40", "--concurrency", "1", "--queue", "2")
-    server = start_server(toml=UPSCALE_ALL, HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    options = ("--speed", "40", "--seed", "5", "--concurrency", "1", "--queue", "2", "--faults", faults)
+    sandbox = start_sandbox(*options)
+    server = start_with(start_server, UPSCALE_ALL, sandbox)
     for number in range(4):
         server.submit(kind="imagine", prompt=f"cat {number}")
-    eventually(lambda: len(server.get("/api/tasks?status=SUCCESS")["tasks"]) == 20, within_s=60)
+    eventually(lambda: len(server.get("/api/tasks?status=SUCCESS")["tasks"]) == 20, within_s=100)
     codes = [entry["code"] for entry in sandbox.ledger()["submissions"]]
     assert 23 in codes
     assert sandbox.ledger()["billed"]["action"] == 16

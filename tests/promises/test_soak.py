@@ -1,0 +1,48 @@
+"""Minutes of faults: many chains at once, seed after seed. Run by `make soak`; a short version is among the others."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
+UPSTREAM = """
+[upstreams.main]
+url = "{url}"
+dialect = "{dialect}"
+timeout_s = 3
+settle_after_s = 0.5
+look_after_s = 0.5
+quiet_s = 0.7
+"""
+CHAINS = 8
+SEEDS = [pytest.param(seed, marks=[] if seed == 1 else [pytest.mark.soak]) for seed in range(1, 21)]
+
+
+@pytest.mark.parametrize("dialect", ["mj-plus", "novicezk", "trueai"])
+@pytest.mark.parametrize("seed", SEEDS)
+def test_nothing_is_lost_and_nothing_is_paid_twice(
+    start_sandbox: Any, start_server: Any, eventually: Any, seed: int, dialect: str
+) -> None:
+    """Chains beside each other on a rough server: each image of each grid once, by the sandbox's ledger."""
+    options = ("--dialect", dialect, "--speed", "40", "--seed", str(seed), "--queue", "30")
+    sandbox = start_sandbox(*options, "--faults", "rough")
+    server = start_server(toml=UPSCALE_ALL + UPSTREAM.format(url=sandbox.url, dialect=dialect))
+    for number in range(CHAINS):
+        server.submit(kind="imagine", prompt=f"cat {number}")
+    eventually(
+        lambda: len(server.get("/api/tasks?status=SUCCESS&limit=500")["tasks"]) == 5 * CHAINS, within_s=110
+    )
+    imagined = Counter(body["prompt"] for body in sandbox.accepted("/imagine"))
+    assert imagined == {f"cat {number}": 1 for number in range(CHAINS)}
+    upscaled = Counter(
+        (body["taskId"], body.get("customId") or body["index"])
+        for body in sandbox.accepted("/action") + sandbox.accepted("/change")
+    )
+    assert len(upscaled) == 4 * CHAINS
+    assert set(upscaled.values()) == {1}
+    assert server.get("/api/dead-letters")["dead_letters"] == []
