@@ -14,7 +14,8 @@ from dispatcher.rules.load import RULE_KEYS, load_rules
 from dispatcher.signals import SIGNALS
 from hookchain.settings import SANDBOX, Settings
 from hooks.api import Api
-from midjourney.dialects import DIALECTS, Upstream
+from midjourney.dialects import DIALECTS, Dialect, Upstream
+from midjourney.sandbox.faults import SWITCHES
 from storage.engine import Database
 
 ROOT = Path(__file__).parent.parent
@@ -64,3 +65,17 @@ def test_every_linked_page_is_there() -> None:
     for page in pages:
         for link in re.findall(r"\]\((?!http)([^)#]+)", page.read_text()):
             assert (page.parent / link).exists(), f"{page.name} links to {link}"
+
+
+def test_every_fault_is_documented_as_it_is() -> None:
+    """With its probabilities, alone and in the profile."""
+    page = (ROOT / "docs/reference/sandbox.md").read_text()
+    for name, switch in SWITCHES.items():
+        alone, rough = f"{switch.alone:g}", f"{switch.rough:g}" if switch.rough else ""
+        assert re.search(rf"\| `{name}` \| .+ \| {re.escape(alone)} \| {re.escape(rough)} ?\|", page), name
+
+
+def test_every_fact_of_a_dialect_is_documented() -> None:
+    """The keys that a dialect of one's own may have."""
+    page = (ROOT / "docs/reference/dialects.md").read_text()
+    assert [key for key in Dialect.__struct_fields__ if f"`{key}`" not in page and key != "name"] == []

@@ -31,9 +31,9 @@ ENDED = ("SUCCESS", "FAILURE", "CANCEL")
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it is asked for. `number` is the image it shows, 0 for none; `hue` its colour in degrees.
+    """A job as it is asked for. `number` is the image it shows, 0 for none.
 
-    `scene` is what is seen, kept by all that grows from one picture; `depth` how many changes led here.
+    `scene` is what is seen, kept by all that grows from one picture; `path` how it grew, see drawing.py.
     """
 
     action: str
@@ -45,9 +45,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     notify_hook: str | None = None
     bot_type: str = "MID_JOURNEY"
     number: int = 0
-    hue: int = 0
     scene: int = 0
-    depth: int = 0
+    path: str = ""
     note: str = ""
     parent_id: str = ""
     text: str = ""  # what a describe or a shorten found
@@ -133,8 +132,8 @@ class Engine:
             state=order.state,
         )
         if not order.scene:
-            scene = chance.number(self._seed, "scene", self._count)
-            order = replace(order, hue=scene % 360, scene=scene % 2**32 or 1)
+            scene = chance.number(self._seed, "scene", self._count) % 2**32
+            order = replace(order, scene=scene or 1, path=drawing.grown("", 0, order.work))
         job = Job(task, order, uuid)
         self.jobs[task_id] = job
         return job
@@ -301,14 +300,7 @@ class Engine:
 
 
 def _picture(order: Order, percent: int) -> Picture:
-    ratio = order.prompt.partition("--ar ")[2].split(" ")[0]
+    width, height = drawing.ratio_of(order.prompt)
     return Picture(
-        work=order.work,
-        hue=order.hue,
-        number=order.number,
-        percent=percent,
-        prompt=order.prompt,
-        depth=order.depth,
-        seed=order.scene,
-        ratio=ratio if ratio.replace(":", "").isdigit() and ":" in ratio else "1:1",
+        path=order.path, seed=order.scene, percent=percent, width=width, height=height, prompt=order.prompt
     )

@@ -275,7 +275,8 @@ class Submits:
         prompt = str(parent.task.properties.get("finalPrompt") or parent.task.prompt)
         if parent.order.work in ("describe", "shorten"):
             prompt = _choice(parent.order.text, number) or parent.order.prompt or "a picture"
-        derived = parent.order.work not in ("describe", "shorten")
+        # A reroll starts anew, and a text is no picture; all else grows from what the parent shows.
+        seen = parent.order.work not in ("describe", "shorten") and press.work is not None
         return Order(
             action=press.action or parent.task.action,
             work=work,
@@ -284,9 +285,8 @@ class Submits:
             description=f"/up {parent.task.id} {label}",
             base_url=parent.order.base_url,
             number=number if work == "upscale" else parent.order.number if work == "enhance" else 0,
-            hue=drawing.tile_hue(parent.order.work, parent.order.hue, number) if derived else 0,
-            scene=_scene(parent.order.scene, number, work) if derived else 0,
-            depth=parent.order.depth + (work not in ("upscale", "clip")),
+            scene=parent.order.scene if seen else 0,
+            path=drawing.grown(parent.order.path, min(number, 4), work) if seen else "",
             note=press.note.format(number=number),
             parent_id=parent.task.id,
             bot_type=parent.order.bot_type,
@@ -324,11 +324,6 @@ def _order(body: Body, base_url: str, *, action: str, work: str, prompt: str, to
         state=body.state,
         notify_hook=body.notify_hook,
     )
-
-
-def _scene(scene: int, number: int, work: str) -> int:
-    """An upscale shows the scene of its grid; what is pressed on it goes on from there."""
-    return scene if work in ("upscale", "enhance", "clip") or number == 0 else (scene + number) % 2**32 or 1
 
 
 def _choice(text: str, number: int) -> str:
