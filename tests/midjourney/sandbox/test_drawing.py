@@ -18,7 +18,7 @@ STEP = st.tuples(st.integers(0, 4), st.sampled_from(sorted(drawing._LETTERS)))
 
 
 def seen(path: str, **fields: Any) -> Image.Image:
-    picture = Picture(**{"path": path, "seed": 123456} | fields)
+    picture = Picture(path=path, seed=123456, **fields)
     image = Image.open(io.BytesIO(drawing.png(picture))).convert("RGB")
     assert image.size == drawing.size_of(picture)
     return image
