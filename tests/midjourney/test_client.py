@@ -13,9 +13,23 @@ import pytest
 from midjourney.client import Client, auth_headers, base_url
 from midjourney.codes import Outcome
 from midjourney.dialects import DIALECTS, Upstream
-from midjourney.errors import NoAnswer, NotSent, UpstreamRefused
+from midjourney.errors import InvalidRequest, NoAnswer, NotSent, UpstreamRefused
+from midjourney.image_data import BadImage
 from midjourney.presses import presses
-from midjourney.requests import Action, Change, Imagine, Modal, Request, decode_request, encode_request
+from midjourney.requests import (
+    Action,
+    Blend,
+    Cancel,
+    Change,
+    Describe,
+    Imagine,
+    Modal,
+    Request,
+    SimpleChange,
+    Video,
+    decode_request,
+    encode_request,
+)
 from midjourney.types import Task
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
@@ -41,7 +55,7 @@ class Wire:
             line.split(":")[1] for line in head.lower().splitlines() if line.startswith("content-length")
         ]
         self.heads.append(head)
-        if length:
+        if length and int(length[0]):
             self.bodies.append(json.loads(await reader.readexactly(int(length[0]))))
         if self.answer is not None:
             writer.write(self.answer)
@@ -184,3 +198,99 @@ def test_without_buttons_a_press_is_a_change() -> None:
         Change(task_id="1", action="REROLL")
     ]
     assert presses(task, "U1", DIALECTS["mj-plus"]) == []
+
+
+async def test_images_are_uploaded(wire: Wire, client: Callable[..., Client]) -> None:
+    """As data URLs, whatever they were; their addresses come back in order."""
+    wire.respond(200, b'{"code":1,"description":"ok","result":["https://c/a.png?x=1,2","https://c/b.png"]}')
+    made = await client().upload([PNG, PNG.partition(",")[2]])
+    assert made == ["https://c/a.png?x=1,2", "https://c/b.png"]
+    assert wire.heads[0].startswith("POST /mj/submit/upload-discord-images HTTP/1.1")
+    assert wire.bodies == [{"base64Array": [PNG, PNG]}]
+    wire.respond(200, b'{"code":4,"description":"base64Array wrong"}')
+    with pytest.raises(UpstreamRefused, match="base64Array wrong"):
+        await client().upload([PNG])
+    with pytest.raises(BadImage):
+        await client().upload(["no image"])
+
+
+async def test_seeds_and_links_are_asked_for(wire: Wire, client: Callable[..., Client]) -> None:
+    """The seed of a picture, and its present address."""
+    wire.respond(200, b'{"code":1,"description":"ok","result":"636646138"}')
+    assert await client().image_seed("7") == "636646138"
+    assert wire.heads[-1].startswith("GET /mj/task/7/image-seed HTTP/1.1")
+    wire.respond(200, '{"code":4,"description":"任务状态错误"}'.encode())
+    with pytest.raises(UpstreamRefused, match="任务状态错误"):
+        await client().image_seed("7")
+    wire.respond(200, json.dumps(TASK | {"imageUrl": "https://c/x.png?ex=1&"}).encode())
+    assert await client().refresh("1") == "https://c/x.png?ex=1&"
+    with pytest.raises(InvalidRequest, match="dialect novicezk has no image-seed"):
+        await client(dialect="novicezk").image_seed("1")
+
+
+async def test_a_task_is_cancelled(wire: Wire, client: Callable[..., Client]) -> None:
+    """Without a body; Plus answers with an envelope, trueai with nothing."""
+    for answer in (b'{"code":1,"description":"ok","result":"7"}', b'{"code":1,"description":"ok"}', b""):
+        wire.respond(200, answer)
+        reply = await client().submit(Cancel(task_id="7"))
+        assert (reply.verdict.outcome, wire.bodies) == (Outcome.ACCEPTED, [])
+    assert wire.heads[-1].startswith("POST /mj/task/7/cancel HTTP/1.1")
+    wire.respond(200, '{"code":3,"description":"任务不存在或已失效"}'.encode())
+    assert (await client().submit(Cancel(task_id="7"))).verdict.outcome is Outcome.REJECTED
+
+
+async def test_a_refusal_tells_what_was_sent_what_came_back_and_which_field(
+    wire: Wire, client: Callable[..., Client]
+) -> None:
+    """Without the key, which some upstreams repeat, without the hook, and without megabytes of base64."""
+    wire.respond(400, b'{"code":4,"description":"key sk-secret: base64Array is wrong "}')
+    big = "data:image/png;base64,iVBORw0KGgo" + "A" * 4000
+    reply = await client().submit(Imagine(prompt="a cat", images=(big,)), notify_hook="https://h/token")
+    assert "base64Array is wrong" in reply.told
+    assert "the field is base64Array" in reply.told
+    assert "POST /mj/submit/imagine" in reply.told
+    assert '"prompt":"a cat"' in reply.told
+    assert "HTTP 400" in reply.told
+    assert len(reply.told) < 500
+    for secret in ("sk-secret", "https://h/token", "AAAA"):
+        assert secret not in reply.told
+
+
+@pytest.mark.parametrize(
+    ("request_", "says"),
+    [
+        (Imagine(prompt=" "), "prompt: is empty"),
+        (Imagine(prompt="x" * 6001), "prompt: has 6001 characters"),
+        (Imagine(prompt="x", images=("https://x/y.png",)), "images[0]: dialect mj-plus takes images"),
+        (Imagine(prompt="x", images=(PNG, "nonsense!")), "images[1]: the image is neither"),
+        (Blend(images=(PNG,)), "images: a blend takes 2 to 5 images, not 1"),
+        (
+            Describe(image="data:application/pdf;base64,JVBERi0="),
+            "image: the image is no PNG, JPEG, WebP or GIF",
+        ),
+        (Change(task_id="1", action="UPSCALE"), "index: is 1 to 4"),
+        (Change(task_id="1", action="REROLL", index=1), "index: is 1 to 4"),
+        (SimpleChange(content="1 X2"), "content: '1 X2' is not"),
+        (SimpleChange(content="1 R2"), "content: '1 R2' is not"),
+        (Modal(task_id="1", mask="data:image/jpeg;base64,/9j/"), "mask: a mask is a PNG, not image/jpeg"),
+        (Modal(task_id=" "), "task_id: is empty"),
+        (Action(task_id="1", custom_id=""), "custom_id: is empty"),
+        (Video(prompt="x"), "kind: dialect mj-plus has no video"),
+    ],
+)
+async def test_what_would_be_refused_is_not_sent(
+    wire: Wire, client: Callable[..., Client], request_: Request, says: str
+) -> None:
+    """The field, what is wrong with it, and what to do."""
+    with pytest.raises(InvalidRequest) as raised:
+        await client().submit(request_)
+    assert str(raised.value).startswith(says)
+    assert wire.heads == []
+
+
+async def test_what_is_too_long_for_a_dialect_is_not_sent(wire: Wire, client: Callable[..., Client]) -> None:
+    """trueai: state 255, notifyHook 2000 characters, else an answer in another envelope."""
+    for fields, field in (({"state": "s" * 256}, "state"), ({"notify_hook": "h" * 2001}, "notifyHook")):
+        with pytest.raises(InvalidRequest, match=f"{field}: has"):
+            await client(dialect="trueai").submit(Imagine(prompt="x"), **fields)
+    assert wire.heads == []

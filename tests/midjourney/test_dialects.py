@@ -68,6 +68,19 @@ def grid(dialect: str) -> Task:
     )
 
 
+def single() -> Task:
+    """A finished upscale, with some of its buttons."""
+    ids = (f"MJ::CustomZoom::{UUID}", f"MJ::Inpaint::1::{UUID}::SOLO", f"MJ::Outpaint::50::1::{UUID}::SOLO")
+    return Task(
+        id="7", status="SUCCESS", action="UPSCALE", buttons=tuple(Button(custom_id=one) for one in ids)
+    )
+
+
+def opened(dialect: str, wanted: str) -> Request:
+    (press,) = presses(single(), wanted, DIALECTS[dialect])
+    return press.request
+
+
 def pressed(dialect: str, wanted: str) -> list[Request]:
     return [press.request for press in presses(grid(dialect), wanted, DIALECTS[dialect])]
 
@@ -120,6 +133,13 @@ def rows(dialect: str) -> list[Row]:
     found += [
         ("vary", pressed(dialect, "V2")[0], "submit/action", action(f"MJ::JOB::variation::2::{UUID}")),
         ("reroll", pressed(dialect, "reroll")[0], "submit/action", action(f"MJ::JOB::reroll::0::{UUID}")),
+        ("custom zoom", opened(dialect, "custom_zoom"), "submit/action", action(f"MJ::CustomZoom::{UUID}")),
+        (
+            "vary region",
+            opened(dialect, "vary_region"),
+            "submit/action",
+            action(f"MJ::Inpaint::1::{UUID}::SOLO"),
+        ),
         (
             "custom zoom's modal",
             Modal(task_id="8", prompt="a cat --zoom 1.8"),
