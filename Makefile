@@ -29,7 +29,7 @@ run: $(READY) ## Run the server; CONFIG=file.toml picks another configuration
 	@$(if $(CONFIG),HOOKCHAIN_CONFIG="$(CONFIG)",) exec $(BIN)/hookchain serve $(ARGS)
 
 test: $(READY) ## Run the tests; ARGS="-k name" chooses some
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto $(ARGS)
 
 soak: $(READY) ## Run the long tests: minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

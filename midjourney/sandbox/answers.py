@@ -8,10 +8,11 @@ from collections.abc import Callable
 import msgspec
 from starlette.responses import Response
 
+from midjourney.sandbox.desk import banned
 from midjourney.sandbox.engine import Engine, Job
 from midjourney.sandbox.faults import HELD_S
 from midjourney.sandbox.shapes import answer_shape
-from midjourney.sandbox.submits import Submits, banned
+from midjourney.sandbox.submits import Submits
 from midjourney.sandbox.wire import Answer, Body
 
 _body = msgspec.json.Decoder(Body)
@@ -77,7 +78,7 @@ class Answers:
         if self._faults.strikes("queue-full", self._count):
             window = self._engine.jobs.get(str(body.task_id)) if path == "submit/modal" else None
             waits = window is not None and window.task.status == "MODAL"
-            return self._submits.lose_window(window if waits else None)
+            return self._submits.presses.lose_window(window if waits else None)
         if path == "submit/imagine" and self._faults.strikes("banned", self._count):
             return banned(body.prompt or "", "chosen")
         return None
