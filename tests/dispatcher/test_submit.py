@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from dispatcher.budget import Budget
-from hookchain import submission_needs_modal
+from hookchain import submission_needs_modal, task_succeeded
 from hookchain.wiring import now_ms
 from midjourney.codes import Outcome
 
@@ -314,3 +314,30 @@ def test_outcomes_have_words() -> None:
 
     assert {f"submission.{outcome}" for outcome in Outcome} <= SIGNALS.keys()
     assert now_ms() > 0
+
+
+async def test_upscales_of_one_grid_go_in_turn_where_their_results_can_be_swapped(bench: Any) -> None:
+    """The next one leaves when the one before it has ended, however; another grid's need not wait for it."""
+    bench.options["dialect"] = "mj-plus"
+
+    @task_succeeded.connect_via("IMAGINE")
+    def press(action: str, *, chain: Any, **_: Any) -> None:
+        chain.press("U*")
+
+    await bench.start()
+    await bench.callback("one")
+    await bench.callback("two")
+
+    async def first_of_each() -> bool:
+        return len(bench.upstream.received) == 2
+
+    await bench.until(first_of_each)
+    assert [body["taskId"] for _, body in bench.upstream.received] == ["one", "two"]
+    for number, status in ((1, "SUCCESS"), (3, "FAILURE")):
+        await bench.callback(f"child-{number}", action="UPSCALE", status=status, buttons=[])
+
+        async def next_left(wanted: int = number // 2 + 3) -> bool:
+            return len(bench.upstream.received) == wanted
+
+        await bench.until(next_left)
+    assert [body["taskId"] for _, body in bench.upstream.received] == ["one", "two", "one", "one"]

@@ -96,3 +96,47 @@ def test_a_mistake_is_named(tmp_path: Path, toml: str, environment: dict[str, st
     with pytest.raises(SettingsError) as raised:
         load_settings(environment, tmp_path)
     assert says in str(raised.value)
+
+
+def test_a_dialect_of_ones_own_is_a_shipped_one_with_some_facts_changed(tmp_path: Path) -> None:
+    """Paths are added to those of the one it is like."""
+    write(
+        tmp_path,
+        """
+[dialects.mine]
+like = "new-api"
+prefix = "/api/mj"
+auth = ["raw"]
+presses_in_turn = false
+paths = { edit = "submit/edit" }
+[upstreams.main]
+url = "http://x"
+dialect = "mine"
+""",
+    )
+    settings = load_settings({}, tmp_path)
+    mine = settings.dialects[settings.upstreams["main"].dialect]
+    assert (mine.prefix, mine.auth, mine.presses_in_turn, mine.calls_back) == (
+        "/api/mj",
+        ("raw",),
+        False,
+        False,
+    )
+    assert mine.path("edit") == "/api/mj/submit/edit"
+    assert mine.path("fetch", "7") == "/api/mj/task/7/fetch"
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ('like = "new-apy"', 'Did you mean "new-api"'),
+        ('prefx = "/x"', 'Did you mean "prefix"'),
+        ('auth = ["basic"]', "basic"),
+    ],
+)
+def test_a_mistake_in_a_dialect_is_told(tmp_path: Path, table: str, says: str) -> None:
+    """With its place and the nearest known name."""
+    write(tmp_path, f"[dialects.mine]\n{table}\n")
+    with pytest.raises(SettingsError, match=r"\[dialects.mine\]") as raised:
+        load_settings({}, tmp_path)
+    assert says in str(raised.value)
