@@ -71,6 +71,7 @@ class Reconciler:
             "looked", lambda connection: looks.looked(connection, name, ids, self._clock())
         )
         told = await _ask(client, ids)
+        self._database.wakeups.wake("submissions")  # what the upstream does not know keeps nobody waiting
         for row in due:
             if (task := told.get(row.id)) is not None and is_news(row, task):
                 await self._database.append(

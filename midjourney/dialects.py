@@ -211,6 +211,6 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     concurrency: int = 3
     timeout_s: float = 60.0
     settle_after_s: float = 10.0
-    look_after_s: float = 2.0
+    look_after_s: float = 1.0
     quiet_s: float = 30.0
     name: str = ""

@@ -65,9 +65,10 @@ def position_of(task: Task) -> Position:
 def advance(known: Position | None, update: Position) -> tuple[Position, Change] | None:
     """The new position and what changed, or None when the update is stale.
 
-    `known` is None for a task never heard of. An unknown status moves a task only as long as nothing known is.
+    `known` is None, or its status "", for a task never heard of. An unknown status moves a task only as long as
+    nothing known is.
     """
-    if known is None:
+    if known is None or not known.status:
         return update, _CHANGES.get(update.status, Change.NOTED)
     old, new = _RANKS.get(known.status, 0), _RANKS.get(update.status, 0)
     if known.status in TERMINAL or new < old:

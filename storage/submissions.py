@@ -99,7 +99,7 @@ def _new_values(staged: Staged, submission_id: str, now_ms: int) -> dict[str, ob
 
 LANE_HELD_MS = 60_000
 """How long a submission whose task has not ended keeps the next of its lane waiting: an upscale takes seconds, and
-one that was pressed before may never call back."""
+one that was pressed before may never call back. One whose task its upstream does not know keeps nobody waiting."""
 
 _other = submissions.alias("other")
 _lane_is_taken = exists().where(
@@ -123,7 +123,9 @@ _lane_is_taken = exists().where(
             or_(
                 _other.c.state == "uncertain",
                 exists().where(
-                    schema.tasks.c.submission_id == _other.c.id, schema.tasks.c.finished_at_ms.is_(None)
+                    schema.tasks.c.submission_id == _other.c.id,
+                    schema.tasks.c.finished_at_ms.is_(None),
+                    or_(schema.tasks.c.status != "", schema.tasks.c.looked_at_ms.is_(None)),
                 ),
             ),
         ),

@@ -341,3 +341,13 @@ async def test_upscales_of_one_grid_go_in_turn_where_their_results_can_be_swappe
 
         await bench.until(next_left)
     assert [body["taskId"] for _, body in bench.upstream.received] == ["one", "two", "one", "one"]
+
+
+async def test_a_task_that_its_upstream_does_not_know_keeps_nobody_waiting(bench: Any) -> None:
+    """No callback comes for the first upscale, and a fetch knows nothing of it: the next one goes."""
+    bench.options |= {"dialect": "mj-plus", "look_after_s": 0.05}
+    bench.rules(UPSCALE_ALL)
+    await bench.start()
+    await bench.callback()
+    await bench.until_states(*["accepted"] * 4)
+    assert [custom_id.split("::")[3] for custom_id in bench.upstream.pressed()] == ["1", "2", "3", "4"]
