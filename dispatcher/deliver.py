@@ -25,12 +25,16 @@ from dispatcher.errors import GiveUp, Retry
 from dispatcher.receivers import DEFAULTS, Receiver, Registry
 from dispatcher.submit import Clock, Submitter
 from dispatcher.supervisor import Loop, in_thread, until_durable
+from dispatcher.verify import Refuted, Verifier
 from midjourney.dialects import Dialect
+from midjourney.errors import ProtocolError
+from midjourney.types import Task
 from storage import deliveries
 from storage.deliveries import Finish
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
 from storage.records import ChainUse, ClaimedDelivery, PendingEvent, Staged
+from storage.refute import REFUTED, Refutation
 
 log = structlog.get_logger("hookchain")
 
@@ -49,6 +53,7 @@ class Deliverer:
         database: Database,
         registry: Registry,
         submitter: Submitter,
+        verifier: Verifier,
         dialects: Mapping[str, Dialect],
         budget: Budget,
         clock: Clock,
@@ -56,6 +61,7 @@ class Deliverer:
         self._database = database
         self._registry = registry
         self._submitter = submitter
+        self._verifier = verifier
         self._dialects = dialects
         self._budget = budget
         self._clock = clock
@@ -112,7 +118,7 @@ class Deliverer:
                 state="dead",
                 error=f"receiver {delivery.receiver!r} is not loaded: its plugin or rule is gone",
             )
-        if delivery.attempts > receiver.options.attempts:
+        if delivery.attempts - delivery.excused > receiver.options.attempts:
             return Finish(
                 state="dead", error="the process stopped during every attempt", decision="interrupted"
             )
@@ -134,7 +140,7 @@ class Deliverer:
             SystemExit,
         ):  # whatever a plugin raises is kept, and tried again; it must not end the server
             return self._again(receiver, claimed, None)
-        return Finish(state="done", decision=context.chain.notes, staged=context.chain.staged)
+        return await self._verified(claimed, context)
 
     async def _call(self, receiver: Receiver, context: Context) -> None:
         arguments = context.arguments()
@@ -146,10 +152,36 @@ class Deliverer:
                 if inspect.isawaitable(result):
                     await result
 
+    async def _verified(self, claimed: ClaimedDelivery, context: Context) -> Finish:
+        """The end of a run that went well: what it asked for, if the upstream confirms what it was told."""
+        staged = context.chain.staged
+        try:
+            await self._verifier.verify(claimed.event, context.task, staged)
+        except Refuted as error:
+            log.warning(
+                "callback refuted", upstream=claimed.event.upstream, task=context.task.id, why=str(error)
+            )
+            return Finish(
+                state="done", decision=f"refuted, nothing submitted: {error}", refuted=_as_told(error)
+            )
+        except ProtocolError as error:
+            return self._unverified(claimed, error)
+        return Finish(state="done", decision=context.chain.notes, staged=staged)
+
+    def _unverified(self, claimed: ClaimedDelivery, error: ProtocolError) -> Finish:
+        """The upstream cannot be asked whether the callback is true: nothing is spent, and it is asked again."""
+        told = f"waits: the callback cannot be verified: {error}"
+        log.warning(
+            "callback not verified", upstream=claimed.event.upstream, delivery=claimed.delivery.id, why=told
+        )
+        delay = delay_s(claimed.delivery.excused + 1, first_s=1.0, ceiling_s=60.0)
+        run_at_ms = self._clock() + jittered_ms(delay, luck=random.random())
+        return Finish(state="waiting", decision=told, excused=True, run_at_ms=run_at_ms)
+
     def _again(self, receiver: Receiver, claimed: ClaimedDelivery, after_s: float | None) -> Finish:
         """Called while an exception is handled: its traceback is what is kept."""
         error = traceback.format_exc()
-        attempt = claimed.delivery.attempts
+        attempt = claimed.delivery.attempts - claimed.delivery.excused
         log.warning(
             "receiver failed",
             receiver=receiver.name,
@@ -200,6 +232,15 @@ class Deliverer:
         def refuse(use: ChainUse, staged: Staged) -> str:
             return refusal(use, staged, self._budget)
 
-        return lambda connection: deliveries.finish(
-            connection, claimed.delivery, ending, refuse=refuse, now_ms=now_ms
-        )
+        return lambda connection: deliveries.finish(connection, claimed, ending, refuse=refuse, now_ms=now_ms)
+
+
+def _as_told(error: Refuted) -> Refutation:
+    """What a refuted task is put back to: where the upstream says it is."""
+    told: Task | None = error.task
+    return Refutation(
+        reason=str(error),
+        status=REFUTED if told is None else told.status,
+        progress=-1 if told is None or told.progress is None else told.progress,
+        is_finished=told is None or told.is_finished,
+    )

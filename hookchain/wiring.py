@@ -20,6 +20,7 @@ from dispatcher.rules.receiver import connect
 from dispatcher.settle import Settler
 from dispatcher.signals import SIGNALS
 from dispatcher.submit import Submitter
+from dispatcher.verify import Verifier
 from hookchain.settings import Settings
 from hooks.api import Api
 from hooks.app import create_app
@@ -90,7 +91,15 @@ class Worker:
             hook_for=lambda upstream, submission_id: f"{bases[upstream]}/{submission_id}",
             clock=now_ms,
         )
-        deliverer = Deliverer(database, registry, submitter, _dialects(settings), settings.budget, now_ms)
+        deliverer = Deliverer(
+            database,
+            registry,
+            submitter,
+            Verifier(self._clients),
+            _dialects(settings),
+            settings.budget,
+            now_ms,
+        )
         settler = Settler(database, self._clients, now_ms)
         reconciler = Reconciler(database, self._clients, now_ms)
         # In the order of stopping: what makes work first.

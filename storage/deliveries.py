@@ -40,6 +40,7 @@ from storage.records import (
     Submission,
     TaskRow,
 )
+from storage.refute import Refutation, put_back
 
 deliveries = schema.deliveries
 
@@ -79,6 +80,7 @@ def _new_values(event_id: int, receiver: str, now_ms: int) -> dict[str, Any]:
         "receiver": receiver,
         "state": "waiting",
         "attempts": 0,
+        "excused": 0,
         "run_at_ms": now_ms,
         "decision": "",
         "error": "",
@@ -203,13 +205,18 @@ def _payload_of_parent(connection: Connection, event: Event, task: TaskRow | Non
 
 
 class Finish(msgspec.Struct, frozen=True, kw_only=True):
-    """How a run of a receiver ended. `run_at_ms` counts for "waiting", the state of one to be tried again."""
+    """How a run of a receiver ended. `run_at_ms` counts for "waiting", the state of one to be tried again.
+
+    `excused`: the attempt does not count. `refuted`: the callback behind the event was contradicted.
+    """
 
     state: DeliveryState
     decision: str = ""
     error: str = ""
     run_at_ms: int = 0
     staged: tuple[Staged, ...] = ()
+    refuted: Refutation | None = None
+    excused: bool = False
 
 
 _finish = Prepared(
@@ -223,6 +230,7 @@ _finish = Prepared(
     )
     .values(
         state=bindparam("new_state"),
+        excused=deliveries.c.excused + bindparam("more_excused"),
         decision=bindparam("new_decision"),
         error=bindparam("new_error"),
         run_at_ms=bindparam("new_run_at_ms"),
@@ -232,14 +240,21 @@ _finish = Prepared(
 
 
 def finish(
-    connection: Connection, delivery: Delivery, ending: Finish, *, refuse: submissions.Refuse, now_ms: int
+    connection: Connection,
+    claimed: ClaimedDelivery,
+    ending: Finish,
+    *,
+    refuse: submissions.Refuse,
+    now_ms: int,
 ) -> list[StageResult]:
     """End a run: its outcome and all that its receiver asked for, together. Raises `LeaseLost`."""
+    delivery = claimed.delivery
     finished = _finish(
         connection,
         delivery_id=delivery.id,
         attempt=delivery.attempts,
         new_state=ending.state,
+        more_excused=int(ending.excused),
         new_decision=ending.decision,
         new_error=ending.error,
         new_run_at_ms=ending.run_at_ms or delivery.run_at_ms,
@@ -247,13 +262,21 @@ def finish(
     )
     if finished.rowcount != 1:
         raise LeaseLost(f"delivery {delivery.id}, attempt {delivery.attempts}")
+    if ending.refuted is not None:
+        put_back(connection, claimed.event, ending.refuted, now_ms)
     return [submissions.stage(connection, staged, refuse=refuse, now_ms=now_ms) for staged in ending.staged]
 
 
 _retry = (
     update(deliveries)
     .where(deliveries.c.id == bindparam("delivery_id"), deliveries.c.state == "dead")
-    .values(state="waiting", attempts=0, run_at_ms=bindparam("now_ms"), updated_at_ms=bindparam("now_ms"))
+    .values(
+        state="waiting",
+        attempts=0,
+        excused=0,
+        run_at_ms=bindparam("now_ms"),
+        updated_at_ms=bindparam("now_ms"),
+    )
 )
 
 

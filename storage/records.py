@@ -191,13 +191,17 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
-    """The duty to run one receiver for one event. `decision` says what it did; `error` holds the last traceback."""
+    """The duty to run one receiver for one event. `decision` says what it did; `error` holds the last traceback.
+
+    `excused` of the `attempts` do not count: they ended since the upstream could not be asked.
+    """
 
     id: int
     event_id: int
     receiver: str
     state: DeliveryState
     attempts: int
+    excused: int
     run_at_ms: int
     decision: str
     error: str

@@ -149,6 +149,7 @@ deliveries = Table(
     Column("receiver", String, nullable=False),
     Column("state", String, nullable=False),
     Column("attempts", Integer, nullable=False),
+    Column("excused", Integer, nullable=False),  # attempts that ended through no fault of the receiver's
     Column("run_at_ms", BigInteger, nullable=False),
     Column("decision", Text, nullable=False),
     Column("error", Text, nullable=False),

@@ -43,6 +43,8 @@ class StubUpstream:
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.listed: list[dict[str, Any]] = []
         self.tasks: dict[str, dict[str, Any]] = {}
+        self.fetched: list[str] = []
+        self.fetch_status = 200
         self.answer: Callable[[str, dict[str, Any]], tuple[int, Any] | None] = lambda path, body: (
             200,
             {"code": 1, "description": "ok", "result": f"child-{len(self.received)}"},
@@ -77,6 +79,9 @@ class StubUpstream:
 
     async def fetch(self, request: Request) -> Response:
         """The task as a test put it there; an unknown one is an empty 200."""
+        self.fetched.append(request.path_params["id"])
+        if self.fetch_status != 200:
+            return Response(status_code=self.fetch_status)
         task = self.tasks.get(request.path_params["id"])
         return Response(json.dumps(task).encode() if task else b"", media_type="application/json")
 
@@ -164,8 +169,10 @@ class Bench:
             await self._worker.stop()
             self._worker = None
 
-    async def callback(self, task_id: str = "grid", submission_id: str = "", **fields: Any) -> None:
-        """A callback; by default the SUCCESS of a grid."""
+    async def callback(
+        self, task_id: str = "grid", submission_id: str = "", *, forged: bool = False, **fields: Any
+    ) -> None:
+        """A callback; by default the SUCCESS of a grid. Unless it is forged, the upstream says the same when asked."""
         payload = {
             "id": task_id,
             "action": "IMAGINE",
@@ -174,6 +181,8 @@ class Bench:
             "prompt": "a cat",
             "buttons": [{"customId": U[n - 1], "label": f"U{n}"} for n in (1, 2, 3, 4)],
         } | fields
+        if not forged:
+            self.upstream.tasks[task_id] = payload
         await self.database.append(
             Incoming(
                 upstream="main",

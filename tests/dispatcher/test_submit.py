@@ -133,6 +133,7 @@ async def test_an_upstream_that_cannot_be_reached_costs_nothing_and_is_tried_aga
     """Nothing listens there: the submission waits, and what it waits for is said."""
     bench.rules(PRESS_ONE)
     bench.upstream.url = "http://127.0.0.1:9"
+    bench.options["verify"] = "trust"
     await bench.start()
     await bench.callback()
 

@@ -111,7 +111,7 @@ async def test_a_dead_letter_is_listed_shown_and_retried(site: Any) -> None:
         deliveries.fan_out(connection, lambda event: ["plugin:breaks"], 10, 1)
         (claimed,) = deliveries.claim(connection, 10, 2, room=lambda name: 1)
         ending = Finish(state="dead", decision="failed 8 times", error="Traceback: it broke")
-        deliveries.finish(connection, claimed.delivery, ending, refuse=lambda *_: "", now_ms=3)
+        deliveries.finish(connection, claimed, ending, refuse=lambda *_: "", now_ms=3)
 
     await site.database.write("bury", bury)
     (letter,) = (await site.http.get("/api/dead-letters")).json()["dead_letters"]

@@ -137,7 +137,7 @@ async def test_retry_after_is_read(wire: Wire, client: Callable[..., Client]) ->
         (204, b""),
         (400, b'{"description":"task_no_found ","type":"upstream_error","code":4}'),
         (200, b'{"code":4}'),
-        (404, b""),
+        (404, b'{"code":4,"description":"gone"}'),
     ],
 )
 async def test_a_task_that_the_upstream_does_not_know_is_none(
@@ -160,7 +160,9 @@ async def test_tasks_are_fetched_and_listed(wire: Wire, client: Callable[..., Cl
     assert [one.id for one in await client().list_all()] == ["1"]
 
 
-@pytest.mark.parametrize(("status", "body"), [(500, b"<html>"), (200, b"<html>"), (401, b"")])
+@pytest.mark.parametrize(
+    ("status", "body"), [(500, b"<html>"), (200, b"<html>"), (401, b""), (404, b""), (405, b"")]
+)
 async def test_an_error_is_not_taken_for_an_answer(
     wire: Wire, client: Callable[..., Client], status: int, body: bytes
 ) -> None:
