@@ -103,12 +103,13 @@ class Soon(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Upstream(asyncio.Protocol):
-    """An upstream that accepts every press at once, and notes when it came."""
+    """An upstream that accepts every press at once, notes when it came, and tells of every task that it is finished."""
 
     def __init__(self, arrived: dict[str, float]) -> None:
         self._arrived = arrived
         self._parser = httptools.HttpRequestParser(self)
         self._body = b""
+        self._path = ""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -116,16 +117,28 @@ class _Upstream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self._parser.feed_data(data)
 
+    def on_url(self, url: bytes) -> None:
+        self._path = url.decode()
+
     def on_body(self, body: bytes) -> None:
         self._body += body
 
     def on_message_complete(self) -> None:
         now = time.perf_counter()
+        if asked := re.search(r"/task/(\w+)/fetch", self._path):
+            self._answer(callback(asked[1], "SUCCESS", 100))
+            return
+        if self._path.endswith("/list-by-condition"):
+            self._body = b""
+            self._answer(b"[]")
+            return
         found = re.search(rb'"taskId":"(\w+)"', self._body)
         self._body = b""
         assert found is not None
         self._arrived[found[1].decode()] = now
-        answer = b'{"code":1,"description":"ok","result":"8%s"}' % found[1]
+        self._answer(b'{"code":1,"description":"ok","result":"8%s"}' % found[1])
+
+    def _answer(self, answer: bytes) -> None:
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(answer)}\r\n\r\n"
         self._transport.write(head.encode() + answer)
 

@@ -72,7 +72,9 @@ class Verifier:
 async def _ask(client: Client, task: Task) -> _Answer:
     answer = await _compare(client, task)
     if not answer.reason or answer.task is None:
-        return answer  # a task that nobody knows does not become known: a thousand of them must hold nobody up
+        return (
+            answer  # a task that nobody knows does not become known: a thousand of them must hold nobody up
+        )
     await asyncio.sleep(AGAIN_AFTER_S)
     return await _compare(client, task)
 
