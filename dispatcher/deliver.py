@@ -213,6 +213,8 @@ class Deliverer:
             raise
         if claim:
             self._submitter.accept(claim, results[1])
+        if results[0]:
+            self.loop.wake()
         if ending.state == "waiting":
             self.loop.wake_after((ending.run_at_ms - self._clock()) / 1000)
         log.info(

@@ -19,8 +19,11 @@ from sqlalchemy import (
     Table,
     and_,
     bindparam,
+    exists,
     func,
+    or_,
     select,
+    text,
     update,
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
@@ -36,7 +39,6 @@ from storage.records import (
     Event,
     PendingEvent,
     Staged,
-    StageResult,
     Submission,
     TaskRow,
 )
@@ -66,7 +68,8 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
         receivers = route(event)
         if receivers and event.chain_id is None and event.parent_id is not None:
             chains.adopt(connection, event.upstream, event.task_id, event.parent_id, now_ms)
-        rows += [_new_values(event.id, receiver, now_ms) for receiver in receivers]
+        lane = f"{event.upstream}|{event.task_id}" if event.task_id else ""
+        rows += [_new_values(event.id, receiver, lane, now_ms) for receiver in receivers]
     if rows:
         _add.many(connection, rows)
     if waiting:
@@ -74,10 +77,11 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
     return len(waiting)
 
 
-def _new_values(event_id: int, receiver: str, now_ms: int) -> dict[str, Any]:
+def _new_values(event_id: int, receiver: str, lane: str, now_ms: int) -> dict[str, Any]:
     return {
         "event_id": event_id,
         "receiver": receiver,
+        "lane": lane,
         "state": "waiting",
         "attempts": 0,
         "excused": 0,
@@ -89,11 +93,18 @@ def _new_values(event_id: int, receiver: str, now_ms: int) -> dict[str, Any]:
     }
 
 
+_earlier = deliveries.alias("earlier")
+_same_lane = and_(
+    _earlier.c.receiver == deliveries.c.receiver,
+    _earlier.c.lane == deliveries.c.lane,
+    text("earlier.state IN ('waiting', 'running')"),  # in the words of the index
+)
 _due = Prepared(
     select(*DELIVERY_COLUMNS)
     .where(
         deliveries.c.state == "waiting",
         deliveries.c.run_at_ms <= bindparam("now_ms"),
+        or_(deliveries.c.lane == "", ~exists().where(_same_lane, _earlier.c.id < deliveries.c.id)),
         deliveries.c.receiver.not_in(bindparam("full", expanding=True)),
     )
     .order_by(deliveries.c.run_at_ms, deliveries.c.id)
@@ -109,7 +120,8 @@ _claim = Prepared(
 def claim(connection: Connection, most: int, now_ms: int, *, room: Room) -> list[ClaimedDelivery]:
     """Take up to `most` deliveries that are due, with what their receivers may look at.
 
-    Those of a receiver that has no room wait, and nobody else's wait behind them.
+    Those of a receiver that has no room wait, and nobody else's wait behind them. One receiver hears of one task's
+    events in their order: the next one is due when the one before it is done, or dead.
     """
     taken: list[Delivery] = []
     of_receiver: Counter[str] = Counter()
@@ -239,6 +251,17 @@ _finish = Prepared(
 )
 
 
+_next_in_lane = Prepared(
+    select(deliveries.c.id)
+    .where(
+        deliveries.c.receiver == bindparam("of_receiver"),
+        deliveries.c.lane == bindparam("in_lane"),
+        deliveries.c.state == "waiting",
+    )
+    .limit(1)
+)
+
+
 def finish(
     connection: Connection,
     claimed: ClaimedDelivery,
@@ -246,8 +269,11 @@ def finish(
     *,
     refuse: submissions.Refuse,
     now_ms: int,
-) -> list[StageResult]:
-    """End a run: its outcome and all that its receiver asked for, together. Raises `LeaseLost`."""
+) -> bool:
+    """End a run: its outcome and all that its receiver asked for, together. Raises `LeaseLost`.
+
+    Tells whether another delivery has waited for this one.
+    """
     delivery = claimed.delivery
     finished = _finish(
         connection,
@@ -264,7 +290,11 @@ def finish(
         raise LeaseLost(f"delivery {delivery.id}, attempt {delivery.attempts}")
     if ending.refuted is not None:
         put_back(connection, claimed.event, ending.refuted, now_ms)
-    return [submissions.stage(connection, staged, refuse=refuse, now_ms=now_ms) for staged in ending.staged]
+    for staged in ending.staged:
+        submissions.stage(connection, staged, refuse=refuse, now_ms=now_ms)
+    if not delivery.lane:
+        return False
+    return _next_in_lane(connection, of_receiver=delivery.receiver, in_lane=delivery.lane).first() is not None
 
 
 _retry = (

@@ -102,6 +102,7 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     updated_at_ms: int
     finished_at_ms: int | None
     looked_at_ms: int | None
+    misses: int
 
 
 class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -124,7 +125,8 @@ class ChainUse(msgspec.Struct, frozen=True, kw_only=True):
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """A submission somebody asks for. `chain_id` "" starts a new chain; `request` is as `encode_request` stores it.
 
-    Of those in one `lane` only one is under way at a time, until the task it made has ended.
+    Of those in one `lane` only one is under way at a time, until the task it made has ended. A higher `priority` goes
+    before a lower one.
     """
 
     idempotency_key: str
@@ -137,6 +139,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     asked_by: str
     lane: str = ""
+    priority: int = 0
     run_at_ms: int = 0
 
 
@@ -166,6 +169,8 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     depth: int
     asked_by: str
     lane: str
+    priority: int
+    queue_at_ms: int
     state: SubmissionState
     outcome: str
     reason: str
@@ -199,6 +204,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     id: int
     event_id: int
     receiver: str
+    lane: str
     state: DeliveryState
     attempts: int
     excused: int

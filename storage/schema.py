@@ -72,6 +72,7 @@ tasks = Table(
     Column("updated_at_ms", BigInteger, nullable=False),
     Column("finished_at_ms", BigInteger),
     Column("looked_at_ms", BigInteger),  # when the upstream was last asked about it
+    Column("misses", Integer, nullable=False),  # times in a row that it did not know it
     PrimaryKeyConstraint("upstream", "id"),
     Index("tasks_of_chain", "chain_id", sqlite_where=text("chain_id IS NOT NULL")),
     Index("tasks_of_submission", "submission_id", sqlite_where=text("submission_id IS NOT NULL")),
@@ -110,6 +111,8 @@ submissions = Table(
     Column("depth", Integer, nullable=False),
     Column("asked_by", String, nullable=False),
     Column("lane", String, nullable=False),  # one after the other within it; "" for any time
+    Column("priority", Integer, nullable=False),
+    Column("queue_at_ms", BigInteger, nullable=False),  # its place: see storage/submissions.py
     Column("state", String, nullable=False),
     Column("outcome", String, nullable=False),
     Column("reason", Text, nullable=False),
@@ -122,6 +125,13 @@ submissions = Table(
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
     Index("submissions_of_chain", "chain_id"),
     Index("submissions_by_state", "state", "run_at_ms"),
+    Index(
+        "submissions_waiting",
+        "upstream",
+        "queue_at_ms",
+        sqlite_where=text("state = 'waiting'"),
+        postgresql_where=text("state = 'waiting'"),
+    ),
     Index(
         "submissions_in_lane", "lane", sqlite_where=text("lane <> ''"), postgresql_where=text("lane <> ''")
     ),
@@ -147,6 +157,7 @@ deliveries = Table(
     Column("id", _serial, primary_key=True, autoincrement=True),
     Column("event_id", BigInteger, nullable=False),
     Column("receiver", String, nullable=False),
+    Column("lane", String, nullable=False),  # its task: a receiver hears of a task's events in order
     Column("state", String, nullable=False),
     Column("attempts", Integer, nullable=False),
     Column("excused", Integer, nullable=False),  # attempts that ended through no fault of the receiver's
@@ -157,6 +168,14 @@ deliveries = Table(
     Column("updated_at_ms", BigInteger, nullable=False),
     UniqueConstraint("event_id", "receiver", name="one_delivery_per_receiver"),
     Index("deliveries_by_state", "state", "run_at_ms"),
+    Index(
+        "deliveries_in_lane",
+        "receiver",
+        "lane",
+        "id",
+        sqlite_where=text("state IN ('waiting', 'running')"),
+        postgresql_where=text("state IN ('waiting', 'running')"),
+    ),
 )
 
 quarantine = Table(

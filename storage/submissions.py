@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, or_, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage import chains, events, schema, tasks
@@ -26,8 +26,18 @@ SUBMISSION_COLUMNS = tuple(submissions.c[name] for name in Submission.__struct_f
 Refuse = Callable[[ChainUse, Staged], str]
 """Why a chain may not have one more submission, or ""."""
 
+PLACE_MS = 10_000
+"""What one submission that already waits puts the next of its chain back by. So chains take turns, whatever each of
+them asks for, and none waits for ever: time goes on for those at the back too."""
+
+PRIORITY_MS = 10**13
+"""A priority is a place 300 years ahead of all that have a lower one."""
+
 _by_id = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.id == bindparam("id")))
 _by_key = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key")))
+_waiting = Prepared(
+    select(func.count()).where(submissions.c.chain_id == bindparam("chain"), submissions.c.state == "waiting")
+)
 _stage = Prepared(upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"]))
 
 
@@ -54,7 +64,9 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
         return _known(connection, staged) or _refused(connection, staged, reason, now_ms)
     # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
     submission_id = secrets.token_hex(12)
-    if _stage(connection, **_new_values(staged, submission_id, now_ms)).rowcount == 0:
+    waiting = _waiting(connection, chain=staged.chain_id).scalar() or 0
+    queue_at_ms = now_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
+    if _stage(connection, **_new_values(staged, submission_id, queue_at_ms, now_ms)).rowcount == 0:
         known = _known(connection, staged)
         assert known is not None, "the key that was in the way is there"
         return known
@@ -82,9 +94,10 @@ def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -
     return StageResult(submission_id="", chain_id=staged.chain_id, created=False, refused=reason)
 
 
-def _new_values(staged: Staged, submission_id: str, now_ms: int) -> dict[str, object]:
+def _new_values(staged: Staged, submission_id: str, queue_at_ms: int, now_ms: int) -> dict[str, object]:
     return msgspec.structs.asdict(staged) | {
         "id": submission_id,
+        "queue_at_ms": queue_at_ms,
         "state": "waiting",
         "outcome": "",
         "reason": "",
@@ -111,9 +124,9 @@ _lane_is_taken = exists().where(
             _other.c.state == "waiting",
             _other.c.run_at_ms <= bindparam("now_ms"),
             or_(
-                _other.c.created_at_ms < submissions.c.created_at_ms,
+                _other.c.queue_at_ms < submissions.c.queue_at_ms,
                 and_(
-                    _other.c.created_at_ms == submissions.c.created_at_ms,
+                    _other.c.queue_at_ms == submissions.c.queue_at_ms,
                     _other.c.label < submissions.c.label,
                 ),
             ),
@@ -139,7 +152,7 @@ _due = Prepared(
         submissions.c.upstream == bindparam("of_upstream"),
         or_(submissions.c.lane == "", ~_lane_is_taken),
     )
-    .order_by(submissions.c.run_at_ms, submissions.c.created_at_ms, submissions.c.label)
+    .order_by(submissions.c.queue_at_ms, submissions.c.label)
     .limit(bindparam("most"))
 )
 _begin = Prepared(

@@ -40,6 +40,7 @@ def blank(upstream: str, task_id: str, now_ms: int) -> TaskRow:
         updated_at_ms=now_ms,
         finished_at_ms=None,
         looked_at_ms=None,
+        misses=0,
     )
 
 

@@ -8,7 +8,15 @@ from typing import Any
 
 import pytest
 
-from hookchain import GiveUp, Retry, receiver, task_failed, task_succeeded
+from hookchain import (
+    GiveUp,
+    Retry,
+    receiver,
+    task_failed,
+    task_progressed,
+    task_started,
+    task_succeeded,
+)
 
 
 @pytest.fixture(autouse=True)
@@ -263,3 +271,31 @@ async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
     bench.database.wakeups.wake("events")
     await bench.until_quiet()
     assert [delivery.state for delivery in await bench.deliveries()] == ["done"]
+
+
+async def test_a_receiver_hears_of_a_task_in_order_and_tasks_do_not_wait_for_one_another(bench: Any) -> None:
+    """The first event of one task fails twice: the next ones of that task wait for it, those of another do not."""
+    heard: list[tuple[str, str]] = []
+    failures = iter([True, True])
+
+    def listen(action: str, *, task: Any, event: Any, **_: Any) -> None:
+        if task.id == "slow" and event.signal == "task.started" and next(failures, False):
+            raise RuntimeError("not yet")
+        heard.append((task.id, event.signal))
+
+    for signal in (task_started, task_progressed, task_succeeded):
+        signal.connect(listen)
+    await bench.start()
+    for task_id in ("slow", "quick"):
+        await bench.callback(task_id, status="IN_PROGRESS", progress="0%", buttons=[])
+        await bench.callback(task_id, status="IN_PROGRESS", progress="50%", buttons=[])
+        await bench.callback(task_id)
+
+    async def all_heard() -> bool:
+        return len(heard) == 6
+
+    await bench.until(all_heard)
+    in_order = ["task.started", "task.progressed", "task.succeeded"]
+    for task_id in ("slow", "quick"):
+        assert [signal for one, signal in heard if one == task_id] == in_order
+    assert [one for one, _ in heard[:3]] == ["quick"] * 3

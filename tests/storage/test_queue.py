@@ -1,0 +1,62 @@
+"""Who goes next: chains in turn, higher priorities first, nobody for ever at the back."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sqlalchemy import Connection
+
+from midjourney.requests import Imagine, encode_request
+from storage import submissions
+from storage.engine import Database
+from storage.records import Staged
+
+
+def stage(connection: Connection, chain_id: str, label: str, now_ms: int, priority: int = 0) -> str:
+    staged = Staged(
+        idempotency_key=f"{chain_id}|{label}",
+        chain_id=chain_id,
+        upstream="main",
+        kind="imagine",
+        label=label,
+        request=encode_request(Imagine(prompt=label)),
+        parent_id="",
+        depth=0,
+        asked_by="test",
+        priority=priority,
+    )
+    made = submissions.stage(connection, staged, refuse=lambda *_: "", now_ms=now_ms)
+    return made.chain_id
+
+
+def order(connection: Connection, most: int, now_ms: int) -> Iterable[str]:
+    return [one.label for one in submissions.begin_attempts(connection, "main", most, now_ms)]
+
+
+async def test_one_chain_with_two_hundred_does_not_starve_another(database: Database) -> None:
+    """What is asked for later by a smaller chain goes before most of it, and both go on by turns."""
+
+    def work(connection: Connection) -> list[str]:
+        large = stage(connection, "", "a000", 0)
+        for number in range(1, 200):
+            stage(connection, large, f"a{number:03d}", 0)
+        small = stage(connection, "", "b0", 15_000)
+        for number in range(1, 4):
+            stage(connection, small, f"b{number}", 15_000)
+        return list(order(connection, 10, 15_000))
+
+    gone = await database.write("test", work)
+    assert gone == ["a000", "a001", "b0", "a002", "b1", "a003", "b2", "a004", "b3", "a005"]
+
+
+async def test_a_higher_priority_goes_first(database: Database) -> None:
+    """Whatever waits, and however long it has."""
+
+    def work(connection: Connection) -> list[str]:
+        chain = stage(connection, "", "first", 0)
+        stage(connection, chain, "second", 0)
+        stage(connection, "", "urgent", 500_000, priority=1)
+        stage(connection, "", "never mind", 0, priority=-1)
+        return list(order(connection, 10, 500_000))
+
+    assert await database.write("test", work) == ["urgent", "first", "second", "never mind"]
