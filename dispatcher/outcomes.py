@@ -61,6 +61,7 @@ def after_answer(
         answer=body,
         child_status=_status_of_child(verdict),
         child_action=action,
+        retry_after_s=verdict.retry_after_s,
     )
 
 

@@ -13,6 +13,7 @@ import msgspec
 import structlog
 
 from dispatcher.intent import key_of
+from dispatcher.limits import FULL_HOLD_MS, Gate
 from dispatcher.outcomes import after_answer, after_invalid, after_not_sent, after_silence
 from dispatcher.supervisor import Loop, until_durable
 from midjourney.buttons import Button, action_of
@@ -36,7 +37,7 @@ from midjourney.requests import (
     decode_request,
     encode_request,
 )
-from storage import submissions, windows
+from storage import pauses, submissions, windows
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
 from storage.records import Staged, Submission
@@ -69,7 +70,7 @@ class Submitter:
         self._clients = clients
         self._hook_for = hook_for
         self._clock = clock
-        self._free = {name: client.upstream.concurrency for name, client in clients.items()}
+        self.gates = {name: Gate(client.upstream, clock()) for name, client in clients.items()}
         self._missed = False
         self.loop = Loop("submit", self._turn)
 
@@ -78,15 +79,17 @@ class Submitter:
 
         The claim must be given to `accept` with what the unit returned, or to `release` when it failed.
         """
-        places = {name: free for name, free in self._free.items() if free}
-        self._missed = self._missed or len(places) < len(self._free)
-        self._free.update(dict.fromkeys(places, 0))
+        at_ms = self._clock()
+        places = {name: taken for name, gate in self.gates.items() if (taken := gate.take(at_ms))}
+        self._missed = self._missed or len(places) < len(self.gates)
 
         def begin(connection: Connection) -> list[Submission]:
             now_ms = self._clock()  # not earlier: what was staged a moment ago is due as well
+            paused = pauses.paused(connection)
             return [
                 submission
                 for name, most in places.items()
+                if name not in paused
                 for submission in submissions.begin_attempts(connection, name, most, now_ms)
             ]
 
@@ -106,10 +109,20 @@ class Submitter:
 
     def _give_back(self, places: Mapping[str, int]) -> None:
         for name, count in places.items():
-            self._free[name] += count
-        if self._missed and any(self._free.values()):
-            self._missed = False
+            self.gates[name].put_back(count)
+        self._look_again()
+
+    def _look_again(self) -> None:
+        """Somebody found no place: there may be one now, or there will be when a gate opens."""
+        if not self._missed:
+            return
+        self._missed = False
+        now_ms = self._clock()
+        closed = [gate.closed_until_ms(now_ms) for gate in self.gates.values()]
+        if not all(closed):
             self.loop.wake()
+        for until_ms in filter(None, closed):
+            self.loop.wake_after((until_ms - now_ms) / 1000)
 
     async def _turn(self) -> None:
         claim = self.reserve()
@@ -126,10 +139,12 @@ class Submitter:
         try:
             request = decode_request(submission.request)
             settlement = await self._send(submission, request)
+            self._tell_gate(submission, settlement)
             await self._settle(submission, request, settlement)
         finally:
             self._missed = True
-            self._give_back({submission.upstream: 1})
+            self.gates[submission.upstream].done()
+            self._look_again()
 
     async def _send(self, submission: Submission, request: Request) -> Settlement:
         client = self._clients[submission.upstream]
@@ -153,6 +168,23 @@ class Submitter:
             now_ms=self._clock(),
             luck=random.random(),
         )
+
+    def _tell_gate(self, submission: Submission, settlement: Settlement) -> None:
+        """What an answer, or none, means for everybody who waits for this upstream."""
+        gate, now_ms = self.gates[submission.upstream], self._clock()
+        if settlement.outcome == "invalid":
+            gate.put_back(0)  # nothing was sent, nothing was learned
+            return
+        if settlement.outcome in ("not_sent", Outcome.UNCERTAIN):
+            if gate.failed(now_ms):
+                log.warning("breaker open", upstream=submission.upstream, why=settlement.reason)
+            return
+        if gate.breaker == "open":
+            log.info("breaker closed", upstream=submission.upstream)
+        gate.answered()
+        if settlement.outcome == f"{Outcome.REJECTED}:{Refusal.QUEUE_FULL}":
+            asked_ms = 0 if settlement.retry_after_s is None else int(1000 * settlement.retry_after_s)
+            gate.hold(now_ms, asked_ms or FULL_HOLD_MS)
 
     async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
         now_ms = self._clock()

@@ -47,7 +47,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, checked. `secret` "" means: the one kept in the database. Without upstreams there is the sandbox.
 
-    `dialects` are the shipped ones and those of the file.
+    `dialects` are the shipped ones and those of the file; `poll_only` is said on the command line.
     """
 
     database_url: str
@@ -64,6 +64,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: dict[str, Upstream]
     rules: tuple[CompiledRule, ...]
     directory: Path
+    poll_only: bool = False
     dialects: Mapping[str, Dialect] = msgspec.field(default_factory=lambda: DIALECTS)
 
     @property

@@ -88,7 +88,9 @@ class Worker:
         submitter = Submitter(
             database,
             self._clients,
-            hook_for=lambda upstream, submission_id: f"{bases[upstream]}/{submission_id}",
+            hook_for=lambda upstream, submission_id: (
+                "" if settings.poll_only else f"{bases[upstream]}/{submission_id}"
+            ),
             clock=now_ms,
         )
         deliverer = Deliverer(
@@ -101,7 +103,7 @@ class Worker:
             now_ms,
         )
         settler = Settler(database, self._clients, now_ms)
-        reconciler = Reconciler(database, self._clients, now_ms)
+        reconciler = Reconciler(database, self._clients, now_ms, poll_only=settings.poll_only)
         # In the order of stopping: what makes work first.
         self._loops = (deliverer.loop, submitter.loop, settler.loop, reconciler.loop)
         database.wakeups.subscribe("events", deliverer.loop.wake)
@@ -164,7 +166,7 @@ def _application(settings: Settings, database: Database, secret: str, worker: Wo
         database, NotifyTokens(secret, settings.upstreams), body_limit_bytes=settings.body_limit_bytes
     )
     health = Health(database, worker.is_turning if worker is not None else None)
-    api = Api(database, _dialects(settings), admin_token=settings.admin_token)
+    api = Api(database, settings.upstreams, _dialects(settings), admin_token=settings.admin_token)
     return create_app(hook, [*health.routes(), *api.routes()])
 
 

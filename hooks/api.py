@@ -17,7 +17,8 @@ from dispatcher.commands import CommandError
 from hooks import shapes
 from hooks.auth import check_admin
 from hooks.problems import Problem
-from midjourney.dialects import Dialect
+from hooks.upstreams import Upstreams
+from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import InvalidRequest
 from midjourney.requests import KINDS, parent_of
 from midjourney.requests import Request as Submission
@@ -53,10 +54,18 @@ State = Literal["waiting", "running", "done", "dead"]
 
 
 class Api:
-    """Handlers over one database and its upstreams."""
+    """Handlers over one database and its upstreams; `dialects` is what each of them speaks."""
 
-    def __init__(self, database: Database, dialects: Mapping[str, Dialect], *, admin_token: str = "") -> None:
+    def __init__(
+        self,
+        database: Database,
+        upstreams: Mapping[str, Upstream],
+        dialects: Mapping[str, Dialect],
+        *,
+        admin_token: str = "",
+    ) -> None:
         self._database = database
+        self._upstreams = Upstreams(database, upstreams)
         self._dialects = dialects
         self._admin_token = admin_token
 
@@ -78,6 +87,9 @@ class Api:
             ("/api/dead-letters/{id}", self.dead_letter, "GET"),
             ("/api/dead-letters/{id}/retry", self.retry_dead_letter, "POST"),
             ("/api/quarantine", self.quarantine, "GET"),
+            ("/api/upstreams", self._upstreams.list, "GET"),
+            ("/api/upstreams/{name}/pause", self._upstreams.pause, "POST"),
+            ("/api/upstreams/{name}/resume", self._upstreams.resume, "POST"),
         ]
         return [Route(path, self._guarded(handler), methods=[method]) for path, handler, method in table]
 

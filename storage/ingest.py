@@ -90,6 +90,7 @@ def _advanced(row: TaskRow | None, incoming: Incoming, position: Position | None
         progress=position.progress,
         action=incoming.task.action or row.action,
         updated_at_ms=incoming.received_at_ms,
+        misses=0,
         finished_at_ms=incoming.received_at_ms if ended else None,
     )
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
-from storage import schema
+from storage import events, schema
+from storage import tasks as task_rows
 from storage.records import TaskRow
 
 tasks = schema.tasks
@@ -39,3 +41,37 @@ def silent(connection: Connection, upstream: str, silent_since_ms: int, most: in
 def looked(connection: Connection, upstream: str, task_ids: Iterable[str], now_ms: int) -> None:
     """The upstream was asked about these tasks."""
     connection.execute(_looked, {"of_upstream": upstream, "ids": list(task_ids), "now_ms": now_ms})
+
+
+LOST = "LOST"
+"""Status of a task that its upstream no longer knows."""
+
+
+def missed(connection: Connection, row: TaskRow, *, lost_after: int, lost_after_ms: int, now_ms: int) -> bool:
+    """The upstream did not know a task; whether it is lost now, told by the signal task.lost."""
+    current = task_rows.find(connection, row.upstream, row.id)
+    if current is None or current.finished_at_ms is not None or current.updated_at_ms != row.updated_at_ms:
+        return False  # it was heard of since
+    lost = current.misses + 1 >= lost_after and now_ms - current.created_at_ms >= lost_after_ms
+    task_rows.put(
+        connection,
+        msgspec.structs.replace(
+            current,
+            misses=current.misses + 1,
+            status=LOST if lost else current.status,
+            finished_at_ms=now_ms if lost else None,
+        ),
+    )
+    if lost:
+        events.record(
+            connection,
+            upstream=row.upstream,
+            task_id=row.id,
+            signal="task.lost",
+            source="reconcile",
+            action=row.action,
+            status=LOST,
+            detail=f"the upstream did not know it {current.misses + 1} times in a row",
+            now_ms=now_ms,
+        )
+    return lost

@@ -207,7 +207,10 @@ def _sending(submission_id: str, number: int, now_ms: int) -> dict[str, object]:
 
 
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
-    """What an attempt came to. `signal` None tells nobody; `run_at_ms` counts for the state "waiting"."""
+    """What an attempt came to. `signal` None tells nobody; `run_at_ms` counts for the state "waiting".
+
+    `retry_after_s` is how long the upstream asked not to be asked.
+    """
 
     state: SubmissionState
     outcome: str
@@ -219,6 +222,7 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     answer: bytes = b""
     child_status: str = ""
     child_action: str = ""
+    retry_after_s: float | None = None
 
 
 _settle = Prepared(

@@ -20,7 +20,7 @@ from storage.engine import Database
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
-HIDDEN = {"name", "rules", "directory", "upstreams", "budget"}
+HIDDEN = {"name", "rules", "directory", "upstreams", "budget", "poll_only"}
 
 
 @pytest.mark.parametrize("kind", [Settings, Upstream, Budget])
@@ -45,7 +45,7 @@ def test_every_signal_is_documented() -> None:
 def test_every_path_is_documented(tmp_path: Path) -> None:
     """Of the API."""
     page = (ROOT / "docs/reference/http.md").read_text()
-    api = Api(Database(f"sqlite:///{tmp_path}/x.db"), {SANDBOX: DIALECTS["mj-plus"]})
+    api = Api(Database(f"sqlite:///{tmp_path}/x.db"), {}, {SANDBOX: DIALECTS["mj-plus"]})
     paths = {re.sub(r":int", "", str(getattr(route, "path", ""))) for route in api.routes()}
     assert [path for path in sorted(paths) if f"{path}`" not in page] == []
 

@@ -1,17 +1,20 @@
-"""`hookchain url`, `migrate`, `healthcheck`, `version`, `dead`: what an operator types."""
+"""`hookchain url`, `pause`, `resume`, `migrate`, `healthcheck`, `version`, `dead`: what an operator types."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Annotated
+from functools import partial
+from typing import Annotated, Literal, Protocol
 
 import typer
 
 from hookchain import __version__
 from hookchain.cli.api import CallFailed, Server
-from hookchain.settings import SANDBOX, Settings, load_settings
+from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
 from hookchain.wiring import hook_url, open_database, secret_of
+from storage import pauses
+from storage.engine import Connection
 from storage.migrate import migrate as migrate_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -42,6 +45,45 @@ async def _urls(settings: Settings) -> dict[str, str]:
 def migrate() -> None:
     """Bring the database to the schema of this release."""
     print(f"the database is at revision {migrate_database(load_settings().database_url)}")
+
+
+def pause(upstream: Annotated[str, typer.Argument(help="Which upstream; all without.")] = "") -> None:
+    """Stop submitting at an upstream. What waits is kept, callbacks are received all the same."""
+    _switch(upstream, "pause")
+
+
+def resume(upstream: Annotated[str, typer.Argument(help="Which upstream; all without.")] = "") -> None:
+    """Submit again."""
+    _switch(upstream, "resume")
+
+
+def _switch(upstream: str, what: Literal["pause", "resume"]) -> None:
+    settings = load_settings()
+    names = [upstream] if upstream else list(settings.upstreams or (SANDBOX,))
+    if upstream and upstream not in (settings.upstreams or (SANDBOX,)):
+        raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(settings.upstreams)}")
+    server = Server(settings)
+    if server.is_up():
+        for name in names:
+            server.post(f"/api/upstreams/{name}/{what}")
+    else:
+        asyncio.run(_switch_stored(settings, names, pauses.pause if what == "pause" else pauses.resume))
+    print("\n".join(f"{name}: {what}d" for name in names))
+
+
+class Switch(Protocol):
+    """Pauses or resumes an upstream in the database."""
+
+    def __call__(self, connection: Connection, upstream: str) -> None:
+        """Do it."""
+
+
+async def _switch_stored(settings: Settings, names: list[str], switch: Switch) -> None:
+    database = await open_database(settings)
+    try:
+        await database.write_together(*(("command", partial(switch, upstream=name)) for name in names))
+    finally:
+        await database.close()
 
 
 def healthcheck() -> None:

@@ -38,6 +38,12 @@ def serve(
     no_worker: Annotated[
         bool, typer.Option("--no-worker", help="Receive only; run no rules, submit nothing.")
     ] = False,
+    poll_only: Annotated[
+        bool,
+        typer.Option(
+            "--poll-only", help="Send no notifyHook: ask the upstreams instead. For where nobody can call."
+        ),
+    ] = False,
 ) -> None:
     """Run the receiver, the API and the worker."""
     settings = load_settings()
@@ -47,6 +53,7 @@ def serve(
         settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
         if not settings.upstreams:
             settings = _with_sandbox(settings)
+        settings = msgspec.structs.replace(settings, poll_only=poll_only)
         _run(_serve(settings, receivers, sock, with_worker=not no_worker))
 
 
@@ -60,6 +67,8 @@ async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, 
 def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
     names = receivers.registry.names()
     lines = [f"hookchain {__version__} listens on {settings.listening_url}"]
+    if settings.poll_only:
+        lines.append("poll only: no notifyHook is sent, the upstreams are asked every 15 s")
     lines += [
         f"notifyHook to register at {name}: {hook_url(settings, secret, name)}" for name in settings.upstreams
     ]

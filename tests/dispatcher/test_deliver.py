@@ -169,7 +169,7 @@ async def test_a_delivery_whose_receiver_is_gone_becomes_a_dead_letter(bench: An
     @task_succeeded.connect
     @receiver(name="here-today")
     async def listens(action: str, **_: Any) -> None:
-        raise Retry(after_s=0)
+        raise Retry(after_s=0.3)
 
     await bench.start()
     await bench.callback()

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 
 from dispatcher.reconcile import LONGEST_INTERVAL_S, due_at_ms
-from midjourney.dialects import DIALECTS, Upstream
-from storage import tasks
+from hookchain import task_lost
+from midjourney.dialects import Upstream
+from storage import health, tasks
+from storage.engine import Connection
 from storage.records import TaskRow
 
 UPSTREAM = Upstream(url="http://x", look_after_s=2, quiet_s=30)
-PLUS, DEAF = DIALECTS["mj-plus"], DIALECTS["new-api"]
 
 
 def row(**fields: Any) -> TaskRow:
@@ -21,26 +23,27 @@ def row(**fields: Any) -> TaskRow:
 
 
 @pytest.mark.parametrize(
-    ("fields", "dialect", "due_s"),
+    ("fields", "deaf", "due_s"),
     [
-        ({}, PLUS, 2),  # never heard of: shortly after its submit
-        ({"looked_at_ms": 102_000}, PLUS, 32),  # asked once
-        ({"status": "IN_PROGRESS", "updated_at_ms": 110_000}, PLUS, 40),  # silent since its last word
-        ({"status": "SUBMITTED", "action": "UPSCALE"}, PLUS, 10),  # an upscale takes seconds
-        ({"status": "IN_PROGRESS"}, DEAF, 10),  # it never calls
-        ({"status": "IN_PROGRESS", "looked_at_ms": 300_000}, PLUS, 300),  # half its age
-        ({"status": "IN_PROGRESS", "looked_at_ms": 5_100_000}, PLUS, 5_000 + LONGEST_INTERVAL_S),
+        ({}, False, 2),  # never heard of: shortly after its submit
+        ({"looked_at_ms": 102_000}, False, 32),  # asked once
+        ({"status": "IN_PROGRESS", "updated_at_ms": 110_000}, False, 40),  # silent since its last word
+        ({"status": "SUBMITTED", "action": "UPSCALE"}, False, 10),  # an upscale takes seconds
+        ({"status": "IN_PROGRESS"}, True, 15),  # it never calls
+        ({"status": "IN_PROGRESS", "looked_at_ms": 300_000}, True, 215),  # and goes on being asked
+        ({"status": "IN_PROGRESS", "looked_at_ms": 300_000}, False, 300),  # half its age
+        ({"status": "IN_PROGRESS", "looked_at_ms": 5_100_000}, False, 5_000 + LONGEST_INTERVAL_S),
     ],
 )
-def test_when_a_task_is_asked_about(fields: dict[str, Any], dialect: Any, due_s: float) -> None:
+def test_when_a_task_is_asked_about(fields: dict[str, Any], deaf: bool, due_s: float) -> None:
     """In seconds after its submit: soon, when it is silent, then ever less often."""
-    assert due_at_ms(row(**fields), UPSTREAM, dialect, 0) == 100_000 + 1000 * due_s
+    assert due_at_ms(row(**fields), UPSTREAM, 0, deaf=deaf) == 100_000 + 1000 * due_s
 
 
 def test_what_was_heard_of_before_our_start_is_asked_about_at_once() -> None:
     """Callbacks that came while nobody listened are lost."""
     known = row(status="IN_PROGRESS", updated_at_ms=150_000)
-    assert due_at_ms(known, UPSTREAM, PLUS, 160_000) == 160_000
+    assert due_at_ms(known, UPSTREAM, 160_000) == 160_000
 
 
 async def test_a_lost_success_is_found(bench: Any) -> None:
@@ -75,3 +78,41 @@ async def test_what_is_no_news_is_not_kept(bench: Any) -> None:
 
     await bench.until(asked)
     assert [event.source for event in await bench.events(task_id="grid")] == ["callback"]
+
+
+async def test_a_task_that_its_upstream_forgot_is_lost(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A restart that forgot everything: after some questions it ends as lost, with its own signal, once."""
+    monkeypatch.setattr("dispatcher.reconcile.LOST_AFTER_MS", 0)
+    heard: list[str] = []
+
+    @task_lost.connect
+    def listen(action: str, *, task: Any, **_: Any) -> None:
+        heard.append(task.id)
+
+    bench.options |= {"quiet_s": 0.02}
+    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+    await bench.start()
+    await bench.callback(forged=True, status="IN_PROGRESS", buttons=[])
+
+    async def told() -> bool:
+        return bool(heard)
+
+    await bench.until(told)
+    await bench.until_quiet()
+    assert heard == ["grid"]
+    found = await bench.database.read(lambda connection: tasks.find(connection, "main", "grid"))
+    assert (found.status, found.misses) == ("LOST", 4)
+
+
+async def test_an_upstream_that_never_calls_is_recognised(bench: Any) -> None:
+    """Three tasks of ours ended without a single callback."""
+    for number in (1, 2, 3):
+        assert not await bench.database.read(lambda connection: health.never_calls(connection, "main"))
+        await bench.database.write("test", partial(finished_task, number=number))
+    assert await bench.database.read(lambda connection: health.never_calls(connection, "main"))
+    await bench.callback("1", forged=True)
+    assert not await bench.database.read(lambda connection: health.never_calls(connection, "main"))
+
+
+def finished_task(connection: Connection, number: int) -> None:
+    tasks.put(connection, row(id=str(number), submission_id=f"s{number}", finished_at_ms=1, status="SUCCESS"))

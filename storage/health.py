@@ -1,0 +1,90 @@
+"""How an upstream is doing, read from what was kept: what waits there, and how its callbacks come."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Connection, and_, bindparam, exists, func, select
+
+from storage import schema
+
+events, tasks, submissions = schema.events, schema.tasks, schema.submissions
+
+LAST = 200
+"""Finished tasks that callback health is judged by."""
+
+_by_state = (
+    select(submissions.c.state, func.count())
+    .where(submissions.c.upstream == bindparam("of_upstream"))
+    .group_by(submissions.c.state)
+)
+_finished = (
+    select(tasks.c.upstream, tasks.c.id, tasks.c.finished_at_ms)
+    .where(
+        tasks.c.upstream == bindparam("of_upstream"),
+        tasks.c.finished_at_ms.is_not(None),
+        tasks.c.submission_id.is_not(None),
+    )
+    .order_by(tasks.c.created_at_ms.desc())
+    .limit(bindparam("most"))
+    .subquery("finished")
+)
+_called = exists().where(
+    events.c.upstream == _finished.c.upstream,
+    events.c.task_id == _finished.c.id,
+    events.c.source == "callback",
+)
+_ended_by_call = exists().where(
+    events.c.upstream == _finished.c.upstream,
+    events.c.task_id == _finished.c.id,
+    events.c.source == "callback",
+    events.c.advanced,
+    events.c.received_at_ms == _finished.c.finished_at_ms,
+)
+_heard = select(
+    func.count().label("finished"),
+    func.count().filter(_called).label("called"),
+    func.count().filter(_ended_by_call).label("ended_by_callback"),
+).select_from(_finished)
+_callbacks = (
+    select(func.count().label("callbacks"), func.count().filter(~events.c.advanced).label("stale"))
+    .select_from(
+        _finished.join(
+            events, and_(events.c.upstream == _finished.c.upstream, events.c.task_id == _finished.c.id)
+        )
+    )
+    .where(events.c.source == "callback")
+)
+
+
+ENOUGH = 3
+"""Finished tasks that tell whether an upstream calls back."""
+
+
+def never_calls(connection: Connection, upstream: str) -> bool:
+    """Whether the tasks of ours that ended last ended without a single callback: the upstream drops notifyHook."""
+    heard = connection.execute(_heard, {"of_upstream": upstream, "most": 20}).one()
+    return bool(heard.finished >= ENOUGH and heard.called == 0)
+
+
+def submissions_by_state(connection: Connection, upstream: str) -> dict[str, int]:
+    """How many submissions are in each state."""
+    rows = connection.execute(_by_state, {"of_upstream": upstream})
+    return {str(state): int(count) for state, count in rows}
+
+
+def callbacks(connection: Connection, upstream: str, most: int = LAST) -> dict[str, Any]:
+    """Of the tasks of ours that ended last: how many called at all, and told their end themselves.
+
+    `stale` callbacks are duplicates, and what came later than something newer.
+    """
+    heard = connection.execute(_heard, {"of_upstream": upstream, "most": most}).one()
+    came = connection.execute(_callbacks, {"of_upstream": upstream, "most": most}).one()
+    return {
+        "calls_back": None if heard.finished < ENOUGH else heard.called > 0,
+        "tasks": heard.finished,
+        "called": heard.called,
+        "ended_by_callback": heard.ended_by_callback,
+        "callbacks": came.callbacks,
+        "stale": came.stale,
+    }
