@@ -14,12 +14,13 @@ class Budget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
     """The limits of each chain. A grid with all four upscales uses 4 submissions and depth 1.
 
     `depth`: how many presses may follow one another; `submissions`: all that rules and plugins may submit in a chain;
-    `per_rule`: what one rule or plugin function may.
+    `per_rule`: what one rule or plugin function may; `per_hour`: what all of them may submit at an upstream in an hour.
     """
 
     depth: int = 8
     submissions: int = 64
     per_rule: int = 32
+    per_hour: int = 1000
 
 
 def refusal(use: ChainUse, staged: Staged, budget: Budget) -> str:
@@ -34,4 +35,6 @@ def refusal(use: ChainUse, staged: Staged, budget: Budget) -> str:
         return (
             f"{staged.asked_by} has made {use.by_same_receiver} submissions, its limit is {budget.per_rule}"
         )
+    if use.last_hour >= budget.per_hour:
+        return f"{staged.upstream} was asked for {use.last_hour} submissions in an hour, its limit is {budget.per_hour}"
     return ""

@@ -28,7 +28,7 @@ from midjourney.requests import (
     parent_of,
 )
 from midjourney.wire import check
-from storage import chains, deliveries, events, submissions, tasks
+from storage import chains, deliveries, events, staging, submissions, tasks
 from storage.engine import Connection
 from storage.records import Staged, StageResult, TaskRow
 
@@ -83,7 +83,7 @@ def submit(
     )
     if row is not None and row.chain_id is None:
         staged = _with_chain(connection, staged, row, now_ms)
-    return submissions.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+    return staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
 
 
 def press(

@@ -3,7 +3,8 @@
 Proof that the upstream has one: a callback by its own path (storage sees to that), or a task in the upstream's list
 that carries its mark, which is the submission's id in `state` or in the hook. Proof that it has not: a list that is
 known to be complete enough, since it shows the task that was pressed, and shows no such mark, long enough after the
-request that no server is still working on it. Without proof a submission stays uncertain, for a person to settle.
+request that no server is still working on it. Without proof a submission stays uncertain, for a person to settle, or
+is sent once more where the user has said so.
 The answer to a window is proven by the window, and never disproven: it carries no mark.
 """
 
@@ -47,15 +48,45 @@ class Settler:
             mine = [submission for submission in uncertain if submission.upstream == name]
             if not any(self._is_due(submission) for submission in mine):
                 continue
-            try:
-                listed = await self._clients[name].list_all()
-            except ProtocolError as error:
-                log.info("no evidence to be had", upstream=name, why=str(error))
-                continue
+            listed = await self._listed(name)
             for submission in mine:
-                await self._settle(submission, listed)
+                if not await self._settle(submission, listed):
+                    await self._retry(submission)
 
-    async def _settle(self, submission: Submission, listed: list[Task]) -> None:
+    async def _listed(self, name: str) -> list[Task]:
+        """What the upstream holds; nothing where it does not tell."""
+        client = self._clients[name]
+        if not client.dialect.has("list"):
+            return []
+        try:
+            return await client.list_all()
+        except ProtocolError as error:
+            log.info("no evidence to be had", upstream=name, why=str(error))
+            return []
+
+    async def _retry(self, submission: Submission) -> None:
+        """Without evidence it waits for a person, unless the user wants it sent once more."""
+        upstream = self._clients[submission.upstream].upstream
+        if upstream.uncertain != "retry" or submission.attempts > 1 or not self._is_due(submission):
+            return
+        now_ms = self._clock()
+        again = await self._database.write(
+            "settle_uncertain",
+            lambda connection: submissions.move(
+                connection,
+                submission.id,
+                from_states=["uncertain"],
+                to="waiting",
+                reason='nothing tells whether it was accepted; sent once more, as `uncertain = "retry"` says',
+                run_at_ms=now_ms,
+                now_ms=now_ms,
+            ),
+        )
+        if again:
+            log.warning("uncertain submission sent again", submission=submission.id)
+            self._database.wakeups.wake("submissions")
+
+    async def _settle(self, submission: Submission, listed: list[Task]) -> bool:
         now_ms, is_due = self._clock(), self._is_due(submission)
         marked = [task for task in listed if _is_proof(task, submission)]
         for task in marked:  # the way of a callback to the submission's own path: ties the task, and proves
@@ -90,6 +121,7 @@ class Settler:
         if state := await self._database.write("settle_uncertain", settle):
             log.info("uncertain submission settled", submission=submission.id, state=state)
             self._database.wakeups.wake("events", "submissions")
+        return bool(state)
 
     def _is_due(self, submission: Submission) -> bool:
         """Whether no server can still be busy with its request."""

@@ -37,7 +37,7 @@ from midjourney.requests import (
     decode_request,
     encode_request,
 )
-from storage import pauses, submissions, windows
+from storage import pauses, staging, submissions, windows
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
 from storage.records import Staged, Submission
@@ -236,7 +236,7 @@ def _answer_again(connection: Connection, action: Submission, settlement: Settle
         depth=lost.depth,
         asked_by=lost.asked_by,
     )
-    submissions.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+    staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
 
 
 _ACTIONS: dict[type, str] = {

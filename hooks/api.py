@@ -16,6 +16,7 @@ from dispatcher import commands
 from dispatcher.commands import CommandError
 from hooks import shapes
 from hooks.auth import check_admin
+from hooks.by_hand import ByHand
 from hooks.problems import Problem
 from hooks.upstreams import Upstreams
 from midjourney.dialects import Dialect, Upstream
@@ -66,6 +67,7 @@ class Api:
     ) -> None:
         self._database = database
         self._upstreams = Upstreams(database, upstreams)
+        self._by_hand = ByHand(database)
         self._dialects = dialects
         self._admin_token = admin_token
 
@@ -87,6 +89,10 @@ class Api:
             ("/api/dead-letters/{id}", self.dead_letter, "GET"),
             ("/api/dead-letters/{id}/retry", self.retry_dead_letter, "POST"),
             ("/api/quarantine", self.quarantine, "GET"),
+            ("/api/uncertain", self._by_hand.uncertain, "GET"),
+            ("/api/uncertain/{id}/settle", self._by_hand.settle, "POST"),
+            ("/api/refused", self._by_hand.refused, "GET"),
+            ("/api/refused/{id}/release", self._by_hand.release, "POST"),
             ("/api/upstreams", self._upstreams.list, "GET"),
             ("/api/upstreams/{name}/pause", self._upstreams.pause, "POST"),
             ("/api/upstreams/{name}/resume", self._upstreams.resume, "POST"),

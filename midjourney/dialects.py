@@ -204,6 +204,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     answers an action that opens a window only after up to 30 s); `settle_after_s` how long after a request that
     nobody knows the end of the upstream's own list of tasks is trusted to show it, or not. `look_after_s` after a
     submit its task is asked about once, if it has not called; `quiet_s` without a word, and it is asked about again.
+    `uncertain` says what becomes of a submission that no evidence settles: "hold" it for a person, or "retry" it once.
     `verify` "fetch" reads a task back before money is spent on a callback's word; "trust" does not.
     """
 
@@ -217,4 +218,5 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     look_after_s: float = 1.0
     quiet_s: float = 30.0
     verify: Literal["fetch", "trust"] = "fetch"
+    uncertain: Literal["hold", "retry"] = "hold"
     name: str = ""

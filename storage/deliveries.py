@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from storage import chains, events, schema, submissions
+from storage import chains, events, schema, staging, submissions
 from storage.errors import LeaseLost
 from storage.prepared import Prepared
 from storage.records import (
@@ -267,7 +267,7 @@ def finish(
     claimed: ClaimedDelivery,
     ending: Finish,
     *,
-    refuse: submissions.Refuse,
+    refuse: staging.Refuse,
     now_ms: int,
 ) -> bool:
     """End a run: its outcome and all that its receiver asked for, together. Raises `LeaseLost`.
@@ -291,7 +291,7 @@ def finish(
     if ending.refuted is not None:
         put_back(connection, claimed.event, ending.refuted, now_ms)
     for staged in ending.staged:
-        submissions.stage(connection, staged, refuse=refuse, now_ms=now_ms)
+        staging.stage(connection, staged, refuse=refuse, now_ms=now_ms)
     if not delivery.lane:
         return False
     return _next_in_lane(connection, of_receiver=delivery.receiver, in_lane=delivery.lane).first() is not None

@@ -22,6 +22,7 @@ SubmissionState = Literal[
     "rejected",
     "uncertain",  # nobody knows yet whether the upstream has it
     "dead",  # out of attempts; can be retried by hand
+    "refused",  # by the budget; can be released by hand
 ]
 
 SIGNAL_OF_CHANGE: dict[Change, str | None] = {
@@ -116,10 +117,14 @@ class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class ChainUse(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chain has used up: submissions in all, and those the same receiver asked for."""
+    """What a chain has used up: submissions in all, and those the same receiver asked for.
+
+    `last_hour` is what its upstream was asked for in the last hour, by whatever chain.
+    """
 
     submissions: int
     by_same_receiver: int
+    last_hour: int = 0
 
 
 class Staged(msgspec.Struct, frozen=True, kw_only=True):
@@ -146,7 +151,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     """What became of a `Staged`: `created` False means the intent had its submission already.
 
-    `refused` holds the reason where the chain's budget did not allow it; then there is no submission.
+    `refused` holds the reason where the budget did not allow it; then the submission waits for a person.
     """
 
     submission_id: str

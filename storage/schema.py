@@ -125,6 +125,7 @@ submissions = Table(
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
     Index("submissions_of_chain", "chain_id"),
     Index("submissions_by_state", "state", "run_at_ms"),
+    Index("submissions_by_hour", "upstream", "created_at_ms"),
     Index(
         "submissions_waiting",
         "upstream",

@@ -1,4 +1,4 @@
-"""Submissions: stage by idempotency key, begin an attempt, settle it.
+"""Submissions on their way: begin an attempt, settle it. How they get here: storage/staging.py.
 
 The attempt is on disk before its request leaves ("sending"), so a process that dies in between leaves a trace, and
 the submission is settled by evidence, never by a second try in the dark.
@@ -6,108 +6,28 @@ the submission is settled by evidence, never by a second try in the dark.
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, exists, func, insert, or_, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, or_, select, update
 
 from storage import chains, events, schema, tasks
 from storage.errors import LeaseLost
 from storage.prepared import Prepared
-from storage.records import ChainUse, Staged, StageResult, Submission, SubmissionState
+from storage.records import Submission, SubmissionState
 
 submissions, attempts = schema.submissions, schema.attempts
 
 SUBMISSION_COLUMNS = tuple(submissions.c[name] for name in Submission.__struct_fields__)
 
-Refuse = Callable[[ChainUse, Staged], str]
-"""Why a chain may not have one more submission, or ""."""
-
-PLACE_MS = 10_000
-"""What one submission that already waits puts the next of its chain back by. So chains take turns, whatever each of
-them asks for, and none waits for ever: time goes on for those at the back too."""
-
-PRIORITY_MS = 10**13
-"""A priority is a place 300 years ahead of all that have a lower one."""
-
 _by_id = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.id == bindparam("id")))
-_by_key = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key")))
-_waiting = Prepared(
-    select(func.count()).where(submissions.c.chain_id == bindparam("chain"), submissions.c.state == "waiting")
-)
-_stage = Prepared(upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"]))
 
 
 def find(connection: Connection, submission_id: str) -> Submission | None:
     """One submission, or None."""
     row = _by_id(connection, id=submission_id).first()
     return None if row is None else submission_of(row)
-
-
-def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int) -> StageResult:
-    """Keep the duty to make this request, unless the intent has its submission already or the budget says no.
-
-    The unique index is the arbiter, not the look before it. A refusal is told by the signal budget.exceeded.
-    """
-    use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
-    if use is None:
-        known = _known(connection, staged)
-        if known is not None:
-            return known
-        chain = chains.create(connection, staged.upstream, "", now_ms)
-        staged = msgspec.structs.replace(staged, chain_id=chain.id)
-        use = ChainUse(submissions=0, by_same_receiver=0)
-    if reason := refuse(use, staged):
-        return _known(connection, staged) or _refused(connection, staged, reason, now_ms)
-    # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
-    submission_id = secrets.token_hex(12)
-    waiting = _waiting(connection, chain=staged.chain_id).scalar() or 0
-    queue_at_ms = now_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
-    if _stage(connection, **_new_values(staged, submission_id, queue_at_ms, now_ms)).rowcount == 0:
-        known = _known(connection, staged)
-        assert known is not None, "the key that was in the way is there"
-        return known
-    chains.count_submission(connection, staged.chain_id)
-    return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
-
-
-def _known(connection: Connection, staged: Staged) -> StageResult | None:
-    row = _by_key(connection, key=staged.idempotency_key).first()
-    if row is None:
-        return None
-    return StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
-
-
-def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -> StageResult:
-    events.record(
-        connection,
-        upstream=staged.upstream,
-        task_id=staged.parent_id,
-        signal="budget.exceeded",
-        source="internal",
-        detail=f"{staged.asked_by}: {staged.kind} {staged.label}: {reason}",
-        now_ms=now_ms,
-    )
-    return StageResult(submission_id="", chain_id=staged.chain_id, created=False, refused=reason)
-
-
-def _new_values(staged: Staged, submission_id: str, queue_at_ms: int, now_ms: int) -> dict[str, object]:
-    return msgspec.structs.asdict(staged) | {
-        "id": submission_id,
-        "queue_at_ms": queue_at_ms,
-        "state": "waiting",
-        "outcome": "",
-        "reason": "",
-        "task_ids": "[]",
-        "attempts": 0,
-        "run_at_ms": staged.run_at_ms or now_ms,
-        "started_at_ms": None,
-        "created_at_ms": now_ms,
-        "updated_at_ms": now_ms,
-    }
 
 
 LANE_HELD_MS = 60_000
@@ -386,6 +306,45 @@ def prove(connection: Connection, submission: Submission, task_id: str, now_ms: 
             detail=f"task {task_id} carries its mark",
             now_ms=now_ms,
         )
+
+
+def settle_by_hand(
+    connection: Connection, submission: Submission, *, accepted: bool, task_id: str, now_ms: int
+) -> bool:
+    """A person knows what became of an uncertain submission; tells whether it was uncertain.
+
+    Accepted, its task (where one is named) takes its place in the chain; not accepted, it is sent again.
+    """
+    settled = move(
+        connection,
+        submission.id,
+        from_states=["uncertain"],
+        to="accepted" if accepted else "waiting",
+        outcome="accepted" if accepted else "",
+        reason="a person says that it was accepted" if accepted else "a person says that it was not accepted",
+        run_at_ms=now_ms,
+        now_ms=now_ms,
+    )
+    if settled and accepted and task_id:
+        ids = msgspec.json.encode((*submission.task_ids, task_id)).decode()
+        connection.execute(update(submissions).where(submissions.c.id == submission.id).values(task_ids=ids))
+        found = Settlement(state="accepted", outcome="accepted", reason="by hand", task_ids=(task_id,))
+        _tie(connection, submission, task_id, found, now_ms)
+        if not submission.parent_id:
+            chains.set_root(connection, submission.chain_id, task_id)
+    if settled and accepted:
+        events.record(
+            connection,
+            upstream=submission.upstream,
+            task_id=task_id or submission.parent_id,
+            submission_id=submission.id,
+            source="evidence",
+            signal="submission.accepted",
+            status="accepted",
+            detail="settled by hand",
+            now_ms=now_ms,
+        )
+    return settled
 
 
 _children = (

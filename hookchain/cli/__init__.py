@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dispatcher.errors import PluginError
-from hookchain.cli import doctor, operate, serve, submit
+from hookchain.cli import by_hand, doctor, operate, serve, submit
 from hookchain.cli.api import CallFailed
 from hookchain.settings import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -35,6 +35,8 @@ app.command()(operate.migrate)
 app.command()(operate.healthcheck)
 app.command()(operate.version)
 app.add_typer(operate.dead, name="dead")
+app.add_typer(by_hand.uncertain, name="uncertain")
+app.add_typer(by_hand.refused, name="refused")
 
 
 def main() -> None:

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 
 from dispatcher.budget import Budget
-from hookchain import submission_needs_modal, task_succeeded
+from hookchain import submission_accepted, submission_needs_modal, task_succeeded
 from hookchain.wiring import now_ms
 from midjourney.codes import Outcome
+from storage import submissions, tasks
 
 UPSCALE_ALL = """
 [[rules]]
@@ -229,7 +230,9 @@ async def test_a_chain_stops_at_its_budget(bench: Any) -> None:
     for submission in await bench.until_states(*["accepted"] * 4):
         await bench.callback(submission.task_ids[0], submission.id, action="UPSCALE")
     await bench.until_quiet()
-    assert len(await bench.submissions()) == 6
+    made = await bench.submissions()
+    assert sorted(one.state for one in made) == ["accepted"] * 6 + ["refused"] * 14
+    assert len(bench.upstream.received) == 6
     exceeded = [event for event in await bench.events() if event.signal == "budget.exceeded"]
     assert exceeded
     assert "limit is 6" in exceeded[0].detail
@@ -244,6 +247,71 @@ async def test_an_uncertain_submission_is_not_sent_again_without_evidence(bench:
     await bench.callback()
     await bench.until_states("uncertain")
     await asyncio.sleep(0)
+    assert len(bench.upstream.received) == 1
+
+
+async def test_an_uncertain_submission_is_sent_once_more_where_the_user_says_so(bench: Any) -> None:
+    """`uncertain = "retry"`: without evidence a second time, and no third."""
+    bench.rules(PRESS_ONE)
+    bench.options |= {"settle_after_s": 0.0, "uncertain": "retry"}
+    bench.upstream.answer = lambda path, body: None
+    await bench.start()
+    await bench.callback()
+
+    async def twice() -> bool:
+        found = await bench.submissions()
+        return [(one.state, one.attempts) for one in found] == [("uncertain", 2)]
+
+    await bench.until(twice)
+    assert len(bench.upstream.received) == 2
+
+
+async def test_a_person_settles_what_nothing_else_can(bench: Any) -> None:
+    """Accepted: its task takes its place in the chain. Not accepted: it is sent again."""
+    bench.rules(UPSCALE_ALL)
+    bench.options["settle_after_s"] = 1000.0
+    bench.upstream.answer = lambda path, body: None
+    await bench.start()
+    await bench.callback()
+    first, second, *_ = await bench.until_states(*["uncertain"] * 4)
+
+    def settle(connection: Any, one: Any, accepted: bool, task_id: str) -> bool:
+        return submissions.settle_by_hand(
+            connection, one, accepted=accepted, task_id=task_id, now_ms=now_ms()
+        )
+
+    assert await bench.database.write("settle", lambda c: settle(c, first, True, "child"))
+    assert not await bench.database.write("settle", lambda c: settle(c, first, False, ""))
+    bench.upstream.answer = lambda path, body: (200, {"code": 1, "description": "ok", "result": "other"})
+    assert await bench.database.write("settle", lambda c: settle(c, second, False, ""))
+    bench.database.wakeups.wake("submissions")
+    made = await bench.until_states("accepted", "accepted", "uncertain", "uncertain")
+    assert {one.label: one.task_ids for one in made if one.state == "accepted"} == {
+        first.label: ("child",),
+        second.label: ("other",),
+    }
+    task = await bench.database.read(lambda connection: tasks.find(connection, "main", "child"))
+    assert (task.parent_id, task.submission_id, task.depth) == ("grid", first.id, 1)
+
+
+async def test_two_rules_that_press_one_button_share_one_submission(bench: Any) -> None:
+    """And both hear of its outcome."""
+    bench.rules(PRESS_ONE + PRESS_ONE.replace("upscale-all", "another"))
+    heard: list[str] = []
+
+    @submission_accepted.connect
+    def one(action: str, **_: Any) -> None:
+        heard.append("one")
+
+    @submission_accepted.connect
+    def other(action: str, **_: Any) -> None:
+        heard.append("other")
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_states("accepted")
+    await bench.until_quiet()
+    assert sorted(heard) == ["one", "other"]
     assert len(bench.upstream.received) == 1
 
 

@@ -177,3 +177,18 @@ async def test_with_a_token_the_api_wants_it(tmp_path: Any) -> None:
                 await http.get("/api/tasks", headers={"authorization": "Bearer t0ken"})
             ).status_code == 200
             assert (await http.get("/healthz")).status_code == 200
+
+
+async def test_a_person_settles_releases_and_pauses(site: Any) -> None:
+    """What is not there is a 404, what is not understood a 422 that says what to write."""
+    assert (await site.http.get("/api/uncertain")).json() == {"uncertain": []}
+    assert (await site.http.get("/api/refused")).json() == {"refused": []}
+    wrong = await site.http.post("/api/uncertain/x/settle", json={"maybe": 1})
+    assert (wrong.status_code, "accepted" in wrong.json()["detail"]) == (422, True)
+    assert (await site.http.post("/api/uncertain/x/settle", json={"accepted": False})).status_code == 404
+    assert (await site.http.post("/api/refused/x/release")).status_code == 404
+    assert (await site.http.post("/api/upstreams/nobody/pause")).status_code == 404
+    assert (await site.http.post("/api/upstreams/main/pause")).json()["paused"] is True
+    (shown,) = (await site.http.get("/api/upstreams")).json()["upstreams"]
+    assert (shown["name"], shown["paused"], shown["callbacks"]["calls_back"]) == ("main", True, None)
+    assert (await site.http.post("/api/upstreams/main/resume")).json()["paused"] is False

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from midjourney.decode import decode_task
 from midjourney.requests import Imagine, encode_request
-from storage import events, submissions, tasks
+from storage import events, staging, submissions, tasks
 from storage.engine import Database
 from storage.records import Incoming, PendingEvent, Staged, TaskRow
 
@@ -106,7 +106,7 @@ def stage(connection: Connection) -> str:
         depth=0,
         asked_by="test",
     )
-    return submissions.stage(connection, staged, refuse=lambda *_: "", now_ms=1).submission_id
+    return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=1).submission_id
 
 
 async def test_the_path_ties_a_task_to_its_submission(database: Database) -> None:

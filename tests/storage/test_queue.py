@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from sqlalchemy import Connection
 
 from midjourney.requests import Imagine, encode_request
-from storage import submissions
+from storage import staging, submissions
 from storage.engine import Database
 from storage.records import Staged
 
@@ -25,7 +25,7 @@ def stage(connection: Connection, chain_id: str, label: str, now_ms: int, priori
         asked_by="test",
         priority=priority,
     )
-    made = submissions.stage(connection, staged, refuse=lambda *_: "", now_ms=now_ms)
+    made = staging.stage(connection, staged, refuse=lambda *_: "", now_ms=now_ms)
     return made.chain_id
 
 

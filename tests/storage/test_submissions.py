@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from midjourney.requests import Action, Modal, Request, encode_request, kind_of
-from storage import chains, events, queries, submissions, tasks, windows
+from storage import chains, events, queries, staging, submissions, tasks, windows
 from storage.engine import Database
 from storage.errors import LeaseLost
 from storage.records import ChainUse, Staged, Submission
@@ -34,7 +34,7 @@ def staged(key: str = "k", request: Request | None = None, **fields: Any) -> Sta
 
 
 def stage(connection: Connection, one: Staged) -> Any:
-    return submissions.stage(connection, one, refuse=lambda *_: "", now_ms=1)
+    return staging.stage(connection, one, refuse=lambda *_: "", now_ms=1)
 
 
 def begin(connection: Connection) -> Submission:
@@ -98,19 +98,26 @@ async def test_an_answer_makes_the_child_and_the_event_together(database: Databa
     ]
 
 
-async def test_a_budget_refusal_is_an_event(database: Database) -> None:
-    """What the chain may not have is not staged, and budget.exceeded says why."""
+async def test_a_budget_refusal_is_an_event_and_can_be_released(database: Database) -> None:
+    """What the chain may not have is kept and not sent, budget.exceeded says why; a person may let it go, once."""
 
     def refuse(use: ChainUse, _staged: Staged) -> str:
         return f"used {use.submissions}"
 
     result = await database.write(
-        "stage", lambda connection: submissions.stage(connection, staged(), refuse=refuse, now_ms=1)
+        "stage", lambda connection: staging.stage(connection, staged(), refuse=refuse, now_ms=1)
     )
-    assert (result.submission_id, result.refused) == ("", "used 0")
+    assert (result.created, result.refused) == (False, "used 0")
     (event,) = await database.read(lambda c: queries.event_page(c, most=9))
     assert event.signal == "budget.exceeded"
     assert "used 0" in event.detail
+    assert await database.write("begin", lambda c: submissions.begin_attempts(c, "main", 9, 9)) == []
+    released = [
+        await database.write("x", lambda c: staging.release(c, result.submission_id, 5)) for _ in range(2)
+    ]
+    assert released == [True, False]
+    (sent,) = await database.write("begin", lambda c: submissions.begin_attempts(c, "main", 9, 9))
+    assert sent.id == result.submission_id
 
 
 async def test_a_window_lost_to_a_full_queue_repeats_its_action(database: Database) -> None:

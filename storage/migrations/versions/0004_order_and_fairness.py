@@ -35,4 +35,5 @@ def upgrade() -> None:
         sqlite_where=sa.text("state = 'waiting'"),
         postgresql_where=sa.text("state = 'waiting'"),
     )
+    op.create_index("submissions_by_hour", "submissions", ["upstream", "created_at_ms"])
     op.add_column("tasks", sa.Column("misses", sa.Integer(), nullable=False, server_default="0"))

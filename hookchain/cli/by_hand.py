@@ -1,0 +1,66 @@
+"""`hookchain uncertain` and `hookchain refused`: submissions that wait for a person's word."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any
+
+import typer
+
+from hookchain.cli.api import Server
+from hookchain.settings import load_settings
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+Id = Annotated[str, typer.Argument(help="Id as `list` prints it.")]
+
+uncertain = typer.Typer(help="Submissions that nobody knows the end of.", no_args_is_help=True)
+refused = typer.Typer(help="Submissions that the budget did not allow.", no_args_is_help=True)
+
+
+@uncertain.command("list")
+def list_uncertain(as_json: AsJson = False) -> None:
+    """List them, with why nobody knows."""
+    _list("uncertain", as_json=as_json)
+
+
+@uncertain.command("settle")
+def settle(
+    submission: Id,
+    accepted: Annotated[
+        bool,
+        typer.Option(
+            "--accepted/--not-accepted", help="Whether the upstream has it; if not, it is sent again."
+        ),
+    ],
+    task: Annotated[str, typer.Option(help="The task that it made, if it is known.")] = "",
+) -> None:
+    """Say what became of one."""
+    server = Server(load_settings())
+    told = server.post(f"/api/uncertain/{submission}/settle", {"accepted": accepted, "task_id": task})
+    print(f"{submission}: {told['state']}")
+
+
+@refused.command("list")
+def list_refused(as_json: AsJson = False) -> None:
+    """List them, with the limit that was in the way."""
+    _list("refused", as_json=as_json)
+
+
+@refused.command("release")
+def release(submission: Id) -> None:
+    """Send one all the same."""
+    told = Server(load_settings()).post(f"/api/refused/{submission}/release")
+    print(f"{submission}: {told['state']}")
+
+
+def _list(what: str, *, as_json: bool) -> None:
+    found: list[dict[str, Any]] = Server(load_settings()).get(f"/api/{what}")[what]
+    if as_json:
+        print(json.dumps(found, ensure_ascii=False, indent=2))
+        return
+    for one in found:
+        print(
+            f"{one['id']}\t{one['created_at']}\t{one['upstream']}\t{one['kind']} {one['label']}\t{one['reason']}"
+        )
+    if not found:
+        print(f"nothing is {what}")

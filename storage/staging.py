@@ -1,0 +1,134 @@
+"""How a submission comes to be: once per intent, within the budget, at its place in the queue."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+
+import msgspec
+from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from storage import chains, events, schema
+from storage.prepared import Prepared
+from storage.records import ChainUse, Staged, StageResult
+from storage.submissions import SUBMISSION_COLUMNS, find, move
+
+submissions = schema.submissions
+
+PLACE_MS = 10_000
+"""What one submission that already waits puts the next of its chain back by. So chains take turns, whatever each of
+them asks for, and none waits for ever: time goes on for those at the back too."""
+
+PRIORITY_MS = 10**13
+"""A priority is a place 300 years ahead of all that have a lower one."""
+
+Refuse = Callable[[ChainUse, Staged], str]
+"""Why a chain may not have one more submission, or ""."""
+
+HOUR_MS = 3_600_000
+_MOST_AN_HOUR = 100_000
+
+_by_key = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key")))
+_waiting = Prepared(
+    select(func.count()).where(submissions.c.chain_id == bindparam("chain"), submissions.c.state == "waiting")
+)
+_last_hour = Prepared(
+    select(func.count()).select_from(
+        select(submissions.c.id)
+        .where(
+            submissions.c.upstream == bindparam("of_upstream"),
+            submissions.c.created_at_ms > bindparam("since_ms"),
+            submissions.c.state != "refused",
+        )
+        .limit(_MOST_AN_HOUR)
+        .subquery()
+    )
+)
+_stage = Prepared(upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"]))
+
+
+def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int) -> StageResult:
+    """Keep the duty to make this request, unless the intent has its submission already or the budget says no.
+
+    The unique index is the arbiter, not the look before it. A refusal is told by the signal budget.exceeded.
+    """
+    use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
+    hour = _last_hour(connection, of_upstream=staged.upstream, since_ms=now_ms - HOUR_MS).scalar() or 0
+    if use is None:
+        known = _known(connection, staged)
+        if known is not None:
+            return known
+        chain = chains.create(connection, staged.upstream, "", now_ms)
+        staged = msgspec.structs.replace(staged, chain_id=chain.id)
+        use = ChainUse(submissions=0, by_same_receiver=0)
+    if reason := refuse(msgspec.structs.replace(use, last_hour=hour), staged):
+        return _known(connection, staged) or _refused(connection, staged, reason, now_ms)
+    # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
+    submission_id = secrets.token_hex(12)
+    waiting = _waiting(connection, chain=staged.chain_id).scalar() or 0
+    queue_at_ms = now_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
+    if _stage(connection, **_new_values(staged, submission_id, queue_at_ms, now_ms)).rowcount == 0:
+        known = _known(connection, staged)
+        assert known is not None, "the key that was in the way is there"
+        return known
+    chains.count_submission(connection, staged.chain_id)
+    return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
+
+
+def _known(connection: Connection, staged: Staged) -> StageResult | None:
+    row = _by_key(connection, key=staged.idempotency_key).first()
+    if row is None:
+        return None
+    return StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
+
+
+def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -> StageResult:
+    """Kept, so that it can be shown, and released by hand; told by the signal budget.exceeded."""
+    submission_id = secrets.token_hex(12)
+    values = _new_values(staged, submission_id, now_ms, now_ms) | {"state": "refused", "reason": reason}
+    _stage(connection, **values)
+    events.record(
+        connection,
+        upstream=staged.upstream,
+        task_id=staged.parent_id,
+        submission_id=submission_id,
+        signal="budget.exceeded",
+        source="internal",
+        detail=f"{staged.asked_by}: {staged.kind} {staged.label}: {reason}",
+        now_ms=now_ms,
+    )
+    return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=False, refused=reason)
+
+
+def _new_values(staged: Staged, submission_id: str, queue_at_ms: int, now_ms: int) -> dict[str, object]:
+    return msgspec.structs.asdict(staged) | {
+        "id": submission_id,
+        "queue_at_ms": queue_at_ms,
+        "state": "waiting",
+        "outcome": "",
+        "reason": "",
+        "task_ids": "[]",
+        "attempts": 0,
+        "run_at_ms": staged.run_at_ms or now_ms,
+        "started_at_ms": None,
+        "created_at_ms": now_ms,
+        "updated_at_ms": now_ms,
+    }
+
+
+def release(connection: Connection, submission_id: str, now_ms: int) -> bool:
+    """Let a submission go that the budget had refused; tells whether it was one."""
+    submission = find(connection, submission_id)
+    if submission is None or not move(
+        connection,
+        submission_id,
+        from_states=["refused"],
+        to="waiting",
+        reason="released by hand",
+        run_at_ms=now_ms,
+        now_ms=now_ms,
+    ):
+        return False
+    chains.count_submission(connection, submission.chain_id)
+    return True
