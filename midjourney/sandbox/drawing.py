@@ -9,18 +9,15 @@ from __future__ import annotations
 import base64
 import binascii
 import io
-import math
 import re
-from colorsys import hls_to_rgb
 from functools import lru_cache
 from random import Random
-from typing import TypeAlias
 
 import msgspec
-from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
-from midjourney.sandbox import chance
 from midjourney.sandbox.buttons import GRIDS
+from midjourney.sandbox.scenery import MOODS, Canvas, Mood, View, drawn, mixed
 
 LONGEST_SIDE = 512  # pixels
 LONGEST_PROMPT = 60  # characters on the picture, and in its name
@@ -47,7 +44,6 @@ _NAME = re.compile(
     r"[0-9a-f-]{36}_(?P<path>[a-z](?:[0-4][a-z]){0,8})_(?P<seed>\d{1,10})_(?P<percent>\d{1,3})"
     r"_(?P<width>\d{1,3})x(?P<height>\d{1,3})_(?P<prompt>[A-Za-z0-9_-]*)\.\d+"
 )
-Canvas: TypeAlias = Image.Image
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,164 +110,91 @@ def picture_of(name: str) -> Picture | None:
     )
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=256)
 def png(picture: Picture) -> bytes:
     """The picture as a PNG; the same bytes for the same picture."""
     size = size_of(picture)
-    canvas = (
-        _grid(picture.path, picture.seed, size)
-        if picture.work in GRIDS
-        else _single(picture.path, picture.seed, size)
-    )
+    canvas = _grid(picture, size) if picture.work in GRIDS else drawn(_view(picture, 0), size)
+    if picture.work in ("video", "clip"):
+        side = min(size) // 6
+        mask = Image.new("L", (side * 8, side * 8))
+        ImageDraw.Draw(mask).ellipse((0, 0, side * 8, side * 8), fill=110)
+        ImageDraw.Draw(mask).polygon((side * 3, side * 2, side * 3, side * 6, side * 6.3, side * 4), fill=240)
+        canvas.paste((255, 255, 255), (size[0] // 2 - side, size[1] // 2 - side), mask.reduce(4))
     if picture.percent < 100:  # Midjourney's previews clear up
-        canvas = canvas.filter(ImageFilter.GaussianBlur((100 - picture.percent) / 8))
+        canvas = canvas.filter(ImageFilter.GaussianBlur((100 - picture.percent) / 7))
         canvas = ImageEnhance.Color(canvas).enhance(picture.percent / 100)
     _write(canvas, picture.prompt)
+    data = _saved(canvas)
+    return data if len(data) < 140_000 else _saved(canvas.quantize(256))
+
+
+def _saved(canvas: Canvas) -> bytes:
     data = io.BytesIO()
-    canvas.quantize(128).save(data, "PNG")
+    canvas.save(data, "PNG")
     return data.getvalue()
 
 
-def _grid(path: str, seed: int, size: tuple[int, int]) -> Canvas:
-    width, height = size
-    canvas = Image.new("RGB", size, "white")
+def _grid(picture: Picture, size: tuple[int, int]) -> Canvas:
+    canvas, wide, high = Image.new("RGB", size, "white"), size[0] // 2, size[1] // 2
     for number in (1, 2, 3, 4):
-        left, top = (number - 1) % 2 * (width // 2 + 1), (number - 1) // 2 * (height // 2 + 1)
-        tile = _tile(path, number, seed, (width // 2 - 1, height // 2 - 1))
+        tile = drawn(_view(picture, number), (wide - 1, high - 1))
         ImageDraw.Draw(tile).text(
-            (6, 4), f"#{number}", fill="white", font=_font(13), stroke_width=1, stroke_fill="black"
+            (6, 4), f"#{number}", fill="white", font=_font(12), stroke_width=1, stroke_fill="#333"
         )
-        canvas.paste(tile, (left, top))
+        canvas.paste(tile, ((number - 1) % 2 * (wide + 1), (number - 1) // 2 * (high + 1)))
     return canvas
 
 
-def _single(path: str, seed: int, size: tuple[int, int]) -> Canvas:
-    """One image: what the last work of the path made of the image it was about."""
-    work = _WORKS[path[-1]]
-    if len(path) == 1:
-        return _scene(seed, 0, size)
-    canvas = _image(path[:-2], int(path[-2]), seed, size)
-    if work == "enhance":
-        return canvas.filter(ImageFilter.UnsharpMask(4, 180, 2))
-    if work in ("video", "clip"):
-        width, height = size
-        side = min(size) // 6
-        middle = [(width // 2 - side // 2, height // 2 - side), (width // 2 - side // 2, height // 2 + side)]
-        ImageDraw.Draw(canvas).polygon([*middle, (width // 2 + side, height // 2)], fill="white")
-    return canvas
+def _view(picture: Picture, number: int) -> View:
+    """Image `number` of the picture: each press of its path changes the view before it."""
+    path, family = picture.path, Random(f"{picture.seed} family")
+    numbers = [*map(int, path[1::2]), number]
+    first = (numbers[0] or 1) if _WORKS[path[0]] in GRIDS else 0
+    world, mood = f"{picture.seed} {first}", family.sample(MOODS, 5)[first]
+    motif, aspect = family.choice(("hills", "sea", "city")), picture.width / picture.height
+    view = View(world=world, motif=motif, mood=mood, aspect=aspect, details=world)
+    for at, chosen in enumerate(numbers[1:], 1):
+        view = _pressed(view, _WORKS[path[2 * at]], chosen or 1, f"{picture.seed} {path[: 2 * at + 1]}")
+    return view
 
 
-def _image(path: str, number: int, seed: int, size: tuple[int, int]) -> Canvas:
-    """Image `number` of the picture at `path`; 0 is the whole of it, or the first of a grid."""
-    if _WORKS[path[-1]] in GRIDS:
-        return _tile(path, number or 1, seed, size)
-    return _single(path, seed, size)
-
-
-def _tile(path: str, number: int, seed: int, size: tuple[int, int]) -> Canvas:
-    """One of a grid's four images: a scene of its own for a root, else its parent's image, changed in its own way."""
-    if len(path) == 1:
-        return _scene(seed, number, size)
-    parent = _image(path[:-2], int(path[-2]), seed, size)
-    rng = Random(chance.number(seed, path, number))
-    match _WORKS[path[-1]]:
+def _pressed(view: View, work: str, number: int, seed: str) -> View:
+    changed, details, half = msgspec.structs.replace, f"{seed} {number}", view.aspect * view.scale / 2
+    known = (*view.known, (view.x - half, view.x + half, view.details))
+    match work:
         case "zoom":
-            return _zoomed(parent, size)
+            return changed(view, scale=view.scale / 0.6, known=known, details=details)
         case "pan":
-            return _panned(parent, size, rng)
+            return changed(view, x=view.x + half * 0.7, known=known, details=details)
         case "inpaint":
-            return _inpainted(parent, _scene(seed + 7, number, size), size)
-        case _:
-            return _varied(parent, size, rng)
-
-
-def _zoomed(parent: Canvas, size: tuple[int, int]) -> Canvas:
-    width, height = size
-    around = ImageOps.mirror(parent).filter(ImageFilter.GaussianBlur(max(size) / 40))
-    around = ImageEnhance.Brightness(around).enhance(0.8)
-    around.paste(parent.resize((width * 3 // 5, height * 3 // 5)), (width // 5, height // 5))
-    return around
-
-
-def _panned(parent: Canvas, size: tuple[int, int], rng: Random) -> Canvas:
-    shift = size[0] // 3 + rng.randrange(max(size[0] // 8, 1))
-    canvas = ImageOps.mirror(parent)
-    canvas.paste(parent, (-shift, 0))
-    return canvas
-
-
-def _inpainted(parent: Canvas, other: Canvas, size: tuple[int, int]) -> Canvas:
-    width, height = size
-    mask = Image.new("L", size, 0)
-    ImageDraw.Draw(mask).ellipse((width // 2, height // 3, width, height), fill=255)
-    return Image.composite(other, parent, mask.filter(ImageFilter.GaussianBlur(max(size) / 60)))
-
-
-def _varied(parent: Canvas, size: tuple[int, int], rng: Random) -> Canvas:
-    canvas = ImageEnhance.Color(parent).enhance(rng.uniform(0.7, 1.4))
-    draw = ImageDraw.Draw(canvas)
-    for _ in range(5):
-        x, y, wide = rng.randrange(size[0]), rng.randrange(size[1] // 2), size[0] // 14
-        draw.arc((x, y, x + wide, y + wide // 2), 180, 360, fill="black", width=2)
-        draw.arc((x + wide, y, x + 2 * wide, y + wide // 2), 180, 360, fill="black", width=2)
-    return canvas
-
-
-def _scene(seed: int, number: int, size: tuple[int, int]) -> Canvas:
-    """A landscape: a sky, a sun or moon, hills one behind the other. Seed and number decide all of it."""
-    rng = Random(chance.number("scene", seed, number))
-    hue = (seed % 360 + (number - 1) * 80) % 360
-    width, height = size
-    sky = ImageOps.colorize(
-        Image.linear_gradient("L").resize(size), _colour(hue + 200, 0.35, 0.6), _colour(hue, 0.8, 0.8)
-    )
-    draw = ImageDraw.Draw(sky)
-    radius, x, y = (
-        height // rng.randint(7, 12),
-        rng.uniform(0.15, 0.85) * width,
-        rng.uniform(0.12, 0.45) * height,
-    )
-    draw.ellipse((x - radius, y - radius, x + radius, y + radius), fill=_colour(hue + 30, 0.92, 0.9))
-    for layer in range(4):
-        waves = [(rng.uniform(0.5, 3), rng.uniform(0, 6.3), rng.uniform(0.02, 0.07)) for _ in range(3)]
-        level = 0.5 + layer * 0.13
-        top = [
-            (
-                step,
-                height
-                * (
-                    level + sum(high * math.sin(often * 6.3 * step / width + at) for often, at, high in waves)
-                ),
-            )
-            for step in range(0, width + 4, 4)
-        ]
-        draw.polygon(
-            [*top, (width, height), (0, height)],
-            fill=_colour(hue + 160 + 12 * layer, 0.5 - layer * 0.11, 0.45),
-        )
-    return sky
+            balloon = (number, view.x + half * 0.4, 0.5 - view.scale * 0.16, view.scale * min(view.aspect, 1))
+            return changed(view, balloons=(*view.balloons, balloon))
+        case "enhance":
+            return changed(view, fine=True)
+        case _ if work in GRIDS:
+            other = Random(details).choice(MOODS)
+            mood = Mood(*(mixed(one, two, 0.25) for one, two in zip(view.mood, other, strict=True)))
+            return changed(view, mood=mood, known=(), details=details)
+    return view
 
 
 def _write(canvas: Canvas, prompt: str) -> None:
-    """The prompt in a band at the bottom; what the font does not have is a dot."""
-    words = "".join(
-        letter if letter.isascii() or "À" <= letter <= "ÿ" else "·" for letter in prompt[:LONGEST_PROMPT]
-    )
-    if not words.strip():
-        return
-    font, (width, height) = _font(15), canvas.size
-    while words and font.getlength(words) > width - 16:
-        words = f"{words.rstrip('…')[:-1]}…"
-    band = Image.new("RGB", (width, 26), "black")
-    canvas.paste(Image.blend(canvas.crop((0, height - 26, width, height)), band, 0.6), (0, height - 26))
-    ImageDraw.Draw(canvas).text((8, height - 22), words, fill="white", font=font)
+    """The prompt in a band at the bottom, in three lines at most; what the font does not have is a dot."""
+    letters = [letter if " " <= letter <= "~" or "¡" <= letter <= "ÿ" else "·" for letter in prompt]
+    font, (width, height), lines = _font(14), canvas.size, [""]
+    for word in "".join(letters[:LONGEST_PROMPT]).split():
+        while font.getlength(word) > width - 16:
+            word = f"{word.rstrip('…')[:-1]}…"
+        longer = f"{lines[-1]} {word}".strip()
+        lines = [*lines[:-1], longer] if font.getlength(longer) <= width - 16 else [*lines, word]
+    if lines[0]:
+        area = (0, height - 18 * len(lines[:3]) - 8, width, height)
+        canvas.paste(ImageEnhance.Brightness(canvas.crop(area)).enhance(0.35), area)
+        text = "\n".join(lines[:3])
+        ImageDraw.Draw(canvas).multiline_text((8, area[1] + 4), text, fill="white", font=font, spacing=4)
 
 
 @lru_cache(maxsize=4)
 def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
     return ImageFont.load_default(size)
-
-
-def _colour(hue: float, lightness: float, saturation: float) -> tuple[int, int, int]:
-    red, green, blue = hls_to_rgb(hue % 360 / 360, lightness, saturation)
-    return round(red * 255), round(green * 255), round(blue * 255)
