@@ -23,6 +23,7 @@ from midjourney.requests import (
     Change,
     Modal,
     Request,
+    SimpleChange,
     encode_request,
     kind_of,
     parent_of,
@@ -54,6 +55,8 @@ def submit(
 ) -> StageResult:
     """Stage a submission for a person. The same `idempotency_key` gives the same submission, for ever.
 
+    What is about a task is its own key: a button is pressed, a window answered, once, whatever key comes with it.
+
     Raises `CommandError` when the request is wrong, the task is not known, or did not offer the button.
     """
     try:
@@ -67,7 +70,7 @@ def submit(
     label = _label(connection, upstream, request)
     within = secrets.token_hex(8)  # without a key of its own, every prompt is a new one
     key = key_of(upstream, request, within=within, generation=again)
-    if idempotency_key:
+    if idempotency_key and not isinstance(request, Action | Change | SimpleChange | Modal | Cancel):
         key = f"{upstream}|api|{idempotency_key}"
     staged = Staged(
         idempotency_key=key,
@@ -83,7 +86,14 @@ def submit(
     )
     if row is not None and row.chain_id is None:
         staged = _with_chain(connection, staged, row, now_ms)
-    return staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+    result = staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+    if not result.created and idempotency_key and key.startswith(f"{upstream}|api|"):
+        first = submissions.find(connection, result.submission_id)
+        if first is not None and first.request != staged.request:
+            raise CommandError(
+                f"Idempotency-Key {idempotency_key!r} was used for another request: {first.id}"
+            )
+    return result
 
 
 def press(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dispatcher.backoff import delay_s, jittered_ms
 from midjourney.codes import Outcome, Refusal, Verdict
-from midjourney.types import Status, canonical_status
+from midjourney.types import Status
 from storage.records import Submission, SubmissionState
 from storage.submissions import Settlement
 
@@ -65,12 +65,14 @@ def after_answer(
     )
 
 
+def queue_full_delay_ms(attempts: int) -> int:
+    """How long to wait after meeting a full queue for the `attempts`th time."""
+    return int(1000 * delay_s(attempts, ceiling_s=QUEUE_FULL_CEILING_S))
+
+
 def _status_of_child(verdict: Verdict) -> str:
-    """What an answer tells of the task it speaks of. One that existed owes no callback, so this is all there will be."""
-    if verdict.outcome is Outcome.NEEDS_MODAL:
-        return Status.MODAL
-    shown = verdict.answer.properties.get("status") if verdict.answer is not None else None
-    return canonical_status(shown) if verdict.outcome is Outcome.EXISTED and isinstance(shown, str) else ""
+    """What an answer tells of the task it speaks of: that a window waits. An end is told by the task itself alone."""
+    return Status.MODAL if verdict.outcome is Outcome.NEEDS_MODAL else ""
 
 
 def _made(submission: Submission, verdict: Verdict) -> tuple[str, ...]:

@@ -65,15 +65,23 @@ class Reconciler:
         self._poll_only = poll_only
         self._deaf: dict[str, bool] = {}
         self._judged_ms = 0
+        self._asking: set[str] = set()
         self.loop = Loop("reconcile", self._turn)
 
     async def _turn(self) -> None:
         await self._judge()
         for name, client in self._clients.items():
-            try:
-                await self._look(name, client)
-            except ProtocolError as error:
-                log.info("an upstream does not tell", upstream=name, why=str(error))
+            if name not in self._asking:  # one that hangs keeps the others from nothing
+                self._asking.add(name)
+                self.loop.spawn(self._ask_about_silent(name, client))
+
+    async def _ask_about_silent(self, name: str, client: Client) -> None:
+        try:
+            await self._look(name, client)
+        except ProtocolError as error:
+            log.info("an upstream does not tell", upstream=name, why=str(error))
+        finally:
+            self._asking.discard(name)
 
     async def _judge(self) -> None:
         """Recognise upstreams that never call back: they are asked more often, and the user is told."""

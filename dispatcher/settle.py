@@ -21,7 +21,7 @@ from midjourney.client import Client
 from midjourney.errors import ProtocolError
 from midjourney.requests import Action, decode_request
 from midjourney.types import Status, Task
-from storage import submissions
+from storage import submissions, tasks
 from storage.engine import Connection, Database
 from storage.records import Incoming, Submission
 
@@ -31,6 +31,13 @@ WINDOW_S = 30.0
 """Seconds more for a button that may open a window: Plus 3.7.5 answers those within 30 s."""
 
 
+LONGEST_PAUSE_MS = 300_000
+"""Between two looks for one submission that no evidence is found for; the first comes 4 s after the one before."""
+
+LOOKED_THROUGH = 10_000
+"""Uncertain submissions that are considered at all."""
+
+
 class Settler:
     """Looks for evidence about submissions that nobody is certain of."""
 
@@ -38,20 +45,36 @@ class Settler:
         self._database = database
         self._clients = clients
         self._clock = clock
+        self._looks: dict[str, tuple[int, int]] = {}
         self.loop = Loop("settle", self._turn, interval_s=2.0)
 
     async def _turn(self) -> None:
         uncertain = await self._database.read(
-            lambda connection: submissions.in_state(connection, "uncertain")
+            lambda connection: submissions.in_state(connection, "uncertain", most=LOOKED_THROUGH)
         )
+        self._looks = {one.id: self._looks[one.id] for one in uncertain if one.id in self._looks}
+        now_ms = (
+            self._clock()
+        )  # before the question: what the list does not show was due when it was asked for
         for name in {submission.upstream for submission in uncertain} & self._clients.keys():
-            mine = [submission for submission in uncertain if submission.upstream == name]
-            if not any(self._is_due(submission) for submission in mine):
+            due = [one for one in uncertain if one.upstream == name and self._is_due(one, now_ms)]
+            if not due:
                 continue
+            for one in due:
+                self._looks[one.id] = (now_ms, self._looks.get(one.id, (0, 0))[1] + 1)
             listed = await self._listed(name)
-            for submission in mine:
-                if not await self._settle(submission, listed):
+            echoes = await self._echoes(name, listed)
+            for submission in due:
+                if not await self._settle(submission, listed, may_disprove=echoes):
                     await self._retry(submission)
+
+    async def _echoes(self, name: str, listed: list[Task]) -> bool:
+        """Whether the list can disprove: not when it shows a task of ours without its mark (relays replace both)."""
+        rows = await self._database.read(
+            lambda connection: tasks.find_all(connection, name, [task.id for task in listed])
+        )
+        ours = [(task, rows[task.id].submission_id) for task in listed if task.id in rows]
+        return all(mark.encode() in task.raw for task, mark in ours if mark)
 
     async def _listed(self, name: str) -> list[Task]:
         """What the upstream holds; nothing where it does not tell."""
@@ -67,7 +90,7 @@ class Settler:
     async def _retry(self, submission: Submission) -> None:
         """Without evidence it waits for a person, unless the user wants it sent once more."""
         upstream = self._clients[submission.upstream].upstream
-        if upstream.uncertain != "retry" or submission.attempts > 1 or not self._is_due(submission):
+        if upstream.uncertain != "retry" or submission.attempts > 1:
             return
         now_ms = self._clock()
         again = await self._database.write(
@@ -86,8 +109,8 @@ class Settler:
             log.warning("uncertain submission sent again", submission=submission.id)
             self._database.wakeups.wake("submissions")
 
-    async def _settle(self, submission: Submission, listed: list[Task]) -> bool:
-        now_ms, is_due = self._clock(), self._is_due(submission)
+    async def _settle(self, submission: Submission, listed: list[Task], *, may_disprove: bool) -> bool:
+        now_ms = self._clock()
         marked = [task for task in listed if _is_proof(task, submission)]
         for task in marked:  # the way of a callback to the submission's own path: ties the task, and proves
             await self._database.append(
@@ -105,7 +128,8 @@ class Settler:
                 submissions.prove(connection, submission, marked[0].id, now_ms)
                 return "accepted"
             shows_parent = submission.parent_id in {task.id for task in listed}
-            if submission.kind == "modal" or not shows_parent or not is_due:
+            once = submission.attempts <= 1  # a second loss is no accident: a person should look
+            if submission.kind == "modal" or not (shows_parent and may_disprove and once):
                 return ""
             submissions.move(
                 connection,
@@ -123,12 +147,15 @@ class Settler:
             self._database.wakeups.wake("events", "submissions")
         return bool(state)
 
-    def _is_due(self, submission: Submission) -> bool:
-        """Whether no server can still be busy with its request."""
+    def _is_due(self, submission: Submission, now_ms: int) -> bool:
+        """Whether no server can still be busy with its request, and it was not looked for a moment ago."""
         request = decode_request(submission.request)
         opens_none = not isinstance(request, Action) or Button(custom_id=request.custom_id).kind == "upscale"
         wait_s = self._clients[submission.upstream].upstream.settle_after_s + (0 if opens_none else WINDOW_S)
-        return self._clock() - (submission.started_at_ms or submission.updated_at_ms) >= 1000 * wait_s
+        looked_ms, looks = self._looks.get(submission.id, (0, 0))
+        pause_ms = min(2_000 * 2 ** min(looks, 20), LONGEST_PAUSE_MS) if looks else 0
+        sent_ms = submission.started_at_ms or submission.updated_at_ms
+        return now_ms - sent_ms >= 1000 * wait_s and now_ms - looked_ms >= pause_ms
 
 
 def _is_proof(task: Task, submission: Submission) -> bool:
@@ -139,5 +166,5 @@ def _is_proof(task: Task, submission: Submission) -> bool:
     """
     if submission.kind == "modal":
         return task.id == submission.parent_id and task.status not in (Status.MODAL, Status.NOT_START)
-    # trueai numbers the four tasks of "Imagine all": "state::1" to "state::4".
-    return task.state.partition("::")[0] == submission.id or f"/{submission.id}".encode() in task.raw
+    # The id is unguessable: wherever it stands (state, hook, a relay's percent-encoded wrapping of it), it is ours.
+    return submission.id.encode() in task.raw

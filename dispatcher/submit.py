@@ -14,7 +14,14 @@ import structlog
 
 from dispatcher.intent import key_of
 from dispatcher.limits import FULL_HOLD_MS, Gate
-from dispatcher.outcomes import after_answer, after_invalid, after_not_sent, after_silence
+from dispatcher.outcomes import (
+    QUEUE_FULL_ATTEMPTS,
+    after_answer,
+    after_invalid,
+    after_not_sent,
+    after_silence,
+    queue_full_delay_ms,
+)
 from dispatcher.supervisor import Loop, until_durable
 from midjourney.buttons import Button, action_of
 from midjourney.client import Client
@@ -138,13 +145,21 @@ class Submitter:
     async def _attempt(self, submission: Submission) -> None:
         try:
             request = decode_request(submission.request)
-            settlement = await self._send(submission, request)
+            settlement = await self._sent(submission, request)
             self._tell_gate(submission, settlement)
             await self._settle(submission, request, settlement)
         finally:
             self._missed = True
             self.gates[submission.upstream].done()
             self._look_again()
+
+    async def _sent(self, submission: Submission, request: Request) -> Settlement:
+        """How the request ended; whatever else goes wrong on the way, nobody may be left "sending"."""
+        try:
+            return await self._send(submission, request)
+        except Exception as error:
+            log.exception("a request ended in an error of ours", submission=submission.id)
+            return after_silence(f"an error of ours: {error!r}"[:500])
 
     async def _send(self, submission: Submission, request: Request) -> Settlement:
         client = self._clients[submission.upstream]
@@ -190,17 +205,25 @@ class Submitter:
         now_ms = self._clock()
         lost_window = isinstance(request, Modal) and _is_queue_full_23(settlement)
 
-        def settle(connection: Connection) -> None:
+        def settle(connection: Connection) -> int:
             if lost_window:
-                windows.repeat_action(connection, submission, settlement, now_ms)
-            else:
-                submissions.settle_attempt(connection, submission, settlement, now_ms)
+                return windows.repeat_action(
+                    connection,
+                    submission,
+                    settlement,
+                    now_ms,
+                    delay_ms=queue_full_delay_ms,
+                    most=QUEUE_FULL_ATTEMPTS,
+                )
+            submissions.settle_attempt(connection, submission, settlement, now_ms)
             if settlement.state == "needs_modal":
                 _answer_again(connection, submission, settlement, now_ms)
+            return settlement.run_at_ms if settlement.state == "waiting" else 0
 
         try:
-            await until_durable(lambda: self._database.write("settle_attempt", settle))
+            run_at_ms = await until_durable(lambda: self._database.write("settle_attempt", settle))
         except LeaseLost as error:
+            run_at_ms = 0
             log.info("answer came after proof", submission=submission.id, why=str(error))
         log.info(
             "submission",
@@ -215,8 +238,8 @@ class Submitter:
         self._database.wakeups.wake("events")
         if settlement.state == "needs_modal":
             self._database.wakeups.wake("submissions")
-        if settlement.state == "waiting" or lost_window:
-            self.loop.wake_after((settlement.run_at_ms - now_ms) / 1000)
+        if run_at_ms:
+            self.loop.wake_after((run_at_ms - now_ms) / 1000)
 
 
 def _answer_again(connection: Connection, action: Submission, settlement: Settlement, now_ms: int) -> None:

@@ -266,6 +266,8 @@ def _checked(name: str, upstream: Upstream, path: Path, dialects: Mapping[str, D
         raise SettingsError(
             f"{where}: unknown dialect {upstream.dialect!r}.{nearest(upstream.dialect, dialects)}"
         )
+    if not upstream.key.isascii() or not upstream.key.isprintable():
+        raise SettingsError(f"{where}: the key has characters that no header can carry; copy it again")
     if upstream.concurrency < 1 or upstream.timeout_s <= 0:
         raise SettingsError(f"{where}: concurrency is at least 1, timeout_s more than 0")
     if min(upstream.look_after_s, upstream.quiet_s, upstream.settle_after_s) < 0:

@@ -184,7 +184,7 @@ class Api:
 
     async def event(self, request: Request) -> tuple[int, Any]:
         """One event."""
-        event_id = request.path_params["id"]
+        event_id = _row_id(str(request.path_params["id"]))
         event = await self._database.read(lambda connection: queries.find_event(connection, event_id))
         if event is None:
             raise Problem(404, f"no event {event_id}")
@@ -262,8 +262,8 @@ class Api:
         """Deliveries, newest first; `state`, `receiver` and `event_id` filter."""
         most, cursor = _page(request)
         equal: dict[str, Any] = dict(_filters(request, "state", "receiver"))
-        if (event_id := request.query_params.get("event_id", "")).isdigit():
-            equal["event_id"] = int(event_id)
+        if event_id := request.query_params.get("event_id", ""):
+            equal["event_id"] = _row_id(event_id)
         found = await self._database.read(
             lambda connection: queries.delivery_page(
                 connection, most=most, before=_id_cursor(cursor), equal=equal
@@ -274,7 +274,7 @@ class Api:
 
     async def delivery(self, request: Request) -> tuple[int, Any]:
         """One delivery."""
-        delivery_id = request.path_params["id"]
+        delivery_id = _row_id(str(request.path_params["id"]))
         found = await self._database.read(lambda connection: queries.find_delivery(connection, delivery_id))
         if found is None:
             raise Problem(404, f"no delivery {delivery_id}")
@@ -384,9 +384,18 @@ def _with_payloads(
 
 def _letter_id(request: Request) -> tuple[str, str]:
     kind, _, key = request.path_params["id"].partition("-")
-    if kind not in ("delivery", "submission") or (kind == "delivery" and not key.isdigit()):
+    if kind not in ("delivery", "submission"):
         raise Problem(404, "a dead letter's id is delivery-NUMBER or submission-ID")
+    if kind == "delivery":
+        _row_id(key)
     return kind, key
+
+
+def _row_id(text: str) -> int:
+    """A row's number. Raises `Problem` 404 for what none can have: SQLite counts to 2^63."""
+    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+        raise Problem(404, f"{text[:40]!r} is no number of a row")
+    return int(text)
 
 
 def _dead(kind: str, shape: dict[str, Any]) -> dict[str, Any]:
@@ -396,14 +405,14 @@ def _dead(kind: str, shape: dict[str, Any]) -> dict[str, Any]:
 def _page(request: Request) -> tuple[int, list[Any] | None]:
     """How many entries, and where the page before ended. Raises `Problem` 422."""
     limit = request.query_params.get("limit", str(PAGE))
-    if not limit.isdigit() or not 1 <= int(limit) <= LARGEST_PAGE:
+    if not (limit.isascii() and limit.isdigit()) or not 1 <= int(limit) <= LARGEST_PAGE:
         raise Problem(422, f"limit is a number from 1 to {LARGEST_PAGE}")
     cursor = request.query_params.get("cursor")
     if not cursor:
         return int(limit), None
     try:
         decoded = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()))
-    except (ValueError, msgspec.DecodeError) as error:
+    except (ValueError, RecursionError, msgspec.DecodeError) as error:
         raise Problem(422, "cursor is one that an earlier page gave") from error
     if not isinstance(decoded, list):
         raise Problem(422, "cursor is one that an earlier page gave")
@@ -422,7 +431,7 @@ def _age_cursor(cursor: list[Any] | None) -> tuple[int, str] | None:
     match cursor:
         case None:
             return None
-        case [int(age), str(key)]:
+        case [int(age), str(key)] if abs(age) < 2**63:
             return age, key
         case _:
             raise Problem(422, "cursor belongs to another list")
@@ -432,7 +441,7 @@ def _id_cursor(cursor: list[Any] | None) -> int | None:
     match cursor:
         case None:
             return None
-        case [int(key)]:
+        case [int(key)] if abs(key) < 2**63:
             return key
         case _:
             raise Problem(422, "cursor belongs to another list")

@@ -7,6 +7,7 @@ import hashlib
 import hmac
 import ipaddress
 from collections.abc import Iterable
+from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
@@ -53,6 +54,20 @@ def check_admin(request: Request, admin_token: str) -> None:
     forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
     if forwarded or request.client is None or not _is_loopback(request.client.host):
         raise Problem(403, "without HOOKCHAIN_ADMIN_TOKEN the API answers on this machine only; set one")
+    # A page that somebody on this machine looks at can send requests too: its origin, or the name it found us by, is
+    # not ours (cross-site requests, DNS rebinding).
+    origin = request.headers.get("origin", "")
+    if not _names_this_machine(request.headers.get("host", "")) or (
+        origin and not _names_this_machine(urlsplit(origin).netloc)
+    ):
+        raise Problem(
+            403, "without HOOKCHAIN_ADMIN_TOKEN the API answers to localhost and 127.0.0.1 only; set one"
+        )
+
+
+def _names_this_machine(netloc: str) -> bool:
+    name = urlsplit(f"//{netloc}").hostname or ""
+    return name == "localhost" or _is_loopback(name)
 
 
 def _is_loopback(host: str) -> bool:

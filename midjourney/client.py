@@ -17,7 +17,7 @@ from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import InvalidRequest, NoAnswer, NotSent, Undecodable, UpstreamRefused
 from midjourney.image_data import image_of_text
 from midjourney.presses import is_upscale
-from midjourney.redact import shown_body, without_secrets
+from midjourney.redact import shown_body, without_secrets, without_secrets_in
 from midjourney.requests import Request, kind_of
 from midjourney.types import Task
 from midjourney.wire import wire_body, wire_path
@@ -26,8 +26,6 @@ _HEADERS = {"content-type": "application/json", "accept": "application/json, */*
 
 _AT_ONCE = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
 """Head and body of a request leave in two writes: without it the second may wait 40 ms for the other side's word."""
-
-_SAYS_4 = b'"code":4'
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to make a connection. Running out of it is known to have cost nothing."""
@@ -76,15 +74,17 @@ class Client:
         body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
         path, kind = wire_path(request, self.dialect), kind_of(request)
         answer = await self.send("POST", path, body)
+        # Some upstreams repeat the key or the hook in their errors: neither is kept, logged or shown.
+        content = without_secrets_in(answer.content, self.upstream.key, notify_hook)
         verdict = classify(
             kind,
             answer.status_code,
-            answer.content,
+            content,
             bare_21_existed=kind in self.dialect.existed_on or is_upscale(request),
             retry_after_s=_retry_after_s(answer.headers),
         )
         told = self._story(path, body, answer, verdict)
-        return Reply(status=answer.status_code, body=answer.content, verdict=verdict, told=told)
+        return Reply(status=answer.status_code, body=content, verdict=verdict, told=told)
 
     async def upload(self, images: list[str]) -> list[str]:
         """Put images where Midjourney can see them; their addresses, in the same order.
@@ -112,7 +112,7 @@ class Client:
         answer = await self.send("GET", path)
         if answer.status_code in (200, 204) and not answer.content.strip():
             return None
-        if answer.status_code in (200, 400, 404) and _SAYS_4 in answer.content[:400].replace(b" ", b""):
+        if answer.status_code in (200, 400, 404) and _says_unknown(answer.content):
             return None
         if answer.status_code != 200:
             raise self._refused(answer, path)
@@ -169,6 +169,7 @@ class Client:
             finally:
                 await answer.aclose()
         except (
+            httpx.InvalidURL,
             httpx.ConnectError,
             httpx.ConnectTimeout,
             httpx.PoolTimeout,
@@ -199,13 +200,13 @@ class Client:
         return UpstreamRefused(f"{shown}{sent}", status=answer.status_code, body=shown)
 
     def _shown(self, answer: httpx.Response) -> str:
-        text = without_secrets(answer.text[:300], self.upstream.key).strip()
+        text = without_secrets(answer.text, self.upstream.key)[:300].strip()
         return f"HTTP {answer.status_code}: {text or 'an empty body'}"
 
     def _story(
         self, path: str, body: dict[str, object] | None, answer: httpx.Response, verdict: Verdict
     ) -> str:
-        reason = without_secrets(verdict.reason, self.upstream.key)
+        reason = verdict.reason
         if verdict.outcome not in (Outcome.REJECTED, Outcome.UNCERTAIN):
             return reason
         named = [field for field in body or {} if field.lower() in reason.lower()]
@@ -230,6 +231,14 @@ def auth_headers(key: str, dialect: Dialect) -> dict[str, str]:
         elif "raw" in dialect.auth:
             headers["authorization"] = key
     return headers
+
+
+def _says_unknown(body: bytes) -> bool:
+    """Whether an answer is the envelope with code 4 that new-api and gateways give for a task they do not know."""
+    try:
+        return len(body) < 4096 and decode_answer(body).code == 4
+    except Undecodable:
+        return False
 
 
 def _says(error: Exception) -> str:

@@ -47,6 +47,11 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     answer: SubmitAnswer | None = None
 
 
+_NEVER_SENT = frozenset(
+    {"model_not_found", "insufficient_user_quota", "insufficient_quota", "invalid_api_key", "access_denied"}
+)
+"""Error codes of relays that found no channel, or no money, to send a request on with (new-api, one-api)."""
+
 _MODAL_WORDS = ("窗口", "window", "confirm")
 _EXISTED_WORDS = ("已存在", "exist")
 _QUEUE_WORDS = ("in queue", "排队")
@@ -164,6 +169,8 @@ def _is_queue_full(answer: SubmitAnswer) -> bool:
 
 def _without_code(status: int, answer: SubmitAnswer) -> Verdict:
     """JSON that is no envelope of the family: an OpenAI error, a gateway's own shape."""
+    if answer.error in _NEVER_SENT:
+        return _rejected(Refusal.FINAL, answer)
     if 400 <= status < 500 and status != 408:
         return _rejected(Refusal.FINAL, answer)
     return Verdict(
@@ -174,6 +181,11 @@ def _without_code(status: int, answer: SubmitAnswer) -> Verdict:
 def _without_answer(status: int, body: bytes, error: Undecodable, retry_after_s: float | None) -> Verdict:
     shown = body[:200].decode("utf-8", "replace").strip() or "an empty body"
     reason = f"HTTP {status}: {shown}"
+    if status == 403 and not body.strip():
+        # trueai v11's rate limit (its authentication failures have words).
+        return Verdict(
+            outcome=Outcome.REJECTED, refusal=Refusal.QUEUE_FULL, reason=reason, retry_after_s=retry_after_s
+        )
     if status in (401, 403):
         return Verdict(outcome=Outcome.REJECTED, refusal=Refusal.AUTH, reason=reason)
     if status == 429:

@@ -148,9 +148,12 @@ def decode_answer(body: bytes) -> SubmitAnswer:
         return _nested_answer(answer, inner, body)
     result = answer.get("result", answer.get("taskId"))
     properties = answer.get("properties")
+    error = answer.get("error")
+    told = error if isinstance(error, dict) else {}
     return SubmitAnswer(
         code=_code(answer.get("code")),
-        description=_text(answer, "description", "message", "msg"),
+        description=_text(answer, "description", "message", "msg") or _text(told, "message"),
+        error=_text(told, "code", "type"),
         ids=_ids(result),
         properties=properties if isinstance(properties, dict) else {},
         raw=body,
@@ -249,7 +252,7 @@ def _properties(value: Any) -> Properties:
 def _ids(value: Any) -> tuple[str, ...]:
     """Zero or more ids: trueai joins the four of `PicReader::all` with commas; uploads answer with an array."""
     if isinstance(value, list):
-        return tuple(found for entry in value for found in _ids(entry))
+        return tuple(found for entry in value if not isinstance(entry, list) for found in _ids(entry))
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ()
     if isinstance(value, str) and "://" in value:

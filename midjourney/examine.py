@@ -15,11 +15,13 @@ from typing import Literal
 import httpx
 import msgspec
 
+from midjourney.decode import decode_answer
 from midjourney.dialects import Auth, Dialect
+from midjourney.errors import Undecodable
 from midjourney.redact import without_secrets
 
 Key = Literal["accepted", "refused", "not asked for", "not set", "unknown"]
-Unknown = Literal["empty", "204", "code 4", "other"]
+Unknown = Literal["empty", "204", "code 4"]
 
 WITHIN_S = 15.0
 """Seconds for one question."""
@@ -75,7 +77,7 @@ async def examine(url: str, key: str, dialects: Mapping[str, Dialect], *, prefer
         probe = _Probe(http, base, key)
         try:
             seen = [one for prefix in prefixes if (one := await probe.prefix(prefix, dialects)) is not None]
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
             why = without_secrets(str(error) or type(error).__name__, key)
             return Examination(reachable=False, why=f"{base}: {why}")
     if not seen:
@@ -124,9 +126,12 @@ class _Probe:
         self.refused = self.refused or (asks and not let_in)
         answer = next(iter(let_in.values()), None) if asks else plain
         unknown = None if answer is None else _unknown(answer)
-        if unknown is None:
+        if unknown is None or answer is None:
             return None
         headers = _header(next(iter(let_in)), self._key) if asks else {}
+        nonsense = await self._get(f"{prefix}/{self._nobody}/{self._nobody}", headers)
+        if (nonsense.status_code, nonsense.content) == (answer.status_code, answer.content):
+            return None  # it says the same to everything
         paths = {kind: path for dialect in dialects.values() for kind, path in dialect.paths.items()}
         found = {
             kind: await self._is_there(f"{prefix}/{paths[kind]}", headers)
@@ -176,15 +181,11 @@ def _unknown(answer: httpx.Response) -> Unknown | None:
         return "204"
     if answer.status_code == 200 and not body:
         return "empty"
-    if (
-        answer.status_code in (200, 400, 404)
-        and body.startswith(b"{")
-        and b'"code":4' in body.replace(b" ", b"")
-    ):
-        return "code 4"
-    if answer.status_code in (200, 400) and body.startswith(b"{"):
-        return "other"
-    return None
+    try:
+        says_4 = decode_answer(body).code == 4
+    except Undecodable:
+        return None
+    return "code 4" if says_4 and answer.status_code in (200, 400, 404) else None
 
 
 def _fits(seen: _Seen, dialects: Mapping[str, Dialect]) -> Iterable[Fit]:

@@ -124,11 +124,17 @@ async def _public_address(parts: SplitResult, *, allow_private: bool) -> str:
     return addresses[0]
 
 
+_TRANSLATED = tuple(
+    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10")
+)
+"""IPv6 that leads to IPv4 addresses (NAT64, 6to4), and the site-local range of old: not for anybody outside."""
+
+
 def _is_public(address: str) -> bool:
     ip = ipaddress.ip_address(address)
     if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
         ip = ip.ipv4_mapped
-    return ip.is_global and not ip.is_multicast
+    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _TRANSLATED)
 
 
 def _target(parts: SplitResult) -> bytes:

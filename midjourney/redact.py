@@ -11,22 +11,30 @@ SECRET_FIELDS = frozenset({"notifyhook", "notifyurl", "notify_hook", "mj-api-sec
 _LONGEST_SHOWN = 200
 
 
-def redacted(payload: Any) -> Any:
+_DEEPEST = 40
+"""Levels of nesting that are shown. No sender has more than five; a probe has a thousand."""
+
+
+def redacted(payload: Any, depth: int = 0) -> Any:
     """The payload without the hook's address, which senders echo, and without keys."""
+    if depth > _DEEPEST:
+        return "…"
     if isinstance(payload, dict):
         return {
-            key: REDACTED if key.lower() in SECRET_FIELDS and value else redacted(value)
+            key: REDACTED if key.lower() in SECRET_FIELDS and value else redacted(value, depth + 1)
             for key, value in payload.items()
         }
-    return [redacted(entry) for entry in payload] if isinstance(payload, list) else payload
+    return [redacted(entry, depth + 1) for entry in payload] if isinstance(payload, list) else payload
 
 
-def shortened(payload: Any) -> Any:
+def shortened(payload: Any, depth: int = 0) -> Any:
     """The payload with images cut: data URLs, and long texts without a blank."""
+    if depth > _DEEPEST:
+        return "…"
     if isinstance(payload, dict):
-        return {key: shortened(value) for key, value in payload.items()}
+        return {key: shortened(value, depth + 1) for key, value in payload.items()}
     if isinstance(payload, list):
-        return [shortened(entry) for entry in payload]
+        return [shortened(entry, depth + 1) for entry in payload]
     if isinstance(payload, str) and payload.startswith("data:") and len(payload) > 40:
         return f"{payload[: payload.find(',')]}, {len(payload)} characters"
     if isinstance(payload, str) and len(payload) > _LONGEST_SHOWN and " " not in payload[:_LONGEST_SHOWN]:
@@ -45,3 +53,11 @@ def without_secrets(text: str, *secrets: str) -> str:
         if secret:
             text = text.replace(secret, REDACTED)
     return text
+
+
+def without_secrets_in(body: bytes, *secrets: str) -> bytes:
+    """Bytes without these secrets, written plainly or as JSON writes them."""
+    for secret in filter(None, secrets):
+        for written in (secret, secret.replace("/", "\\/")):
+            body = body.replace(written.encode(), REDACTED.encode())
+    return body

@@ -20,7 +20,7 @@ _open = (
         tasks.c.finished_at_ms.is_(None),
         tasks.c.updated_at_ms <= bindparam("silent_since_ms"),
     )
-    .order_by(func.coalesce(tasks.c.looked_at_ms, 0), tasks.c.updated_at_ms)
+    .order_by(tasks.c.status != "", func.coalesce(tasks.c.looked_at_ms, 0), tasks.c.updated_at_ms)
     .limit(bindparam("most"))
 )
 _looked = (

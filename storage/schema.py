@@ -126,6 +126,8 @@ submissions = Table(
     Index("submissions_of_chain", "chain_id"),
     Index("submissions_by_state", "state", "run_at_ms"),
     Index("submissions_by_hour", "upstream", "created_at_ms"),
+    Index("submissions_by_age", "created_at_ms", "id"),
+    Index("submissions_of_parent", "parent_id"),
     Index(
         "submissions_waiting",
         "upstream",

@@ -36,6 +36,7 @@ one that was pressed before may never call back. One whose task its upstream doe
 
 _other = submissions.alias("other")
 _lane_is_taken = exists().where(
+    _other.c.lane != "",  # in the words of the index
     _other.c.lane == submissions.c.lane,
     _other.c.id != submissions.c.id,
     or_(
@@ -267,7 +268,18 @@ def _tie(
 
 _prove = (
     update(submissions)
-    .where(submissions.c.id == bindparam("submission_id"), submissions.c.state.in_(("uncertain", "dead")))
+    .where(
+        submissions.c.id == bindparam("submission_id"),
+        or_(
+            submissions.c.state.in_(("uncertain", "dead")),
+            # Sent before, and about to be sent again; unless its window was lost, which is another matter.
+            and_(
+                submissions.c.state == "waiting",
+                submissions.c.attempts > 0,
+                submissions.c.outcome != "window_lost",
+            ),
+        ),
+    )
     .values(
         state="accepted",
         outcome="accepted",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import msgspec
 from sqlalchemy import Connection, and_, bindparam, select
 
@@ -12,26 +14,45 @@ from storage.submissions import Settlement
 _table = schema.submissions
 
 
-def repeat_action(connection: Connection, modal: Submission, settlement: Settlement, now_ms: int) -> None:
+def repeat_action(
+    connection: Connection,
+    modal: Submission,
+    settlement: Settlement,
+    now_ms: int,
+    *,
+    delay_ms: Callable[[int], int],
+    most: int,
+) -> int:
     """The upstream deleted the window with its refusal: end its answer, and have the action that opened it repeated.
 
-    Source: Plus 3.7.5, where a modal that meets a full queue (23) takes its MODAL task with it.
+    Source: Plus 3.7.5, where a modal that meets a full queue (23) takes its MODAL task with it. `delay_ms` tells how
+    long to wait after so many tries of the action; after `most` of them it is dead. Returns when it runs, 0 if never.
     """
     lost = msgspec.structs.replace(
         settlement, state="rejected", outcome=WINDOW_LOST, signal=None, task_ids=(), run_at_ms=0
     )
     submissions.settle_attempt(connection, modal, lost, now_ms)
     window = tasks.find(connection, modal.upstream, modal.parent_id)
-    if window is not None and window.submission_id is not None:
-        submissions.move(
-            connection,
-            window.submission_id,
-            from_states=["needs_modal"],
-            to="waiting",
-            reason=f"its window {modal.parent_id} was deleted: {settlement.reason}",
-            run_at_ms=settlement.run_at_ms,
-            now_ms=now_ms,
-        )
+    action = (
+        None
+        if window is None or window.submission_id is None
+        else submissions.find(connection, window.submission_id)
+    )
+    if action is None:
+        return 0
+    spent = action.attempts >= most
+    run_at_ms = now_ms + delay_ms(action.attempts)
+    submissions.move(
+        connection,
+        action.id,
+        from_states=["needs_modal"],
+        to="dead" if spent else "waiting",
+        outcome=WINDOW_LOST,
+        reason=f"its window {modal.parent_id} was deleted: {settlement.reason}",
+        run_at_ms=run_at_ms,
+        now_ms=now_ms,
+    )
+    return 0 if spent else run_at_ms
 
 
 WINDOW_LOST = "window_lost"

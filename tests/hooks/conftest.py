@@ -38,5 +38,5 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with running(settings, Registry({}), with_worker=False) as (application, database):
         database.hear_only(frozenset(SIGNALS))
         transport = httpx.ASGITransport(application, client=("127.0.0.1", 50000))
-        async with httpx.AsyncClient(transport=transport, base_url="http://hookchain") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield Site(http, database, hook_url(settings, "s", "main").removeprefix(settings.hook_base))

@@ -168,7 +168,7 @@ async def test_with_a_token_the_api_wants_it(tmp_path: Any) -> None:
     )
     async with running(settings, Registry({}), with_worker=False) as (application, _):
         transport = httpx.ASGITransport(application, client=("203.0.113.9", 1))
-        async with httpx.AsyncClient(transport=transport, base_url="http://hookchain") as http:
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             assert (await http.get("/api/tasks")).status_code == 401
             assert (
                 await http.get("/api/tasks", headers={"authorization": "Bearer wrong"})

@@ -132,7 +132,9 @@ async def test_a_window_lost_to_a_full_queue_repeats_its_action(database: Databa
     await database.write("stage", lambda connection: stage(connection, answer))
     modal = await database.write("begin", begin)
     full = Settlement(state="waiting", outcome="rejected:queue_full", reason="code 23", run_at_ms=99)
-    await database.write("repeat", lambda c: windows.repeat_action(c, modal, full, 4))
+    await database.write(
+        "repeat", lambda c: windows.repeat_action(c, modal, full, 4, delay_ms=lambda tries: 95, most=9)
+    )
     again, ended, lost = await database.read(
         lambda c: (
             submissions.find(c, action.id),

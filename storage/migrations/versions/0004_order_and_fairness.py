@@ -36,4 +36,6 @@ def upgrade() -> None:
         postgresql_where=sa.text("state = 'waiting'"),
     )
     op.create_index("submissions_by_hour", "submissions", ["upstream", "created_at_ms"])
+    op.create_index("submissions_by_age", "submissions", ["created_at_ms", "id"])
+    op.create_index("submissions_of_parent", "submissions", ["parent_id"])
     op.add_column("tasks", sa.Column("misses", sa.Integer(), nullable=False, server_default="0"))

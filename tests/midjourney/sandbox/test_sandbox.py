@@ -229,7 +229,7 @@ AUTH = {
     "novicezk": ({"mj-api-secret"}, 401, b""),
     "mj-proxy-2": ({"mj-api-secret", "bearer"}, 401, b""),
     "trueai": ({"mj-api-secret", "raw"}, 401, b"Authorization header missing."),
-    "new-api": ({"mj-api-secret", "bearer"}, 401, b'{"error"'),
+    "new-api": ({"mj-api-secret", "bearer", "raw"}, 401, b'{"error"'),
     "147ai": ({"raw"}, 401, b'{"error"'),
     "v1-relay": ({"bearer"}, 401, b'{"error"'),
     "wenwen": ({"raw"}, 401, b'{"error"'),
