@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, or_, select, update
+from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, or_, select, text, update
 
 from storage import chains, events, schema, tasks
 from storage.errors import LeaseLost
@@ -36,7 +36,7 @@ one that was pressed before may never call back. One whose task its upstream doe
 
 _other = submissions.alias("other")
 _lane_is_taken = exists().where(
-    _other.c.lane != "",  # in the words of the index
+    text("other.lane <> ''"),  # in the words of the index, as a constant: else it is not used
     _other.c.lane == submissions.c.lane,
     _other.c.id != submissions.c.id,
     or_(
@@ -68,8 +68,9 @@ _lane_is_taken = exists().where(
 _due = Prepared(
     select(*SUBMISSION_COLUMNS)
     .where(
-        submissions.c.state == "waiting",
-        submissions.c.run_at_ms <= bindparam("now_ms"),
+        text("submissions.state = 'waiting'"),
+        submissions.c.run_at_ms + 0
+        <= bindparam("now_ms"),  # not by its index: the queue's gives them in order
         submissions.c.upstream == bindparam("of_upstream"),
         or_(submissions.c.lane == "", ~_lane_is_taken),
     )

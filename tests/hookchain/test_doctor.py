@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
@@ -94,3 +96,36 @@ def test_an_address_that_only_this_machine_knows_is_advised_against(tmp_path: Pa
     found = doctor(tmp_path, "--json", HOOKCHAIN_UPSTREAM_URL="http://0.0.0.0:9")
     (one,) = json.loads(found.stdout)["upstreams"]
     assert any("HOOKCHAIN_PUBLIC_URL" in advice for advice in one["advice"])
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"code":401,"msg":"login"}'),
+        (200, b'{"code":4}'),
+        (200, b""),
+        (204, b""),
+        (200, b'{"status":"ok"}'),
+    ],
+)
+def test_what_answers_everything_alike_is_no_proxy(tmp_path: Path, status: int, body: bytes) -> None:
+    """A web application, a parked domain, a load balancer: no dialect is named."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(status)
+            if status != 204:
+                self.send_header("content-length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body if status != 204 else b"")
+
+        def log_message(self, *_: Any) -> None:
+            """Say nothing."""
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    found = doctor(tmp_path, "--json", "--url", f"http://127.0.0.1:{server.server_address[1]}")
+    server.shutdown()
+    server.server_close()
+    (one,) = json.loads(found.stdout)["upstreams"]
+    assert (one["dialect"], one["healthy"]) == ("", False)

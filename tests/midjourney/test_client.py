@@ -296,3 +296,23 @@ async def test_what_is_too_long_for_a_dialect_is_not_sent(wire: Wire, client: Ca
         with pytest.raises(InvalidRequest, match=f"{field}: has"):
             await client(dialect="trueai").submit(Imagine(prompt="x"), **fields)
     assert wire.heads == []
+
+
+@pytest.mark.parametrize(
+    ("status", "body"),
+    [
+        (200, b'{"code":429,"message":"busy"}'),
+        (200, b'{"code":401}'),
+        (400, b'{"code":40003}'),
+        (500, b'{"code":49}'),
+        (500, b'{"code":4}'),
+        (404, b"<html>nginx</html>"),
+    ],
+)
+async def test_an_error_is_no_unknown_task(
+    wire: Wire, client: Callable[..., Client], status: int, body: bytes
+) -> None:
+    """Only code 4 itself says that a task is not known."""
+    wire.respond(status, body)
+    with pytest.raises(UpstreamRefused):
+        await client().fetch("1")

@@ -116,3 +116,17 @@ def test_the_answer_of_a_bookmark_is_its_parent() -> None:
 def test_nothing_is_ever_raised(kind: Any, body: bytes) -> None:
     """Whatever an upstream answers."""
     assert classify(kind, 200, body).outcome is Outcome.UNCERTAIN
+
+
+def test_a_relay_without_a_channel_has_sent_nothing() -> None:
+    """HTTP 503 in OpenAI's shape: it says itself that no channel was found; the words are kept."""
+    body = b'{"error":{"message":"no channel for mj_upload","type":"new_api_error","code":"model_not_found"}}'
+    verdict = classify("imagine", 503, body)
+    assert (verdict.outcome, verdict.refusal) == (Outcome.REJECTED, Refusal.FINAL)
+    assert "no channel for mj_upload" in verdict.reason
+
+
+def test_an_empty_403_is_a_rate_limit() -> None:
+    """trueai v11; its authentication failures have words."""
+    assert classify("imagine", 403, b"").refusal is Refusal.QUEUE_FULL
+    assert classify("imagine", 403, b"Invalid token.").refusal is Refusal.AUTH

@@ -1,0 +1,224 @@
+"""What went wrong once: each found by attacking a release that passed all other tests."""
+
+from __future__ import annotations
+
+import asyncio
+from functools import partial
+from typing import Any
+
+import msgspec
+import pytest
+
+from dispatcher import commands
+from hookchain import task_succeeded
+from hookchain.wiring import now_ms
+from midjourney.dialects import DIALECTS
+from midjourney.requests import Action, Imagine
+from storage import staging, submissions, tasks
+from storage.records import Staged
+
+PRESS_ONE = """
+[[rules]]
+name = "press"
+on = "task.succeeded"
+if = "task.is_grid and chain.depth == 0"
+press = "U1"
+"""
+GRID: dict[str, Any] = {"id": "grid", "status": "SUCCESS", "action": "IMAGINE"}
+
+
+@pytest.fixture(autouse=True)
+def quick(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backoff and polling in hundredths of a second."""
+    monkeypatch.setattr("dispatcher.outcomes.delay_s", lambda attempt, **_: 0.01 * 2**attempt)
+    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+
+
+async def test_a_list_that_echoes_no_marks_proves_nothing(bench: Any) -> None:
+    """A relay replaces state and wraps the hook: it shows the parent and never our mark. Nothing is sent again."""
+    bench.rules(PRESS_ONE)
+    bench.options["settle_after_s"] = 0.0
+    bench.upstream.answer = lambda path, body: None
+    await bench.start()
+    ours = msgspec.structs.replace(tasks.blank("main", "ours", 1), submission_id="0123456789abcdef01234567")
+    await bench.database.write("test", lambda connection: tasks.put(connection, ours))
+    bench.upstream.listed = [GRID, {"id": "ours", "status": "SUCCESS", "action": "IMAGINE", "state": "16158"}]
+    await bench.callback()
+    await bench.until_states("uncertain")
+
+    async def listed() -> bool:
+        return bool(bench.upstream.lists)
+
+    await bench.until(listed)
+    await asyncio.sleep(0)
+    assert len(bench.upstream.received) == 1
+    (made,) = await bench.submissions()
+    assert made.state == "uncertain"
+
+
+async def test_a_second_loss_is_left_to_a_person(bench: Any) -> None:
+    """Every answer is lost: disproven once, sent once more, and no third time."""
+    bench.rules(PRESS_ONE)
+    bench.options["settle_after_s"] = 0.0
+    bench.upstream.answer = lambda path, body: None
+    bench.upstream.listed = [GRID]
+    await bench.start()
+    await bench.callback()
+
+    async def twice() -> bool:
+        return [(one.state, one.attempts) for one in await bench.submissions()] == [("uncertain", 2)]
+
+    await bench.until(twice)
+    lists = bench.upstream.lists
+    await bench.callback("another", status="IN_PROGRESS", buttons=[])
+    assert len(bench.upstream.received) == 2
+    assert bench.upstream.lists <= lists + 1
+
+
+async def test_proof_that_comes_while_it_waits_to_be_sent_again_counts(bench: Any) -> None:
+    """A callback on its own path: the upstream has it, whatever we believed."""
+    bench.rules(PRESS_ONE)
+    bench.upstream.answer = lambda path, body: (429, {"code": 30, "description": "busy"})
+    await bench.start()
+    await bench.callback()
+
+    async def waits() -> Any:
+        return [one for one in await bench.submissions() if one.state == "waiting" and one.attempts == 1]
+
+    (made,) = await bench.until(waits)
+    await bench.callback("child", made.id, action="UPSCALE", buttons=[])
+    await bench.until_states("accepted")
+    sent = len(bench.upstream.received)
+    await bench.until_quiet()
+    assert len(bench.upstream.received) == sent
+
+
+@pytest.mark.parametrize("answer", [b'{"code":1,"result":' + b"[" * 900 + b"]" * 900 + b"}", b"\xff" * 100])
+async def test_no_answer_whatever_leaves_a_submission_sending(bench: Any, answer: bytes) -> None:
+    """It ends as uncertain: nobody can tell whether it was accepted."""
+    bench.rules(PRESS_ONE)
+    bench.upstream.answer = lambda path, body: (200, answer)
+    await bench.start()
+    await bench.callback()
+    await bench.until_states("uncertain")
+
+
+async def test_an_existing_task_is_told_once_it_is_known(bench: Any) -> None:
+    """The answer said SUCCESS already: its receivers still hear of it, with its buttons."""
+    heard: list[str] = []
+
+    @task_succeeded.connect
+    def press(action: str, *, task: Any, chain: Any, **_: Any) -> None:
+        heard.append(task.id)
+        if chain.depth == 0:
+            chain.press("U1")
+
+    bench.options["look_after_s"] = 0.0
+    shown = {"status": "SUCCESS", "imageUrl": "https://x/y.png"}
+    bench.upstream.answer = lambda path, body: (
+        200,
+        {"code": 21, "description": "任务已存在", "result": "existing", "properties": shown},
+    )
+    bench.upstream.tasks["existing"] = {"id": "existing", "status": "SUCCESS", "action": "UPSCALE"}
+    await bench.start()
+    await bench.callback()
+
+    async def both() -> bool:
+        return heard == ["grid", "existing"]
+
+    await bench.until(both)
+
+
+async def test_a_window_that_is_lost_again_and_again_is_given_up(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """21, 23, 21, 23 …: each time later, then a dead letter; not for ever, and not every two seconds."""
+    monkeypatch.setattr("dispatcher.submit.QUEUE_FULL_ATTEMPTS", 3)
+    monkeypatch.setattr("dispatcher.submit.FULL_HOLD_MS", 1)
+    zoom = "MJ::CustomZoom::u"
+    bench.rules(
+        '[[rules]]\nname = "zoom"\non = "task.succeeded"\npress = "custom_zoom"\n'
+        '[[rules]]\nname = "answer"\non = "submission.needs_modal"\nmodal = { prompt = "x" }\n'
+    )
+
+    def answer(path: str, _body: dict[str, Any]) -> tuple[int, Any]:
+        if path.endswith("/modal"):
+            return 200, {"code": 23, "description": "queue full"}
+        return 200, {"code": 21, "description": "等待窗口确认", "result": f"w{len(bench.upstream.received)}"}
+
+    bench.upstream.answer = answer
+    await bench.start()
+    await bench.callback(action="UPSCALE", buttons=[{"customId": zoom, "label": "Custom Zoom"}])
+
+    async def dead() -> bool:
+        return any(one.state == "dead" and one.kind == "action" for one in await bench.submissions())
+
+    await bench.until(dead)
+    assert len(bench.upstream.pressed()) == 3
+
+
+async def test_the_next_of_a_lane_is_found_by_an_index(bench: Any) -> None:
+    """A hundred thousand old submissions are not read for each press."""
+
+    def plan(connection: Any) -> str:
+        statement, _, _ = submissions._due._text(
+            connection, {"of_upstream": "main", "now_ms": 1, "held_since_ms": 0, "most": 3}
+        )
+        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
+        return "\n".join(str(row[-1]) for row in rows)
+
+    told: str = await bench.database.read(plan)
+    assert "SEARCH submissions USING INDEX submissions_waiting (upstream=?)" in told
+    assert "SEARCH other USING INDEX submissions_in_lane" in told
+    assert "SCAN other" not in told
+
+
+async def test_a_key_of_the_callers_presses_no_button_twice(bench: Any) -> None:
+    """The intent counts; the key is for what has no intent of its own."""
+    await bench.callback()
+
+    def ask(connection: Any, request: Any, key: str) -> Any:
+        return commands.submit(
+            connection,
+            request,
+            upstream="main",
+            dialect=DIALECTS["mj-plus"],
+            asked_by="test",
+            now_ms=now_ms(),
+            idempotency_key=key,
+        )
+
+    press = Action(task_id="grid", custom_id="MJ::JOB::upsample::1::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6")
+    made = [await bench.database.write("ask", partial(ask, request=press, key=key)) for key in ("a", "b")]
+    assert [one.created for one in made] == [True, False]
+    assert made[0].submission_id == made[1].submission_id
+    cat, dog = Imagine(prompt="a cat"), Imagine(prompt="a dog")
+    first = [await bench.database.write("ask", lambda c: ask(c, cat, "k")) for _ in range(2)]
+    assert [one.created for one in first] == [True, False]
+    with pytest.raises(commands.CommandError, match="another request"):
+        await bench.database.write("ask", lambda c: ask(c, dog, "k"))
+
+
+async def test_two_creates_of_one_intent_at_the_same_instant_give_one_row(bench: Any) -> None:
+    """Asked for by two workers: the unique index is the arbiter."""
+    staged = Staged(
+        idempotency_key="k",
+        chain_id="",
+        upstream="main",
+        kind="imagine",
+        label="imagine",
+        request=b'{"kind":"imagine","prompt":"x"}',
+        parent_id="",
+        depth=0,
+        asked_by="test",
+    )
+    both = await asyncio.gather(
+        *(
+            bench.database.write(
+                "stage", lambda c: staging.stage(c, staged, refuse=lambda *_: "", now_ms=now_ms())
+            )
+            for _ in range(8)
+        )
+    )
+    assert sum(one.created for one in both) == 1
+    assert len({one.submission_id for one in both}) == 1

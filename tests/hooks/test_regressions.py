@@ -1,0 +1,86 @@
+"""What broke the API once, or let somebody in."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from midjourney.redact import redacted, shortened, without_secrets_in
+
+
+def nested(depth: int) -> Any:
+    value: Any = 1
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize("depth", [5, 60, 600])
+async def test_a_deep_payload_breaks_no_page(site: Any, depth: int) -> None:
+    """It is kept byte for byte, and shown as deep as anybody reads."""
+    body = json.dumps({"id": "deep", "status": "SUCCESS", "foo": nested(depth)}).encode()
+    assert (await site.http.post(site.hook, content=body)).status_code == 200
+    for path in ("/api/events", "/api/tasks/main/deep", "/api/tasks"):
+        assert (await site.http.get(path)).status_code == 200
+    asked = {"kind": "imagine", "prompt": "x", "extra": nested(depth)}
+    assert (await site.http.post("/api/submissions", json=asked)).status_code == 202
+    assert (await site.http.get("/api/submissions")).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/api/events/99999999999999999999", 404),
+        ("/api/deliveries/99999999999999999999", 404),
+        ("/api/deliveries?event_id=99999999999999999999", 404),
+        ("/api/deliveries?event_id=²", 404),
+        ("/api/tasks?limit=²", 422),
+        ("/api/dead-letters/delivery-²", 404),
+        ("/api/dead-letters/delivery-99999999999999999999", 404),
+        ("/api/events?cursor=" + "W1tbW1tb" * 400, 422),
+        ("/api/events?cursor=Wzk5OTk5OTk5OTk5OTk5OTk5OTk5OTld", 422),
+    ],
+)
+async def test_a_number_that_no_row_has_is_no_500(site: Any, path: str, status: int) -> None:
+    """Nor one that only looks like a number."""
+    assert (await site.http.get(path)).status_code == status
+
+
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [
+        ({}, 202),
+        ({"origin": "http://localhost:8000"}, 202),
+        ({"host": "127.0.0.1:8000"}, 202),
+        ({"host": "[::1]:8000"}, 202),
+        ({"origin": "https://evil.example", "content-type": "text/plain"}, 403),
+        ({"origin": "null"}, 403),
+        ({"host": "evil.example"}, 403),
+        ({"host": "localhost.evil.example"}, 403),
+        ({"x-forwarded-for": "8.8.8.8"}, 403),
+    ],
+)
+async def test_other_sites_spend_nothing_through_loopback(
+    site: Any, headers: dict[str, str], status: int
+) -> None:
+    """A page that somebody on this machine looks at can send requests: its origin, or its name for us, gives it away."""
+    body = b'{"kind":"imagine","prompt":"x"}'
+    answer = await site.http.post("/api/submissions", content=body, headers=headers)
+    assert answer.status_code == status, answer.text
+
+
+def test_secrets_go_before_anything_is_cut_or_kept() -> None:
+    """In values too, and as JSON writes them."""
+    key, hook = "sk-secret", "https://h/notify/token/1"
+    body = json.dumps({"description": f"{key} and {hook}", "hook": hook.replace("/", "\\/")}).encode()
+    clean = without_secrets_in(body.replace(b"\\\\/", b"\\/"), key, hook)
+    assert b"sk-secret" not in clean
+    assert b"notify" not in clean
+    assert redacted({"notifyHook": "x", "Authorization": "y", "a": [{"notifyhook": "z"}]}) == {
+        "notifyHook": "[redacted]",
+        "Authorization": "[redacted]",
+        "a": [{"notifyhook": "[redacted]"}],
+    }
+    assert "…" in json.dumps(shortened(nested(100)), ensure_ascii=False)
