@@ -62,7 +62,7 @@ class Settler:
                 continue
             for one in due:
                 self._looks[one.id] = (now_ms, self._looks.get(one.id, (0, 0))[1] + 1)
-            listed = await self._listed(name)
+            listed = await self._listed(name, due)
             echoes = await self._echoes(name, listed)
             for submission in due:
                 if not await self._settle(submission, listed, may_disprove=echoes):
@@ -76,13 +76,14 @@ class Settler:
         ours = [(task, rows[task.id].submission_id) for task in listed if task.id in rows]
         return all(mark.encode() in task.raw for task, mark in ours if mark)
 
-    async def _listed(self, name: str) -> list[Task]:
-        """What the upstream holds; nothing where it does not tell."""
+    async def _listed(self, name: str, due: list[Submission]) -> list[Task]:
+        """What the upstream holds; where it has no list, the windows that may have been answered."""
         client = self._clients[name]
-        if not client.dialect.has("list"):
-            return []
         try:
-            return await client.list_all()
+            if client.dialect.has("list"):
+                return await client.list_all()
+            windows = [one.parent_id for one in due if one.kind == "modal"]
+            return [task for one in windows if (task := await client.fetch(one)) is not None]
         except ProtocolError as error:
             log.info("no evidence to be had", upstream=name, why=str(error))
             return []

@@ -1,0 +1,66 @@
+"""Each fault of the sandbox alone: every chain complete, nothing lost, nothing twice, by the sandbox's own ledger."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from midjourney.sandbox.faults import SWITCHES
+
+UPSCALE_ALL = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
+UPSTREAM = """
+[upstreams.main]
+url = "{url}"
+timeout_s = 3
+settle_after_s = 0.5
+look_after_s = 0.3
+quiet_s = 0.7
+"""
+ENDED = {"SUCCESS", "FAILURE"}
+FEW, MANY = 4, 50
+
+# Faults that end tasks or refuse prompts for good: what they leave is complete when all that was made has ended.
+FINAL = ("failure", "banned")
+
+
+@pytest.mark.parametrize("chains", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("fault", SWITCHES)
+def test_one_fault_alone_loses_and_doubles_nothing(
+    start_sandbox: Any, start_server: Any, eventually: Any, fault: str, chains: int
+) -> None:
+    """With the probability that the fault has when it is only named; prints what happened."""
+    options = ("--speed", "40", "--seed", "3", "--queue", str(5 * chains), "--faults", fault)
+    sandbox = start_sandbox(*options)
+    server = start_server(toml=UPSCALE_ALL + UPSTREAM.format(url=sandbox.url))
+    made = [server.submit(kind="imagine", prompt=f"cat {number}") for number in range(chains)]
+    ids = {one["chain_id"] for one in made}
+
+    def complete() -> bool:
+        return all(is_complete(server.get(f"/api/chains/{chain_id}"), fault) for chain_id in ids)
+
+    eventually(complete, within_s=100 if chains == FEW else 900)
+    imagined = Counter(body["prompt"] for body in sandbox.accepted("/imagine"))
+    pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
+    print(f"{fault}: {chains} chains, {len(imagined)} imagined, {len(pressed)} pressed, 0 lost, 0 doubled")
+    assert set(imagined.values()) <= {1}
+    assert set(pressed.values()) <= {1}
+    if fault not in FINAL:
+        assert len(imagined) == chains
+        assert len(pressed) == 4 * chains
+
+
+def is_complete(chain: dict[str, Any], fault: str) -> bool:
+    """Nothing is open any more; and all of it was made, unless the fault refuses for good."""
+    tasks, asked = chain["tasks"], chain["submissions"]
+    if any(one["state"] not in ("accepted", "rejected") for one in asked):
+        return False
+    if any(task["status"] not in ENDED for task in tasks):
+        return False
+    if fault in FINAL:
+        root = [task for task in tasks if task["depth"] == 0]
+        grown = len(asked) == 5 or (root and root[0]["status"] == "FAILURE")
+        return bool(grown or [one for one in asked if one["state"] == "rejected"])
+    return len(tasks) == 5
