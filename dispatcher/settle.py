@@ -16,7 +16,7 @@ import structlog
 
 from dispatcher.submit import Clock
 from dispatcher.supervisor import Loop
-from midjourney.buttons import Button
+from midjourney.buttons import ALWAYS_MODAL, Button
 from midjourney.client import Client
 from midjourney.errors import ProtocolError
 from midjourney.requests import Action, decode_request
@@ -33,6 +33,9 @@ WINDOW_S = 30.0
 
 LONGEST_PAUSE_MS = 300_000
 """Between two looks for one submission that no evidence is found for; the first comes 4 s after the one before."""
+
+FREE_TRIES = 5
+"""How often a press is sent that only opens a window, when nobody learns whether it did."""
 
 LOOKED_THROUGH = 10_000
 """Uncertain submissions that are considered at all."""
@@ -89,9 +92,15 @@ class Settler:
             return []
 
     async def _retry(self, submission: Submission) -> None:
-        """Without evidence it waits for a person, unless the user wants it sent once more."""
-        upstream = self._clients[submission.upstream].upstream
-        if upstream.uncertain != "retry" or submission.attempts > 1:
+        """Without evidence it waits for a person, unless the user wants it sent once more, or that costs nothing."""
+        policy = self._clients[submission.upstream].upstream.uncertain
+        if _opens_a_window(submission):
+            reason = "nothing tells whether its window opened; sent again, since a window that is not answered is free"
+            most = FREE_TRIES
+        else:
+            reason = 'nothing tells whether it was accepted; sent once more, as `uncertain = "retry"` says'
+            most = 1 if policy == "retry" else 0
+        if submission.attempts > most:
             return
         now_ms = self._clock()
         again = await self._database.write(
@@ -101,7 +110,7 @@ class Settler:
                 submission.id,
                 from_states=["uncertain"],
                 to="waiting",
-                reason='nothing tells whether it was accepted; sent once more, as `uncertain = "retry"` says',
+                reason=reason,
                 run_at_ms=now_ms,
                 now_ms=now_ms,
             ),
@@ -157,6 +166,12 @@ class Settler:
         pause_ms = min(2_000 * 2 ** min(looks, 20), LONGEST_PAUSE_MS) if looks else 0
         sent_ms = submission.started_at_ms or submission.updated_at_ms
         return now_ms - sent_ms >= 1000 * wait_s and now_ms - looked_ms >= pause_ms
+
+
+def _opens_a_window(submission: Submission) -> bool:
+    """Whether it is a press that only ever opens a window: what costs is the answer to it."""
+    request = decode_request(submission.request)
+    return isinstance(request, Action) and Button(custom_id=request.custom_id).kind in ALWAYS_MODAL
 
 
 def _is_proof(task: Task, submission: Submission) -> bool:

@@ -75,6 +75,24 @@ async def test_a_second_loss_is_left_to_a_person(bench: Any) -> None:
     assert bench.upstream.lists <= lists + 1
 
 
+async def test_a_press_that_only_opens_a_window_is_sent_again(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its answer is lost, no window ever calls, and the relay has no list: an unanswered window costs nothing."""
+    monkeypatch.setattr("dispatcher.settle.WINDOW_S", 0.0)
+    bench.options |= {"settle_after_s": 0.0, "dialect": "147ai"}
+    bench.rules('[[rules]]\nname = "zoom"\non = "task.succeeded"\npress = "custom_zoom"\n')
+    lost = iter([(500, b"<html>"), (500, b"<html>")])
+    window = {"code": 21, "description": "Waiting for window confirm", "result": "w"}
+    bench.upstream.answer = lambda path, body: next(lost, (200, window))
+    await bench.start()
+    await bench.callback(
+        action="UPSCALE", buttons=[{"customId": "MJ::CustomZoom::u", "label": "Custom Zoom"}]
+    )
+    (made,) = await bench.until_states("needs_modal")
+    assert made.attempts == 3
+
+
 async def test_proof_that_comes_while_it_waits_to_be_sent_again_counts(bench: Any) -> None:
     """A callback on its own path: the upstream has it, whatever we believed."""
     bench.rules(PRESS_ONE)
