@@ -36,7 +36,7 @@ class Gate:
         places = self._free
         if self._rate:
             self._fill(now_ms)
-            places = min(places, int(self._tokens))
+            places = min(places, max(0, int(self._tokens)))
         if self._open_ms:
             places = 0 if self._probing else min(places, 1)
             self._probing = self._probing or bool(places)
@@ -44,6 +44,17 @@ class Gate:
         if self._rate:
             self._tokens -= places
         return places
+
+    def ask(self, now_ms: int) -> int:
+        """Take a token for a question about tasks; in how many milliseconds it may be asked.
+
+        A question needs no place, and is asked of an upstream whose queue is full.
+        """
+        if not self._rate:
+            return 0
+        self._fill(now_ms)
+        self._tokens -= 1  # below 0 it is the next one's, taken ahead
+        return max(0, int(-1000 * self._tokens / self._rate))
 
     def put_back(self, places: int) -> None:
         """Places that were taken and not used."""

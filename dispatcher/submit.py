@@ -71,23 +71,29 @@ class Submitter:
     """Sends submissions, at each upstream no more at once than its concurrency."""
 
     def __init__(
-        self, database: Database, clients: Mapping[str, Client], hook_for: HookFor, clock: Clock
+        self,
+        database: Database,
+        clients: Mapping[str, Client],
+        gates: Mapping[str, Gate],
+        hook_for: HookFor,
+        clock: Clock,
     ) -> None:
         self._database = database
         self._clients = clients
         self._hook_for = hook_for
         self._clock = clock
-        self.gates = {name: Gate(client.upstream, clock()) for name, client in clients.items()}
+        self.gates = gates
         self._missed = False
         self.loop = Loop("submit", self._turn)
 
     def reserve(self) -> Claim:
-        """Take all free places, for a claim that shares the transaction of what was just staged.
+        """Take all free places, for a claim that shares the transaction of what was just staged; none at the end.
 
         The claim must be given to `accept` with what the unit returned, or to `release` when it failed.
         """
         at_ms = self._clock()
-        places = {name: taken for name, gate in self.gates.items() if (taken := gate.take(at_ms))}
+        open_gates: Mapping[str, Gate] = {} if self.loop.is_stopping else self.gates
+        places = {name: taken for name, gate in open_gates.items() if (taken := gate.take(at_ms))}
         self._missed = self._missed or len(places) < len(self.gates)
 
         def begin(connection: Connection) -> list[Submission]:

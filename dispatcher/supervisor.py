@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import contextvars
 import threading
-from collections.abc import Awaitable, Callable, Coroutine
+import time
+from collections.abc import Awaitable, Callable, Collection, Coroutine
 from typing import Any, TypeVar, cast
 
 import structlog
@@ -27,8 +28,8 @@ POLL_S = 1.0
 FAILED_TURN_PAUSE_S = 1.0
 """Seconds after a turn that failed."""
 
-STOP_WITHIN_S = 10.0
-"""Seconds that running work gets when the process is asked to stop."""
+STOP_WITHIN_S = 8.0
+"""Seconds that running work gets when the process is asked to stop. Platforms kill after 10 to 30 (Heroku: 30)."""
 
 
 async def until_durable(write: Callable[[], Awaitable[T]]) -> T:
@@ -70,6 +71,16 @@ async def in_thread(function: Callable[[], T]) -> T:
     return await done
 
 
+async def _end(tasks: Collection[asyncio.Task[Any]], deadline_s: float) -> None:
+    """Wait for tasks until the deadline (monotonic), then cancel them."""
+    if not tasks:
+        return
+    _, late = await asyncio.wait(tasks, timeout=max(0.0, deadline_s - time.monotonic()))
+    for task in late:
+        task.cancel()
+    await asyncio.gather(*late, return_exceptions=True)
+
+
 class Loop:
     """One chore: `turn` is called when woken and every `POLL_S`."""
 
@@ -78,7 +89,7 @@ class Loop:
         self._turn = turn
         self._interval_s = interval_s
         self._woken = asyncio.Event()
-        self._stopping = False
+        self.is_stopping = False
         self._loop_task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -109,15 +120,12 @@ class Loop:
 
     async def stop(self, within_s: float = STOP_WITHIN_S) -> None:
         """Take no further turn, let running work finish for a while, then cancel it."""
-        self._stopping = True
+        self.is_stopping = True
         self._woken.set()
+        deadline_s = time.monotonic() + within_s
         if self._loop_task is not None:
-            await self._loop_task
-        if self._running:
-            _, late = await asyncio.wait(self._running, timeout=within_s)
-            for task in late:
-                task.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await _end([self._loop_task], deadline_s)
+        await _end(self._running, deadline_s)
 
     async def _run(self) -> None:
         while True:
@@ -127,7 +135,7 @@ class Loop:
             except TimeoutError:
                 pass  # nobody woke us: look anyway
             self._woken.clear()
-            if self._stopping:
+            if self.is_stopping:
                 return
             try:
                 await self._turn()

@@ -7,6 +7,7 @@ import gc
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 
 import msgspec
 import structlog
@@ -14,6 +15,7 @@ from starlette.types import ASGIApp
 
 from dispatcher.deliver import Deliverer
 from dispatcher.discovery import Plugin, load_plugins
+from dispatcher.limits import Gate
 from dispatcher.receivers import Registry
 from dispatcher.reconcile import Reconciler
 from dispatcher.rules.receiver import connect
@@ -75,19 +77,26 @@ async def secret_of(settings: Settings, database: Database) -> str:
     return settings.secret or await database.write("secret", stored.secret)
 
 
+async def _may_ask(gate: Gate) -> None:
+    """Wait until the upstream's rate allows a question."""
+    await asyncio.sleep(gate.ask(now_ms()) / 1000)
+
+
 class Worker:
     """The loops: deliveries, submissions, evidence."""
 
     def __init__(self, settings: Settings, database: Database, registry: Registry, secret: str) -> None:
         self._database = database
+        gates = {name: Gate(upstream, now_ms()) for name, upstream in settings.upstreams.items()}
         self._clients = {
-            name: Client(upstream, settings.dialects[upstream.dialect])
+            name: Client(upstream, settings.dialects[upstream.dialect], pace=partial(_may_ask, gates[name]))
             for name, upstream in settings.upstreams.items()
         }
         bases = {name: hook_url(settings, secret, name) for name in settings.upstreams}
         submitter = Submitter(
             database,
             self._clients,
+            gates,
             hook_for=lambda upstream, submission_id: (
                 "" if settings.poll_only else f"{bases[upstream]}/{submission_id}"
             ),
@@ -104,7 +113,6 @@ class Worker:
         )
         settler = Settler(database, self._clients, now_ms)
         reconciler = Reconciler(database, self._clients, now_ms, poll_only=settings.poll_only)
-        # In the order of stopping: what makes work first.
         self._loops = (deliverer.loop, submitter.loop, settler.loop, reconciler.loop)
         database.wakeups.subscribe("events", deliverer.loop.wake)
         database.wakeups.subscribe("submissions", submitter.loop.wake)
@@ -118,8 +126,7 @@ class Worker:
 
     async def stop(self) -> None:
         """Stop claiming, let running work finish, close the connections."""
-        for loop in self._loops:
-            await loop.stop()
+        await asyncio.gather(*(loop.stop() for loop in self._loops))
         for client in self._clients.values():
             await client.aclose()
         self._database.worker_lock.release()

@@ -7,10 +7,12 @@ answer is quick, 200 is sent only after the commit, and what is not understood i
 
 from __future__ import annotations
 
+import asyncio
 import time
 from typing import TYPE_CHECKING
 
 from hooks.auth import NotifyTokens
+from hooks.intake import Held, Intake
 from hooks.problems import CONTENT_TYPE, Problem
 from midjourney.decode import decode_task
 from midjourney.errors import Undecodable
@@ -28,6 +30,9 @@ PREFIX = "/notify/"
 BODY_LIMIT_BYTES = 1024 * 1024
 """Largest callback. Those seen have 0.4 to 10 kB; a relay that fills `maskBase64` adds a PNG to that."""
 
+BODY_WITHIN_S = 10.0
+"""Seconds for a body to be complete. Senders write theirs at once; who sends a byte a second only holds a place."""
+
 _JSON = [(b"content-type", b"application/json")]
 _KEPT = b'{"kept":true}'
 
@@ -36,11 +41,19 @@ class Ingest:
     """The hook's endpoint."""
 
     def __init__(
-        self, database: Database, tokens: NotifyTokens, *, body_limit_bytes: int = BODY_LIMIT_BYTES
+        self,
+        database: Database,
+        tokens: NotifyTokens,
+        *,
+        body_limit_bytes: int = BODY_LIMIT_BYTES,
+        body_within_s: float = BODY_WITHIN_S,
+        intake: Intake | None = None,
     ) -> None:
         self._database = database
         self._tokens = tokens
         self._limit = body_limit_bytes
+        self._body_within_s = body_within_s
+        self._intake = intake or Intake()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer one request whose path begins with `PREFIX`."""
@@ -63,7 +76,13 @@ class Ingest:
             raise Problem(
                 405, "this is a notifyHook: task callbacks are POSTed to it", headers={"allow": "POST"}
             )
-        body = await self._body(scope, receive)
+        with self._intake.entered() as held:
+            body = await self._body(scope, receive, held)
+            return await self._keep(scope, upstream, submission_id, body)
+
+    async def _keep(
+        self, scope: Scope, upstream: str, submission_id: str, body: bytes
+    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         received_at_ms = time.time_ns() // 1_000_000
         try:
             task = decode_task(body)
@@ -102,20 +121,33 @@ class Ingest:
             return _not_durable()
         return Problem(status, f"{stranger.reason}; kept in quarantine as {kept}", quarantine_id=kept)
 
-    async def _body(self, scope: Scope, receive: Receive) -> bytes:
+    async def _body(self, scope: Scope, receive: Receive, held: Held) -> bytes:
         declared = _header(scope, b"content-length")
         if declared.isdigit() and int(declared) > self._limit:
             raise self._too_large()
-        body: bytes = b""
+        try:
+            async with asyncio.timeout(self._body_within_s):
+                return await self._complete(receive, held)
+        except TimeoutError as error:
+            raise Problem(
+                408,
+                f"the body was not complete within {self._body_within_s:g} s",
+                headers={"connection": "close"},
+            ) from error
+
+    async def _complete(self, receive: Receive, held: Held) -> bytes:
+        parts: list[bytes] = []
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Problem(400, "the sender closed the connection before its body was complete")
-            body += message.get("body", b"")
-            if len(body) > self._limit:
+            part = message.get("body", b"")
+            if held.size + len(part) > self._limit:
                 raise self._too_large()
+            held.add(len(part))
+            parts.append(part)
             if not message.get("more_body", False):
-                return body
+                return b"".join(parts)
 
     def _too_large(self) -> Problem:
         return Problem(413, f"a callback may have {self._limit} bytes", headers={"connection": "close"})

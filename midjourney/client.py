@@ -1,12 +1,13 @@
 """One upstream over HTTP: sends submissions, asks about tasks.
 
-One client per upstream, with a pool no larger than the upstream's concurrency: httpx's pool gets slower with every
+One client per upstream, with a pool little larger than the upstream's concurrency: httpx's pool gets slower with every
 connection it holds.
 """
 
 from __future__ import annotations
 
 import socket
+from collections.abc import Awaitable, Callable
 
 import httpx
 import msgspec
@@ -31,6 +32,13 @@ CONNECT_TIMEOUT_S = 10.0
 """Seconds to make a connection. Running out of it is known to have cost nothing."""
 
 
+QUESTIONS_AT_ONCE = 4
+"""Connections beside those of submissions, so that a question does not wait for a submission that hangs."""
+
+Pace = Callable[[], Awaitable[None]]
+"""Returns when the upstream may be asked something: its rate counts questions as well as submissions."""
+
+
 class Reply(msgspec.Struct, frozen=True, kw_only=True):
     """What came back for a submission: the HTTP status, the body as it came, and what it means.
 
@@ -45,15 +53,21 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Client:
-    """Speaks to one upstream. Close it with `aclose`."""
+    """Speaks to one upstream. Close it with `aclose`. `pace` is awaited before each question about tasks."""
 
     def __init__(
-        self, upstream: Upstream, dialect: Dialect, *, transport: httpx.AsyncBaseTransport | None = None
+        self,
+        upstream: Upstream,
+        dialect: Dialect,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        pace: Pace | None = None,
     ) -> None:
         self.upstream = upstream
         self.dialect = dialect
+        self._pace = pace
         limits = httpx.Limits(
-            max_connections=upstream.concurrency,
+            max_connections=upstream.concurrency + QUESTIONS_AT_ONCE,
             max_keepalive_connections=upstream.concurrency,
             keepalive_expiry=30,
         )
@@ -109,6 +123,7 @@ class Client:
         Raises `UpstreamRefused` for any other error, `NotSent` or `NoAnswer` when nothing came back.
         """
         path = self._path("fetch", task_id)
+        await self._may_ask()
         answer = await self.send("GET", path)
         if answer.status_code in (200, 204) and not answer.content.strip():
             return None
@@ -185,7 +200,12 @@ class Client:
             raise InvalidRequest("kind", f"dialect {self.dialect.name} has no {kind.replace('_', '-')}")
         return self.dialect.path(kind, task_id)
 
+    async def _may_ask(self) -> None:
+        if self._pace is not None:
+            await self._pace()
+
     async def _tasks(self, method: str, path: str, body: object = None) -> list[Task]:
+        await self._may_ask()
         answer = await self.send(method, path, body)
         if answer.status_code != 200:
             raise self._refused(answer, path, body)

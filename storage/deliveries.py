@@ -315,18 +315,7 @@ def retry(connection: Connection, delivery_id: int, now_ms: int) -> bool:
     return connection.execute(_retry, {"delivery_id": delivery_id, "now_ms": now_ms}).rowcount == 1
 
 
-_next_due = (
-    select(deliveries.c.run_at_ms)
-    .where(deliveries.c.state == "waiting")
-    .order_by(deliveries.c.run_at_ms)
-    .limit(1)
-)
 _release = update(deliveries).where(deliveries.c.state == "running").values(state="waiting")
-
-
-def next_due_ms(connection: Connection) -> int | None:
-    """When the next waiting delivery may run, or None."""
-    return connection.execute(_next_due).scalar()
 
 
 def release_all(connection: Connection) -> int:

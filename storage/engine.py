@@ -13,11 +13,12 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection as Connection  # the layers above name it, and import no SQL
 from sqlalchemy import Engine, create_engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
+from sqlalchemy.exc import ArgumentError, DisconnectionError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.errors import BadDatabaseUrl
 from storage.notify import Wakeups
+from storage.outage import connect_existing, inode_of
 from storage.records import Incoming, Recorded
 from storage.worker_lock import WorkerLock
 from storage.writer import Observer, Work, Writer
@@ -98,7 +99,8 @@ def parse_url(url: str) -> URL:
 
 
 def _write_engine(url: URL) -> Engine:
-    engine = create_engine(url.set(drivername="sqlite"), connect_args={"check_same_thread": False})
+    path = url.database or ""
+    engine = create_engine(url.set(drivername="sqlite"), creator=lambda: connect_existing(path))
     set_up_sqlite(engine, begin="BEGIN IMMEDIATE")
     return engine
 
@@ -106,6 +108,12 @@ def _write_engine(url: URL) -> Engine:
 def _read_engine(url: URL) -> AsyncEngine:
     engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=0)
     set_up_sqlite(engine.sync_engine, begin="BEGIN")
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def on_checkout(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["inode"] != inode_of(url.database or ""):
+            raise DisconnectionError("another file has come in the place of the database")  # connects again
+
     return engine
 
 
@@ -113,7 +121,8 @@ def set_up_sqlite(engine: Engine, *, begin: str) -> None:
     """Have each connection of the engine use the journal, durability and kind of transaction that we rely on."""
 
     @event.listens_for(engine, "connect")
-    def on_connect(connection: Any, _record: Any) -> None:
+    def on_connect(connection: Any, record: Any) -> None:
+        record.info["inode"] = inode_of(engine.url.database or "")
         # The driver's own BEGIN comes late and is deferred: a lock would be met in the middle of a transaction.
         connection.isolation_level = None
         cursor = connection.cursor()

@@ -1,4 +1,4 @@
-"""Values that belong to the database rather than to a process: the secret that was made once."""
+"""Values that belong to the database rather than to a process: the secret that was made once, the last check."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from storage import schema
 
 _value = select(schema.meta.c.value).where(schema.meta.c.key == bindparam("wanted"))
 _make = upsert(schema.meta).on_conflict_do_nothing(index_elements=["key"])
+_touch = upsert(schema.meta)
+_touch = _touch.on_conflict_do_update(index_elements=["key"], set_={"value": _touch.excluded.value})
+
+
+def touch(connection: Connection) -> None:
+    """Write something, so that it shows whether anything can be written."""
+    connection.execute(_touch, {"key": "checked", "value": secrets.token_hex(4)})
 
 
 def secret(connection: Connection) -> str:

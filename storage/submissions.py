@@ -445,19 +445,6 @@ def in_state(connection: Connection, state: SubmissionState, most: int = 100) ->
     return [submission_of(row) for row in connection.execute(_in_state, {"wanted": state, "most": most})]
 
 
-_next_due = (
-    select(submissions.c.run_at_ms)
-    .where(submissions.c.state == "waiting")
-    .order_by(submissions.c.run_at_ms)
-    .limit(1)
-)
-
-
-def next_due_ms(connection: Connection) -> int | None:
-    """When the next waiting submission may run, or None."""
-    return connection.execute(_next_due).scalar()
-
-
 def submission_of(row: Row[tuple[object, ...]]) -> Submission:
     """A row of SUBMISSION_COLUMNS as a record."""
     return record_of(row._mapping)

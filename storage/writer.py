@@ -5,12 +5,14 @@ a transaction of three statements takes half the time that it takes through a dr
 statement, and 64 senders get six times the throughput of a transaction each. `docs/decisions/0003` has the figures.
 
 A batch that fails is rolled back and its writes are run again one by one, so a bad one harms nobody else. Work is
-therefore a function of the connection alone: it may run twice, and only the run that was committed is answered.
+therefore a function of the connection alone: it may run twice, and only the run that was committed is answered. When
+it is the database that fails, the whole batch is refused at once (storage/outage.py).
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import sqlite3
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -25,6 +27,7 @@ from midjourney.types import Status
 from storage.errors import NotDurable
 from storage.ingest import ingest
 from storage.notify import Wakeups
+from storage.outage import check_in_place, is_outage
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded
 
 log = structlog.get_logger("hookchain")
@@ -157,8 +160,8 @@ class Writer:
         SQLite does it by itself every 1000 pages, within somebody's commit, which then takes 10 to 15 ms.
         """
         self._since_checkpoint = 0
-        connection = self._connected()
-        if connection.dialect.name == "sqlite":
+        connection = self._connection
+        if connection is not None and connection.dialect.name == "sqlite":
             driver = connection.connection.driver_connection
             assert driver is not None
             try:
@@ -170,8 +173,11 @@ class Writer:
         try:
             return self._transaction(batch)
         except Exception as error:
-            if len(batch) == 1:
-                return [(batch[0].answer, _translated(error))]
+            outage = is_outage(error)
+            if outage:
+                self._disconnect()
+            if outage or len(batch) == 1:
+                return [(one.answer, _translated(error)) for one in batch]
             return [outcome for one in batch for outcome in self._commit([one])]
 
     def _transaction(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
@@ -189,6 +195,7 @@ class Writer:
                     names += [name for name, _ in call.units]
                     outcomes.append((call.answer, [work(connection) for _, work in call.units]))
             self._tell("before", names)
+            check_in_place(connection, self._engine)
             connection.commit()
             self._since_checkpoint += 1
         except BaseException:
@@ -207,6 +214,13 @@ class Writer:
             self._connection = self._engine.connect()
         return self._connection
 
+    def _disconnect(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(DBAPIError):  # it is given up because it does not work
+                self._connection.invalidate()
+                self._connection.close()
+            self._connection = None
+
     def _close(self) -> None:
         if self._connection is not None:
             self._connection.close()
@@ -214,11 +228,15 @@ class Writer:
 
 
 def _translated(error: Exception) -> Exception:
+    """What the one who waits is told: an error of its own, since each raises it in its own task."""
     if isinstance(error, DBAPIError):
         translated = NotDurable(f"the database refused the write: {error.orig}")
-        translated.__cause__ = error
-        return translated
-    return error
+    elif isinstance(error, NotDurable):
+        translated = NotDurable(str(error))
+    else:
+        return error
+    translated.__cause__ = error
+    return translated
 
 
 def _answer(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:

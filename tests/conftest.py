@@ -122,6 +122,11 @@ class Process:
         return code
 
     @property
+    def pid(self) -> int:
+        """The process's id."""
+        return self._process.pid
+
+    @property
     def is_running(self) -> bool:
         """True until it has ended."""
         return self._process.poll() is None
@@ -164,6 +169,8 @@ class HookchainServer(Process):
             cwd=cwd,
             environment=environment,
         )
+        if any(line.startswith("hookchain: ") for line in self.lines):
+            self.wait()  # it said why it ends
         if self.is_running:
             self.url = self.find(r"listens on (http://\S+)")
             self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)

@@ -55,6 +55,16 @@ def test_what_a_claim_does_not_use_costs_no_rate() -> None:
     assert one.take(1000) == 2
 
 
+def test_questions_are_within_the_rate_and_need_no_place() -> None:
+    """Two requests a second, whatever they are; without a rate nothing waits."""
+    one = gate(rate=2.0, concurrency=1)
+    assert one.take(0) == 1
+    assert [one.ask(0) for _ in range(3)] == [0, 500, 1000]
+    assert one.take(1000) == 0
+    assert one.ask(2000) == 0
+    assert gate().ask(0) == 0
+
+
 def test_a_hold_is_for_everybody_and_ends() -> None:
     """Retry-After, or a full queue."""
     one = gate()

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sqlite3
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
+from hooks.auth import NotifyTokens
+from hooks.ingest import Ingest
+from hooks.intake import Intake
 from midjourney.types import canonical_status
 from storage import schema
 
@@ -162,6 +168,50 @@ async def test_a_callback_that_cannot_be_kept_is_503(site: Any) -> None:
     answer = await site.http.post(site.hook, json={"id": "1", "status": "SUCCESS", "prompt": "x" * 100_000})
     assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
     assert schema.events.name == "events"
+
+
+async def test_more_than_there_is_room_for_is_503(site: Any, tmp_path: Path) -> None:
+    """Storage stands still: three callbacks wait for it, the fourth is told to come back; then all three are kept."""
+    hook = Ingest(
+        site.database, NotifyTokens("s", ["main"]), intake=Intake(most_requests=3, most_bytes=1_000_000)
+    )
+    transport = httpx.ASGITransport(hook)
+    other = sqlite3.connect(tmp_path / "hookchain.db", isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
+        waiting = [
+            asyncio.create_task(http.post(site.hook, json={"id": str(number), "status": "SUCCESS"}))
+            for number in range(4)
+        ]
+        ((refused,), _) = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+        assert (refused.result().status_code, refused.result().headers["retry-after"]) == (503, "5")
+        other.execute("ROLLBACK")
+        other.close()
+        assert sorted([(await one).status_code for one in waiting]) == [200, 200, 200, 503]
+    assert len(await kept(site, "events", "payload")) == 3
+
+
+async def test_bodies_that_are_larger_together_than_there_is_room_for_are_503(site: Any) -> None:
+    """The bytes of one that was refused are free again."""
+    hook = Ingest(site.database, NotifyTokens("s", ["main"]), intake=Intake(most_bytes=1000))
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(hook), base_url="http://localhost") as http:
+        for size, status in ((2000, 503), (100, 200), (2000, 503), (900, 200)):
+            body = json.dumps({"id": "1", "status": "SUCCESS", "prompt": "x" * size})
+            assert (await http.post(site.hook, content=body)).status_code == status
+
+
+async def test_a_body_that_does_not_come_is_408(site: Any) -> None:
+    """A sender writes the half of it and hangs; nothing is kept, not even in quarantine."""
+    hook = Ingest(site.database, NotifyTokens("s", ["main"]), body_within_s=0.05)
+    never = asyncio.Event()
+
+    async def half() -> Any:
+        yield b'{"id":'
+        await never.wait()
+
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(hook), base_url="http://localhost") as http:
+        assert (await http.post(site.hook, content=half())).status_code == 408
+    assert await kept(site, "quarantine", "body") == []
 
 
 ANY_JSON = st.recursive(

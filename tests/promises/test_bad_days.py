@@ -1,0 +1,115 @@
+"""Disks that are full and work that hangs: real processes, and what they answer, keep and give back."""
+
+from __future__ import annotations
+
+import json
+import resource
+import socket
+import sqlite3
+import time
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PLUGIN = """
+import asyncio
+from hookchain import task_succeeded
+
+@task_succeeded.connect
+async def hang(action, **_):
+    await asyncio.Event().wait()
+"""
+
+
+def callback(number: int) -> bytes:
+    return json.dumps({"id": f"task-{number}", "action": "IMAGINE", "status": "SUCCESS"}).encode()
+
+
+def set_largest_file(pid: int, size: int) -> None:
+    """From now on no file of that process grows beyond so many bytes: what a full disk or a quota does."""
+    _, hard = resource.prlimit(pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, hard))
+
+
+def test_a_full_disk_is_503_and_then_over_without_a_restart(start_server: Any, tmp_path: Path) -> None:
+    """What was answered 200 before, between and after is there; what was not is not, and readiness tells."""
+    server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
+    answers: dict[int, int] = {}
+
+    def post(numbers: range) -> set[int]:
+        for number in numbers:
+            answers[number] = httpx.post(server.hook, content=callback(number), timeout=30).status_code
+        return {answers[number] for number in numbers}
+
+    assert post(range(20)) == {200}
+    set_largest_file(server.pid, 0)
+    assert post(range(20, 40)) == {503}
+    refused = httpx.post(server.hook, content=callback(40), timeout=30)
+    assert refused.headers["retry-after"] == "5"
+    assert "could not keep" in refused.json()["detail"]
+    assert server.http.get("/readyz").status_code == 503
+    assert server.http.get("/healthz").status_code == 200
+    set_largest_file(server.pid, resource.RLIM_INFINITY)
+    assert post(range(60, 80)) == {200}
+    assert server.http.get("/readyz").status_code == 200
+    server.kill()
+    with closing(sqlite3.connect(tmp_path / "hookchain.db")) as database:
+        kept = database.execute("SELECT DISTINCT task_id FROM events").fetchall()
+    answered = {f"task-{number}" for number, status in answers.items() if status == 200}
+    assert {task_id for (task_id,) in kept} == answered
+    assert "Traceback" not in server.output
+
+
+def test_a_full_disk_in_the_middle_of_a_chain_delays_it(
+    start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
+    """The disk fills when the grid is made, and there is room again later: four upscales, each once."""
+    sandbox = start_sandbox("--speed", "20", "--seed", "4")
+    rules = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
+    upstream = (
+        f'[upstreams.main]\nurl = "{sandbox.url}"\nlook_after_s = 0.5\nquiet_s = 0.7\nsettle_after_s = 0.5\n'
+    )
+    server = start_server(toml=f"{rules}\n{upstream}")
+    server.submit(kind="imagine", prompt="a cat")
+    task_id = eventually(lambda: [task["id"] for task in server.get("/api/tasks")["tasks"]])[0]
+    set_largest_file(server.pid, 0)
+    eventually(lambda: sandbox.http.get(f"/mj/task/{task_id}/fetch").json()["status"] == "SUCCESS")
+    set_largest_file(server.pid, resource.RLIM_INFINITY)
+    eventually(lambda: len(server.get("/api/tasks?status=SUCCESS")["tasks"]) == 5)
+    assert sandbox.ledger()["billed"]["action"] == 4
+    assert len({body["customId"] for body in sandbox.accepted("/action")}) == 4
+
+
+def test_a_directory_that_cannot_be_written_is_said_in_one_line(start_server: Any, tmp_path: Path) -> None:
+    """The configured place does not exist: no traceback, and the exit code of a failure."""
+    server = start_server(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/hookchain.db")
+    assert server.wait() in (1, 2)
+    assert "nowhere/hookchain.db cannot be used: unable to open database file" in server.output
+    assert "Traceback" not in server.output
+
+
+def test_sigterm_ends_it_in_time_whatever_hangs(start_server: Any, tmp_path: Path) -> None:
+    """A receiver, an upstream and a sender that hang: ended within a platform's 30 s, and taken up again after."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "hangs.py").write_text(PLUGIN)
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
+        server = start_server(HOOKCHAIN_UPSTREAM_URL=url)
+        assert httpx.post(server.hook, content=callback(1)).status_code == 200
+        made = server.submit(kind="imagine", prompt="a cat")
+        connection, _ = deaf.accept()
+        slow = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
+        path = server.hook.removeprefix(server.url)
+        slow.sendall(f'POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{{"id"'.encode())
+        began = time.monotonic()
+        assert server.stop() == 0
+        assert time.monotonic() - began < 30
+        slow.close()
+        connection.close()
+    again = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
+    (delivery,) = again.get("/api/deliveries?state=running")["deliveries"]
+    assert delivery["attempts"] == 2
+    assert again.get(f"/api/submissions/{made['id']}")["state"] == "uncertain"
+    again.kill()
