@@ -44,7 +44,7 @@ from midjourney.requests import (
     decode_request,
     encode_request,
 )
-from storage import pauses, staging, submissions, windows
+from storage import jobs, pauses, staging, submissions, windows
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
 from storage.records import Staged, Submission
@@ -102,11 +102,16 @@ class Submitter:
             return [
                 submission
                 for name, most in places.items()
-                if name not in paused
-                for submission in submissions.begin_attempts(connection, name, most, now_ms)
+                if name not in paused and (room := self._room(connection, name, most)) > 0
+                for submission in submissions.begin_attempts(connection, name, room, now_ms)
             ]
 
         return Claim(places=places, unit=("begin_attempt", begin))
+
+    def _room(self, connection: Connection, name: str, most: int) -> int:
+        """How many of the places may be used, where the plan has a limit of jobs."""
+        allowed = self._clients[name].upstream.jobs
+        return min(most, allowed - jobs.under_way(connection, name)) if allowed else most
 
     def accept(self, claim: Claim, begun: list[Submission]) -> None:
         """Send what a claim found and give its other places back."""

@@ -270,6 +270,8 @@ def _checked(name: str, upstream: Upstream, path: Path, dialects: Mapping[str, D
         raise SettingsError(f"{where}: the key has characters that no header can carry; copy it again")
     if upstream.concurrency < 1 or upstream.timeout_s <= 0:
         raise SettingsError(f"{where}: concurrency is at least 1, timeout_s more than 0")
+    if upstream.rate < 0 or upstream.jobs < 0:
+        raise SettingsError(f"{where}: rate and jobs are 0 for no limit, or more")
     if min(upstream.look_after_s, upstream.quiet_s, upstream.settle_after_s) < 0:
         raise SettingsError(f"{where}: look_after_s, quiet_s and settle_after_s are 0 or more seconds")
     return msgspec.structs.replace(upstream, name=name)

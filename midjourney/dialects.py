@@ -199,11 +199,11 @@ DEFAULT_DIALECT = "mj-plus"
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One account at a midjourney-proxy style API.
 
-    `concurrency` is how many requests may be under way to it at once, `rate` how many submits a second (0: no limit);
-    `timeout_s` how long one may take (Plus 3.7.5
-    answers an action that opens a window only after up to 30 s); `settle_after_s` how long after a request that
-    nobody knows the end of the upstream's own list of tasks is trusted to show it, or not. `look_after_s` after a
-    submit its task is asked about once, if it has not called; `quiet_s` without a word, and it is asked about again.
+    `concurrency` is how many requests may be under way to it at once, `rate` how many a second, `jobs` how many of our
+    tasks (0: no limit); `timeout_s` how long a request may take (Plus 3.7.5 answers an action that opens a window only
+    after up to 30 s); `settle_after_s` how long after a request that nobody knows the end of the upstream's own list of
+    tasks is trusted to show it, or not. `look_after_s` after a submit its task is asked about once, if it has not
+    called; `quiet_s` without a word, and it is asked about again.
     `uncertain` says what becomes of a submission that no evidence settles: "hold" it for a person, or "retry" it once.
     `verify` "fetch" reads a task back before money is spent on a callback's word; "trust" does not.
     """
@@ -213,6 +213,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     dialect: str = DEFAULT_DIALECT
     concurrency: int = 3
     rate: float = 0.0
+    jobs: int = 0
     timeout_s: float = 60.0
     settle_after_s: float = 10.0
     look_after_s: float = 1.0

@@ -120,8 +120,8 @@ class Writer:
         self._wake.set()
         if self._may_be_heard(incoming.task.status):
             self._wakeups.wake("events")  # so that its fan-out joins the same batch
-        if incoming.task.action == "UPSCALE" and incoming.task.is_finished:
-            self._wakeups.wake("submissions")  # the next upscale of its lane may go
+        if incoming.task.is_finished:
+            self._wakeups.wake("submissions")  # its place is free, and the next of its lane may go
         return await append.answer
 
     def _may_be_heard(self, status: str) -> bool:

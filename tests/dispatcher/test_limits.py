@@ -121,6 +121,20 @@ async def test_a_paused_upstream_gets_nothing_and_what_waits_is_kept(bench: Any)
     await bench.until_states(*["accepted"] * 4)
 
 
+async def test_no_more_jobs_are_under_way_than_the_plan_allows(bench: Any) -> None:
+    """Two of four presses go; each of the others when a picture is finished, at once."""
+    bench.rules(PRESS)
+    bench.options["jobs"] = 2
+    await bench.start()
+    await bench.callback()
+    await bench.until_states("accepted", "accepted", "waiting", "waiting")
+    for number in (1, 2):
+        made = [one for one in await bench.submissions() if one.state == "accepted"]
+        await bench.callback(made[number - 1].task_ids[0], action="UPSCALE", buttons=[])
+        await bench.until_states(*["accepted"] * (2 + number), *["waiting"] * (2 - number))
+        assert len(bench.upstream.received) == 2 + number
+
+
 @pytest.mark.usefixtures("quick")
 async def test_an_upstream_that_asks_for_time_gets_it(bench: Any) -> None:
     """429 with Retry-After to the first: nobody else asks before that time."""
