@@ -3,8 +3,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
-from typing import Any, Literal
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Literal, TypedDict, Unpack
+from urllib.parse import urlsplit
 
 import msgspec
 
@@ -12,6 +13,7 @@ from dispatcher.errors import GiveUp
 from dispatcher.intent import key_of
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
+from midjourney.loading import fetch_image, load_image
 from midjourney.presses import lane_of, presses
 from midjourney.requests import (
     Blend,
@@ -22,13 +24,14 @@ from midjourney.requests import (
     Modal,
     Request,
     Shorten,
+    decode_request,
     encode_request,
     kind_of,
     parent_of,
 )
 from midjourney.types import Task
 from midjourney.wire import check
-from storage.records import Staged
+from storage.records import Staged, Submission
 
 
 class Window(msgspec.Struct, frozen=True, kw_only=True):
@@ -49,6 +52,34 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
         return self.kind == "vary_region"
 
 
+class Place(msgspec.Struct, frozen=True, kw_only=True):
+    """An upstream as a chain sees it: its name, how it is spoken to, and its address."""
+
+    name: str
+    dialect: Dialect
+    url: str = ""
+
+    def is_own(self, address: str) -> bool:
+        """Whether an address is at the upstream itself: we talk to it anyway, wherever it stands."""
+        own, other = urlsplit(self.url), urlsplit(address)
+        return bool(own.netloc) and (own.scheme, own.netloc) == (other.scheme, other.netloc)
+
+
+class How(TypedDict, total=False):
+    """How something is submitted.
+
+    `again` counts deliberate repetitions; `after` is in seconds; a higher `priority` goes before a lower one; `state`
+    is a word of yours that comes back as `task.state`; `upstream` names another one than the task's, for what is not
+    about a task.
+    """
+
+    again: int
+    after: float
+    priority: int
+    state: str
+    upstream: str
+
+
 class Requested(list[str]):
     """Labels of what was staged. It may be awaited, and need not be."""
 
@@ -65,50 +96,70 @@ class Chain:
     """The chain that the event's task belongs to, and the way to make it grow.
 
     `depth` is that of the task: 0 for a root, 1 for what was pressed on it. `submissions` counts what the chain has
-    asked for so far.
+    asked for so far. Every method takes the words of `How`, such as `after=60` or `priority=1`.
     """
 
     def __init__(
         self,
         *,
         id: str,
-        upstream: str,
         depth: int,
         submissions: int,
         task: Task,
         modal: Window | None,
-        dialect: Dialect,
         asked_by: str,
+        place: Place,
+        places: Mapping[str, Place],
+        generation: int = 0,
     ) -> None:
         self.id = id
-        self.upstream = upstream
+        self.upstream = place.name
         self.depth = depth
         self.submissions = submissions
+        self.fired = False
         self._task = task
         self._modal = modal
-        self._dialect = dialect
         self._asked_by = asked_by
+        self._place = place
+        self._places = places
+        self._generation = generation
         self._staged: list[Staged] = []
         self._notes: list[str] = []
 
-    def press(self, *wanted: str, again: int = 0) -> Requested:
+    def press(self, *wanted: str, **how: Unpack[How]) -> Requested:
         """Press buttons of the event's task: labels ("V2"), globs ("U*"), kinds ("custom_zoom") or customIds.
 
-        Each button is pressed once, whatever asks and however often; `again` counts deliberate repetitions. What
-        matches no button presses nothing, and is noted in the delivery's decision.
+        Each button is pressed once, whatever asks and however often. What matches no button presses nothing, and is
+        noted in the delivery's decision.
         """
         pressed = Requested()
         for one in wanted:
-            found = presses(self._task, one, self._dialect)
+            found = presses(self._task, one, self._place.dialect)
             if not found:
                 offered = ", ".join(button.name for button in self._task.buttons) or "none"
-                self._notes.append(f"no button matches {one!r} (there are: {offered})")
+                self.note(f"no button matches {one!r} (there are: {offered})")
             for press in found:
-                self._stage(press.request, press.label, self.depth + 1, generation=again)
+                self._stage(press.request, press.label, self.depth + 1, how)
                 pressed.append(press.label)
         return pressed
 
-    def modal(self, *, prompt: str = "", mask: str = "") -> Requested:
+    def vary(self, kind: Literal["subtle", "strong", "region"], **how: Unpack[How]) -> Requested:
+        """Press Vary (Subtle), Vary (Strong) or Vary (Region); the last opens a window that wants a mask."""
+        return self.press(f"vary_{kind}", **how)
+
+    def zoom(self, factor: Literal["1.5x", "2x", "custom"], **how: Unpack[How]) -> Requested:
+        """Press a Zoom Out; "custom" opens a window."""
+        return self.press("custom_zoom" if factor == "custom" else f"zoom_out_{factor}", **how)
+
+    def pan(self, to: Literal["left", "right", "up", "down"], **how: Unpack[How]) -> Requested:
+        """Press an arrow."""
+        return self.press(f"pan_{to}", **how)
+
+    def animate(self, motion: Literal["low", "high"], **how: Unpack[How]) -> Requested:
+        """Press Animate (Low motion) or Animate (High motion)."""
+        return self.press(f"animate_{motion}", **how)
+
+    def modal(self, *, prompt: str = "", mask: str = "", **how: Unpack[How]) -> Requested:
         """Answer the window that this event is about. `mask`: a PNG as base64 or data URL, white where it may change.
 
         Raises `ValueError` when the event is about no window. A window is answered once, whoever asks.
@@ -116,50 +167,74 @@ class Chain:
         if self._modal is None:
             raise ValueError("chain.modal answers a window: connect to submission_needs_modal")
         request = Modal(task_id=self._modal.task_id, prompt=prompt or self._modal.prompt, mask=mask)
-        self._stage(request, "modal", self.depth)
+        self._stage(request, "modal", self.depth, how)
         return Requested(["modal"])
 
     def imagine(
         self,
         prompt: str,
         *,
-        images: tuple[str, ...] = (),
+        images: Sequence[str] = (),
         bot_type: BotType = "",
-        again: int = 0,
-        **extra: Any,
+        extra: Mapping[str, Any] | None = None,
+        **how: Unpack[How],
     ) -> Requested:
-        """Submit a new prompt as part of this chain. Further fields go into the request as they are."""
-        return self.submit(Imagine(prompt=prompt, images=images, bot_type=bot_type, extra=extra), again=again)
+        """Submit a new prompt as part of this chain. `extra` fields go into the request as they are."""
+        request = Imagine(prompt=prompt, images=tuple(images), bot_type=bot_type, extra=dict(extra or {}))
+        return self.submit(request, **how)
 
     def blend(
         self,
         *images: str,
         dimensions: Literal["", "PORTRAIT", "SQUARE", "LANDSCAPE"] = "",
-        again: int = 0,
+        **how: Unpack[How],
     ) -> Requested:
-        """Blend two to five images, as `hookchain.load_image(…)` gives them (`.data_url`)."""
-        return self.submit(Blend(images=images, dimensions=dimensions), again=again)
+        """Blend two to five images, as `await chain.image(…)` gives them."""
+        return self.submit(Blend(images=images, dimensions=dimensions), **how)
 
-    def describe(self, image: str, *, again: int = 0) -> Requested:
+    def describe(self, image: str, **how: Unpack[How]) -> Requested:
         """Have an image described by four prompts."""
-        return self.submit(Describe(image=image), again=again)
+        return self.submit(Describe(image=image), **how)
 
-    def shorten(self, prompt: str, *, again: int = 0) -> Requested:
+    def shorten(self, prompt: str, **how: Unpack[How]) -> Requested:
         """Learn which words of a prompt count."""
-        return self.submit(Shorten(prompt=prompt), again=again)
+        return self.submit(Shorten(prompt=prompt), **how)
 
     def cancel(self) -> Requested:
         """End the event's task, if it has not ended. Costs nothing."""
         return self.submit(Cancel(task_id=self._task.id))
 
-    def submit(self, request: Request, *, again: int = 0) -> Requested:
+    def repeat(self, submission: Submission, **how: Unpack[How]) -> Requested:
+        """Submit the same once more, as a new intent: right for what was refused, and paid for again otherwise."""
+        generation = int(submission.idempotency_key.rpartition("|")[2] or 0) + 1
+        request = decode_request(submission.request)
+        self._stage(request, submission.label, submission.depth, {"again": generation} | how)
+        return Requested([submission.label])
+
+    def submit(self, request: Request, **how: Unpack[How]) -> Requested:
         """Submit any request, typed as in `hookchain.requests`.
 
         Raises `GiveUp` for one that the upstream's dialect has no place for; the message names the field.
         """
         depth = self.depth if isinstance(request, Cancel) else self.depth + 1
-        self._stage(request, kind_of(request), depth, generation=again)
+        self._stage(request, kind_of(request), depth, how)
         return Requested([kind_of(request)])
+
+    async def image(self, source: str, *, upstream: str = "") -> str:
+        """An image (an address, a file, a data URL) in the form that the upstream takes. Raises `BadImage`.
+
+        Addresses inside a network are not fetched, but for the upstream's own.
+        """
+        place = self._place_of(upstream)
+        if source.startswith(("http://", "https://")):
+            if place.dialect.takes_image_links:
+                return source
+            return (await fetch_image(source, allow_private=self.is_own_address(source))).data_url
+        return (await load_image(source)).data_url
+
+    def is_own_address(self, address: str) -> bool:
+        """Whether an address is at the event's upstream itself."""
+        return self._place.is_own(address)
 
     @property
     def staged(self) -> tuple[Staged, ...]:
@@ -179,22 +254,38 @@ class Chain:
         """Add to the decision that is kept for this delivery."""
         self._notes.append(text)
 
-    def _stage(self, request: Request, label: str, depth: int, *, generation: int = 0) -> None:
+    def _place_of(self, upstream: str) -> Place:
+        if not upstream:
+            return self._place
+        if upstream not in self._places:
+            raise GiveUp(f"no upstream is named {upstream!r}; there are: {', '.join(self._places)}")
+        return self._places[upstream]
+
+    def _stage(self, request: Request, label: str, depth: int, how: How) -> None:
+        place = self._place_of(how.get("upstream", ""))
+        if parent_of(request) and place.name != self.upstream:
+            raise GiveUp(f"{label}: what is about a task goes to the task's own upstream, {self.upstream}")
+        if state := how.get("state", ""):
+            request = msgspec.structs.replace(request, extra=request.extra | {"state": state})
         try:
-            check(request, self._dialect)
+            check(request, place.dialect)
         except InvalidRequest as error:
             raise GiveUp(str(error)) from error
+        self.fired = True
+        generation = how.get("again", 0) or self._generation
         self._staged.append(
             Staged(
-                idempotency_key=key_of(self.upstream, request, within=self._task.id, generation=generation),
+                idempotency_key=key_of(place.name, request, within=self._task.id, generation=generation),
                 chain_id=self.id,
-                upstream=self.upstream,
+                upstream=place.name,
                 kind=kind_of(request),
                 label=label,
                 request=encode_request(request),
                 parent_id=parent_of(request) or self._task.id,
                 depth=depth,
                 asked_by=self._asked_by,
-                lane=lane_of(request, self.upstream, self._dialect),
+                lane=lane_of(request, place.name, place.dialect),
+                priority=how.get("priority", 0),
+                delay_ms=int(1000 * how.get("after", 0)),
             )
         )

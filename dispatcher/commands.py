@@ -131,8 +131,8 @@ def press(
 
 
 def retry_submission(connection: Connection, submission_id: str, now_ms: int) -> bool:
-    """Send a dead or rejected submission again; tells whether it was one."""
-    return submissions.move(
+    """Send a dead or rejected submission again, with all its attempts; tells whether it was one."""
+    moved = submissions.move(
         connection,
         submission_id,
         from_states=["dead", "rejected"],
@@ -141,6 +141,9 @@ def retry_submission(connection: Connection, submission_id: str, now_ms: int) ->
         run_at_ms=now_ms,
         now_ms=now_ms,
     )
+    if moved:
+        submissions.forgive(connection, submission_id)
+    return moved
 
 
 def retry_delivery(connection: Connection, delivery_id: int, now_ms: int) -> bool:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from dispatcher.chain import Chain, Window
+from dispatcher.chain import Chain, Place, Window
 from midjourney.buttons import Button
 from midjourney.decode import decode_answer, decode_task
-from midjourney.dialects import Dialect
 from midjourney.errors import Undecodable
 from midjourney.presses import with_buttons
 from midjourney.requests import Action, Change, Imagine, Modal, decode_request
@@ -38,9 +38,10 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def context_of(claimed: ClaimedDelivery, dialect: Dialect) -> Context:
+def context_of(claimed: ClaimedDelivery, places: Mapping[str, Place]) -> Context:
     """All that a receiver may look at, and the chain it may act on."""
-    task = with_buttons(_task(claimed), dialect)
+    place = places[claimed.event.upstream]
+    task = with_buttons(_task(claimed), place.dialect)
     modal = _window(claimed, task) if claimed.event.signal == "submission.needs_modal" else None
     row, chain, submission = claimed.task, claimed.chain, claimed.submission
     return Context(
@@ -49,13 +50,14 @@ def context_of(claimed: ClaimedDelivery, dialect: Dialect) -> Context:
         event=claimed.event,
         chain=Chain(
             id=chain.id if chain is not None else submission.chain_id if submission is not None else "",
-            upstream=claimed.event.upstream,
             depth=row.depth if row is not None else submission.depth if submission is not None else 0,
             submissions=chain.submissions if chain is not None else 0,
             task=task,
             modal=modal,
-            dialect=dialect,
             asked_by=claimed.delivery.receiver,
+            place=place,
+            places=places,
+            generation=claimed.event.generation,
         ),
         submission=submission,
         modal=modal,
@@ -86,12 +88,20 @@ def _as_pressed(task: Task, claimed: ClaimedDelivery) -> Task:
     if submission is None or claimed.task is None or claimed.task.submission_id != submission.id:
         return task
     request = decode_request(submission.request)
+    task = _with_own_state(task, submission.id, str(request.extra.get("state", "")))
     if isinstance(request, Action) and not task.properties.custom_id:
         properties = msgspec.structs.replace(task.properties, custom_id=request.custom_id)
         return msgspec.structs.replace(task, properties=properties)
     if isinstance(request, Change) and not task.pressed_on:
         return msgspec.structs.replace(task, description=f"/up {request.task_id} {submission.label}")
     return task
+
+
+def _with_own_state(task: Task, mark: str, state: str) -> Task:
+    """The task with the word that it was submitted with, and without our mark before it."""
+    if task.state and not task.state.startswith(mark):
+        return task  # somebody else's, or a relay's
+    return msgspec.structs.replace(task, state=state)
 
 
 def _window(claimed: ClaimedDelivery, task: Task) -> Window:

@@ -16,23 +16,25 @@ from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
+import msgspec
 import structlog
 
 from dispatcher.backoff import delay_s, jittered_ms
 from dispatcher.budget import Budget, refusal
+from dispatcher.chain import Place
 from dispatcher.context import Context, context_of
 from dispatcher.errors import GiveUp, Retry
 from dispatcher.receivers import DEFAULTS, Receiver, Registry
 from dispatcher.submit import Clock, Submitter
 from dispatcher.supervisor import Loop, in_thread, until_durable
 from dispatcher.verify import Refuted, Verifier
-from midjourney.dialects import Dialect
 from midjourney.errors import ProtocolError
 from midjourney.types import Task
-from storage import deliveries
+from storage import deliveries, firings
 from storage.deliveries import Finish
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
+from storage.firings import Limit
 from storage.records import ChainUse, ClaimedDelivery, PendingEvent, Staged
 from storage.refute import REFUTED, Refutation
 
@@ -54,7 +56,7 @@ class Deliverer:
         registry: Registry,
         submitter: Submitter,
         verifier: Verifier,
-        dialects: Mapping[str, Dialect],
+        places: Mapping[str, Place],
         budget: Budget,
         clock: Clock,
     ) -> None:
@@ -62,7 +64,7 @@ class Deliverer:
         self._registry = registry
         self._submitter = submitter
         self._verifier = verifier
-        self._dialects = dialects
+        self._places = places
         self._budget = budget
         self._clock = clock
         self._running: Counter[str] = Counter()
@@ -122,7 +124,10 @@ class Deliverer:
             return Finish(
                 state="dead", error="the process stopped during every attempt", decision="interrupted"
             )
-        context = context_of(claimed, self._dialects[claimed.event.upstream])
+        limit = receiver.options.limit
+        if limit is not None and (reason := await self._database.read(partial(_spent, claimed, limit))):
+            return Finish(state="done", decision=reason)
+        context = context_of(claimed, self._places)
         try:
             await self._call(receiver, context)
         except GiveUp as error:
@@ -140,7 +145,10 @@ class Deliverer:
             SystemExit,
         ):  # whatever a plugin raises is kept, and tried again; it must not end the server
             return self._again(receiver, claimed, None)
-        return await self._verified(claimed, context)
+        ending = await self._verified(claimed, context)
+        if ending.state != "done" or ending.refuted is not None:
+            return ending
+        return msgspec.structs.replace(ending, fired=context.chain.fired, limit=limit)
 
     async def _call(self, receiver: Receiver, context: Context) -> None:
         arguments = context.arguments()
@@ -235,6 +243,10 @@ class Deliverer:
             return refusal(use, staged, self._budget)
 
         return lambda connection: deliveries.finish(connection, claimed, ending, refuse=refuse, now_ms=now_ms)
+
+
+def _spent(claimed: ClaimedDelivery, limit: Limit, connection: Connection) -> str:
+    return firings.reached(connection, claimed.delivery.receiver, limit, deliveries.subject_of(claimed))
 
 
 def _as_told(error: Refuted) -> Refutation:

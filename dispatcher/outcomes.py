@@ -88,11 +88,11 @@ def _after_refusal(
     submission: Submission, verdict: Verdict, now_ms: int, luck: float
 ) -> tuple[SubmissionState, int]:
     match verdict.refusal:
-        case Refusal.QUEUE_FULL if submission.attempts < QUEUE_FULL_ATTEMPTS:
-            wait_s = verdict.retry_after_s or delay_s(submission.attempts, ceiling_s=QUEUE_FULL_CEILING_S)
+        case Refusal.QUEUE_FULL if submission.tries < QUEUE_FULL_ATTEMPTS:
+            wait_s = verdict.retry_after_s or delay_s(submission.tries, ceiling_s=QUEUE_FULL_CEILING_S)
             return "waiting", now_ms + jittered_ms(wait_s, luck=luck)
-        case Refusal.STALE_PARENT if submission.attempts < STALE_PARENT_ATTEMPTS:
-            return "waiting", now_ms + jittered_ms(delay_s(submission.attempts, first_s=1.0), luck=luck)
+        case Refusal.STALE_PARENT if submission.tries < STALE_PARENT_ATTEMPTS:
+            return "waiting", now_ms + jittered_ms(delay_s(submission.tries, first_s=1.0), luck=luck)
         case Refusal.QUEUE_FULL | Refusal.AUTH:
             return "dead", 0
         case _:
@@ -106,9 +106,9 @@ def after_invalid(reason: str) -> Settlement:
 
 def after_not_sent(submission: Submission, reason: str, *, now_ms: int, luck: float) -> Settlement:
     """The upstream cannot have seen the request: it is safe to send it again, later."""
-    if submission.attempts >= NOT_SENT_ATTEMPTS:
+    if submission.tries >= NOT_SENT_ATTEMPTS:
         return Settlement(state="dead", outcome="not_sent", reason=reason, signal="submission.dead")
-    wait_ms = jittered_ms(delay_s(submission.attempts), luck=luck)
+    wait_ms = jittered_ms(delay_s(submission.tries), luck=luck)
     return Settlement(state="waiting", outcome="not_sent", reason=reason, run_at_ms=now_ms + wait_ms)
 
 

@@ -10,6 +10,7 @@ import blinker
 import msgspec
 
 from dispatcher.errors import PluginError
+from storage.firings import Limit, Per
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -18,12 +19,16 @@ PLUGIN_PREFIX = "hookchain_plugin_"
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
-    """How a receiver is run: tries in all, seconds for one run, runs at the same time. `name` "" is module:function."""
+    """How a receiver is run: tries in all, seconds for one run, runs at the same time. `name` "" is module:function.
+
+    `limit` is how often it may fire per task, root or chain.
+    """
 
     attempts: int = 8
     timeout_s: float = 60.0
     concurrency: int = 16
     name: str = ""
+    limit: Limit | None = None
 
 
 DEFAULTS = Options()
@@ -38,15 +43,28 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def receiver(
-    *, attempts: int = 8, timeout_s: float = 60.0, concurrency: int = 16, name: str = ""
+    *,
+    attempts: int = 8,
+    timeout_s: float = 60.0,
+    concurrency: int = 16,
+    name: str = "",
+    limit: int = 0,
+    per: Per = "chain",
 ) -> Callable[[F], F]:
     """Set how a receiver is run. Write it below the decorator that connects the function.
 
     `attempts` counts all tries, the first included; `timeout_s` ends a run (an async one: a thread cannot be
     stopped); `concurrency` is how many runs may go on at once. `name` replaces "module:function", under which its
-    deliveries are kept: give one to rename a function without losing what waits for it.
+    deliveries are kept: give one to rename a function without losing what waits for it. With a `limit` it asks for
+    submissions no more often than that per "chain", per "root" (a picture that a prompt made), or per "task".
     """
-    options = Options(attempts=attempts, timeout_s=timeout_s, concurrency=concurrency, name=name)
+    options = Options(
+        attempts=attempts,
+        timeout_s=timeout_s,
+        concurrency=concurrency,
+        name=name,
+        limit=Limit(most=limit, per=per) if limit else None,
+    )
 
     def mark(function: F) -> F:
         function.__hookchain__ = options  # type: ignore[attr-defined]  # functions take attributes

@@ -100,7 +100,7 @@ class Settler:
         else:
             reason = 'nothing tells whether it was accepted; sent once more, as `uncertain = "retry"` says'
             most = 1 if policy == "retry" else 0
-        if submission.attempts > most:
+        if submission.tries > most:
             return
         now_ms = self._clock()
         again = await self._database.write(
@@ -138,7 +138,7 @@ class Settler:
                 submissions.prove(connection, submission, marked[0].id, now_ms)
                 return "accepted"
             shows_parent = submission.parent_id in {task.id for task in listed}
-            once = submission.attempts <= 1  # a second loss is no accident: a person should look
+            once = submission.tries <= 1  # a second loss is no accident: a person should look
             if submission.kind == "modal" or not (shows_parent and may_disprove and once):
                 return ""
             submissions.move(

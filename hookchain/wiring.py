@@ -13,6 +13,7 @@ import msgspec
 import structlog
 from starlette.types import ASGIApp
 
+from dispatcher.chain import Place
 from dispatcher.deliver import Deliverer
 from dispatcher.discovery import Plugin, load_plugins
 from dispatcher.limits import Gate
@@ -107,7 +108,7 @@ class Worker:
             registry,
             submitter,
             Verifier(self._clients),
-            _dialects(settings),
+            places_of(settings),
             settings.budget,
             now_ms,
         )
@@ -175,6 +176,15 @@ def _application(settings: Settings, database: Database, secret: str, worker: Wo
     health = Health(database, worker.is_turning if worker is not None else None)
     api = Api(database, settings.upstreams, _dialects(settings), admin_token=settings.admin_token)
     return create_app(hook, [*health.routes(), *api.routes()])
+
+
+def places_of(settings: Settings) -> dict[str, Place]:
+    """Every upstream as chains see it."""
+    dialects = _dialects(settings)
+    return {
+        name: Place(name=name, dialect=dialects[name], url=upstream.url)
+        for name, upstream in settings.upstreams.items()
+    }
 
 
 def _dialects(settings: Settings) -> dict[str, Dialect]:

@@ -75,6 +75,8 @@ def wire_body(
 ) -> dict[str, Any] | None:
     """The JSON body, None for a request without one. Hook and state are left out where the dialect takes none.
 
+    A state of the request's own (`extra`) comes behind ours, which later tells whose task a task is.
+
     Raises `InvalidRequest` as `check` does, and for a hook or a state that is too long for the dialect.
     """
     check(request, dialect)
@@ -86,7 +88,8 @@ def wire_body(
     if notify_hook and kind in dialect.takes_hook:
         body["notifyHook"] = _within(notify_hook, dialect.longest_hook, "notifyHook")
     if state and kind in dialect.takes_state:
-        body.setdefault("state", _within(state, dialect.longest_state, "state"))
+        own = body.get("state", "")
+        body["state"] = _within(f"{state} {own}" if own else state, dialect.longest_state, "state")
     return body
 
 

@@ -28,8 +28,9 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.sqlite import insert as upsert
 
-from storage import chains, events, schema, staging, submissions
+from storage import chains, events, firings, schema, staging, submissions
 from storage.errors import LeaseLost
+from storage.firings import Limit, Subject
 from storage.prepared import Prepared
 from storage.records import (
     ChainRow,
@@ -86,6 +87,7 @@ def _new_values(event_id: int, receiver: str, lane: str, now_ms: int) -> dict[st
         "attempts": 0,
         "excused": 0,
         "run_at_ms": now_ms,
+        "fired": False,
         "decision": "",
         "error": "",
         "created_at_ms": now_ms,
@@ -219,7 +221,8 @@ def _payload_of_parent(connection: Connection, event: Event, task: TaskRow | Non
 class Finish(msgspec.Struct, frozen=True, kw_only=True):
     """How a run of a receiver ended. `run_at_ms` counts for "waiting", the state of one to be tried again.
 
-    `excused`: the attempt does not count. `refuted`: the callback behind the event was contradicted.
+    `excused`: the attempt does not count. `refuted`: the callback behind the event was contradicted. `fired`, and
+    `limit`, how often that may be: one too many stages nothing.
     """
 
     state: DeliveryState
@@ -229,6 +232,8 @@ class Finish(msgspec.Struct, frozen=True, kw_only=True):
     staged: tuple[Staged, ...] = ()
     refuted: Refutation | None = None
     excused: bool = False
+    fired: bool = False
+    limit: Limit | None = None
 
 
 _finish = Prepared(
@@ -243,6 +248,7 @@ _finish = Prepared(
     .values(
         state=bindparam("new_state"),
         excused=deliveries.c.excused + bindparam("more_excused"),
+        fired=bindparam("has_fired"),
         decision=bindparam("new_decision"),
         error=bindparam("new_error"),
         run_at_ms=bindparam("new_run_at_ms"),
@@ -275,12 +281,15 @@ def finish(
     Tells whether another delivery has waited for this one.
     """
     delivery = claimed.delivery
+    if ending.fired and ending.limit is not None:
+        ending = _limited(connection, claimed, ending, ending.limit)
     finished = _finish(
         connection,
         delivery_id=delivery.id,
         attempt=delivery.attempts,
         new_state=ending.state,
         more_excused=int(ending.excused),
+        has_fired=ending.fired,
         new_decision=ending.decision,
         new_error=ending.error,
         new_run_at_ms=ending.run_at_ms or delivery.run_at_ms,
@@ -295,6 +304,22 @@ def finish(
     if not delivery.lane:
         return False
     return _next_in_lane(connection, of_receiver=delivery.receiver, in_lane=delivery.lane).first() is not None
+
+
+def _limited(connection: Connection, claimed: ClaimedDelivery, ending: Finish, limit: Limit) -> Finish:
+    """The ending, or that of a receiver that has fired often enough by now."""
+    if reason := firings.fire(connection, claimed.delivery.receiver, limit, subject_of(claimed)):
+        return msgspec.structs.replace(ending, decision=reason, staged=(), fired=False)
+    return ending
+
+
+def subject_of(claimed: ClaimedDelivery) -> Subject:
+    """What the receiver of a delivery fires for."""
+    return Subject(
+        upstream=claimed.event.upstream,
+        task_id=claimed.event.task_id,
+        chain_id=claimed.chain.id if claimed.chain is not None else "",
+    )
 
 
 _retry = (

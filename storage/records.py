@@ -9,8 +9,9 @@ import msgspec
 from midjourney.lifecycle import Change
 from midjourney.types import Task
 
-Source = Literal["callback", "answer", "evidence", "reconcile", "internal"]
-"""Where an event came from: a sender's POST, the answer to a submit, proof found later, a question of ours, us."""
+Source = Literal["callback", "answer", "evidence", "reconcile", "internal", "replay"]
+"""Where an event came from: a sender's POST, the answer to a submit, proof found later, a question of ours, us, a
+person who had an earlier one sent through again."""
 
 DeliveryState = Literal["waiting", "running", "done", "dead"]
 SubmissionState = Literal[
@@ -55,7 +56,10 @@ class Recorded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Event(msgspec.Struct, frozen=True, kw_only=True):
-    """One fact, immutable. `payload` is what came, byte for byte; `detail` says in words what an answer meant."""
+    """One fact, immutable. `payload` is what came, byte for byte; `detail` says in words what an answer meant.
+
+    `generation` is 0, but for what a person had replayed so that it is submitted again.
+    """
 
     id: int
     upstream: str
@@ -70,6 +74,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     detail: str
     payload: bytes
     received_at_ms: int
+    generation: int
 
 
 class PendingEvent(msgspec.Struct, frozen=True):
@@ -131,7 +136,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """A submission somebody asks for. `chain_id` "" starts a new chain; `request` is as `encode_request` stores it.
 
     Of those in one `lane` only one is under way at a time, until the task it made has ended. A higher `priority` goes
-    before a lower one.
+    before a lower one. It is sent `delay_ms` after it was staged at the earliest.
     """
 
     idempotency_key: str
@@ -145,7 +150,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     asked_by: str
     lane: str = ""
     priority: int = 0
-    run_at_ms: int = 0
+    delay_ms: int = 0
 
 
 class StageResult(msgspec.Struct, frozen=True, kw_only=True):
@@ -161,7 +166,11 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """The duty to make one request at an upstream. `task_ids` are the tasks it made or found."""
+    """The duty to make one request at an upstream. `task_ids` are the tasks it made or found.
+
+    `forgiven` of its `attempts` were before a person had it tried again; `repeats` counts how often the same intent was
+    asked for once more, which cost nothing.
+    """
 
     id: str
     idempotency_key: str
@@ -181,10 +190,17 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     task_ids: tuple[str, ...]
     attempts: int
+    forgiven: int
+    repeats: int
     run_at_ms: int
     started_at_ms: int | None
     created_at_ms: int
     updated_at_ms: int
+
+    @property
+    def tries(self) -> int:
+        """The attempts that count."""
+        return self.attempts - self.forgiven
 
 
 class Attempt(msgspec.Struct, frozen=True, kw_only=True):
@@ -203,7 +219,8 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
 class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     """The duty to run one receiver for one event. `decision` says what it did; `error` holds the last traceback.
 
-    `excused` of the `attempts` do not count: they ended since the upstream could not be asked.
+    `excused` of the `attempts` do not count: they ended since the upstream could not be asked. `fired` tells whether a
+    rule's condition was met, or a plugin asked for something.
     """
 
     id: int
@@ -214,6 +231,7 @@ class Delivery(msgspec.Struct, frozen=True, kw_only=True):
     attempts: int
     excused: int
     run_at_ms: int
+    fired: bool
     decision: str
     error: str
     created_at_ms: int

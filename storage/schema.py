@@ -51,6 +51,7 @@ events = Table(
     Column("detail", Text, nullable=False),
     Column("payload", LargeBinary, nullable=False),
     Column("received_at_ms", BigInteger, nullable=False),
+    Column("generation", BigInteger, nullable=False, server_default="0"),  # see storage/replay.py
     Index("events_of_task", "upstream", "task_id", "id"),
     Index("events_of_submission", "submission_id", sqlite_where=text("submission_id <> ''")),
     Index("events_pending", "id", sqlite_where=text("pending = 1"), postgresql_where=text("pending")),
@@ -118,6 +119,8 @@ submissions = Table(
     Column("reason", Text, nullable=False),
     Column("task_ids", Text, nullable=False),  # JSON array
     Column("attempts", Integer, nullable=False),
+    Column("forgiven", Integer, nullable=False),  # attempts before it was retried by hand
+    Column("repeats", Integer, nullable=False),  # how often the intent was asked for again
     Column("run_at_ms", BigInteger, nullable=False),
     Column("started_at_ms", BigInteger),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -165,6 +168,7 @@ deliveries = Table(
     Column("attempts", Integer, nullable=False),
     Column("excused", Integer, nullable=False),  # attempts that ended through no fault of the receiver's
     Column("run_at_ms", BigInteger, nullable=False),
+    Column("fired", Boolean, nullable=False),
     Column("decision", Text, nullable=False),
     Column("error", Text, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
@@ -179,6 +183,15 @@ deliveries = Table(
         sqlite_where=text("state IN ('waiting', 'running')"),
         postgresql_where=text("state IN ('waiting', 'running')"),
     ),
+)
+
+firings = Table(
+    "firings",
+    metadata,
+    Column("receiver", String, nullable=False),
+    Column("scope", String, nullable=False),  # "chain:…", "task:…", "root:…"
+    Column("count", Integer, nullable=False),
+    PrimaryKeyConstraint("receiver", "scope"),
 )
 
 quarantine = Table(
@@ -198,6 +211,7 @@ __all__ = [
     "chains",
     "deliveries",
     "events",
+    "firings",
     "meta",
     "metadata",
     "quarantine",

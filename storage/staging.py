@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Callable
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, select
+from sqlalchemy import Connection, bindparam, func, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 
 from storage import chains, events, schema
@@ -45,13 +45,19 @@ _last_hour = Prepared(
         .subquery()
     )
 )
+_asked_again = Prepared(
+    update(submissions)
+    .where(submissions.c.id == bindparam("submission_id"))
+    .values(repeats=submissions.c.repeats + 1)
+)
 _stage = Prepared(upsert(submissions).on_conflict_do_nothing(index_elements=["idempotency_key"]))
 
 
 def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int) -> StageResult:
     """Keep the duty to make this request, unless the intent has its submission already or the budget says no.
 
-    The unique index is the arbiter, not the look before it. A refusal is told by the signal budget.exceeded.
+    The unique index is the arbiter, not the look before it. A refusal is told by the signal budget.exceeded. That an
+    intent was asked for again is counted: it was not paid for again.
     """
     use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
     hour = _last_hour(connection, of_upstream=staged.upstream, since_ms=now_ms - HOUR_MS).scalar() or 0
@@ -67,7 +73,7 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
     # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
     submission_id = secrets.token_hex(12)
     waiting = _waiting(connection, chain=staged.chain_id).scalar() or 0
-    queue_at_ms = now_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
+    queue_at_ms = now_ms + staged.delay_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
     if _stage(connection, **_new_values(staged, submission_id, queue_at_ms, now_ms)).rowcount == 0:
         known = _known(connection, staged)
         assert known is not None, "the key that was in the way is there"
@@ -80,6 +86,7 @@ def _known(connection: Connection, staged: Staged) -> StageResult | None:
     row = _by_key(connection, key=staged.idempotency_key).first()
     if row is None:
         return None
+    _asked_again(connection, submission_id=row.id)
     return StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
 
 
@@ -102,7 +109,9 @@ def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -
 
 
 def _new_values(staged: Staged, submission_id: str, queue_at_ms: int, now_ms: int) -> dict[str, object]:
-    return msgspec.structs.asdict(staged) | {
+    values = msgspec.structs.asdict(staged)
+    delay_ms = values.pop("delay_ms")
+    return values | {
         "id": submission_id,
         "queue_at_ms": queue_at_ms,
         "state": "waiting",
@@ -110,7 +119,9 @@ def _new_values(staged: Staged, submission_id: str, queue_at_ms: int, now_ms: in
         "reason": "",
         "task_ids": "[]",
         "attempts": 0,
-        "run_at_ms": staged.run_at_ms or now_ms,
+        "forgiven": 0,
+        "repeats": 0,
+        "run_at_ms": now_ms + delay_ms,
         "started_at_ms": None,
         "created_at_ms": now_ms,
         "updated_at_ms": now_ms,

@@ -415,6 +415,18 @@ def move(
     return moved.rowcount == 1
 
 
+_forgive = (
+    update(submissions)
+    .where(submissions.c.id == bindparam("submission_id"))
+    .values(forgiven=submissions.c.attempts)
+)
+
+
+def forgive(connection: Connection, submission_id: str) -> None:
+    """Count its attempts from here."""
+    connection.execute(_forgive, {"submission_id": submission_id})
+
+
 def doubt_all(connection: Connection, now_ms: int) -> int:
     """What a process that is gone was sending is uncertain now, or accepted where a task with its mark has called.
 

@@ -40,8 +40,8 @@ def repeat_action(
     )
     if action is None:
         return 0
-    spent = action.attempts >= most
-    run_at_ms = now_ms + delay_ms(action.attempts)
+    spent = action.tries >= most
+    run_at_ms = now_ms + delay_ms(action.tries)
     submissions.move(
         connection,
         action.id,
