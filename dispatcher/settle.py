@@ -2,8 +2,8 @@
 
 Proof that the upstream has one: a callback by its own path (storage sees to that), or a task in the upstream's list
 that carries its mark, which is the submission's id in `state` or in the hook. Proof that it has not: a list that is
-known to be complete enough, since it shows the task that was pressed, and shows no such mark, long enough after the
-request that no server is still working on it. Without proof a submission stays uncertain, for a person to settle, or
+known to reach back far enough, since it shows the task that was pressed, or an older one of ours, and shows no such
+mark, long enough after the request that no server is still working on it. Without proof a submission stays uncertain, for a person to settle, or
 is sent once more where the user has said so.
 The answer to a window is proven by the window, and never disproven: it carries no mark.
 """
@@ -24,6 +24,7 @@ from midjourney.types import Status, Task
 from storage import submissions, tasks
 from storage.engine import Connection, Database
 from storage.records import Incoming, Submission
+from storage.submissions import INTERRUPTED
 
 log = structlog.get_logger("hookchain")
 
@@ -33,6 +34,10 @@ WINDOW_S = 30.0
 
 LONGEST_PAUSE_MS = 300_000
 """Between two looks for one submission that no evidence is found for; the first comes 4 s after the one before."""
+
+INTERRUPTED_TRIES = 5
+"""How often a submission is sent that the list disproves, where it was our process that stopped. A second loss of
+another kind is no accident: a person should look at that upstream."""
 
 FREE_TRIES = 5
 """How often a press is sent that only opens a window, when nobody learns whether it did."""
@@ -66,18 +71,24 @@ class Settler:
             for one in due:
                 self._looks[one.id] = (now_ms, self._looks.get(one.id, (0, 0))[1] + 1)
             listed = await self._listed(name, due)
-            echoes = await self._echoes(name, listed)
+            reaches_ms = await self._reaches_back(name, listed)
             for submission in due:
-                if not await self._settle(submission, listed, may_disprove=echoes):
+                if not await self._settle(submission, listed, reaches_ms):
                     await self._retry(submission)
 
-    async def _echoes(self, name: str, listed: list[Task]) -> bool:
-        """Whether the list can disprove: not when it shows a task of ours without its mark (relays replace both)."""
+    async def _reaches_back(self, name: str, listed: list[Task]) -> int | None:
+        """Since when the list shows all that is ours; None when it can disprove nothing.
+
+        It cannot when it shows a task of ours without its mark: relays replace both. Lists are by age: all of them
+        (novicezk, Plus), or the latest 100 (trueai v11).
+        """
         rows = await self._database.read(
             lambda connection: tasks.find_all(connection, name, [task.id for task in listed])
         )
-        ours = [(task, rows[task.id].submission_id) for task in listed if task.id in rows]
-        return all(mark.encode() in task.raw for task, mark in ours if mark)
+        ours = [(task, rows[task.id]) for task in listed if task.id in rows]
+        if not all((row.submission_id or "").encode() in task.raw for task, row in ours):
+            return None
+        return min((row.created_at_ms for _, row in ours), default=None)
 
     async def _listed(self, name: str, due: list[Submission]) -> list[Task]:
         """What the upstream holds; where it has no list, the windows that may have been answered."""
@@ -119,7 +130,7 @@ class Settler:
             log.warning("uncertain submission sent again", submission=submission.id)
             self._database.wakeups.wake("submissions")
 
-    async def _settle(self, submission: Submission, listed: list[Task], *, may_disprove: bool) -> bool:
+    async def _settle(self, submission: Submission, listed: list[Task], reaches_ms: int | None) -> bool:
         now_ms = self._clock()
         marked = [task for task in listed if _is_proof(task, submission)]
         for task in marked:  # the way of a callback to the submission's own path: ties the task, and proves
@@ -137,9 +148,7 @@ class Settler:
             if marked:
                 submissions.prove(connection, submission, marked[0].id, now_ms)
                 return "accepted"
-            shows_parent = submission.parent_id in {task.id for task in listed}
-            once = submission.tries <= 1  # a second loss is no accident: a person should look
-            if submission.kind == "modal" or not (shows_parent and may_disprove and once):
+            if not _is_disproof(submission, listed, reaches_ms):
                 return ""
             submissions.move(
                 connection,
@@ -172,6 +181,15 @@ def _opens_a_window(submission: Submission) -> bool:
     """Whether it is a press that only ever opens a window: what costs is the answer to it."""
     request = decode_request(submission.request)
     return isinstance(request, Action) and Button(custom_id=request.custom_id).kind in ALWAYS_MODAL
+
+
+def _is_disproof(submission: Submission, listed: list[Task], reaches_ms: int | None) -> bool:
+    """Whether a list without the submission's mark shows that the upstream never took it."""
+    most = INTERRUPTED_TRIES if submission.outcome == INTERRUPTED else 1
+    if submission.kind == "modal" or reaches_ms is None or submission.tries > most:
+        return False
+    shows_parent = submission.parent_id in {task.id for task in listed}
+    return shows_parent or (not submission.parent_id and reaches_ms < (submission.started_at_ms or 0))
 
 
 def _is_proof(task: Task, submission: Submission) -> bool:

@@ -427,6 +427,10 @@ def forgive(connection: Connection, submission_id: str) -> None:
     connection.execute(_forgive, {"submission_id": submission_id})
 
 
+INTERRUPTED = "interrupted"
+"""Outcome of an attempt in which our own process stopped."""
+
+
 def doubt_all(connection: Connection, now_ms: int) -> int:
     """What a process that is gone was sending is uncertain now, or accepted where a task with its mark has called.
 
@@ -436,7 +440,7 @@ def doubt_all(connection: Connection, now_ms: int) -> int:
     for submission in found:
         silence = Settlement(
             state="uncertain",
-            outcome="uncertain",
+            outcome=INTERRUPTED,
             reason="the process stopped while it was being sent",
             signal="submission.uncertain",
         )

@@ -105,7 +105,7 @@ class Sandbox:
         routes: list[BaseRoute] = []
         for prefix in self._manner.prefixes:
             routes += [
-                Route(f"{prefix}/{path}", self._guarded(handler), methods=[method])
+                Route(f"{prefix}/{path}", self._guarded(self._counted(path, handler)), methods=[method])
                 for path, handler, method in questions
                 if path in self._manner.serves
             ]
@@ -120,6 +120,13 @@ class Sandbox:
             Route("/sandbox/restart", self._restart, methods=["POST"]),
             Route("/sandbox/health", self._health),
         ]
+
+    def _counted(self, path: str, handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
+        def handle(request: Request) -> Any:
+            self._engine.ledger.count_question(path)
+            return handler(request)
+
+        return handle
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:

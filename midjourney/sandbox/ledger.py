@@ -1,5 +1,7 @@
 """What was really asked, answered, started and sent: the judge in tests."""
 
+from collections import Counter
+
 import msgspec
 
 KINDS = (
@@ -38,6 +40,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
     submissions: list[Submission]
     billed: dict[str, int]
+    questions: dict[str, int]
     callbacks: int
     running_max: int
 
@@ -48,6 +51,7 @@ class Ledger:
     def __init__(self) -> None:
         self.submissions: list[Submission] = []
         self.billed: dict[str, int] = dict.fromkeys(KINDS, 0)
+        self.questions: Counter[str] = Counter()
         self.callbacks = 0
         self.running_max = 0
 
@@ -62,6 +66,10 @@ class Ledger:
         """A job was started or queued: this is what a user of the real server would pay for."""
         self.billed[kind] += 1
 
+    def count_question(self, path: str) -> None:
+        """A task, or a list of them, was asked for: "task/{id}/fetch", "task/list-by-condition" …"""
+        self.questions[path] += 1
+
     def count_callback(self) -> None:
         """A POST to a hook was begun, whatever became of it."""
         self.callbacks += 1
@@ -75,6 +83,7 @@ class Ledger:
         return Report(
             submissions=list(self.submissions),
             billed=dict(self.billed),
+            questions=dict(self.questions),
             callbacks=self.callbacks,
             running_max=self.running_max,
         )

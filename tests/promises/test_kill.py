@@ -1,0 +1,100 @@
+"""`kill -9` at any moment, again and again, on a rough upstream: by its ledger, nothing is lost and nothing twice."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import threading
+import time
+from collections import Counter
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
+UPSTREAM = """
+[upstreams.main]
+url = "{url}"
+concurrency = 8
+timeout_s = 3
+settle_after_s = 1.0
+look_after_s = 0.5
+quiet_s = 1.0
+"""
+SEED = 20
+SIZES = [
+    pytest.param(30, 5, id="30 chains, 5 kills"),
+    pytest.param(200, 50, id="200 chains, 50 kills", marks=pytest.mark.soak),
+]
+
+
+def submit_all(address: str, chains: int) -> None:
+    """Ask for each picture until the server answers: it may die before it does, so each has a key of its own."""
+    with httpx.Client(base_url=address, timeout=5, trust_env=False) as http:
+        for number in range(chains):
+            body = {"kind": "imagine", "prompt": f"cat {number}"}
+            while not _accepted(http, body, f"cat-{number}"):
+                time.sleep(0.1)  # it is being started again: nothing of it can be awaited
+
+
+def _accepted(http: httpx.Client, body: dict[str, Any], key: str) -> bool:
+    try:
+        answer = http.post("/api/submissions", json=body, headers={"idempotency-key": key})
+    except httpx.HTTPError:
+        return False
+    assert answer.status_code in (200, 202, 503), answer.text
+    return answer.status_code != 503
+
+
+@pytest.mark.parametrize(("chains", "kills"), SIZES)
+def test_killed_at_random_moments_every_chain_is_complete_and_nothing_is_paid_twice(
+    start_sandbox: Any, start_server: Any, eventually: Any, tmp_path: Path, chains: int, kills: int
+) -> None:
+    """While chains are submitted and grow; prints what happened."""
+    began, moments = time.monotonic(), random.Random(SEED)
+    faults = ("--faults", "rough", "--seed", str(SEED))
+    sandbox = start_sandbox("--speed", "20", "--concurrency", "12", "--queue", str(5 * chains), *faults)
+    server = start_server(toml=RULES + UPSTREAM.format(url=sandbox.url))
+    port = server.url.rsplit(":", 1)[-1]
+    submitting = threading.Thread(target=submit_all, args=(server.url, chains))
+    submitting.start()
+    for _ in range(kills):
+        time.sleep(moments.uniform(0.1, 2.0))  # any moment is what is wanted
+        server.kill()
+        server = start_server(command=["-m", "hookchain", "serve", "--port", port])
+    submitting.join()
+
+    def finished() -> bool:
+        return len(ended(tmp_path)) == 5 * chains
+
+    eventually(finished, within_s=90 if chains < 100 else 900)
+    imagined = Counter(body["prompt"] for body in sandbox.accepted("/imagine"))
+    pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
+    with closing(sqlite3.connect(tmp_path / "hookchain.db")) as database:
+        (events,) = database.execute("SELECT count(*) FROM events WHERE source = 'callback'").fetchone()
+        (attempts,) = database.execute("SELECT count(*) FROM attempts").fetchone()
+        (doubted,) = database.execute(
+            "SELECT count(DISTINCT submission_id) FROM attempts WHERE outcome IN ('interrupted', 'uncertain')"
+        ).fetchone()
+    doubled = sum(count - 1 for count in (imagined + pressed).values())
+    print(
+        f"\nseed {SEED}: {chains} chains, {kills} kills, {events} callbacks kept, {attempts} attempts, {doubted} doubtful"
+        f" ones settled; accepted by the upstream: {len(imagined)} imagines, {len(pressed)} presses;"
+        f" lost {5 * chains - len(imagined) - len(pressed)}, doubled {doubled}; {time.monotonic() - began:.0f} s"
+    )
+    assert imagined == {f"cat {number}": 1 for number in range(chains)}
+    assert len(pressed) == 4 * chains
+    assert set(pressed.values()) == {1}
+    assert Counter(task_id for task_id, _ in pressed) == dict.fromkeys({one for one, _ in pressed}, 4)
+    assert server.get("/api/dead-letters")["dead_letters"] == []
+    assert server.get("/api/uncertain")["uncertain"] == []
+
+
+def ended(directory: Path) -> list[str]:
+    """Tasks that ended well, as the database has them: the server may be busy, or dead."""
+    with closing(sqlite3.connect(directory / "hookchain.db", timeout=30)) as database:
+        rows = database.execute("SELECT id FROM tasks WHERE status = 'SUCCESS' AND chain_id IS NOT NULL")
+        return [task_id for (task_id,) in rows]
