@@ -141,6 +141,11 @@ class Bench:
 
     async def start(self) -> None:
         """Start the loops with what is connected by now."""
+        self._worker = self.worker()
+        await self._worker.start()
+
+    def worker(self) -> Worker:
+        """A worker over the database, with what is connected by now; not started."""
         upstream = msgspec.structs.replace(
             Upstream(name="main", url=self.upstream.url, timeout_s=2.0), **self.options
         )
@@ -160,8 +165,7 @@ class Bench:
             rules=(),
             directory=self._directory,
         )
-        self._worker = Worker(settings, self.database, Registry(SIGNALS), "s")
-        await self._worker.start()
+        return Worker(settings, self.database, Registry(SIGNALS), "s")
 
     async def stop(self) -> None:
         """Stop the loops."""

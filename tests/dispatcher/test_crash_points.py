@@ -1,0 +1,292 @@
+"""The process stops at every commit of a chain in turn, and goes on with what is on disk: the end is always the same."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher import commands
+from hookchain.wiring import Worker, now_ms
+from midjourney.dialects import DIALECTS
+from midjourney.requests import Imagine
+from storage import queries
+from storage.engine import Connection, Database
+from storage.migrate import migrate
+
+VARY = "MJ::JOB::low_variation::1::u::SOLO"
+RULES = """
+[[rules]]
+name = "upscale"
+on = "task.succeeded"
+if = "task.is_grid and 'cat' in task.prompt"
+press = ["U1", "U3"]
+
+[[rules]]
+name = "vary"
+on = "task.succeeded"
+if = "task.image_number == 3"
+press = "vary_subtle"
+"""
+POINTS = ["ingest", "fan_out", "claim_delivery", "finish_delivery", "begin_attempt", "settle_attempt"]
+ENOUGH = 40
+"""More commits of one name than a chain comes to."""
+
+TASKS = 4
+"""Of each chain: a grid, two upscales, a variation."""
+
+
+class Died(BaseException):
+    """The process is gone: nothing after this is written, and nobody is told."""
+
+
+class World:
+    """One file, one upstream that ends every task at once and calls back once, and a process that may die."""
+
+    def __init__(self, bench: Any, upstream: Any, url: str) -> None:
+        self.bench = bench
+        self.upstream = upstream
+        self.url = url
+        self.dead = asyncio.Event()
+        self.worker: Worker | None = None
+        self.database: Database | None = None
+        self._loop = asyncio.get_running_loop()
+        self._calls: set[asyncio.Task[None]] = set()
+        upstream.answer = self.answer
+
+    def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
+        """Accept everything; the task has ended by the time the answer is read."""
+        if path.endswith("/imagine"):
+            task_id, made = f"grid of {body['prompt']}", self.grid(body["prompt"])
+        else:
+            number = body["customId"].split("::")[3]
+            vary = body["customId"] == VARY
+            task_id, made = f"{body['taskId']} {'vary' if vary else number}", self.child(vary, number, body)
+        task = made | {"id": task_id, "status": "SUCCESS", "progress": "100%", "state": body["state"]}
+        self.upstream.tasks[task_id] = task
+        self.upstream.listed.append(task)
+        mark = body["notifyHook"].rsplit("/", 1)[-1]
+        call = asyncio.create_task(self.call(task_id, mark, task))
+        self._calls.add(call)
+        call.add_done_callback(self._calls.discard)
+        return 200, {"code": 1, "description": "ok", "result": task_id}
+
+    def grid(self, prompt: str) -> dict[str, Any]:
+        buttons = [{"customId": f"MJ::JOB::upsample::{n}::u", "label": f"U{n}"} for n in (1, 2, 3, 4)]
+        return {"action": "IMAGINE", "prompt": prompt, "buttons": buttons}
+
+    def child(self, vary: bool, number: str, body: dict[str, Any]) -> dict[str, Any]:
+        if vary:
+            return {"action": "VARIATION", "prompt": "a cat", "buttons": []}
+        shown = {"messageContent": f"**a cat** - Image #{number} <@1>"}
+        buttons = [{"customId": VARY, "label": "Vary (Subtle)"}]
+        return {"action": "UPSCALE", "prompt": "a cat", "properties": shown, "buttons": buttons}
+
+    async def call(self, task_id: str, mark: str, task: dict[str, Any]) -> None:
+        """The callback; nobody hears it when the process is dead."""
+        if not self.dead.is_set():
+            self.bench.database = self.database
+            await self.bench.callback(task_id, mark, forged=True, **task)
+
+    async def start(self, crash: Callable[[str, str], None] | None = None) -> None:
+        """A process on the file."""
+        self.dead.clear()
+        self.database = self.bench.database = Database(self.url)
+        await self.database.open()
+        if crash is not None:
+            self.database.observe(crash)
+        self.worker = self.bench.worker()
+        for loop in self.worker._loops:
+            loop._interval_s = 0.1
+        await self.worker.start()
+
+    async def die(self) -> None:
+        """Everything that runs is gone, and only what was committed is left."""
+        assert self.worker is not None
+        assert self.database is not None
+        for call in list(self._calls):
+            call.cancel()
+        running = [task for loop in self.worker._loops for task in (loop._loop_task, *loop._running) if task]
+        for task in running:
+            task.cancel()
+        await asyncio.gather(*running, *self._calls, return_exceptions=True)
+        for client in self.worker._clients.values():
+            await client.aclose()
+        writer = self.database._writer
+        with contextlib.suppress(Died):
+            await writer._task  # type: ignore[misc]  # it is there once the database is open
+        await self._loop.run_in_executor(writer._thread, writer._close)
+        writer._thread.shutdown()
+        await self.database._readers.dispose()
+        self.database.worker_lock.release()
+
+    async def stop(self) -> None:
+        """The end of a process that is well."""
+        assert self.worker is not None
+        assert self.database is not None
+        await asyncio.gather(*self._calls)
+        await self.worker.stop()
+        await self.database.close()
+
+    def die_soon(self) -> None:
+        """Called in the writing thread."""
+        self._loop.call_soon_threadsafe(self.dead.set)
+
+    def wake(self) -> None:
+        assert self.database is not None
+        self.database.wakeups.wake("submissions")
+
+    async def imagine(self, prompt: str) -> None:
+        await self.imagine_unheard(prompt)
+        self.wake()
+
+    async def imagine_unheard(self, prompt: str) -> None:
+        """Stage it; the loops are not woken."""
+        assert self.database is not None
+        await self.database.write(
+            "command",
+            lambda connection: commands.submit(
+                connection,
+                Imagine(prompt=prompt),
+                upstream="main",
+                dialect=DIALECTS["trueai"],
+                asked_by="test",
+                now_ms=now_ms(),
+            ),
+        )
+
+    async def end_state(self, name: str) -> dict[str, Any]:
+        """What there is of the chain of this prompt when nothing of it is to be done any more."""
+        assert self.database is not None
+        async with asyncio.timeout(20):
+            while not _at_rest(
+                state := await self.database.read(lambda connection: _state(connection, name))
+            ):
+                await asyncio.sleep(0.01)
+        asked = [_asked(*one) for one in self.upstream.received]
+        return state | {"asked": sorted(one.replace(name, "X") for one in asked if name in one)}
+
+
+def _asked(path: str, body: dict[str, Any]) -> str:
+    """What a request is about, without our marks in it."""
+    return json.dumps([path, body.get("prompt", ""), body.get("taskId", ""), body.get("customId", "")])
+
+
+def _state(connection: Connection, name: str) -> dict[str, list[str]]:
+    """All that counts of one chain, without the ids and times that no two runs share; `name` is in all its tasks' ids."""
+    tasks = [one for one in queries.task_page(connection, most=500, before=None, equal={}) if name in one.id]
+    chain_ids = {one.chain_id for one in tasks}
+    chains = [
+        one for one in queries.chain_page(connection, most=500, before=None, equal={}) if one.id in chain_ids
+    ]
+    submissions = [one for one in queries.submission_page(connection, most=500) if one.chain_id in chain_ids]
+    events = {one.id: one for one in queries.event_page(connection, most=5000) if name in one.task_id}
+    deliveries = [one for one in queries.delivery_page(connection, most=5000) if one.event_id in events]
+    rows: dict[str, list[tuple[object, ...]]] = {
+        "tasks": [(one.id, one.status, one.action, one.parent_id, one.depth) for one in tasks],
+        "submissions": [
+            (one.kind, one.label, one.parent_id, one.depth, one.asked_by, one.task_ids, one.state)
+            for one in submissions
+        ],
+        "deliveries": [
+            (one.receiver, events[one.event_id].signal, events[one.event_id].task_id, one.fired, one.state)
+            for one in deliveries
+        ],
+        "chains": [(one.root_task_id, one.submissions) for one in chains],
+    }
+    return {kind: sorted(str(row).replace(name, "X") for row in found) for kind, found in rows.items()}
+
+
+def _at_rest(state: dict[str, list[str]]) -> bool:
+    return (
+        len(state["tasks"]) == TASKS
+        and all("'SUCCESS'" in row for row in state["tasks"])
+        and all(row.endswith("'accepted')") for row in state["submissions"])
+        and len(state["deliveries"]) == 2 * TASKS
+        and all(row.endswith("'done')") for row in state["deliveries"])
+    )
+
+
+@pytest.fixture
+async def world(bench: Any, upstream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+    """With an older picture in the upstream's list: that is how the list can disprove an imagine."""
+    monkeypatch.setattr("dispatcher.settle.WINDOW_S", 0.0)
+    url = f"sqlite:///{tmp_path}/crashing.db"
+    migrate(url)
+    bench.rules(RULES)
+    bench.options |= {"look_after_s": 0.1, "quiet_s": 0.1, "settle_after_s": 0.2}
+    return World(bench, upstream, url)
+
+
+async def undisturbed(world: World) -> dict[str, Any]:
+    """A chain without any stop."""
+    await world.start()
+    await world.imagine("cat-first")
+    state = await world.end_state("cat-first")
+    await world.stop()
+    return state
+
+
+async def test_the_undisturbed_chain_is_what_the_rules_say(world: World) -> None:
+    """What all others are compared with: two upscales, a variation of one of them, each asked for once."""
+    state = await undisturbed(world)
+    assert [row.split(",")[0] for row in state["tasks"]] == [
+        "('grid of X 1'",
+        "('grid of X 3 vary'",
+        "('grid of X 3'",
+        "('grid of X'",
+    ]
+    assert len(set(state["asked"])) == len(state["asked"]) == TASKS
+    assert state["chains"] == ["('grid of X', 4)"]
+
+
+@pytest.mark.parametrize("stage", ["before", "after"])
+@pytest.mark.parametrize("name", POINTS)
+async def test_a_stop_at_any_commit_changes_nothing_in_the_end(world: World, stage: str, name: str) -> None:
+    """At the first commit of that name, the second … until a chain comes to its end before so many."""
+    expected = await undisturbed(world)
+    for nth in range(1, ENOUGH):
+        crashed, state = await stopped_at(world, stage, name, nth)
+        assert state == expected, f"{stage} {name} no. {nth}"
+        if not crashed:
+            print(f"{stage} {name}: {nth - 1} commits")
+            assert nth > 1, "no chain comes to this commit at all"
+            return
+
+
+async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[bool, dict[str, Any]]:
+    """A chain in whose course the process dies at the nth commit of a name; whether it did, and how it ended."""
+    prompt, left = f"cat-{nth}-", nth
+
+    def crash(at_stage: str, at_name: str) -> None:
+        nonlocal left
+        left -= armed and (at_stage, at_name) == (stage, name)
+        if not left:
+            world.die_soon()
+            raise Died
+
+    armed = False
+    await world.start(crash)
+    await world.imagine_unheard(prompt)
+    armed = True
+    world.wake()
+    ending = asyncio.create_task(world.end_state(prompt))
+    dying = asyncio.create_task(world.dead.wait())
+    await asyncio.wait([ending, dying], return_when=asyncio.FIRST_COMPLETED)
+    if not world.dead.is_set():
+        dying.cancel()
+        state = await ending
+        await world.stop()
+        return False, state
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
+    await world.die()
+    await world.start()
+    state = await world.end_state(prompt)
+    await world.stop()
+    return True, state
