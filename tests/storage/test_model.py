@@ -1,0 +1,286 @@
+"""Storage against a model of a few dicts, under any interleaving: duplicate, reordered and late events, crashes, slow
+workers, repeated intents."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+from sqlalchemy import text
+
+from midjourney.decode import decode_task
+from storage import chains, deliveries, staging, submissions
+from storage.engine import _write_engine, parse_url
+from storage.errors import LeaseLost
+from storage.ingest import ingest
+from storage.migrate import migrate
+from storage.records import ClaimedDelivery, Incoming, Staged, Submission
+from storage.writer import ALL_SIGNALS
+
+TASKS, INTENTS = ["t1", "t2", "t3"], ["press U1", "press U2", "press U3"]
+STATES = ["NOT_START", "SUBMITTED", "IN_PROGRESS", "SUCCESS", "FAILURE", "CANCEL"]
+RANK = {"": -1, "NOT_START": 0, "SUBMITTED": 1, "IN_PROGRESS": 2, "SUCCESS": 3, "FAILURE": 3, "CANCEL": 3}
+SIGNALS = {
+    "SUBMITTED": "task.submitted",
+    "IN_PROGRESS": "task.started",
+    "SUCCESS": "task.succeeded",
+    "FAILURE": "task.failed",
+    "CANCEL": "task.cancelled",
+}
+ENDS = {"task.succeeded", "task.failed", "task.cancelled"}
+LISTENING = {"hears-all": set(SIGNALS.values()) | {"task.progressed"}, "hears-ends": ENDS}
+
+
+def route(event: Any) -> list[str]:
+    return [name for name, signals in LISTENING.items() if event.signal in signals]
+
+
+class Storage(RuleBasedStateMachine):
+    """One SQLite file, one worker at a time, and what must be true of them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.TemporaryDirectory()
+        url = f"sqlite:///{Path(self.directory.name)}/model.db"
+        migrate(url)
+        self.engine = _write_engine(parse_url(url))
+        self.connection = self.engine.connect()
+        self.now_ms = 1_000
+        self.posted = 0
+        self.tasks: dict[str, tuple[str, int]] = {}
+        self.expected: dict[tuple[str, str], list[str]] = {}
+        self.heard: dict[tuple[str, str], list[str]] = {}
+        self.running: list[ClaimedDelivery] = []
+        self.slow: list[ClaimedDelivery] = []
+        self.sending: list[Submission] = []
+        self.cut_off: list[Submission] = []
+        self.asked: set[str] = set()
+        self.accepted: dict[str, str] = {}
+
+    def teardown(self) -> None:
+        self.connection.close()
+        self.engine.dispose()
+        self.directory.cleanup()
+
+    @initialize()
+    def a_chain(self) -> None:
+        """All three tasks are of chains that are known, so that none waits to learn whose child it is."""
+        for task_id in TASKS:
+            self.post(task_id, "NOT_START", 0)
+        self.fan_out()
+        with self.connection.begin():
+            for task_id in TASKS:
+                chains.adopt(self.connection, "main", task_id, "", self.now_ms)
+
+    @rule(task_id=st.sampled_from(TASKS), status=st.sampled_from(STATES), progress=st.integers(0, 3))
+    def post(self, task_id: str, status: str, progress: int) -> None:
+        """A callback, in whatever order."""
+        self.tick()
+        percent = 25 * progress if status == "IN_PROGRESS" else 0
+        body = {"id": task_id, "status": status, "progress": f"{percent}%", "action": "IMAGINE"}
+        incoming = Incoming(
+            upstream="main",
+            task=decode_task(json.dumps(body).encode()),
+            submission_id="",
+            source="callback",
+            received_at_ms=self.now_ms,
+        )
+        with self.connection.begin():
+            ingest(self.connection, [incoming], ALL_SIGNALS)
+        self.posted += 1
+        known, known_percent = self.tasks.get(task_id, ("", -1))
+        signal = None
+        if RANK[known] < 3 and RANK[status] > RANK[known]:
+            self.tasks[task_id] = (status, percent)
+            signal = SIGNALS.get(status)
+        elif known == status == "IN_PROGRESS" and percent > known_percent:
+            self.tasks[task_id] = (status, percent)
+            signal = "task.progressed"
+        for name, signals in LISTENING.items():
+            if signal in signals:
+                self.expected.setdefault((name, task_id), []).append(str(signal))
+
+    @rule()
+    def fan_out(self) -> None:
+        self.tick()
+        with self.connection.begin():
+            deliveries.fan_out(self.connection, route, 5, self.now_ms)
+
+    @rule(most=st.integers(1, 4))
+    def claim(self, most: int) -> None:
+        """Each is the next of its receiver and task, and nobody else has it."""
+        self.tick()
+        with self.connection.begin():
+            claimed = deliveries.claim(self.connection, most, self.now_ms, room=lambda _name: 9)
+        taken = {(one.delivery.receiver, one.event.task_id) for one in self.running}
+        for one in claimed:
+            lane = (one.delivery.receiver, one.event.task_id)
+            assert lane not in taken
+            taken.add(lane)
+            heard = self.heard.setdefault(lane, [])
+            assert self.expected[lane][len(heard)] == one.event.signal
+        self.running += claimed
+
+    @precondition(lambda self: self.running)
+    @rule(
+        data=st.data(),
+        wanted=st.sets(st.sampled_from(INTENTS)),
+        how=st.sampled_from(["done", "again", "dead"]),
+    )
+    def finish(self, data: st.DataObject, wanted: set[str], how: Any) -> None:
+        """What a receiver asked for is kept with "done", or not at all."""
+        self.tick()
+        one = self.running.pop(data.draw(st.integers(0, len(self.running) - 1)))
+        asked = sorted(wanted) if how == "done" else []
+        staged = tuple(self.intent(key, one) for key in asked)
+        state = {"done": "done", "again": "waiting", "dead": "dead"}[how]
+        with self.connection.begin():
+            self.end(one, deliveries.Finish(state=state, staged=staged, run_at_ms=self.now_ms))  # type: ignore[arg-type]  # a literal of three
+        self.asked |= set(asked)
+        if how != "again":
+            self.heard[one.delivery.receiver, one.event.task_id].append(str(one.event.signal))
+
+    @precondition(lambda self: self.slow)
+    @rule(data=st.data(), wanted=st.sets(st.sampled_from(["press U9"]), min_size=1))
+    def finish_too_late(self, data: st.DataObject, wanted: set[str]) -> None:
+        """A worker that was given up finishes: nothing of it counts, and nothing it asked for is kept."""
+        one = self.slow.pop(data.draw(st.integers(0, len(self.slow) - 1)))
+        staged = tuple(self.intent(key, one) for key in sorted(wanted))
+        with pytest.raises(LeaseLost), self.connection.begin():
+            self.end(one, deliveries.Finish(state="done", staged=staged))
+
+    @rule(most=st.integers(1, 3))
+    def send(self, most: int) -> None:
+        """What was accepted is never sent again."""
+        self.tick()
+        with self.connection.begin():
+            begun = submissions.begin_attempts(self.connection, "main", most, self.now_ms)
+        for one in begun:
+            assert one.idempotency_key not in self.accepted
+            assert one.idempotency_key not in {other.idempotency_key for other in self.sending}
+        self.sending += begun
+
+    @precondition(lambda self: self.sending)
+    @rule(data=st.data(), outcome=st.sampled_from(["accepted", "waiting", "uncertain"]))
+    def answer(self, data: st.DataObject, outcome: Any) -> None:
+        self.tick()
+        one = self.sending.pop(data.draw(st.integers(0, len(self.sending) - 1)))
+        ids = (f"child of {one.idempotency_key}",) if outcome == "accepted" else ()
+        settlement = submissions.Settlement(state=outcome, outcome=outcome, reason="", task_ids=ids)
+        with self.connection.begin():
+            submissions.settle_attempt(self.connection, one, settlement, self.now_ms)
+        if outcome == "accepted":
+            self.accepted[one.idempotency_key] = one.id
+
+    @precondition(lambda self: self.cut_off)
+    @rule(data=st.data())
+    def answer_too_late(self, data: st.DataObject) -> None:
+        """The answer to a request of a process that was given up: the submission is settled by evidence."""
+        one = self.cut_off.pop(data.draw(st.integers(0, len(self.cut_off) - 1)))
+        settlement = submissions.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("x",))
+        with pytest.raises(LeaseLost), self.connection.begin():
+            submissions.settle_attempt(self.connection, one, settlement, self.now_ms)
+
+    @rule(proven=st.booleans())
+    def evidence(self, proven: bool) -> None:
+        """The oldest uncertain submission is found, or shown never to have been taken."""
+        self.tick()
+        with self.connection.begin():
+            for one in submissions.in_state(self.connection, "uncertain", most=1):
+                if proven:
+                    submissions.prove(self.connection, one, f"child of {one.idempotency_key}", self.now_ms)
+                    self.accepted[one.idempotency_key] = one.id
+                else:
+                    submissions.move(
+                        self.connection,
+                        one.id,
+                        from_states=["uncertain"],
+                        to="waiting",
+                        reason="",
+                        run_at_ms=self.now_ms,
+                        now_ms=self.now_ms,
+                    )
+
+    @rule()
+    def crash(self) -> None:
+        """The process is gone; the next one gives back what ran, and doubts what was being sent."""
+        self.tick()
+        with self.connection.begin():
+            deliveries.release_all(self.connection)
+            submissions.doubt_all(self.connection, self.now_ms)
+        self.slow, self.running = self.running, []
+        self.cut_off, self.sending = self.sending, []
+
+    @invariant()
+    def tasks_are_where_the_model_says(self) -> None:
+        """Forward only, whatever came."""
+        found = {row.id: (row.status, max(row.progress, 0)) for row in self.rows("tasks") if row.id in TASKS}
+        assert found == {key: (status, percent) for key, (status, percent) in self.tasks.items()}
+
+    @invariant()
+    def every_callback_is_kept(self) -> None:
+        assert sum(row.source == "callback" for row in self.rows("events")) == self.posted
+
+    @invariant()
+    def a_task_ends_once(self) -> None:
+        ends = [row.task_id for row in self.rows("events") if row.signal in ENDS]
+        assert len(ends) == len(set(ends))
+
+    @invariant()
+    def an_intent_has_one_submission(self) -> None:
+        keys = [row.idempotency_key for row in self.rows("submissions")]
+        assert sorted(keys) == sorted(self.asked)
+        counted = [row.submissions for row in self.rows("chains")]
+        assert sum(counted) == len(keys)
+
+    @invariant()
+    def a_receiver_hears_in_order(self) -> None:
+        for lane, heard in self.heard.items():
+            assert self.expected[lane][: len(heard)] == heard
+
+    def tick(self) -> None:
+        self.now_ms += 1
+
+    def rows(self, table: str) -> list[Any]:
+        with self.connection.begin():
+            return list(self.connection.execute(text(f"SELECT * FROM {table}")))
+
+    def intent(self, key: str, one: ClaimedDelivery) -> Staged:
+        assert one.chain is not None
+        return Staged(
+            idempotency_key=key,
+            chain_id=one.chain.id,
+            upstream="main",
+            kind="action",
+            label=key,
+            request=b"{}",
+            parent_id=one.event.task_id,
+            depth=1,
+            asked_by=one.delivery.receiver,
+        )
+
+    def end(self, one: ClaimedDelivery, ending: deliveries.Finish) -> None:
+        deliveries.finish(self.connection, one, ending, refuse=lambda _use, _staged: "", now_ms=self.now_ms)
+
+
+def model(examples: int, steps: int) -> type:
+    """The machine as a test of so many runs of so many steps."""
+    case: Any = type("Case", (Storage.TestCase,), {})
+    case.settings = settings(
+        max_examples=examples,
+        stateful_step_count=steps,
+        deadline=None,
+        suppress_health_check=list(HealthCheck),
+        print_blob=True,
+    )
+    return case  # type: ignore[no-any-return]  # made by Hypothesis
+
+
+TestStorageAgreesWithTheModel = model(40, 40)
+TestStorageAgreesWithTheModelForLong = pytest.mark.soak(model(2000, 80))
