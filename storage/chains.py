@@ -37,6 +37,7 @@ _use = Prepared(
         .where(
             schema.submissions.c.chain_id == bindparam("chain_id"),
             schema.submissions.c.asked_by == bindparam("by"),
+            schema.submissions.c.state != "refused",
         )
         .label("by_same_receiver"),
     ).where(chains.c.id == bindparam("chain_id"))

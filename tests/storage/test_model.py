@@ -15,7 +15,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import text
 
 from midjourney.decode import decode_task
-from storage import chains, deliveries, staging, submissions
+from storage import chains, deliveries, submissions
 from storage.engine import _write_engine, parse_url
 from storage.errors import LeaseLost
 from storage.ingest import ingest

@@ -1,0 +1,75 @@
+"""Failures that other systems had, over HTTP and with real processes."""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+PLUGIN = """
+from hookchain import task_succeeded
+
+@task_succeeded.connect
+async def count(action, *, task, **_):
+    with open("runs.txt", "a") as file:
+        print(task.id, file=file)
+"""
+
+
+def test_one_callback_never_gives_two_runs(start_server: Any, eventually: Any, tmp_path: Path) -> None:
+    """n8n ran a workflow twice for one webhook. One SUCCESS, posted fifty times at once: one run of each receiver."""
+    (tmp_path / "plugins").mkdir()
+    (tmp_path / "plugins" / "counting.py").write_text(PLUGIN)
+    server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
+    body = json.dumps({"id": "1", "action": "IMAGINE", "status": "SUCCESS"})
+    with ThreadPoolExecutor(25) as senders:
+        answers = list(senders.map(lambda _: httpx.post(server.hook, content=body, timeout=20), range(50)))
+    assert {answer.status_code for answer in answers} == {200}
+    assert len(server.get("/api/events?limit=100")["events"]) == 50
+    eventually(lambda: server.get("/api/deliveries?state=done")["deliveries"])
+    httpx.post(server.hook, content=body.replace('"1"', '"2"'))
+    eventually(lambda: len(server.get("/api/deliveries?state=done")["deliveries"]) == 2)
+    assert (tmp_path / "runs.txt").read_text().split() == ["1", "2"]
+
+
+def test_one_key_at_the_same_instant_is_one_submission(
+    start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
+    """Twenty clients with the same Idempotency-Key: one is told 202, the others 200, and the upstream sees one."""
+    sandbox = start_sandbox("--speed", "50")
+    server = start_server(HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+
+    def ask(_: int) -> httpx.Response:
+        return httpx.post(
+            f"{server.url}/api/submissions",
+            json={"kind": "imagine", "prompt": "a cat"},
+            headers={"idempotency-key": "k"},
+            timeout=20,
+        )
+
+    with ThreadPoolExecutor(20) as clients:
+        answers = list(clients.map(ask, range(20)))
+    assert sorted(answer.status_code for answer in answers) == [200] * 19 + [202]
+    assert len({answer.json()["id"] for answer in answers}) == 1
+    eventually(lambda: server.get("/api/tasks?status=SUCCESS")["tasks"])
+    assert len(sandbox.accepted("/imagine")) == 1
+
+
+def test_what_waits_at_a_paused_upstream_outlives_a_restart(
+    start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
+    """Paused by hand, killed, started: still paused, still waiting; resumed, it goes."""
+    sandbox = start_sandbox("--speed", "50")
+    server = start_server(HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    assert server.http.post("/api/upstreams/main/pause").status_code == 200
+    made = server.submit(kind="imagine", prompt="a cat")
+    server.kill()
+    again = start_server(HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    assert again.get(f"/api/submissions/{made['id']}")["state"] == "waiting"
+    assert sandbox.accepted("/imagine") == []
+    assert again.http.post("/api/upstreams/main/resume").status_code == 200
+    eventually(lambda: again.get("/api/tasks?status=SUCCESS")["tasks"])
+    assert len(sandbox.accepted("/imagine")) == 1
