@@ -13,6 +13,7 @@ import msgspec
 
 from dispatcher.budget import Budget
 from dispatcher.errors import RuleError
+from dispatcher.prune import Retention
 from dispatcher.rules.load import CompiledRule, load_rules, nearest
 from hooks.ingest import BODY_LIMIT_BYTES
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
@@ -40,6 +41,7 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     log_format: Literal["console", "json"] = "console"
     body_limit_bytes: int = BODY_LIMIT_BYTES
     budget: Budget = Budget()
+    retention: Retention = Retention()
     upstreams: dict[str, Upstream] = {}
     dialects: dict[str, dict[str, Any]] = {}
 
@@ -64,6 +66,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: dict[str, Upstream]
     rules: tuple[CompiledRule, ...]
     directory: Path
+    retention: Retention = Retention()
     poll_only: bool = False
     dialects: Mapping[str, Dialect] = msgspec.field(default_factory=lambda: DIALECTS)
 
@@ -115,6 +118,8 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     _check_keys(tables, path)
     _over(tables, environment)
     file = _convert(tables, path)
+    if min(file.retention.progress_days, file.retention.chain_days) < 0:
+        raise SettingsError(f"{_short(path)}, [retention]: days are 0 for ever, or more")
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
         database_url=file.database_url,
@@ -128,6 +133,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         log_format=file.log_format,
         body_limit_bytes=file.body_limit_bytes,
         budget=file.budget,
+        retention=file.retention,
         upstreams={
             name: _checked(name, upstream, path, dialects) for name, upstream in file.upstreams.items()
         },
@@ -188,8 +194,10 @@ def _rules(tables: Any, path: Path, text: str) -> list[CompiledRule]:
 
 def _check_keys(tables: dict[str, Any], path: Path) -> None:
     _check_table(tables, _File, _short(path))
-    if isinstance(tables.get("budget"), dict):
-        _check_table(tables["budget"], Budget, f"{_short(path)}, [budget]")
+    kinds: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention}
+    for name, kind in kinds.items():
+        if isinstance(tables.get(name), dict):
+            _check_table(tables[name], kind, f"{_short(path)}, [{name}]")
     upstreams = tables.get("upstreams", {})
     for name, upstream in upstreams.items() if isinstance(upstreams, dict) else ():
         if isinstance(upstream, dict):

@@ -17,6 +17,7 @@ from dispatcher.chain import Place
 from dispatcher.deliver import Deliverer
 from dispatcher.discovery import Plugin, load_plugins
 from dispatcher.limits import Gate
+from dispatcher.prune import Pruner
 from dispatcher.receivers import Registry
 from dispatcher.reconcile import Reconciler
 from dispatcher.rules.receiver import connect
@@ -114,7 +115,8 @@ class Worker:
         )
         settler = Settler(database, self._clients, now_ms)
         reconciler = Reconciler(database, self._clients, now_ms, poll_only=settings.poll_only)
-        self._loops = (deliverer.loop, submitter.loop, settler.loop, reconciler.loop)
+        pruner = Pruner(database, settings.retention, now_ms)
+        self._loops = (deliverer.loop, submitter.loop, settler.loop, reconciler.loop, pruner.loop)
         database.wakeups.subscribe("events", deliverer.loop.wake)
         database.wakeups.subscribe("submissions", submitter.loop.wake)
 

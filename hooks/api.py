@@ -255,6 +255,10 @@ class Api:
         )
         created = any(one.created for one in staged)
         shown = [shapes.submission_shape(submission) for submission in made if submission is not None]
+        if not shown:
+            raise Problem(
+                409, "this was submitted before, and has been removed since ([retention] chain_days)"
+            )
         body = shown[0] if not isinstance(wanted, Press) else {"submissions": shown}
         return (202 if created else 200), body
 

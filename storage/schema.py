@@ -194,6 +194,13 @@ firings = Table(
     PrimaryKeyConstraint("receiver", "scope"),
 )
 
+spent = Table(  # intents whose submission has gone with its chain
+    "spent",
+    metadata,
+    Column("idempotency_key", String, primary_key=True),
+    Column("submission_id", String, nullable=False),
+)
+
 quarantine = Table(
     "quarantine",
     metadata,
@@ -215,6 +222,7 @@ __all__ = [
     "meta",
     "metadata",
     "quarantine",
+    "spent",
     "submissions",
     "tasks",
 ]

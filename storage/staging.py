@@ -30,6 +30,9 @@ HOUR_MS = 3_600_000
 _MOST_AN_HOUR = 100_000
 
 _by_key = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key")))
+_spent = Prepared(
+    select(schema.spent.c.submission_id).where(schema.spent.c.idempotency_key == bindparam("key"))
+)
 _waiting = Prepared(
     select(func.count()).where(submissions.c.chain_id == bindparam("chain"), submissions.c.state == "waiting")
 )
@@ -59,17 +62,16 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
     The unique index is the arbiter, not the look before it. A refusal is told by the signal budget.exceeded. That an
     intent was asked for again is counted: it was not paid for again.
     """
+    if (known := _known(connection, staged)) is not None:
+        return known
     use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
     hour = _last_hour(connection, of_upstream=staged.upstream, since_ms=now_ms - HOUR_MS).scalar() or 0
     if use is None:
-        known = _known(connection, staged)
-        if known is not None:
-            return known
         chain = chains.create(connection, staged.upstream, "", now_ms)
         staged = msgspec.structs.replace(staged, chain_id=chain.id)
         use = ChainUse(submissions=0, by_same_receiver=0)
     if reason := refuse(msgspec.structs.replace(use, last_hour=hour), staged):
-        return _known(connection, staged) or _refused(connection, staged, reason, now_ms)
+        return _refused(connection, staged, reason, now_ms)
     # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
     submission_id = secrets.token_hex(12)
     waiting = _waiting(connection, chain=staged.chain_id).scalar() or 0
@@ -83,9 +85,11 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
 
 
 def _known(connection: Connection, staged: Staged) -> StageResult | None:
+    """The submission that the intent has had already, even one that has gone with its chain (storage/retention.py)."""
     row = _by_key(connection, key=staged.idempotency_key).first()
     if row is None:
-        return None
+        spent = _spent(connection, key=staged.idempotency_key).scalar()
+        return None if spent is None else StageResult(submission_id=spent, chain_id="", created=False)
     _asked_again(connection, submission_id=row.id)
     return StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
 

@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from dispatcher.budget import Budget
+from dispatcher.prune import Retention
 from dispatcher.rules.load import RULE_KEYS, load_rules
 from dispatcher.signals import SIGNALS
 from hookchain.settings import SANDBOX, Settings
@@ -20,10 +21,10 @@ from storage.engine import Database
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
-HIDDEN = {"name", "rules", "directory", "upstreams", "budget", "poll_only"}
+HIDDEN = {"name", "rules", "directory", "upstreams", "budget", "retention", "poll_only"}
 
 
-@pytest.mark.parametrize("kind", [Settings, Upstream, Budget])
+@pytest.mark.parametrize("kind", [Settings, Upstream, Budget, Retention])
 def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     """With its default, in a table."""
     assert [

@@ -1,0 +1,156 @@
+"""What has had its time goes, what matters stays, and nothing that was paid for is ever paid for again."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import pairwise
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from dispatcher.prune import DAY_MS, Pruner, Retention
+from hookchain.wiring import now_ms
+from storage import quarantine
+from storage.quarantine import Stranger
+
+RULE = '[[rules]]\nname = "upscale"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
+
+
+def counts(connection: Connection) -> dict[str, int]:
+    names = ["events", "tasks", "chains", "submissions", "attempts", "deliveries", "quarantine", "spent"]
+    return {name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names}
+
+
+async def in_days(bench: Any, days: float, **keep: float) -> dict[str, int]:
+    """What is left when the job runs so many days later."""
+    pruner = Pruner(bench.database, Retention(**keep), lambda: now_ms() + int(days * DAY_MS))
+    await pruner.turn()
+    found: dict[str, int] = await bench.database.read(counts)
+    return found
+
+
+async def a_finished_chain(bench: Any) -> None:
+    """A grid with progress before it and duplicates after it, and its four presses."""
+    for percent in ("10%", "40%", "70%", "70%"):
+        await bench.callback(status="IN_PROGRESS", progress=percent, buttons=[])
+    await bench.callback()
+    await bench.callback()
+    await bench.until_states(*["accepted"] * 4)
+    for number in (1, 2, 3, 4):
+        await bench.callback(f"child-{number}", action="UPSCALE", buttons=[])
+    await bench.until_quiet()
+
+
+@pytest.fixture
+async def busy(bench: Any) -> Any:
+    """A running worker that upscales."""
+    bench.rules(RULE)
+    await bench.start()
+    return bench
+
+
+async def test_progress_of_ended_tasks_is_thinned(busy: Any) -> None:
+    """The first word, the end, the answers and all that made a rule fire stay; before its time everything does."""
+    await a_finished_chain(busy)
+    before = await busy.database.read(counts)
+    assert await in_days(busy, 1, progress_days=2, chain_days=90) == before
+    after = await in_days(busy, 3, progress_days=2, chain_days=90)
+    assert after["events"] == before["events"] - 4
+    assert [(event.signal, event.status) for event in await busy.events(task_id="grid")] == [
+        ("task.started", "IN_PROGRESS"),
+        ("task.succeeded", "SUCCESS"),
+    ]
+    assert after | {"events": 0} == before | {"events": 0}
+
+
+async def test_a_chain_in_which_nothing_happens_any_more_goes_whole(busy: Any) -> None:
+    """And nothing of another one does."""
+    await a_finished_chain(busy)
+    assert (await in_days(busy, 89, chain_days=90))["chains"] == 1
+    assert await in_days(busy, 91, chain_days=90) == {
+        "events": 0,
+        "tasks": 0,
+        "chains": 0,
+        "submissions": 0,
+        "attempts": 0,
+        "deliveries": 0,
+        "quarantine": 0,
+        "spent": 4,
+    }
+
+
+async def test_a_callback_that_comes_after_its_chain_has_gone_presses_nothing(busy: Any) -> None:
+    """The rule runs, and asks for what was asked for before."""
+    await a_finished_chain(busy)
+    await in_days(busy, 91, chain_days=90)
+    sent = len(busy.upstream.received)
+    await busy.callback()
+    await busy.until_quiet()
+    assert [one.decision for one in await busy.deliveries()] == [
+        "asked for action U1, action U2, action U3, action U4"
+    ]
+    assert await busy.submissions() == []
+    assert len(busy.upstream.received) == sent
+
+
+@pytest.mark.parametrize("state", ["waiting", "uncertain", "dead", "refused"])
+async def test_what_a_person_must_handle_holds_its_chain_back(busy: Any, state: str) -> None:
+    """So does what is still to be done."""
+    await a_finished_chain(busy)
+    change = f"UPDATE submissions SET state = '{state}', run_at_ms = {now_ms() + DAY_MS} WHERE label = 'U2'"
+    await busy.database.write("test", lambda connection: connection.execute(text(change)))
+    assert (await in_days(busy, 91, chain_days=90))["chains"] == 1
+
+
+async def test_dead_letters_and_quarantine_stay(busy: Any) -> None:
+    """However old."""
+    await a_finished_chain(busy)
+    await busy.database.write(
+        "test", lambda connection: connection.execute(text("UPDATE deliveries SET state = 'dead'"))
+    )
+    stranger = Stranger(
+        upstream="main", submission_id="", content_type="", reason="", body=b"?", received_at_ms=1
+    )
+    await busy.database.write("test", lambda connection: quarantine.keep(connection, stranger))
+    left = await in_days(busy, 9999, chain_days=90, progress_days=1)
+    assert (left["chains"], left["quarantine"], left["deliveries"]) == (1, 1, 5)
+
+
+async def test_tasks_that_nobody_listens_to_go_as_well(bench: Any) -> None:
+    """They have no chain."""
+    for number in range(30):
+        await bench.callback(f"{number}")
+    assert (await in_days(bench, 91, chain_days=90))["tasks"] == 0
+
+
+async def test_0_keeps_for_ever(busy: Any) -> None:
+    """Both."""
+    await a_finished_chain(busy)
+    before = await busy.database.read(counts)
+    assert await in_days(busy, 99999, chain_days=0, progress_days=0) == before
+
+
+async def test_ingest_goes_on_between_the_bites(bench: Any) -> None:
+    """Three thousand events are thinned; callbacks that come meanwhile are committed between the transactions."""
+    bench.database.hear_only(frozenset())
+    for task in range(10):
+        await asyncio.gather(
+            *(
+                bench.callback(f"{task}", status="IN_PROGRESS", progress=f"{percent % 100}%", buttons=[])
+                for percent in range(300)
+            )
+        )
+        await bench.callback(f"{task}")
+    commits: list[str] = []
+    bench.database.observe(lambda stage, name: commits.append(name) if stage == "after" else None)
+    pruning = asyncio.create_task(in_days(bench, 3, progress_days=2))
+    kept = 0
+    while not pruning.done() and kept < 500:
+        await bench.callback(f"new-{kept}")
+        kept += 1
+    left = await pruning
+    bites = [place for place, name in enumerate(commits) if name == "prune"]
+    assert len(bites) > 6
+    assert all("ingest" in commits[one:other] for one, other in pairwise(bites[:6]))
+    assert left["events"] <= 10 * 2 + 10 + kept
