@@ -89,7 +89,9 @@ class Worker:
 
     def __init__(self, settings: Settings, database: Database, registry: Registry, secret: str) -> None:
         self._database = database
-        gates = {name: Gate(upstream, now_ms()) for name, upstream in settings.upstreams.items()}
+        self._gates = gates = {
+            name: Gate(upstream, now_ms()) for name, upstream in settings.upstreams.items()
+        }
         self._clients = {
             name: Client(upstream, settings.dialects[upstream.dialect], pace=partial(_may_ask, gates[name]))
             for name, upstream in settings.upstreams.items()
@@ -134,6 +136,10 @@ class Worker:
             await client.aclose()
         self._database.worker_lock.release()
 
+    def breakers(self) -> dict[str, str]:
+        """Each upstream's, "open" or "closed"."""
+        return {name: gate.breaker for name, gate in self._gates.items()}
+
     def is_turning(self) -> bool:
         """True while all loops run."""
         return all(loop.is_running for loop in self._loops)
@@ -176,7 +182,13 @@ def _application(settings: Settings, database: Database, secret: str, worker: Wo
         database, NotifyTokens(secret, settings.upstreams), body_limit_bytes=settings.body_limit_bytes
     )
     health = Health(database, worker.is_turning if worker is not None else None)
-    api = Api(database, settings.upstreams, _dialects(settings), admin_token=settings.admin_token)
+    api = Api(
+        database,
+        settings.upstreams,
+        _dialects(settings),
+        admin_token=settings.admin_token,
+        breakers=worker.breakers if worker is not None else None,
+    )
     return create_app(hook, [*health.routes(), *api.routes()])
 
 

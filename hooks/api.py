@@ -18,7 +18,7 @@ from hooks import shapes
 from hooks.auth import check_admin
 from hooks.by_hand import ByHand
 from hooks.problems import Problem
-from hooks.upstreams import Upstreams
+from hooks.upstreams import Breakers, Upstreams
 from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import InvalidRequest
 from midjourney.requests import KINDS, parent_of
@@ -64,9 +64,10 @@ class Api:
         dialects: Mapping[str, Dialect],
         *,
         admin_token: str = "",
+        breakers: Breakers | None = None,
     ) -> None:
         self._database = database
-        self._upstreams = Upstreams(database, upstreams)
+        self._upstreams = Upstreams(database, upstreams, breakers)
         self._by_hand = ByHand(database)
         self._dialects = dialects
         self._admin_token = admin_token

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from starlette.requests import Request
@@ -12,13 +12,19 @@ from midjourney.dialects import Upstream
 from storage import health, pauses
 from storage.engine import Connection, Database
 
+Breakers = Callable[[], Mapping[str, str]]
+"""Each upstream's breaker, "open" or "closed"; asked of the worker, where it is in this process."""
+
 
 class Upstreams:
     """Handlers over the configured upstreams."""
 
-    def __init__(self, database: Database, upstreams: Mapping[str, Upstream]) -> None:
+    def __init__(
+        self, database: Database, upstreams: Mapping[str, Upstream], breakers: Breakers | None = None
+    ) -> None:
         self._database = database
         self._upstreams = upstreams
+        self._breakers = breakers
 
     async def list(self, _request: Request) -> tuple[int, Any]:
         """All of them, with what waits and how their callbacks come; without keys."""
@@ -45,12 +51,14 @@ class Upstreams:
 
     def _shown(self, connection: Connection) -> Any:
         paused = pauses.paused(connection)
+        breakers = self._breakers() if self._breakers is not None else {}
         return [
             {
                 "name": name,
                 "url": upstream.url,
                 "dialect": upstream.dialect,
                 "paused": name in paused,
+                "breaker": breakers.get(name),
                 "submissions": health.submissions_by_state(connection, name),
                 "callbacks": health.callbacks(connection, name),
             }

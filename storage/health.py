@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from math import ceil
 from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, select
 
+from midjourney.decode import decode_task
 from storage import schema
 
 events, tasks, submissions = schema.events, schema.tasks, schema.submissions
@@ -46,14 +48,35 @@ _heard = select(
     func.count().filter(_called).label("called"),
     func.count().filter(_ended_by_call).label("ended_by_callback"),
 ).select_from(_finished)
-_callbacks = (
-    select(func.count().label("callbacks"), func.count().filter(~events.c.advanced).label("stale"))
+_came = (
+    select(
+        events.c.task_id,
+        events.c.status,
+        events.c.progress,
+        events.c.advanced,
+        events.c.received_at_ms,
+        _finished.c.finished_at_ms,
+    )
     .select_from(
         _finished.join(
             events, and_(events.c.upstream == _finished.c.upstream, events.c.task_id == _finished.c.id)
         )
     )
     .where(events.c.source == "callback")
+    .order_by(events.c.id)
+)
+_last_words = (
+    select(events.c.payload, events.c.received_at_ms)
+    .select_from(
+        _finished.join(
+            events, and_(events.c.upstream == _finished.c.upstream, events.c.task_id == _finished.c.id)
+        )
+    )
+    .where(
+        events.c.source == "callback",
+        events.c.advanced,
+        events.c.received_at_ms == _finished.c.finished_at_ms,
+    )
 )
 
 
@@ -76,15 +99,33 @@ def submissions_by_state(connection: Connection, upstream: str) -> dict[str, int
 def callbacks(connection: Connection, upstream: str, most: int = LAST) -> dict[str, Any]:
     """Of the tasks of ours that ended last: how many called at all, and told their end themselves.
 
-    `stale` callbacks are duplicates, and what came later than something newer.
+    `duplicates` came before already, `out_of_order` after something newer. `delay_ms` is from the end, as the payload
+    tells it by its sender's clock, to the moment it came: median and 95 %, None where payloads tell no end.
     """
-    heard = connection.execute(_heard, {"of_upstream": upstream, "most": most}).one()
-    came = connection.execute(_callbacks, {"of_upstream": upstream, "most": most}).one()
+    asked = {"of_upstream": upstream, "most": most}
+    heard = connection.execute(_heard, asked).one()
+    came = connection.execute(_came, asked).all()
+    known: set[tuple[str, str, int | None]] = set()
+    duplicates = 0
+    for one in came:
+        duplicates += (one.task_id, one.status, one.progress) in known
+        known.add((one.task_id, one.status, one.progress))
+    stale = sum(not one.advanced for one in came)
     return {
         "calls_back": None if heard.finished < ENOUGH else heard.called > 0,
         "tasks": heard.finished,
         "called": heard.called,
         "ended_by_callback": heard.ended_by_callback,
-        "callbacks": came.callbacks,
-        "stale": came.stale,
+        "callbacks": len(came),
+        "duplicates": duplicates,
+        "out_of_order": max(0, stale - duplicates),
+        "delay_ms": _delays(connection, asked),
     }
+
+
+def _delays(connection: Connection, asked: dict[str, Any]) -> dict[str, int] | None:
+    ends = [(decode_task(row.payload), row.received_at_ms) for row in connection.execute(_last_words, asked)]
+    delays = sorted(at_ms - task.finish_time_ms for task, at_ms in ends if task.finish_time_ms)
+    if not delays:
+        return None
+    return {"median": delays[(len(delays) - 1) // 2], "p95": delays[ceil(0.95 * len(delays)) - 1]}

@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dispatcher.errors import PluginError
-from hookchain.cli import by_hand, doctor, operate, serve, submit
+from hookchain.cli import by_hand, doctor, operate, serve, submit, upstreams
 from hookchain.cli.api import CallFailed
 from hookchain.settings import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -29,6 +29,7 @@ app.command()(submit.submit)
 app.command()(submit.chain)
 app.command()(doctor.doctor)
 app.command()(operate.url)
+app.command()(upstreams.upstreams)
 app.command()(operate.pause)
 app.command()(operate.resume)
 app.command()(operate.migrate)

@@ -1,0 +1,59 @@
+"""How callbacks come, judged by what was kept."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+
+from midjourney.decode import decode_task
+from storage import health, tasks
+from storage.engine import Connection, Database
+from storage.records import Incoming
+
+END_MS = 1_700_000_000_000
+
+
+async def call(
+    database: Database, task_id: str, status: str, progress: str, *, after_ms: int, **more: Any
+) -> None:
+    body = {"id": task_id, "status": status, "progress": progress} | more
+    await database.append(
+        Incoming(
+            upstream="main",
+            task=decode_task(json.dumps(body).encode()),
+            submission_id="",
+            source=more.pop("source", "callback"),
+            received_at_ms=END_MS + after_ms,
+        )
+    )
+
+
+async def test_share_delay_duplicates_and_order_are_told(database: Database) -> None:
+    """Three tasks of ours: two call, one of them twice over and out of order; the third is found by asking."""
+    end = {"finishTime": END_MS}
+    await call(database, "1", "IN_PROGRESS", "10%", after_ms=-50)
+    await call(database, "1", "SUCCESS", "100%", after_ms=300, **end)
+    await call(database, "1", "SUCCESS", "100%", after_ms=310, **end)
+    await call(database, "1", "IN_PROGRESS", "50%", after_ms=320)
+    await call(database, "2", "SUCCESS", "100%", after_ms=700, **end)
+    await call(database, "3", "SUCCESS", "100%", after_ms=9000, source="reconcile", **end)
+
+    def ours(connection: Connection) -> None:
+        for task_id in ("1", "2", "3"):
+            row = tasks.find(connection, "main", task_id)
+            assert row is not None
+            tasks.put(connection, msgspec.structs.replace(row, submission_id=task_id))
+
+    await database.write("test", ours)
+    assert await database.read(lambda connection: health.callbacks(connection, "main")) == {
+        "calls_back": True,
+        "tasks": 3,
+        "called": 2,
+        "ended_by_callback": 2,
+        "callbacks": 5,
+        "duplicates": 1,
+        "out_of_order": 1,
+        "delay_ms": {"median": 300, "p95": 700},
+    }
