@@ -38,6 +38,7 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     """A modal that waits for an answer. `prompt` is what it shows: Midjourney's text, else that of the parent.
 
     `kind` is what was pressed ("custom_zoom", "vary_region" …), `needs_mask` whether an answer without one is refused.
+    `image_url`, `image_width` and `image_height` (pixels, 0 where not told) are those of the picture behind it.
     """
 
     task_id: str
@@ -45,6 +46,9 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
     label: str = ""
     kind: str = ""
     custom_id: str = ""
+    image_url: str = ""
+    image_width: int = 0
+    image_height: int = 0
 
     @property
     def needs_mask(self) -> bool:

@@ -109,8 +109,9 @@ def _window(claimed: ClaimedDelivery, task: Task) -> Window:
     shown = task.properties.final_prompt
     if not shown and claimed.event.source == "answer":
         shown = str(_answered(claimed.event.payload).get("finalPrompt") or "")
-    if not shown and claimed.parent:
-        shown = decode_task(claimed.parent).final_prompt
+    parent = decode_task(claimed.parent) if claimed.parent else None
+    if not shown and parent is not None:
+        shown = parent.final_prompt
     submission = claimed.submission
     request = decode_request(submission.request) if submission is not None else None
     custom_id = request.custom_id if isinstance(request, Action) else ""
@@ -120,7 +121,16 @@ def _window(claimed: ClaimedDelivery, task: Task) -> Window:
         label=submission.label if submission is not None else "",
         kind=Button(custom_id=custom_id).kind,
         custom_id=custom_id,
+        image_url=parent.image_url if parent is not None else "",
+        image_width=_pixels(parent, "imageWidth"),
+        image_height=_pixels(parent, "imageHeight"),
     )
+
+
+def _pixels(task: Task | None, field: str) -> int:
+    """A size as newer Plus and trueai send it; 0 where it is missing, null or nonsense."""
+    value = task.extra.get(field) if task is not None else 0
+    return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
 def _answered(body: bytes) -> dict[str, Any]:

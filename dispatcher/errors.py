@@ -26,4 +26,11 @@ class PluginError(Exception):
 
 
 class RuleError(Exception):
-    """A rule file has a mistake; the message names file, line, rule, key and the nearest valid name."""
+    """A rule file has a mistake; the message names file, line, rule, key and the nearest valid name.
+
+    `is_syntax`: an expression that cannot even be read.
+    """
+
+    def __init__(self, message: str, *, is_syntax: bool = False) -> None:
+        super().__init__(message)
+        self.is_syntax = is_syntax

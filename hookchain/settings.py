@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal
 
@@ -14,7 +14,9 @@ import msgspec
 from dispatcher.budget import Budget
 from dispatcher.errors import RuleError
 from dispatcher.prune import Retention
-from dispatcher.rules.load import CompiledRule, load_rules, nearest
+from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.expressions import nearest
+from dispatcher.rules.load import load_rules
 from hooks.ingest import BODY_LIMIT_BYTES
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
 
@@ -114,12 +116,13 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     path = directory / environment.get("HOOKCHAIN_CONFIG", DEFAULT_FILE)
     text = _read(path, required="HOOKCHAIN_CONFIG" in environment)
     tables = _parse(text, path)
-    rules = _rules(tables.pop("rules", []), path, text)
+    rules = tables.pop("rules", [])
     _check_keys(tables, path)
     _over(tables, environment)
     file = _convert(tables, path)
     if min(file.retention.progress_days, file.retention.chain_days) < 0:
         raise SettingsError(f"{_short(path)}, [retention]: days are 0 for ever, or more")
+    compiled = _rules(rules, path, text, file.upstreams or (SANDBOX,))
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
         database_url=file.database_url,
@@ -137,7 +140,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         upstreams={
             name: _checked(name, upstream, path, dialects) for name, upstream in file.upstreams.items()
         },
-        rules=tuple(rules),
+        rules=tuple(compiled),
         directory=directory,
         dialects=dialects,
     )
@@ -185,9 +188,9 @@ def _expanded(value: Any, path: Path) -> Any:
     return re.sub(r"\$\{(\w+)\}", variable, value)
 
 
-def _rules(tables: Any, path: Path, text: str) -> list[CompiledRule]:
+def _rules(tables: Any, path: Path, text: str, upstreams: Collection[str]) -> list[CompiledRule]:
     try:
-        return load_rules(tables, file=_short(path), text=text)
+        return load_rules(tables, file=_short(path), text=text, directory=path.parent, upstreams=upstreams)
     except RuleError as error:
         raise SettingsError(str(error)) from error
 

@@ -11,7 +11,8 @@ import pytest
 
 from dispatcher.budget import Budget
 from dispatcher.prune import Retention
-from dispatcher.rules.load import RULE_KEYS, load_rules
+from dispatcher.rules.load import load_rules
+from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.signals import SIGNALS
 from hookchain.settings import SANDBOX, Settings
 from hooks.api import Api

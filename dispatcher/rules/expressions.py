@@ -7,23 +7,28 @@ is the rule file's own text, and the sandbox keeps it from reaching into Python.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Protocol
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.parser import Parser
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dispatcher.chain import Window
 from dispatcher.errors import RuleError
-from midjourney.types import Task
+from dispatcher.rules.why import why_not
+from midjourney.types import Properties, Task
 from storage.records import Event, Submission
+
+Names = Mapping[str, Any]
+"""What an expression may speak of: "task", "event", "chain", "submission", "modal"."""
 
 
 class Template(Protocol):
-    """A compiled condition or template."""
+    """A compiled text."""
 
-    def __call__(self, names: Mapping[str, Any]) -> Any:
+    def __call__(self, names: Names) -> str:
         """Its value for these names. Raises `RuleError`."""
         ...
 
@@ -35,67 +40,149 @@ def _fields(kind: type) -> frozenset[str]:
     return frozenset(named | set(getattr(kind, "__struct_fields__", ())))
 
 
-NAMES: dict[str, frozenset[str]] = {
+FIELDS: dict[str, frozenset[str]] = {
     "task": _fields(Task) | {"extra"},
     "event": _fields(Event),
     "chain": frozenset({"id", "upstream", "depth", "submissions"}),
     "submission": _fields(Submission),
     "modal": _fields(Window),
+    "task.properties": _fields(Properties),
 }
 """What expressions may speak of, and the fields of each."""
 
+NAMES = [name for name in FIELDS if "." not in name]
+
 _environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
+_environment.globals = {}  # no range, no cycler: a rule looks at a task, and that is all
+_TOO_LONG = 4096
 
 
-def compile_condition(source: str) -> Template:
+class Condition:
     """An expression such as `task.is_grid and chain.depth == 0`. Raises `RuleError` for what cannot be right."""
-    _check("{{ (" + source + ") }}")
-    try:
-        compiled = _environment.compile_expression(source, undefined_to_none=False)
-    except jinja2.TemplateError as error:
-        raise RuleError(f"{source!r}: {error}") from error
 
-    def evaluate(names: Mapping[str, Any]) -> bool:
+    def __init__(self, source: str) -> None:
+        self.source = source
+        if len(source) > _TOO_LONG:
+            raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
+        self._tree = _parsed(source)
+        whole = nodes.Template([nodes.Output([self._tree], lineno=1)], lineno=1)
+        whole.set_environment(_environment)
+        _check(source, whole)
+        self._compiled = self._compile(self._tree)
+        self.names = frozenset(str(one.name) for one in self._tree.find_all(nodes.Name)) | (
+            {str(self._tree.name)} if isinstance(self._tree, nodes.Name) else set()
+        )
+
+    def __call__(self, names: Names) -> bool:
+        """Whether it holds. Raises `RuleError` when it cannot be told."""
+        return bool(self._value(self._compiled, names))
+
+    def why_not(self, names: Names) -> str:
+        """Which part of it said no, with the values; right after it did."""
+        return why_not(self._tree, names, lambda node, given: self._value(self._compile(node), given))
+
+    def _value(self, compiled: Any, names: Names) -> Any:
         try:
-            value = compiled(**names)
-            return bool(value)
-        except jinja2.TemplateError as error:
-            raise RuleError(f"{source!r}: {error}") from error
+            return compiled(**names)
+        except (
+            Exception
+        ) as error:  # comparing a number with a text, a field of None, a word that is not there
+            raise RuleError(f"{self.source!r} cannot be answered: {error}") from error
 
-    return evaluate
+    def _compile(self, node: nodes.Expr) -> Any:
+        body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), node, lineno=1)]
+        template = _environment.from_string(nodes.Template(body, lineno=1))
+
+        def evaluate(**names: Any) -> Any:
+            context = template.new_context(names)
+            list(template.root_render_func(context))
+            return context.vars["result"]
+
+        return evaluate
 
 
 def compile_template(source: str) -> Template:
     """A text with `{{ … }}` in it. Raises `RuleError` for what cannot be right."""
-    _check(source)
-    compiled = _environment.from_string(source)
+    try:
+        _check(source, _environment.parse(source))
+        compiled = _environment.from_string(source)
+    except jinja2.TemplateError as error:
+        raise RuleError(f"{source!r}: {_said(error)}") from error
 
-    def render(names: Mapping[str, Any]) -> str:
+    def render(names: Names) -> str:
         try:
             return compiled.render(**names)
-        except jinja2.TemplateError as error:
-            raise RuleError(f"{source!r}: {error}") from error
+        except Exception as error:
+            raise RuleError(f"{source!r} cannot be written: {error}") from error
 
     return render
 
 
-def _check(source: str) -> None:
+def _parsed(source: str) -> nodes.Expr:
+    parser = Parser(_environment, source, state="variable")
     try:
-        tree = _environment.parse(source)
-        unknown = meta.find_undeclared_variables(tree) - NAMES.keys()
-        _environment.compile(source)  # an unknown filter or test shows here
+        tree = parser.parse_expression()
+        if not parser.stream.eos:
+            raise jinja2.TemplateSyntaxError(f"unexpected {parser.stream.current.value!r}", 1)
     except jinja2.TemplateError as error:
-        raise RuleError(f"{source!r}: {error}") from error
-    for name in sorted(unknown):
-        raise RuleError(f"{source!r}: unknown name {name!r}.{_nearest(name, NAMES)}")
-    for access in tree.find_all(nodes.Getattr):
-        root = access.node
-        if isinstance(root, nodes.Name) and root.name in NAMES and access.attr not in NAMES[root.name]:
+        raise RuleError(f"{source!r}: {_said(error)}", is_syntax=True) from error
+    tree.set_environment(_environment)
+    return tree
+
+
+def _said(error: jinja2.TemplateError) -> str:
+    """Jinja's words, in ours."""
+    said = (error.message or "is no expression").replace("end of template", "end").split(". ")[0]
+    if "chunk after expression" in said or "unexpected '='" in said or "got '='" in said:
+        return f"{said}; to compare, write =="
+    return said
+
+
+def _check(source: str, tree: nodes.Template) -> None:
+    for filter_ in tree.find_all(nodes.Filter):
+        if filter_.name not in _environment.filters:
             raise RuleError(
-                f"{source!r}: {root.name!r} has no field {access.attr!r}.{_nearest(access.attr, NAMES[root.name])}"
+                f"{source!r}: unknown filter {filter_.name!r}.{nearest(filter_.name, _environment.filters)}"
+            )
+    for test in tree.find_all(nodes.Test):
+        if test.name not in _environment.tests:
+            raise RuleError(
+                f"{source!r}: unknown test {test.name!r}.{nearest(test.name, _environment.tests)}"
+            )
+    for name in sorted(meta.find_undeclared_variables(tree) - set(NAMES)):
+        raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, NAMES)}")
+    for access in tree.find_all(nodes.Getattr):
+        _check_field(source, access)
+    for call in tree.find_all(nodes.Call):
+        if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
+            root = call.node.node.name
+            raise RuleError(
+                f"{source!r}: {root}.{call.node.attr} is a value, not something to call; leave out the brackets"
             )
 
 
-def _nearest(word: str, known: Mapping[str, Any] | frozenset[str]) -> str:
-    close = difflib.get_close_matches(word, sorted(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else f" There are: {', '.join(sorted(known))}."
+def _check_field(source: str, access: nodes.Getattr) -> None:
+    if access.attr.startswith("_"):
+        raise RuleError(f"{source!r}: {access.attr!r} is not for rules: names with _ in front are private")
+    path = _path(access.node)
+    if path in FIELDS and access.attr not in FIELDS[path]:
+        raise RuleError(
+            f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, FIELDS[path])}"
+        )
+
+
+def _path(node: nodes.Expr) -> str:
+    if isinstance(node, nodes.Name):
+        return str(node.name)
+    if isinstance(node, nodes.Getattr):
+        return f"{_path(node.node)}.{node.attr}"
+    return ""
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """' Did you mean "press"?', or the list of what there is when nothing is near."""
+    known = sorted(known)
+    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
+    if close:
+        return f' Did you mean "{close[0]}"?'
+    return f" There are: {', '.join(known)}."

@@ -1,0 +1,113 @@
+"""What a `[[rules]]` table may hold, as it is written in TOML."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+
+class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    pass
+
+
+class ModalAnswer(_Table, frozen=True, kw_only=True):
+    """How a window is answered. `prompt` is a template; `mask` a PNG file, a data URL, or a region's name."""
+
+    prompt: str = "{{ modal.prompt }}"
+    mask: str = ""
+
+
+class ImagineWith(_Table, frozen=True, kw_only=True):
+    """A new prompt. All are templates; `images` are addresses or files."""
+
+    prompt: str
+    images: list[str] = []
+    bot_type: Literal["", "MID_JOURNEY", "NIJI_JOURNEY"] = ""
+
+
+class BlendWith(_Table, frozen=True, kw_only=True):
+    """Two to five images into one: templates of addresses or files."""
+
+    images: list[str]
+    dimensions: Literal["", "PORTRAIT", "SQUARE", "LANDSCAPE"] = ""
+
+
+class ArchiveTo(_Table, frozen=True, kw_only=True):
+    """Where images are kept: a folder, or s3://bucket/prefix."""
+
+    to: str
+
+
+class ForwardTo(_Table, frozen=True, kw_only=True):
+    """Another webhook, and the secret that it is signed with (whsec_…)."""
+
+    url: str
+    secret: str = ""
+
+
+class NotifyTo(_Table, frozen=True, kw_only=True):
+    """Whom to tell: Apprise addresses. `text` and `title` are templates."""
+
+    to: str | list[str]
+    text: str = "{{ task.action }} {{ task.status }}: {{ task.prompt }}"
+    title: str = ""
+
+
+class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
+    """One `[[rules]]` table: when it is asked (`on`, `if`, `once_per`, `limit`), what it does, and how.
+
+    `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the windows that the press opens.
+    `after` is in seconds or a text such as "10 min"; `state` comes back as `task.state` of what was submitted.
+    """
+
+    name: str
+    on: str
+    when: str = ""
+    once_per: Literal["", "task", "root", "chain"] = ""
+    limit: int = 0
+
+    press: str | list[str] = []
+    vary: Literal["", "subtle", "strong", "region"] = ""
+    zoom: float | str = ""
+    pan: Literal["", "left", "right", "up", "down"] = ""
+    animate: Literal["", "low", "high"] = ""
+    modal: str | ModalAnswer | None = None
+    imagine: str | ImagineWith = ""
+    blend: list[str] | BlendWith = []
+    describe: str = ""
+    shorten: str = ""
+    repeat: bool = False
+    cancel: bool = False
+    archive: str | ArchiveTo = ""
+    split_grid: str | ArchiveTo = ""
+    forward: str | ForwardTo = ""
+    notify: str | list[str] | NotifyTo = ""
+
+    after: float | str = 0
+    priority: int = 0
+    upstream: str = ""
+    state: str = ""
+
+
+KEYS = tuple(field.encode_name for field in msgspec.structs.fields(Rule))
+
+PRESSES = ("press", "vary", "zoom", "pan", "animate")
+"""Keys that press buttons of the event's task."""
+
+STAGED = (*PRESSES, "modal", "imagine", "blend", "describe", "shorten", "repeat", "cancel")
+"""Keys that submit something; what one event makes a rule submit is kept together."""
+
+EFFECTS = ("archive", "split_grid", "forward", "notify")
+"""Keys that reach out of here; each is a receiver of its own, so that one that fails delays nothing else."""
+
+TABLES: dict[str, type[msgspec.Struct]] = {
+    "modal": ModalAnswer,
+    "imagine": ImagineWith,
+    "blend": BlendWith,
+    "archive": ArchiveTo,
+    "split_grid": ArchiveTo,
+    "forward": ForwardTo,
+    "notify": NotifyTo,
+}
+"""Keys whose value may be a table, and what that may hold."""
