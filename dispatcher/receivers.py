@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import threading
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import blinker
@@ -74,23 +76,33 @@ def receiver(
 
 
 class Registry:
-    """All receivers of a set of signals, as they are when it is made."""
+    """All receivers of a set of signals, as they were when it was made, or last changed."""
 
     def __init__(self, signals: Mapping[str, blinker.Signal]) -> None:
         self._signals = signals
-        self._by_name: dict[str, Receiver] = {}
+        self._lock = threading.Lock()
         self._listening: dict[tuple[str, str], tuple[str, ...]] = {}
-        for signal in signals.values():
-            for function in signal.receivers.values():
-                self._add(function() if isinstance(function, weakref.ref) else function)
+        self._by_name = _receivers_of(signals)
 
     def listening(self, signal: str, action: str) -> tuple[str, ...]:
         """Names of the receivers that hear this signal from this sender, in order of name."""
         key = (signal, action)
-        if key not in self._listening:
-            found = self._signals[signal].receivers_for(action) if signal in self._signals else ()
-            self._listening[key] = tuple(sorted(name_of(function) for function in found))
-        return self._listening[key]
+        with self._lock:  # the writing thread asks, and must not see half of a change
+            if key not in self._listening:
+                found = self._signals[signal].receivers_for(action) if signal in self._signals else ()
+                self._listening[key] = tuple(sorted(name_of(function) for function in found))
+            return self._listening[key]
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Connect and disconnect receivers within: events are routed by what was before, or what is after.
+
+        Raises `PluginError` for two receivers of one name.
+        """
+        with self._lock:
+            yield
+            self._by_name = _receivers_of(self._signals)
+            self._listening = {}
 
     def heard(self) -> frozenset[str]:
         """The signals that have a receiver at all."""
@@ -104,14 +116,32 @@ class Registry:
         """All names, sorted."""
         return sorted(self._by_name)
 
-    def _add(self, function: Callable[..., Any] | None) -> None:
-        if function is None:  # its plugin let go of it
-            return
+    def signals_of(self, name: str) -> list[str]:
+        """The signals that a receiver is connected to."""
+        return [
+            signal
+            for signal, sent in self._signals.items()
+            if name in {name_of(function) for function in _functions_of(sent)}
+        ]
+
+
+def _functions_of(signal: blinker.Signal) -> list[Callable[..., Any]]:
+    found = [
+        function() if isinstance(function, weakref.ref) else function
+        for function in signal.receivers.values()
+    ]
+    return [function for function in found if function is not None]  # None: its plugin let go of it
+
+
+def _receivers_of(signals: Mapping[str, blinker.Signal]) -> dict[str, Receiver]:
+    by_name: dict[str, Receiver] = {}
+    for function in (function for signal in signals.values() for function in _functions_of(signal)):
         name = name_of(function)
-        known = self._by_name.get(name)
+        known = by_name.get(name)
         if known is not None and known.function is not function:
             raise PluginError(f"two receivers are named {name!r}; give one of them @receiver(name=…)")
-        self._by_name[name] = Receiver(name=name, function=function, options=options_of(function))
+        by_name[name] = Receiver(name=name, function=function, options=options_of(function))
+    return by_name
 
 
 def options_of(function: Callable[..., Any]) -> Options:

@@ -68,6 +68,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     upstreams: dict[str, Upstream]
     rules: tuple[CompiledRule, ...]
     directory: Path
+    file: Path = Path(DEFAULT_FILE)
     retention: Retention = Retention()
     poll_only: bool = False
     dialects: Mapping[str, Dialect] = msgspec.field(default_factory=lambda: DIALECTS)
@@ -142,8 +143,15 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         },
         rules=tuple(compiled),
         directory=directory,
+        file=path,
         dialects=dialects,
     )
+
+
+def read_rules(path: Path, upstreams: Collection[str]) -> list[CompiledRule]:
+    """The rules that stand in a file now. Raises `SettingsError`."""
+    text = _read(path, required=False)
+    return _rules(_parse(text, path).get("rules", []), path, text, upstreams or (SANDBOX,))
 
 
 def _check_variables(environment: Mapping[str, str]) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import time
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 
@@ -16,16 +16,18 @@ from starlette.types import ASGIApp
 from dispatcher.chain import Place
 from dispatcher.deliver import Deliverer
 from dispatcher.discovery import Plugin, load_plugins
+from dispatcher.errors import RuleError
 from dispatcher.limits import Gate
 from dispatcher.prune import Pruner
 from dispatcher.receivers import Registry
 from dispatcher.reconcile import Reconciler
-from dispatcher.rules.receiver import connect
+from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.reload import LiveRules
 from dispatcher.settle import Settler
 from dispatcher.signals import SIGNALS
 from dispatcher.submit import Submitter
 from dispatcher.verify import Verifier
-from hookchain.settings import Settings
+from hookchain.settings import Settings, SettingsError, read_rules
 from hooks.api import Api
 from hooks.app import create_app
 from hooks.auth import NotifyTokens, notify_token
@@ -42,18 +44,28 @@ log = structlog.get_logger("hookchain")
 
 
 class Receivers(msgspec.Struct, frozen=True, kw_only=True):
-    """What listens: the plugins that were loaded, and every receiver by its name."""
+    """What listens: the plugins that were loaded, the rules, and every receiver by its name."""
 
     plugins: list[Plugin]
+    rules: LiveRules
     registry: Registry
 
 
 def connect_receivers(settings: Settings) -> Receivers:
     """Load plugins and connect rules. Raises `PluginError`."""
     plugins = load_plugins(settings.plugins, settings.directory)
-    for rule in settings.rules:
-        connect(rule)
-    return Receivers(plugins=plugins, registry=Registry(SIGNALS))
+    rules = LiveRules(settings.rules, settings.file, partial(_read_rules, settings))
+    registry = Registry(SIGNALS)
+    rules.watch(registry)
+    return Receivers(plugins=plugins, rules=rules, registry=registry)
+
+
+def _read_rules(settings: Settings) -> Sequence[CompiledRule]:
+    """The rules that stand in the configuration file now. Raises `RuleError`."""
+    try:
+        return read_rules(settings.file, settings.upstreams)
+    except SettingsError as error:
+        raise RuleError(str(error)) from error
 
 
 def now_ms() -> int:
@@ -157,13 +169,16 @@ class Worker:
 
 @asynccontextmanager
 async def running(
-    settings: Settings, registry: Registry, *, with_worker: bool = True
+    settings: Settings, receivers: Receivers, *, with_worker: bool = True
 ) -> AsyncIterator[tuple[ASGIApp, Database]]:
     """A server's parts, started: the application, and the database under it. Stops them at the end."""
     database = await open_database(settings)
+    registry, rules = receivers.registry, receivers.rules
     try:
         secret = await secret_of(settings, database)
         database.hear_only(registry.heard())
+        rules.on_change = lambda: database.hear_only(registry.heard())
+        rules.loop.start()
         worker = Worker(settings, database, registry, secret) if with_worker else None
         if worker is not None:
             await worker.start()
@@ -171,6 +186,7 @@ async def running(
         try:
             yield _application(settings, database, secret, worker), database
         finally:
+            await rules.loop.stop()
             if worker is not None:
                 await worker.stop()
     finally:

@@ -58,7 +58,7 @@ def serve(
 
 
 async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, *, with_worker: bool) -> None:
-    async with running(settings, receivers.registry, with_worker=with_worker) as (application, database):
+    async with running(settings, receivers, with_worker=with_worker) as (application, database):
         secret = await secret_of(settings, database)
         lines = _banner(settings, receivers, secret)
         await Server(application, lambda: print("\n".join(lines), flush=True)).serve(sockets=[sock])

@@ -139,12 +139,12 @@ class Bench:
         for rule in load_rules(tomllib.loads(toml)["rules"], file="rules.toml", text=toml):
             connect(rule)
 
-    async def start(self) -> None:
+    async def start(self, registry: Registry | None = None) -> None:
         """Start the loops with what is connected by now."""
-        self._worker = self.worker()
+        self._worker = self.worker(registry)
         await self._worker.start()
 
-    def worker(self) -> Worker:
+    def worker(self, registry: Registry | None = None) -> Worker:
         """A worker over the database, with what is connected by now; not started."""
         upstream = msgspec.structs.replace(
             Upstream(name="main", url=self.upstream.url, timeout_s=2.0), **self.options
@@ -165,7 +165,7 @@ class Bench:
             rules=(),
             directory=self._directory,
         )
-        return Worker(settings, self.database, Registry(SIGNALS), "s")
+        return Worker(settings, self.database, registry or Registry(SIGNALS), "s")
 
     async def stop(self) -> None:
         """Stop the loops."""

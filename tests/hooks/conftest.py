@@ -8,10 +8,9 @@ from pathlib import Path
 import httpx
 import pytest
 
-from dispatcher.receivers import Registry
 from dispatcher.signals import SIGNALS
 from hookchain.settings import load_settings
-from hookchain.wiring import hook_url, running
+from hookchain.wiring import connect_receivers, hook_url, running
 from storage.engine import Database
 
 
@@ -35,7 +34,7 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         },
         tmp_path,
     )
-    async with running(settings, Registry({}), with_worker=False) as (application, database):
+    async with running(settings, connect_receivers(settings), with_worker=False) as (application, database):
         database.hear_only(frozenset(SIGNALS))
         transport = httpx.ASGITransport(application, client=("127.0.0.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:

@@ -7,9 +7,8 @@ from typing import Any
 import httpx
 import pytest
 
-from dispatcher.receivers import Registry
 from hookchain.settings import load_settings
-from hookchain.wiring import running
+from hookchain.wiring import connect_receivers, running
 from storage import deliveries
 from storage.deliveries import Finish
 
@@ -166,7 +165,7 @@ async def test_with_a_token_the_api_wants_it(tmp_path: Any) -> None:
         },
         tmp_path,
     )
-    async with running(settings, Registry({}), with_worker=False) as (application, _):
+    async with running(settings, connect_receivers(settings), with_worker=False) as (application, _):
         transport = httpx.ASGITransport(application, client=("203.0.113.9", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             assert (await http.get("/api/tasks")).status_code == 401

@@ -37,7 +37,7 @@ async def main(stage: str, name: str) -> None:
     receivers = connect_receivers(settings)
     with listening("127.0.0.1", 0) as sock:
         settings = msgspec.structs.replace(settings, port=sock.getsockname()[1])
-        async with running(settings, receivers.registry) as (application, database):
+        async with running(settings, receivers) as (application, database):
             database.observe(Crash(stage, name))
             secret = await secret_of(settings, database)
 

@@ -1,0 +1,105 @@
+"""Rules change while events come: none is lost, none is told twice, and a mistake changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dispatcher.receivers import Registry
+from dispatcher.rules.load import load_rules
+from dispatcher.rules.reload import LiveRules
+from dispatcher.signals import SIGNALS
+
+RULE = """
+[[rules]]
+name = "press"
+on = "task.succeeded"
+press = "{}"
+"""
+
+
+def live(file: Path) -> LiveRules:
+    def load() -> Any:
+        text = file.read_text()
+        return load_rules(tomllib.loads(text).get("rules", []), file=file.name, text=text)
+
+    return LiveRules(load(), file, load)
+
+
+@pytest.fixture
+def file(tmp_path: Path, signals: Any) -> Path:
+    """A rule that presses U1."""
+    made = tmp_path / "rules.toml"
+    made.write_text(RULE.format("U1"))
+    return made
+
+
+async def test_a_changed_file_is_taken_over_between_two_events(bench: Any, file: Path) -> None:
+    """Forty grids while the file changes ten times: each is told once, by one of the two rules."""
+    rules = live(file)
+    registry = Registry(SIGNALS)
+    rules.watch(registry)
+    await bench.start(registry)
+    for number in range(40):
+        await bench.callback(f"grid-{number}")
+        if number % 4 == 0:
+            file.write_text(RULE.format("U1" if number % 8 else "U2"))
+            assert rules.reload()
+    await bench.until_states(*["accepted"] * 40)
+    assert len(await bench.deliveries()) == 40
+    assert {one.state for one in await bench.deliveries()} == {"done"}
+    assert {one.label for one in await bench.submissions()} == {"U1", "U2"}
+
+
+async def test_a_mistake_leaves_the_old_rules_at_work_and_says_so(bench: Any, file: Path) -> None:
+    """Until it is mended; the message is the one that would have kept the server from starting."""
+    rules = live(file)
+    rules.watch(Registry(SIGNALS))
+    file.write_text(RULE.replace("press =", "pres ="))
+    assert not rules.reload()
+    assert (
+        rules.status.error == 'rules.toml:5, rule "press", key \'pres\': unknown key. Did you mean "press"?'
+    )
+    assert [one.rule.press for one in rules.rules] == ["U1"]
+    file.write_text(RULE.format("U3"))
+    assert rules.reload()
+    assert rules.status.error == ""
+    assert [one.rule.press for one in rules.rules] == ["U3"]
+
+
+async def test_rules_come_and_go(bench: Any, file: Path) -> None:
+    """The names that listen are those of the file."""
+    rules = live(file)
+    registry = Registry(SIGNALS)
+    rules.watch(registry)
+    changes: list[frozenset[str]] = []
+    rules.on_change = lambda: changes.append(registry.heard())
+    file.write_text(RULE.format("U1") + RULE.format("U2").replace('"press"', '"other"'))
+    rules.reload()
+    assert registry.names() == ["rule:other", "rule:press"]
+    file.write_text("")
+    rules.reload()
+    assert registry.names() == []
+    assert changes == [frozenset({"task.succeeded"}), frozenset()]
+    assert registry.listening("task.succeeded", "IMAGINE") == ()
+
+
+async def test_a_touch_of_the_file_is_noticed(file: Path) -> None:
+    """By its time, its size, or its being another file."""
+    rules = live(file)
+    rules.watch(Registry(SIGNALS))
+    changed = asyncio.Event()
+    rules.on_change = changed.set
+    rules.loop.start()
+    replacement = file.with_suffix(".new")
+    replacement.write_text(RULE.format("U4"))
+    os.replace(replacement, file)
+    async with asyncio.timeout(10):
+        await changed.wait()
+    await rules.loop.stop()
+    assert [one.rule.press for one in rules.rules] == ["U4"]
