@@ -13,6 +13,7 @@ from dispatcher.errors import GiveUp
 from dispatcher.intent import key_of
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
+from midjourney.image_data import Image
 from midjourney.loading import fetch_image, load_image
 from midjourney.presses import lane_of, presses
 from midjourney.requests import (
@@ -231,10 +232,12 @@ class Chain:
         """
         place = self._place_of(upstream)
         if source.startswith(("http://", "https://")):
-            if place.dialect.takes_image_links:
-                return source
-            return (await fetch_image(source, allow_private=self.is_own_address(source))).data_url
+            return source if place.dialect.takes_image_links else (await self.picture(source)).data_url
         return (await load_image(source)).data_url
+
+    async def picture(self, address: str) -> Image:
+        """The image at an address. Raises `BadImage`, as for one inside a network that is not the upstream's own."""
+        return await fetch_image(address, allow_private=self.is_own_address(address))
 
     def is_own_address(self, address: str) -> bool:
         """Whether an address is at the event's upstream itself."""

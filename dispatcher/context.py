@@ -38,7 +38,9 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def context_of(claimed: ClaimedDelivery, places: Mapping[str, Place]) -> Context:
+def context_of(
+    claimed: ClaimedDelivery, places: Mapping[str, Place], *, chain_type: type[Chain] = Chain
+) -> Context:
     """All that a receiver may look at, and the chain it may act on."""
     place = places[claimed.event.upstream]
     task = with_buttons(_task(claimed), place.dialect)
@@ -48,7 +50,7 @@ def context_of(claimed: ClaimedDelivery, places: Mapping[str, Place]) -> Context
         action=claimed.event.action,
         task=task,
         event=claimed.event,
-        chain=Chain(
+        chain=chain_type(
             id=chain.id if chain is not None else submission.chain_id if submission is not None else "",
             depth=row.depth if row is not None else submission.depth if submission is not None else 0,
             submissions=chain.submissions if chain is not None else 0,

@@ -139,8 +139,11 @@ class Loop:
                 return
             try:
                 await self._turn()
-            except Exception:
-                log.exception("turn failed", loop=self.name)
+            except Exception as error:
+                if isinstance(error, NotDurable):  # an outage, not a mistake in here: one line is enough
+                    log.error("the database takes nothing, trying again", loop=self.name, why=str(error))
+                else:
+                    log.exception("turn failed", loop=self.name)
                 await asyncio.sleep(FAILED_TURN_PAUSE_S)
                 self._woken.set()
 

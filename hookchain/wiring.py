@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
+from typing import Any
 
 import msgspec
 import structlog
@@ -21,7 +22,7 @@ from dispatcher.limits import Gate
 from dispatcher.prune import Pruner
 from dispatcher.receivers import Registry
 from dispatcher.reconcile import Reconciler
-from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.compile import CompiledRule, asked_keys
 from dispatcher.rules.reload import LiveRules
 from dispatcher.settle import Settler
 from dispatcher.signals import SIGNALS
@@ -33,6 +34,7 @@ from hooks.app import create_app
 from hooks.auth import NotifyTokens, notify_token
 from hooks.health import Health
 from hooks.ingest import Ingest
+from hooks.shapes import when
 from midjourney.client import Client
 from midjourney.dialects import Dialect
 from storage import deliveries, submissions
@@ -184,7 +186,7 @@ async def running(
             await worker.start()
         gc.freeze()  # what start-up made stays: collecting it again and again is what makes p99
         try:
-            yield _application(settings, database, secret, worker), database
+            yield _application(settings, database, secret, worker, receivers), database
         finally:
             await rules.loop.stop()
             if worker is not None:
@@ -193,7 +195,9 @@ async def running(
         await database.close()
 
 
-def _application(settings: Settings, database: Database, secret: str, worker: Worker | None) -> ASGIApp:
+def _application(
+    settings: Settings, database: Database, secret: str, worker: Worker | None, receivers: Receivers
+) -> ASGIApp:
     hook = Ingest(
         database, NotifyTokens(secret, settings.upstreams), body_limit_bytes=settings.body_limit_bytes
     )
@@ -204,8 +208,29 @@ def _application(settings: Settings, database: Database, secret: str, worker: Wo
         _dialects(settings),
         admin_token=settings.admin_token,
         breakers=worker.breakers if worker is not None else None,
+        loaded=partial(_loaded, receivers),
     )
     return create_app(hook, [*health.routes(), *api.routes()])
+
+
+def _loaded(receivers: Receivers) -> dict[str, Any]:
+    """The rules and plugins that run, as the API shows them."""
+    status, registry = receivers.rules.status, receivers.registry
+    rules = [
+        {"name": one.rule.name, "where": one.where, "on": one.rule.on, "if": one.rule.when}
+        | {"does": asked_keys(one.rule)}
+        for one in receivers.rules.rules
+    ]
+    return {
+        "rules": {
+            "file": status.file,
+            "error": status.error,
+            "loaded_at": when(status.loaded_at_ms),
+            "rules": rules,
+        },
+        "plugins": {"plugins": [{"name": one.name, "origin": one.origin} for one in receivers.plugins]},
+        "receivers": {name: registry.signals_of(name) for name in registry.names()},
+    }
 
 
 def places_of(settings: Settings) -> dict[str, Place]:

@@ -17,6 +17,7 @@ from dispatcher.commands import CommandError
 from hooks import shapes
 from hooks.auth import check_admin
 from hooks.by_hand import ByHand
+from hooks.decisions import NOTHING_LOADED, Decisions, Loaded
 from hooks.problems import Problem
 from hooks.upstreams import Breakers, Upstreams
 from midjourney.dialects import Dialect, Upstream
@@ -65,8 +66,11 @@ class Api:
         *,
         admin_token: str = "",
         breakers: Breakers | None = None,
+        loaded: Loaded = lambda: NOTHING_LOADED,
     ) -> None:
         self._database = database
+        prices = {name: upstream.prices for name, upstream in upstreams.items()}
+        self._decisions = Decisions(database, prices, loaded)
         self._upstreams = Upstreams(database, upstreams, breakers)
         self._by_hand = ByHand(database)
         self._dialects = dialects
@@ -94,6 +98,11 @@ class Api:
             ("/api/uncertain/{id}/settle", self._by_hand.settle, "POST"),
             ("/api/refused", self._by_hand.refused, "GET"),
             ("/api/refused/{id}/release", self._by_hand.release, "POST"),
+            ("/api/explain/{task_id}", self._decisions.explain, "GET"),
+            ("/api/events/{id:int}/replay", self._decisions.replay, "POST"),
+            ("/api/costs", self._decisions.costs, "GET"),
+            ("/api/rules", self._decisions.rules, "GET"),
+            ("/api/plugins", self._decisions.plugins, "GET"),
             ("/api/upstreams", self._upstreams.list, "GET"),
             ("/api/upstreams/{name}/pause", self._upstreams.pause, "POST"),
             ("/api/upstreams/{name}/resume", self._upstreams.resume, "POST"),

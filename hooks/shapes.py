@@ -9,6 +9,7 @@ import msgspec
 
 from midjourney.decode import decode_task
 from midjourney.redact import redacted, shortened
+from storage.explained import Explained
 from storage.records import (
     Attempt,
     ChainRow,
@@ -110,6 +111,8 @@ def submission_shape(submission: Submission) -> dict[str, Any]:
         "reason": submission.reason,
         "task_ids": list(submission.task_ids),
         "attempts": submission.attempts,
+        "priority": submission.priority,
+        "repeats": submission.repeats,
         "run_at": when(submission.run_at_ms),
         "created_at": when(submission.created_at_ms),
         "updated_at": when(submission.updated_at_ms),
@@ -137,6 +140,7 @@ def delivery_shape(delivery: Delivery) -> dict[str, Any]:
         "receiver": delivery.receiver,
         "state": delivery.state,
         "attempts": delivery.attempts,
+        "fired": delivery.fired,
         "decision": delivery.decision,
         "error": delivery.error or None,
         "run_at": when(delivery.run_at_ms),
@@ -156,4 +160,25 @@ def quarantine_shape(entry: Quarantined) -> dict[str, Any]:
         "size_bytes": len(entry.body),
         "body": shown(entry.body),
         "received_at": when(entry.received_at_ms),
+    }
+
+
+def explained_shape(found: Explained) -> dict[str, Any]:
+    """A task's whole story: every event with who heard of it and why, every submission with its tries."""
+
+    def with_tries(submission: Submission) -> dict[str, Any]:
+        tries = [attempt_shape(one) for one in found.attempts[submission.id]]
+        return submission_shape(submission) | {"tries": tries}
+
+    heard: dict[int, list[Delivery]] = {}
+    for delivery in found.deliveries:
+        heard.setdefault(delivery.event_id, []).append(delivery)
+    return {
+        "task": task_shape(found.task, found.payload),
+        "made_by": with_tries(found.made_by) if found.made_by is not None else None,
+        "events": [
+            event_shape(event) | {"deliveries": [delivery_shape(one) for one in heard.get(event.id, [])]}
+            for event in found.events
+        ],
+        "asked_for": [with_tries(one) for one in found.asked_for],
     }

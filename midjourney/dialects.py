@@ -205,7 +205,8 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     tasks is trusted to show it, or not. `look_after_s` after a submit its task is asked about once, if it has not
     called; `quiet_s` without a word, and it is asked about again.
     `uncertain` says what becomes of a submission that no evidence settles: "hold" it for a person, or "retry" it once.
-    `verify` "fetch" reads a task back before money is spent on a callback's word; "trust" does not.
+    `verify` "fetch" reads a task back before money is spent on a callback's word; "trust" does not. `prices` are what
+    a kind of submission costs ("imagine", "upscale", "variation" …, "default"), in whatever currency.
     """
 
     url: str
@@ -220,4 +221,5 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     quiet_s: float = 30.0
     verify: Literal["fetch", "trust"] = "fetch"
     uncertain: Literal["hold", "retry"] = "hold"
+    prices: dict[str, float] = {}
     name: str = ""

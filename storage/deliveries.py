@@ -152,7 +152,8 @@ def _running(row: Row[Any], now_ms: int) -> Delivery:
     )
 
 
-def _columns(table: Table, record: type[msgspec.Struct]) -> list[ColumnElement[Any]]:
+def columns_of(table: Table, record: type[msgspec.Struct]) -> list[ColumnElement[Any]]:
+    """A record's columns, named so that those of several tables fit into one row."""
     return [table.c[name].label(f"{table.name}_{name}") for name in record.__struct_fields__]
 
 
@@ -160,10 +161,10 @@ _task, _event, _submission = schema.tasks, schema.events, schema.submissions
 _context = Prepared(
     select(
         deliveries.c.id,
-        *_columns(_event, Event),
-        *_columns(_task, TaskRow),
-        *_columns(schema.chains, ChainRow),
-        *_columns(_submission, Submission),
+        *columns_of(_event, Event),
+        *columns_of(_task, TaskRow),
+        *columns_of(schema.chains, ChainRow),
+        *columns_of(_submission, Submission),
     )
     .select_from(
         deliveries.join(_event, _event.c.id == deliveries.c.event_id)
@@ -188,12 +189,12 @@ def _with_context(connection: Connection, taken: list[Delivery]) -> list[Claimed
 
 
 def _claimed(connection: Connection, delivery: Delivery, row: RowMapping) -> ClaimedDelivery:
-    event = Event(**_part(row, _event, Event))
-    task = TaskRow(**_part(row, _task, TaskRow)) if row["tasks_id"] is not None else None
-    chain = ChainRow(**_part(row, schema.chains, ChainRow)) if row["chains_id"] is not None else None
+    event = Event(**part_of(row, _event, Event))
+    task = TaskRow(**part_of(row, _task, TaskRow)) if row["tasks_id"] is not None else None
+    chain = ChainRow(**part_of(row, schema.chains, ChainRow)) if row["chains_id"] is not None else None
     submission = None
     if row["submissions_id"] is not None:
-        submission = submissions.record_of(_part(row, _submission, Submission))
+        submission = submissions.record_of(part_of(row, _submission, Submission))
     return ClaimedDelivery(
         delivery=delivery,
         event=event,
@@ -207,7 +208,8 @@ def _claimed(connection: Connection, delivery: Delivery, row: RowMapping) -> Cla
     )
 
 
-def _part(row: RowMapping, table: Table, record: type[msgspec.Struct]) -> dict[str, Any]:
+def part_of(row: RowMapping, table: Table, record: type[msgspec.Struct]) -> dict[str, Any]:
+    """The values of one record in a row of `columns_of`."""
     return {name: row[f"{table.name}_{name}"] for name in record.__struct_fields__}
 
 

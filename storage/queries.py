@@ -152,6 +152,27 @@ def upstreams_of_task(connection: Connection, task_id: str) -> list[str]:
     return list(connection.execute(select(tasks.c.upstream).where(tasks.c.id == task_id)).scalars())
 
 
+def deliveries_by_receiver(connection: Connection) -> dict[str, dict[str, int]]:
+    """For each receiver: deliveries by state, those that failed and are tried again, and how often it fired."""
+    table = schema.deliveries
+    rows = connection.execute(
+        select(
+            table.c.receiver,
+            table.c.state,
+            func.count().label("all"),
+            func.count().filter(table.c.fired).label("fired"),
+            func.count().filter(table.c.error != "").label("failed"),
+        ).group_by(table.c.receiver, table.c.state)
+    )
+    found: dict[str, dict[str, int]] = {}
+    for receiver, state, count, fired, failed in rows:
+        one = found.setdefault(receiver, {})
+        one[state] = count
+        one["fired"] = one.get("fired", 0) + fired
+        one["failing"] = one.get("failing", 0) + (failed if state in ("waiting", "running") else 0)
+    return found
+
+
 def _by_age(
     query: Select[Any], age: Column[int], key: Column[str], before: tuple[int, str] | None, most: int
 ) -> Select[Any]:

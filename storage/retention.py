@@ -171,6 +171,7 @@ _old_tasks = Prepared(
     select(tasks.c.id, tasks.c.upstream, tasks.c.created_at_ms)
     .where(
         tasks.c.chain_id.is_(None),
+        tasks.c.submission_id.is_(None),
         tasks.c.created_at_ms < bindparam("before_ms"),
         tasks.c.updated_at_ms < bindparam("before_ms"),
     )

@@ -10,7 +10,6 @@ import msgspec
 from dispatcher.chain import Chain, How, Window
 from dispatcher.rules.expressions import Names, Template
 from dispatcher.rules.masks import Region, size_of
-from midjourney.loading import fetch_image
 from storage.records import Submission
 
 if TYPE_CHECKING:
@@ -44,8 +43,7 @@ async def _drawn(chain: Chain, window: Window, region: Region) -> str:
     """A region at the size that the picture behind a window has: as its payload says, else as it really is."""
     if window.image_width and window.image_height:
         return region.drawn(window.image_width, window.image_height)
-    private = chain.is_own_address(window.image_url)
-    return region.drawn(*size_of(await fetch_image(window.image_url, allow_private=private)))
+    return region.drawn(*size_of(await chain.picture(window.image_url)))
 
 
 def imagining(asked: ImagineWith, prompt: Template, images: list[Template]) -> Step:

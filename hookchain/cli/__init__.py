@@ -6,8 +6,8 @@ import sys
 
 import typer
 
-from dispatcher.errors import PluginError
-from hookchain.cli import by_hand, doctor, operate, serve, submit, upstreams
+from dispatcher.errors import PluginError, RuleError
+from hookchain.cli import by_hand, decisions, doctor, operate, rules, serve, submit, upstreams
 from hookchain.cli.api import CallFailed
 from hookchain.settings import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -29,12 +29,17 @@ app.command()(submit.submit)
 app.command()(submit.chain)
 app.command()(doctor.doctor)
 app.command()(operate.url)
+app.command()(decisions.explain)
+app.command()(decisions.replay)
+app.command()(decisions.costs)
+app.command()(decisions.plugins)
 app.command()(upstreams.upstreams)
 app.command()(operate.pause)
 app.command()(operate.resume)
 app.command()(operate.migrate)
 app.command()(operate.healthcheck)
 app.command()(operate.version)
+app.add_typer(rules.rules, name="rules")
 app.add_typer(operate.dead, name="dead")
 app.add_typer(by_hand.uncertain, name="uncertain")
 app.add_typer(by_hand.refused, name="refused")
@@ -44,7 +49,7 @@ def main() -> None:
     """Run a command; a mistake of the caller's is one line, never a traceback."""
     try:
         app()
-    except (SettingsError, PluginError, BadDatabaseUrl) as error:
+    except (SettingsError, PluginError, RuleError, BadDatabaseUrl) as error:
         _fail(str(error), 2)
     except (CallFailed, StorageError) as error:
         _fail(str(error), 1)

@@ -1,0 +1,142 @@
+"""Rules tried on what has been: what they would have submitted, next to what really was. Nothing is sent or written."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+
+import msgspec
+
+from dispatcher.budget import Budget, refusal
+from dispatcher.chain import Chain, Place
+from dispatcher.context import context_of
+from dispatcher.costs import Prices, price_of
+from dispatcher.errors import GiveUp
+from dispatcher.receivers import name_of, options_of
+from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.receiver import Function, receivers_of
+from midjourney.image_data import Image, image_of_bytes
+from storage.records import ChainUse, ClaimedDelivery, Staged
+
+_DOT = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f00010101001bb6ee56"
+    "0000000049454e44ae426082"
+)
+
+
+class Suggested(msgspec.Struct, frozen=True, kw_only=True):
+    """One submission that a rule would have asked for. `refused` says which limit would have been in the way."""
+
+    rule: str
+    chain_id: str
+    upstream: str
+    task_id: str
+    kind: str
+    label: str
+    price: float
+    refused: str = ""
+
+
+class Report(msgspec.Struct, kw_only=True):
+    """What the rules would have done. `errors` are events that a rule could not be asked about, by message."""
+
+    events: int = 0
+    suggested: list[Suggested] = []
+    repeats: int = 0
+    errors: Counter[str] = msgspec.field(default_factory=Counter)
+
+
+class WhatIf:
+    """Runs rules over recorded events, one after the other."""
+
+    def __init__(
+        self, rules: Sequence[CompiledRule], places: Mapping[str, Place], prices: Prices, budget: Budget
+    ) -> None:
+        self.report = Report()
+        self._listening: dict[str, list[tuple[str, Function]]] = {}
+        for rule in rules:
+            for signal, function in receivers_of(rule):
+                self._listening.setdefault(signal, []).append((name_of(function), function))
+        self._places = places
+        self._prices = prices
+        self._budget = budget
+        self._keys: set[str] = set()
+        self._made: Counter[tuple[str, str]] = Counter()
+        self._fired: Counter[tuple[str, str]] = Counter()
+
+    @property
+    def signals(self) -> list[str]:
+        """What the rules listen to."""
+        return sorted(self._listening)
+
+    def run(self, recorded: Iterable[ClaimedDelivery]) -> Report:
+        """Ask the rules about each event."""
+        for claimed in recorded:
+            if claimed.event.upstream not in self._places:
+                continue
+            self.report.events += 1
+            for name, function in self._listening.get(str(claimed.event.signal), ()):
+                self._ask(name, function, claimed)
+        return self.report
+
+    def _ask(self, name: str, function: Function, claimed: ClaimedDelivery) -> None:
+        delivery = msgspec.structs.replace(claimed.delivery, receiver=name)
+        context = context_of(
+            msgspec.structs.replace(claimed, delivery=delivery), self._places, chain_type=DryChain
+        )
+        limit = options_of(function).limit
+        scope = context.chain.id if limit is None or limit.per == "chain" else context.task.id
+        if limit is not None and self._fired[name, scope] >= limit.most:
+            return
+        try:
+            _finish(function(context.action, **context.arguments()))
+        except GiveUp as error:
+            self.report.errors[str(error)] += 1
+            return
+        self._fired[name, scope] += context.chain.fired
+        for staged in context.chain.staged:
+            self._suggest(name, context.chain, claimed, staged)
+
+    def _suggest(self, name: str, chain: Chain, claimed: ClaimedDelivery, staged: Staged) -> None:
+        if staged.idempotency_key in self._keys:
+            self.report.repeats += 1
+            return
+        use = ChainUse(submissions=self._made[chain.id, ""], by_same_receiver=self._made[chain.id, name])
+        refused = refusal(use, staged, self._budget)
+        if not refused:
+            self._keys.add(staged.idempotency_key)
+            self._made.update([(chain.id, ""), (chain.id, name)])
+        self.report.suggested.append(
+            Suggested(
+                rule=name,
+                chain_id=chain.id,
+                upstream=staged.upstream,
+                task_id=claimed.event.task_id,
+                kind=staged.kind,
+                label=staged.label,
+                price=price_of(staged.kind, staged.request, self._prices.get(staged.upstream, {})),
+                refused=refused,
+            )
+        )
+
+
+class DryChain(Chain):
+    """A chain whose images are never loaded: each is a dot."""
+
+    async def image(self, source: str, *, upstream: str = "") -> str:
+        """The dot, or the address where the upstream takes those."""
+        takes_links = self._place_of(upstream).dialect.takes_image_links
+        return source if takes_links and source.startswith("http") else image_of_bytes(_DOT).data_url
+
+    async def picture(self, address: str) -> Image:
+        """The dot."""
+        return image_of_bytes(_DOT)
+
+
+def _finish(running: object) -> None:
+    """Run a rule's coroutine to its end: with a dry chain it never waits for anything."""
+    try:
+        running.send(None)  # type: ignore[attr-defined]  # a coroutine
+    except StopIteration:
+        return
+    raise AssertionError("a rule waited for something while it was tried")
