@@ -109,8 +109,13 @@ _KNOWN_VARIABLES = frozenset(
 ) | {"HOOKCHAIN_CONFIG"}
 
 
-def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
-    """Read the file (if there is one) and the environment over it. Raises `SettingsError`."""
+def load_settings(
+    environment: Mapping[str, str] | None = None, directory: Path | None = None, *, with_rules: bool = True
+) -> Settings:
+    """Read the file (if there is one) and the environment over it. Raises `SettingsError`.
+
+    Without rules: for a client of a running server, which goes on with the old ones while the new ones have a mistake.
+    """
     environment = os.environ if environment is None else environment
     directory = Path.cwd() if directory is None else directory
     _check_variables(environment)
@@ -123,7 +128,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     file = _convert(tables, path)
     if min(file.retention.progress_days, file.retention.chain_days) < 0:
         raise SettingsError(f"{_short(path)}, [retention]: days are 0 for ever, or more")
-    compiled = _rules(rules, path, text, file.upstreams or (SANDBOX,))
+    compiled = _rules(rules, path, text, file.upstreams or (SANDBOX,)) if with_rules else []
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
         database_url=file.database_url,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import msgspec
-from sqlalchemy import Connection, and_, bindparam, exists, select
+from sqlalchemy import Connection, and_, bindparam, exists, select, text
 
 from storage import schema
 from storage.prepared import Prepared
@@ -13,7 +13,7 @@ from storage.prepared import Prepared
 submissions, tasks = schema.submissions, schema.tasks
 
 _failed = exists().where(
-    and_(tasks.c.submission_id == submissions.c.id, tasks.c.status.in_(["FAILURE", "CANCEL", "LOST"]))
+    and_(tasks.c.submission_id == submissions.c.id, text("tasks.status IN ('FAILURE', 'CANCEL', 'LOST')"))
 )
 _entries = Prepared(
     select(

@@ -6,7 +6,7 @@ from typing import Any
 
 import httpx
 
-from hookchain.settings import Settings
+from hookchain.settings import Settings, load_settings
 
 
 class CallFailed(Exception):
@@ -55,3 +55,8 @@ class Server:
         if answer.is_error:
             raise CallFailed(str(body.get("detail", body)) if isinstance(body, dict) else str(body))
         return body
+
+
+def running_server() -> Server:
+    """The server of the configuration at hand; its rules may have a mistake by now."""
+    return Server(load_settings(with_rules=False))

@@ -7,8 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
-from hookchain.cli.api import Server
-from hookchain.settings import load_settings
+from hookchain.cli.api import running_server
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(help="Id as `list` prints it.")]
@@ -35,7 +34,7 @@ def settle(
     task: Annotated[str, typer.Option(help="The task that it made, if it is known.")] = "",
 ) -> None:
     """Say what became of one."""
-    server = Server(load_settings())
+    server = running_server()
     told = server.post(f"/api/uncertain/{submission}/settle", {"accepted": accepted, "task_id": task})
     print(f"{submission}: {told['state']}")
 
@@ -49,12 +48,12 @@ def list_refused(as_json: AsJson = False) -> None:
 @refused.command("release")
 def release(submission: Id) -> None:
     """Send one all the same."""
-    told = Server(load_settings()).post(f"/api/refused/{submission}/release")
+    told = running_server().post(f"/api/refused/{submission}/release")
     print(f"{submission}: {told['state']}")
 
 
 def _list(what: str, *, as_json: bool) -> None:
-    found: list[dict[str, Any]] = Server(load_settings()).get(f"/api/{what}")[what]
+    found: list[dict[str, Any]] = running_server().get(f"/api/{what}")[what]
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return

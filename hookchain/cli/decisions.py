@@ -9,8 +9,8 @@ from typing import Annotated, Any, Literal
 
 import typer
 
-from hookchain.cli.api import Server
-from hookchain.settings import SettingsError, load_settings
+from hookchain.cli.api import running_server
+from hookchain.settings import SettingsError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -33,7 +33,7 @@ def explain(
 ) -> None:
     """Tell what happened to a task, who heard of it, what fired and what did not, and why."""
     query = {"upstream": upstream} if upstream else {}
-    found: dict[str, Any] = Server(load_settings()).get(f"/api/explain/{task}", **query)
+    found: dict[str, Any] = running_server().get(f"/api/explain/{task}", **query)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else "\n".join(told(found)))
 
 
@@ -49,7 +49,7 @@ def told(found: dict[str, Any]) -> list[str]:
     if task["fail_reason"]:
         lines.append(f"  it failed: {task['fail_reason']}")
     if made_by := found["made_by"]:
-        lines.append(f"  made by {_submission(made_by)}")
+        lines.append(f"  asked for by {made_by['asked_by']}: {_submission(made_by)}")
     waiting = list(found["asked_for"])
     for event in found["events"]:
         progress = f" {event['progress']} %" if event["progress"] is not None else ""
@@ -92,7 +92,7 @@ def replay(
     ] = False,
 ) -> None:
     """Send recorded events through the rules and plugins again."""
-    server = Server(load_settings())
+    server = running_server()
     for event in events:
         made = server.post(f"/api/events/{event}/replay", {"force": force})
         print(f"event {event}: replayed as {made['replayed_as']}")
@@ -104,7 +104,7 @@ def costs(
     as_json: AsJson = False,
 ) -> None:
     """Show what was spent, what failed tasks gave back, and what was not paid twice."""
-    told = Server(load_settings()).get("/api/costs", by=by, since_ms=since_ms(since))
+    told = running_server().get("/api/costs", by=by, since_ms=since_ms(since))
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return
@@ -127,7 +127,7 @@ def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 def plugins(as_json: AsJson = False) -> None:
     """List what is loaded, from where, which signals it hears, and how its deliveries went."""
-    told = Server(load_settings()).get("/api/plugins")
+    told = running_server().get("/api/plugins")
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return

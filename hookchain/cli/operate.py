@@ -10,7 +10,7 @@ from typing import Annotated, Literal, Protocol
 import typer
 
 from hookchain import __version__
-from hookchain.cli.api import CallFailed, Server
+from hookchain.cli.api import CallFailed, Server, running_server
 from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
 from hookchain.wiring import hook_url, open_database, secret_of
 from storage import pauses
@@ -88,7 +88,7 @@ async def _switch_stored(settings: Settings, names: list[str], switch: Switch) -
 
 def healthcheck() -> None:
     """Exit with 0 when the server is ready, with 1 when it is not. For containers."""
-    server = Server(load_settings())
+    server = running_server()
     ready = server.get("/readyz")
     print(ready["status"])
 
@@ -101,7 +101,7 @@ def version() -> None:
 @dead.command("list")
 def list_dead(as_json: AsJson = False) -> None:
     """List the dead letters."""
-    letters = Server(load_settings()).get("/api/dead-letters")["dead_letters"]
+    letters = running_server().get("/api/dead-letters")["dead_letters"]
     if as_json:
         print(json.dumps(letters, ensure_ascii=False, indent=2))
         return
@@ -119,7 +119,7 @@ def retry_dead(
     ids: Annotated[list[str], typer.Argument(help="Ids as `hookchain dead list` prints them.")],
 ) -> None:
     """Try dead letters again, with all their attempts."""
-    server = Server(load_settings())
+    server = running_server()
     failed = []
     for one in ids:
         try:

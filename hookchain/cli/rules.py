@@ -14,7 +14,7 @@ import typer
 from dispatcher.costs import price_of
 from dispatcher.rules.compile import CompiledRule, asked_keys
 from dispatcher.rules.whatif import Report, WhatIf
-from hookchain.cli.api import Server
+from hookchain.cli.api import running_server
 from hookchain.cli.decisions import since_ms
 from hookchain.settings import SANDBOX, Settings, load_settings, read_rules
 from hookchain.wiring import places_of
@@ -35,7 +35,7 @@ MOST_CHAINS = 20
 @rules.command("check")
 def check(file: File = Path("hookchain.toml")) -> None:
     """Say whether a file's rules are right; if not, what is wrong, where, and what to write."""
-    found = read_rules(_there(file), load_settings().upstreams)
+    found = read_rules(_there(file), load_settings(with_rules=False).upstreams)
     for one in found:
         print(f"{one.where}: {one.rule.name}: on {one.rule.on}, {', '.join(asked_keys(one.rule))}")
     print(f"{len(found)} rules, all right")
@@ -44,7 +44,7 @@ def check(file: File = Path("hookchain.toml")) -> None:
 @rules.command("list")
 def list_rules(as_json: AsJson = False) -> None:
     """List the rules that run, and how often each fired."""
-    told = Server(load_settings()).get("/api/rules")
+    told = running_server().get("/api/rules")
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
         return
@@ -66,7 +66,7 @@ def try_rules(
     as_json: AsJson = False,
 ) -> None:
     """Run a file's rules over recorded events, and print what they would have submitted. Nothing is sent."""
-    settings = _with_upstream(load_settings())
+    settings = _with_upstream(load_settings(with_rules=False))
     compiled = read_rules(_there(file), settings.upstreams)
     report, real = asyncio.run(_tried(settings, compiled, since_ms(since)))
     print(

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from dispatcher import commands
 from dispatcher.rules.expressions import nearest
-from hookchain.cli.api import CallFailed, Server
+from hookchain.cli.api import CallFailed, Server, running_server
 from hookchain.cli.follow import follow_chain, tree_of
 from hookchain.settings import Settings, SettingsError, load_settings
 from hookchain.wiring import now_ms, open_database
@@ -56,7 +56,7 @@ def press(
     as_json: AsJson = False,
 ) -> None:
     """Press buttons of a task. One that was pressed already is not pressed, and paid for, again."""
-    server = Server(load_settings())
+    server = running_server()
     made = server.post(
         "/api/submissions", {"kind": "press", "task_id": task, "button": button, "upstream": upstream}
     )
@@ -80,7 +80,7 @@ def submit(
 ) -> None:
     """Submit any kind of request: `hookchain submit blend images=a.png images=b.png dimensions=SQUARE`."""
     body = _request_of(kind, fields or [])
-    server = Server(load_settings())
+    server = running_server()
     _told(
         server, server.post("/api/submissions", body | {"upstream": upstream}), follow=follow, as_json=as_json
     )
@@ -98,7 +98,7 @@ def modal(
     body = {"kind": "modal", "task_id": task, "prompt": prompt, "upstream": upstream}
     if mask is not None:
         body["mask"] = _image(str(mask))
-    server = Server(load_settings())
+    server = running_server()
     _told(server, server.post("/api/submissions", body), follow=follow, as_json=as_json)
 
 
@@ -108,7 +108,7 @@ def chain(
     as_json: AsJson = False,
 ) -> None:
     """Show the chain a task belongs to, as a tree."""
-    server = Server(load_settings())
+    server = running_server()
     found = server.get("/api/tasks", limit=1, chain_id=task)["tasks"]
     chain_id = task if found else _chain_of(server, task)
     if follow:

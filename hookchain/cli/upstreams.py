@@ -7,13 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from hookchain.cli.api import Server
-from hookchain.settings import load_settings
+from hookchain.cli.api import running_server
 
 
 def upstreams(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
     """Show what waits at each upstream, whether it is paused, and how its callbacks come."""
-    found: list[dict[str, Any]] = Server(load_settings()).get("/api/upstreams")["upstreams"]
+    found: list[dict[str, Any]] = running_server().get("/api/upstreams")["upstreams"]
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
         return
