@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
 from urllib.parse import urlsplit
 
@@ -58,11 +58,12 @@ class Window(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Place(msgspec.Struct, frozen=True, kw_only=True):
-    """An upstream as a chain sees it: its name, how it is spoken to, and its address."""
+    """An upstream as a chain sees it: its name, how it is spoken to, its address, and a way to ask for a task's image."""
 
     name: str
     dialect: Dialect
     url: str = ""
+    refresh: Callable[[str], Awaitable[str]] | None = None
 
     def is_own(self, address: str) -> bool:
         """Whether an address is at the upstream itself: we talk to it anyway, wherever it stands."""
@@ -238,6 +239,11 @@ class Chain:
     async def picture(self, address: str) -> Image:
         """The image at an address. Raises `BadImage`, as for one inside a network that is not the upstream's own."""
         return await fetch_image(address, allow_private=self.is_own_address(address))
+
+    async def fresh_image_url(self) -> str:
+        """The present address of the task's picture, asked of the upstream: those of Discord expire. "" for none."""
+        refresh = self._place.refresh
+        return await refresh(self._task.id) if refresh is not None else ""
 
     def is_own_address(self, address: str) -> bool:
         """Whether an address is at the event's upstream itself."""

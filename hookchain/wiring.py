@@ -125,7 +125,10 @@ class Worker:
             registry,
             submitter,
             Verifier(self._clients),
-            places_of(settings),
+            {
+                name: msgspec.structs.replace(place, refresh=self._clients[name].refresh)
+                for name, place in places_of(settings).items()
+            },
             settings.budget,
             now_ms,
         )

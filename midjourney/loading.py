@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import os
 import socket
+from collections.abc import Callable
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
@@ -19,6 +20,14 @@ from midjourney.image_data import LARGEST_BYTES, BadImage, Image, image_of_bytes
 
 REDIRECTS = 3
 TIMEOUT_S = 20.0
+
+
+Progress = Callable[[int, int | None], None]
+"""Told the bytes that have come, and how many there will be where the server says so."""
+
+
+class NotServed(BadImage):
+    """The address answered, and not with the image: it has expired, or never was one."""
 
 
 async def load_image(source: str | bytes | os.PathLike[str], *, largest: int = LARGEST_BYTES) -> Image:
@@ -58,17 +67,22 @@ async def read_image(path: os.PathLike[str], *, largest: int = LARGEST_BYTES) ->
 
 
 async def fetch_image(
-    url: str, *, largest: int = LARGEST_BYTES, timeout_s: float = TIMEOUT_S, allow_private: bool = False
+    url: str,
+    *,
+    largest: int = LARGEST_BYTES,
+    timeout_s: float = TIMEOUT_S,
+    allow_private: bool = False,
+    progress: Progress | None = None,
 ) -> Image:
     """The image at an address. Its query string goes out byte for byte: Discord signs it.
 
     Raises `BadImage` for an address that is not public (unless `allow_private`), for what is no image or is too
-    large, and when it cannot be had.
+    large, and when it cannot be had; `NotServed` when the server has no image for it.
     """
     try:
         async with asyncio.timeout(timeout_s), httpx.AsyncClient(timeout=timeout_s, trust_env=False) as http:
             for _ in range(REDIRECTS + 1):
-                found = await _get(http, url, largest, allow_private=allow_private)
+                found = await _get(http, url, largest, progress, allow_private=allow_private)
                 if isinstance(found, bytes):
                     return image_of_bytes(found, what=_shown(url), largest=largest)
                 url = urljoin(url, found)
@@ -79,7 +93,9 @@ async def fetch_image(
     raise BadImage(f"{_shown(url)} redirects more than {REDIRECTS} times")
 
 
-async def _get(http: httpx.AsyncClient, url: str, largest: int, *, allow_private: bool) -> bytes | str:
+async def _get(
+    http: httpx.AsyncClient, url: str, largest: int, progress: Progress | None, *, allow_private: bool
+) -> bytes | str:
     """The body, or where it redirects to."""
     parts = urlsplit(url)
     address = await _public_address(parts, allow_private=allow_private)
@@ -94,10 +110,12 @@ async def _get(http: httpx.AsyncClient, url: str, largest: int, *, allow_private
         if answer.is_redirect:
             return str(answer.headers.get("location", ""))
         if answer.status_code != 200:
-            raise BadImage(f"{_shown(url)} answered HTTP {answer.status_code}")
-        data = bytearray()
+            raise NotServed(f"{_shown(url)} answered HTTP {answer.status_code}")
+        data, declared = bytearray(), answer.headers.get("content-length", "")
         async for piece in answer.aiter_bytes():
             data += piece
+            if progress is not None:
+                progress(len(data), int(declared) if declared.isdigit() else None)
             if len(data) > largest:
                 raise BadImage(f"{_shown(url)} has more than {largest} bytes: make it smaller")
         return bytes(data)

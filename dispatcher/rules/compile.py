@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import msgspec
 
-from dispatcher.errors import RuleError
+from dispatcher.errors import GiveUp, RuleError
 from dispatcher.rules import actions
 from dispatcher.rules.actions import Step
+from dispatcher.rules.effects import BUILD, Effect
 from dispatcher.rules.expressions import Condition, Template, compile_template, nearest
 from dispatcher.rules.masks import load_mask
 from dispatcher.rules.model import EFFECTS, PRESSES, STAGED, BlendWith, ImagineWith, ModalAnswer, Rule
@@ -54,12 +55,14 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule that is ready to run.
 
     `steps` submit, on the rule's signal; `answer` is for the windows that they open; `delay_s` and `state` say how.
+    `effects` reach out of here, each by its key.
     `where` is the file and line it stands in.
     """
 
     rule: Rule
     condition: Condition | None
     steps: tuple[Step, ...]
+    effects: Mapping[str, Effect]
     answer: Step | None
     delay_s: float
     state: Template | None
@@ -85,6 +88,7 @@ def compile_rule(rule: Rule, around: Surroundings) -> CompiledRule:
         rule=rule,
         condition=_condition(rule),
         steps=(*_steps(rule), *([answer] if answer is not None and own else [])),
+        effects=_effects(rule, around),
         answer=None if own else answer,
         delay_s=_delay(rule),
         state=_template("state", rule.state) if rule.state else None,
@@ -184,6 +188,17 @@ def _steps(rule: Rule) -> list[Step]:
     if rule.cancel:
         steps.append(actions.cancel)
     return steps
+
+
+def _effects(rule: Rule, around: Surroundings) -> dict[str, Effect]:
+    found: dict[str, Effect] = {}
+    for key in asked_keys(rule):
+        if key in BUILD:
+            try:
+                found[key] = BUILD[key](rule, around.directory)
+            except (GiveUp, RuleError) as error:
+                raise Mistake(key, str(error)) from error
+    return found
 
 
 def _wanted(rule: Rule) -> list[str]:

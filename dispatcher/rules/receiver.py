@@ -11,6 +11,7 @@ from dispatcher.errors import GiveUp, RuleError
 from dispatcher.receivers import Options
 from dispatcher.rules.actions import Step, names_of
 from dispatcher.rules.compile import NEEDS_MODAL, CompiledRule
+from dispatcher.rules.effects import Effect
 from dispatcher.rules.expressions import Names
 from dispatcher.signals import SIGNALS
 
@@ -38,6 +39,8 @@ def receivers_of(compiled: CompiledRule) -> list[tuple[str, Function]]:
     rule, found = compiled.rule, []
     if compiled.steps:
         found.append((rule.on, _named(_submitting(compiled), compiled, "")))
+    for key, effect in compiled.effects.items():
+        found.append((rule.on, _named(_reaching_out(compiled, effect), compiled, f"/{key}")))
     if compiled.answer is not None:
         found.append((NEEDS_MODAL, _named(_answering(compiled, compiled.answer), compiled, "/modal")))
     return found
@@ -56,6 +59,17 @@ def _submitting(compiled: CompiledRule) -> Function:
         with _as_dead_letter(compiled):
             if holds(compiled, chain, names):
                 await _take(compiled.steps, compiled, chain, names)
+
+    return run
+
+
+def _reaching_out(compiled: CompiledRule, effect: Effect) -> Function:
+    async def run(_action: str, *, chain: Chain, **arguments: Any) -> None:
+        names = names_of(arguments | {"chain": chain})
+        with _as_dead_letter(compiled):
+            if holds(compiled, chain, names):
+                chain.note(await effect(chain, names))
+                chain.fired = True
 
     return run
 

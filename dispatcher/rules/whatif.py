@@ -55,7 +55,7 @@ class WhatIf:
         self.report = Report()
         self._listening: dict[str, list[tuple[str, Function]]] = {}
         for rule in rules:
-            for signal, function in receivers_of(rule):
+            for signal, function in receivers_of(msgspec.structs.replace(rule, effects={})):
                 self._listening.setdefault(signal, []).append((name_of(function), function))
         self._places = places
         self._prices = prices
