@@ -13,6 +13,10 @@ from __future__ import annotations
 
 from dispatcher.chain import Chain
 from dispatcher.chain import Window as Modal
+from dispatcher.effects.archive import archive
+from dispatcher.effects.forward import forward
+from dispatcher.effects.notify import notify
+from dispatcher.effects.split_grid import split_grid
 from dispatcher.errors import GiveUp, Retry
 from dispatcher.receivers import receiver
 from dispatcher.signals import (
@@ -51,9 +55,13 @@ __all__ = [
     "Retry",
     "Submission",
     "Task",
+    "archive",
     "budget_exceeded",
+    "forward",
     "load_image",
+    "notify",
     "receiver",
+    "split_grid",
     "submission_accepted",
     "submission_dead",
     "submission_existed",

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-
-import apprise
+from typing import TYPE_CHECKING
 
 from dispatcher.errors import GiveUp, Retry
 from dispatcher.supervisor import in_thread
+
+if TYPE_CHECKING:
+    import apprise
 
 
 async def notify(text: str, *, to: str | Sequence[str], title: str = "") -> None:
@@ -19,6 +21,8 @@ async def notify(text: str, *, to: str | Sequence[str], title: str = "") -> None
 
 def service(to: str | Sequence[str]) -> apprise.Apprise:
     """Apprise with these addresses. Raises `GiveUp` for one that it does not know; the message has no token in it."""
+    import apprise  # here: it takes a tenth of a second, and most never tell anybody
+
     made = apprise.Apprise()
     for address in addresses(to):
         if not made.add(address):

@@ -1,0 +1,124 @@
+"""Other systems are told in signed messages that can be told apart; people are told by Apprise. No secret leaves."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import json
+from typing import Any
+
+import pytest
+from starlette.responses import Response
+
+from dispatcher.effects.forward import forward
+from dispatcher.effects.notify import notify
+from dispatcher.errors import GiveUp, Retry
+from storage.records import Event
+
+KEY = b"0123456789abcdef01234567"
+SECRET = f"whsec_{base64.b64encode(KEY).decode()}"
+EVENT = Event(
+    id=7,
+    upstream="main",
+    task_id="17",
+    submission_id="",
+    source="callback",
+    signal="task.succeeded",
+    action="IMAGINE",
+    status="SUCCESS",
+    progress=100,
+    advanced=True,
+    detail="",
+    payload=b"{}",
+    received_at_ms=1_700_000_000_123,
+    generation=0,
+)
+
+
+async def test_a_message_is_signed_as_standard_webhooks_says(web: Any, make: Any) -> None:
+    """HMAC-SHA256 over id, timestamp and body, checked here by hand; the id is the same at every try."""
+    for _ in range(2):
+        await forward(
+            make.task("http://x/y.png"),
+            event=EVENT,
+            chain=make.chain("http://x"),
+            url=f"{web.url}/in",
+            secret=SECRET,
+        )
+    ids = set()
+    for method, target, headers, body in web.asked:
+        assert (method, target, headers["content-type"]) == ("POST", "/in", "application/json")
+        text = f"{headers['webhook-id']}.{headers['webhook-timestamp']}.".encode() + body
+        expected = base64.b64encode(hmac.new(KEY, text, hashlib.sha256).digest()).decode()
+        assert headers["webhook-signature"] == f"v1,{expected}"
+        ids.add(headers["webhook-id"])
+        told = json.loads(body)
+        assert (told["type"], told["timestamp"]) == ("task.succeeded", "2023-11-14T22:13:20.123Z")
+        assert (told["data"]["task"]["id"], told["data"]["chain"]["id"]) == ("17", "c1")
+        assert b"secret" not in body
+    assert len(ids) == 1
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "error", "after_s"),
+    [
+        (410, {}, GiveUp, None),
+        (500, {}, Retry, None),
+        (404, {}, Retry, None),
+        (302, {"location": "http://elsewhere"}, Retry, None),
+        (429, {"retry-after": "30"}, Retry, 30.0),
+        (503, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, Retry, None),
+    ],
+)
+async def test_what_the_other_side_answers_is_heeded(
+    web: Any, make: Any, status: int, headers: dict[str, str], error: type[Exception], after_s: float | None
+) -> None:
+    """Gone is gone, later is later, and redirects are not followed."""
+    web.answer = lambda _: Response(status_code=status, headers=headers)
+    with pytest.raises(error) as raised:
+        await forward(make.task(""), event=EVENT, chain=make.chain("http://x"), url=f"{web.url}/t0ken?k=1")
+    assert "t0ken" not in str(raised.value)
+    assert getattr(raised.value, "after_s", None) == after_s
+    assert len(web.asked) == 1
+
+
+async def test_a_receiver_that_is_not_there_is_tried_again(make: Any) -> None:
+    """By the delivery's own retries."""
+    with pytest.raises(Retry, match=r"127\.0\.0\.1 cannot be reached"):
+        await forward(make.task(""), event=EVENT, chain=make.chain("http://x"), url="http://127.0.0.1:9/x")
+
+
+@pytest.mark.parametrize("secret", ["plain", "whsec_", "whsec_???", base64.b64encode(KEY).decode()])
+async def test_a_secret_that_is_none_is_said_and_not_shown(web: Any, make: Any, secret: str) -> None:
+    """Nothing is sent unsigned instead."""
+    with pytest.raises(GiveUp, match="written whsec_") as raised:
+        await forward(make.task(""), event=EVENT, chain=make.chain("http://x"), url=web.url, secret=secret)
+    assert secret not in str(raised.value).replace("whsec_ and", "")
+    assert web.asked == []
+
+
+async def test_people_are_told(web: Any) -> None:
+    """By Apprise's own JSON service here; several at once."""
+    address = web.url.replace("http://", "json://")
+    await notify("a cat is done", to=[f"{address}/one", f"{address}/two"], title="hookchain")
+    told = [json.loads(body) for _, _, _, body in web.asked]
+    assert [(one["message"], one["title"]) for one in told] == [("a cat is done", "hookchain")] * 2
+
+
+async def test_who_is_not_reached_is_told_later(web: Any) -> None:
+    """Without the token in the message."""
+    web.answer = lambda _: Response(status_code=500)
+    with pytest.raises(Retry, match="not everybody could be told: json://…"):
+        await notify("x", to=web.url.replace("http://", "json://") + "/t0ken")
+
+
+@pytest.mark.parametrize(
+    ("to", "says"), [("bogus://t0ken", "bogus://…"), ("t0ken", "an address without ://")]
+)
+async def test_an_address_that_nobody_knows_is_said_without_its_token(to: str, says: str) -> None:
+    """As a rule file is told when it is loaded."""
+    with pytest.raises(GiveUp) as raised:
+        await notify("x", to=to)
+    assert says in str(raised.value)
+    assert "t0ken" not in str(raised.value)
