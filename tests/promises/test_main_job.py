@@ -9,7 +9,7 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
-CUSTOM_ZOOM = (ROOT / "examples" / "custom-zoom.toml").read_text()
+CUSTOM_ZOOM = (ROOT / "examples" / "answer-modal.toml").read_text()
 SPEED = ("--speed", "20", "--seed", "7")
 FAULTS = ["", "duplicate,shuffle", "rough"]
 PATIENT = 60

@@ -1,0 +1,19 @@
+"""Upscale the first picture of a new grid, and set it in motion. MOTION is low or high; low unless it is set."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hookchain import Chain, Task, task_succeeded
+
+MOTION: Any = os.environ.get("MOTION", "low")
+
+
+@task_succeeded.connect
+async def animate(action: str, *, task: Task, chain: Chain, **_: Any) -> None:
+    """Videos are made of single pictures."""
+    if task.is_grid and chain.depth == 0:
+        await chain.press("U1")
+    elif action == "UPSCALE" and chain.depth == 1:
+        await chain.animate(MOTION)

@@ -1,0 +1,23 @@
+"""Tell people of pictures and failures: NOTIFY_TO holds Apprise addresses (discord://…, tgram://…), separated by spaces."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from hookchain import Task, notify, receiver, task_failed, task_succeeded
+
+TO = os.environ["NOTIFY_TO"].split()
+
+
+@task_succeeded.connect
+@receiver(limit=1, per="chain")
+async def tell_success(action: str, *, task: Task, **_: Any) -> None:
+    """Once a chain: its first picture."""
+    await notify(f"{task.prompt}: {task.image_url}", to=TO, title="hookchain")
+
+
+@task_failed.connect
+async def tell_failure(action: str, *, task: Task, **_: Any) -> None:
+    """Each of them."""
+    await notify(f"{task.prompt} failed: {task.fail_reason}", to=TO, title="hookchain")
