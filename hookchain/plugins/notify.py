@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from hookchain import Task, notify, receiver, task_failed, task_succeeded
+from hookchain import Chain, Task, notify, receiver, task_failed, task_succeeded
 
 TO = os.environ["NOTIFY_TO"].split()
 
 
 @task_succeeded.connect
 @receiver(limit=1, per="chain")
-async def tell_success(action: str, *, task: Task, **_: Any) -> None:
+async def tell_success(action: str, *, task: Task, chain: Chain, **_: Any) -> None:
     """Once a chain: its first picture."""
+    chain.fired = True  # counts for the limit, though nothing is submitted
     await notify(f"{task.prompt}: {task.image_url}", to=TO, title="hookchain")
 
 

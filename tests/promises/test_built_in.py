@@ -1,0 +1,163 @@
+"""Every built-in, as its example's rules and as its plugin, end to end: a server, a sandbox, and its ledger."""
+
+from __future__ import annotations
+
+import base64
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+
+from midjourney.buttons import Button
+
+ROOT = Path(__file__).parent.parent.parent
+EXAMPLES = ROOT / "examples"
+UPSTREAM = '\n[upstreams.main]\nurl = "{url}"\nlook_after_s = 0.5\nquiet_s = 0.7\nsettle_after_s = 0.5\n'
+SECRET = f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}"
+PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
+
+
+class Case(msgspec.Struct, frozen=True, kw_only=True):
+    """What is started, and what must have been made in the end: tasks by action, presses by kind, files, messages."""
+
+    tasks: dict[str, int]
+    presses: dict[str, int] = {}
+    start: tuple[tuple[str, str], ...] = (("kind", "imagine"), ("prompt", "a cat"))
+    faults: str = ""
+    status: str = "SUCCESS"
+    files: tuple[str, ...] = ()
+    messages: int = 0
+
+
+CASES = {
+    "upscale-all": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}),
+    "pick": Case(tasks={"IMAGINE": 1, "UPSCALE": 2}, presses={"upscale": 2}),
+    "answer-modal": Case(
+        tasks={"IMAGINE": 1, "UPSCALE": 1, "ZOOM": 1}, presses={"upscale": 1, "custom_zoom": 1}
+    ),
+    "vary-region": Case(
+        tasks={"IMAGINE": 1, "UPSCALE": 1, "VARIATION": 1}, presses={"upscale": 1, "vary_region": 1}
+    ),
+    "vary-then-upscale": Case(
+        tasks={"IMAGINE": 1, "VARIATION": 1, "UPSCALE": 4}, presses={"variation": 1, "upscale": 4}
+    ),
+    "zoom-out": Case(tasks={"IMAGINE": 1, "UPSCALE": 3, "ZOOM": 2}, presses={"upscale": 3, "zoom_out_2x": 2}),
+    "pan": Case(tasks={"IMAGINE": 1, "UPSCALE": 1, "PAN": 1}, presses={"upscale": 1, "pan_right": 1}),
+    "reroll-on-failure": Case(tasks={"IMAGINE": 3}, faults="failure=1", status="FAILURE"),
+    "describe-then-imagine": Case(
+        tasks={"DESCRIBE": 1, "IMAGINE": 1}, start=(("kind", "describe"), ("image", PIXEL))
+    ),
+    "animate": Case(
+        tasks={"IMAGINE": 1, "UPSCALE": 1, "VIDEO": 1},
+        presses={"upscale": 1, "animate_low": 1},
+        start=(("kind", "imagine"), ("prompt", "a cat --v 7")),
+    ),
+    "split-grid": Case(tasks={"IMAGINE": 1}, files=("-1.png", "-2.png", "-3.png", "-4.png")),
+    "archive": Case(tasks={"IMAGINE": 1}, files=(".png", ".json")),
+    "forward": Case(tasks={"IMAGINE": 1}, messages=1),
+    "notify": Case(tasks={"IMAGINE": 1}, messages=1),
+}
+ONLY_RULES = {"vary-region"}
+SETTINGS = {"PICK": "U1,U3"}
+
+
+@pytest.fixture
+def listener() -> Iterator[tuple[str, list[Any]]]:
+    """Another system: its address, and what it was told."""
+    told: list[Any] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"http://127.0.0.1:{server.server_port}", told
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def as_rules(name: str) -> tuple[str, dict[str, str]]:
+    return (EXAMPLES / f"{name}.toml").read_text(), {}
+
+
+def as_plugin(name: str) -> tuple[str, dict[str, str]]:
+    return "", {"HOOKCHAIN_PLUGINS": f"hookchain.plugins.{name.replace('-', '_')}"} | SETTINGS
+
+
+def needs_upscale_first(name: str, environment: dict[str, str]) -> str:
+    """The plugin that answers windows opens none."""
+    rules = (EXAMPLES / "answer-modal.toml").read_text().split("[[rules]]")
+    return "[[rules]]".join(rules[:3]) if name == "answer-modal" and environment else ""
+
+
+WAYS: dict[str, Callable[[str], tuple[str, dict[str, str]]]] = {"rules": as_rules, "plugin": as_plugin}
+RUNS = [
+    (way, name)
+    for name in CASES
+    for way in WAYS
+    if (way, name) not in {("plugin", one) for one in ONLY_RULES}
+]
+
+
+@pytest.mark.parametrize(("way", "name"), RUNS, ids=[f"{name} as {way}" for way, name in RUNS])
+def test_a_built_in_does_what_it_says(
+    start_sandbox: Any, start_server: Any, eventually: Any, listener: Any, tmp_path: Path, way: str, name: str
+) -> None:
+    """Nothing more, nothing less; and it is at rest afterwards."""
+    case = CASES[name]
+    address, told = listener
+    sandbox = start_sandbox("--speed", "30", "--seed", "7", "--faults", case.faults)
+    toml, environment = WAYS[way](name)
+    toml += needs_upscale_first(name, environment) + UPSTREAM.format(url=sandbox.url)
+    environment |= {
+        "FORWARD_URL": address,
+        "FORWARD_SECRET": SECRET,
+        "NOTIFY_TO": address.replace("http", "json"),
+    }
+    server = start_server(toml=toml, **environment)
+    server.submit(**dict(case.start))
+
+    def made() -> bool:
+        tasks = server.get("/api/tasks?limit=100")["tasks"]
+        ended = Counter(task["action"] for task in tasks if task["status"] == case.status)
+        return ended == case.tasks and len(told) == case.messages and not busy(server)
+
+    eventually(made, within_s=45)
+    pressed = Counter(Button(custom_id=body["customId"]).kind for body in sandbox.accepted("/action"))
+    assert pressed == case.presses
+    for ending in case.files:
+        assert [path for path in (tmp_path / "pictures").rglob(f"*{ending}") if path.stat().st_size], ending
+    assert server.get("/api/dead-letters")["dead_letters"] == []
+
+
+def busy(server: Any) -> bool:
+    """Whether anything is still to be done."""
+    return any(
+        one["state"] in ("waiting", "running")
+        for one in server.get("/api/deliveries?limit=500")["deliveries"]
+    ) or any(
+        one["state"] in ("waiting", "sending", "uncertain")
+        for one in server.get("/api/submissions?limit=500")["submissions"]
+    )
+
+
+def test_every_built_in_has_an_example_and_a_case() -> None:
+    """The queue that stays full for hours is tried in tests/dispatcher/test_rules_run.py."""
+    plugins = {path.stem.replace("_", "-") for path in (ROOT / "hookchain/plugins").glob("[a-z]*.py")}
+    examples = {path.stem for path in EXAMPLES.glob("*.toml")}
+    assert plugins | ONLY_RULES == examples
+    assert {*CASES, "retry-when-queue-is-full"} == examples
