@@ -1,0 +1,39 @@
+"""Payloads as an upstream sends them, for tests. Any field may be given, or replaced."""
+
+from __future__ import annotations
+
+from typing import Any
+
+UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
+_SINGLE = {
+    "Upscale (Subtle)": "MJ::JOB::upsample_v6_2x_subtle::1::{}::SOLO",
+    "Vary (Subtle)": "MJ::JOB::low_variation::1::{}::SOLO",
+    "Vary (Strong)": "MJ::JOB::high_variation::1::{}::SOLO",
+    "Vary (Region)": "MJ::Inpaint::1::{}::SOLO",
+    "Zoom Out 2x": "MJ::Outpaint::50::1::{}::SOLO",
+    "Custom Zoom": "MJ::CustomZoom::{}",
+    "⬅️": "MJ::JOB::pan_left::1::{}::SOLO",
+    "➡️": "MJ::JOB::pan_right::1::{}::SOLO",
+    "Animate (Low motion)": "MJ::JOB::animate_low::1::{}::SOLO",
+}
+
+
+def grid(id: str = "grid", prompt: str = "a cat", **fields: Any) -> dict[str, Any]:
+    """A finished imagine with U1 to U4, reroll and V1 to V4. Any field of a payload may be given, or replaced."""
+    buttons = [
+        *({"customId": f"MJ::JOB::upsample::{n}::{UUID}", "label": f"U{n}"} for n in (1, 2, 3, 4)),
+        {"customId": f"MJ::JOB::reroll::0::{UUID}::SOLO", "emoji": "🔄"},
+        *({"customId": f"MJ::JOB::variation::{n}::{UUID}", "label": f"V{n}"} for n in (1, 2, 3, 4)),
+    ]
+    image = "https://cdn.example.com/grid.png"
+    base = {"id": id, "action": "IMAGINE", "status": "SUCCESS", "prompt": prompt, "imageUrl": image}
+    return base | {"buttons": buttons} | fields
+
+
+def upscale(id: str = "upscale", number: int = 1, prompt: str = "a cat", **fields: Any) -> dict[str, Any]:
+    """A finished upscale of one image of a grid, with the buttons of a single picture."""
+    buttons = [{"customId": custom_id.format(UUID), "label": label} for label, custom_id in _SINGLE.items()]
+    shown = {"messageContent": f"**{prompt}** - Image #{number} <@1>"}
+    image = "https://cdn.example.com/upscale.png"
+    base = {"id": id, "action": "UPSCALE", "status": "SUCCESS", "prompt": prompt, "imageUrl": image}
+    return base | {"buttons": buttons, "properties": shown} | fields
