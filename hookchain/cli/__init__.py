@@ -7,7 +7,7 @@ import sys
 import typer
 
 from dispatcher.errors import PluginError, RuleError
-from hookchain.cli import by_hand, decisions, doctor, operate, rules, serve, submit, upstreams
+from hookchain.cli import by_hand, decisions, doctor, look, new, operate, rules, serve, submit, upstreams
 from hookchain.cli.api import CallFailed
 from hookchain.settings import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -29,6 +29,8 @@ app.command()(submit.submit)
 app.command()(submit.chain)
 app.command()(doctor.doctor)
 app.command()(operate.url)
+app.command()(look.tasks)
+app.command()(look.events)
 app.command()(decisions.explain)
 app.command()(decisions.replay)
 app.command()(decisions.costs)
@@ -40,6 +42,7 @@ app.command()(operate.migrate)
 app.command()(operate.healthcheck)
 app.command()(operate.version)
 app.add_typer(rules.rules, name="rules")
+app.add_typer(new.new, name="new")
 app.add_typer(operate.dead, name="dead")
 app.add_typer(by_hand.uncertain, name="uncertain")
 app.add_typer(by_hand.refused, name="refused")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import time
 from functools import partial
 from typing import Annotated, Literal, Protocol
 
@@ -86,11 +87,15 @@ async def _switch_stored(settings: Settings, names: list[str], switch: Switch) -
         await database.close()
 
 
-def healthcheck() -> None:
+def healthcheck(
+    wait: Annotated[float, typer.Option(help="Seconds to wait for it to become ready.", min=0)] = 0,
+) -> None:
     """Exit with 0 when the server is ready, with 1 when it is not. For containers."""
     server = running_server()
-    ready = server.get("/readyz")
-    print(ready["status"])
+    deadline_s = time.monotonic() + wait
+    while time.monotonic() < deadline_s and not server.is_up():
+        time.sleep(0.2)
+    print(server.get("/readyz")["status"])
 
 
 def version() -> None:

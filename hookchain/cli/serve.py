@@ -44,6 +44,9 @@ def serve(
             "--poll-only", help="Send no notifyHook: ask the upstreams instead. For where nobody can call."
         ),
     ] = False,
+    sandbox_speed: Annotated[
+        float, typer.Option(help="How fast the built-in sandbox draws, where it stands in.", min=0.01)
+    ] = 1.0,
 ) -> None:
     """Run the receiver, the API and the worker."""
     settings = load_settings()
@@ -52,7 +55,7 @@ def serve(
     with listening(host or settings.host, settings.port if port < 0 else port) as sock:
         settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
         if not settings.upstreams:
-            settings = _with_sandbox(settings)
+            settings = _with_sandbox(settings, sandbox_speed)
         settings = msgspec.structs.replace(settings, poll_only=poll_only)
         _run(_serve(settings, receivers, sock, with_worker=not no_worker))
 
@@ -80,11 +83,11 @@ def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
     return lines
 
 
-def _with_sandbox(settings: Settings) -> Settings:
+def _with_sandbox(settings: Settings, speed: float) -> Settings:
     """Start the built-in upstream in a thread of its own; it ends with the process."""
     sock = _bound("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    application = create_app(SandboxOptions())
+    application = create_app(SandboxOptions(speed=speed))
     threading.Thread(
         target=lambda: _run(Server(application).serve(sockets=[sock])), daemon=True, name="sandbox"
     ).start()

@@ -124,7 +124,7 @@ class Hookchain:
 
     def load_plugin(self, source: str | Path) -> None:
         """Load a plugin: a file, or a module's name. Raises `PluginError` with the cause."""
-        name = str(source)
+        name = str(self._path(Path(source))) if str(source).endswith(".py") else str(source)
         with self._registry.changing():
             if not name.endswith(".py") and name in sys.modules:
                 importlib.reload(sys.modules[name])  # imported by an earlier test: its receivers are gone

@@ -1,0 +1,85 @@
+"""`hookchain new`: a file that works, with a test beside it, to begin with."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from hookchain.settings import SettingsError
+
+new = typer.Typer(
+    help="Write a plugin or a rule file that works, with a test beside it.", no_args_is_help=True
+)
+Name = Annotated[str, typer.Argument(help="A word, such as upscale_cats.")]
+
+PLUGIN = '''"""{title}: presses U1 of every new grid whose prompt has a cat in it."""
+
+from hookchain import Chain, Task, task_succeeded
+
+
+@task_succeeded.connect_via("IMAGINE")
+async def {name}(action: str, *, task: Task, chain: Chain, **_: object) -> None:
+    """Hears each imagine once, when it has succeeded. What it asks for is kept when it returns."""
+    if task.is_grid and "cat" in task.prompt:
+        await chain.press("U1")
+    else:
+        chain.note("no cat in it")
+'''
+
+PLUGIN_TEST = """from hookchain.testing import grid
+
+
+def test_{name}_presses_u1_of_cats(hookchain):
+    hookchain.load_plugin("plugins/{name}.py")
+    assert hookchain.succeed(grid(prompt="a cat")).pressed == ["U1"]
+    assert hookchain.succeed(grid("other", prompt="a dog")).pressed == []
+"""
+
+RULES = """# {title}: presses U1 of every new grid whose prompt has a cat in it.
+# Try it on what has been: hookchain rules try {name}.toml. Use it: HOOKCHAIN_CONFIG={name}.toml hookchain serve
+
+[[rules]]
+name = "{name}"
+on = "task.succeeded"
+if = "task.is_grid and chain.depth == 0 and 'cat' in task.prompt"
+press = "U1"
+"""
+
+RULES_TEST = """from hookchain.testing import grid
+
+
+def test_{name}_presses_u1_of_cats(hookchain):
+    hookchain.load_rules("{name}.toml")
+    assert hookchain.succeed(grid(prompt="a cat")).pressed == ["U1"]
+    assert hookchain.succeed(grid("other", prompt="a dog")).pressed == []
+"""
+
+
+@new.command("plugin")
+def plugin(name: Name) -> None:
+    """Write plugins/NAME.py and tests/test_NAME.py. `hookchain serve` loads it from there."""
+    _write(name, {f"plugins/{name}.py": PLUGIN, f"tests/test_{name}.py": PLUGIN_TEST})
+
+
+@new.command("rules")
+def rules(name: Name) -> None:
+    """Write NAME.toml and tests/test_NAME.py."""
+    _write(name, {f"{name}.toml": RULES, f"tests/test_{name}.py": RULES_TEST})
+
+
+def _write(name: str, files: dict[str, str]) -> None:
+    """All of them, or none: nothing that is there is written over. Raises `SettingsError`."""
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+        raise SettingsError(f"{name!r}: take a word of small letters, digits and _, such as upscale_cats")
+    for file in files:
+        if Path(file).exists():
+            raise SettingsError(f"{file} is there already; choose another name, or move it away")
+    for file, text in files.items():
+        Path(file).parent.mkdir(parents=True, exist_ok=True)
+        title = name.replace("_", " ").capitalize()
+        Path(file).write_text(text.format(name=name, title=title), encoding="utf-8")
+        print(f"wrote {file}")
+    print("run its test: pytest")
