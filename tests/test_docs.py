@@ -34,8 +34,10 @@ def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
 
 
 def test_every_rule_key_and_dialect_is_documented() -> None:
-    """In the same page."""
-    assert [key for key in (*RULE_KEYS, *DIALECTS) if f"`{key}`" not in CONFIGURATION] == []
+    """On their pages."""
+    rules = (ROOT / "docs/reference/rules.md").read_text()
+    assert [key for key in RULE_KEYS if f"`{key}`" not in rules] == []
+    assert [key for key in DIALECTS if f"`{key}`" not in CONFIGURATION] == []
 
 
 def test_every_signal_is_documented() -> None:
