@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ def service(to: str | Sequence[str]) -> apprise.Apprise:
     """Apprise with these addresses. Raises `GiveUp` for one that it does not know; the message has no token in it."""
     import apprise  # here: it takes a tenth of a second, and most never tell anybody
 
+    logging.getLogger("apprise").propagate = False  # it writes whole addresses, tokens included
     made = apprise.Apprise()
     for address in addresses(to):
         if not made.add(address):

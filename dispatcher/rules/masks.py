@@ -50,13 +50,12 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
         inside, around = (0, 255) if self.outside else (255, 0)
         mask = Pillow.new("L", (width, height), around)
         left, top, right, bottom = self.box
-        corners = (
-            round(left * width),
-            round(top * height),
-            round(right * width) - 1,
-            round(bottom * height) - 1,
+        first, last = (
+            (round(left * width), round(top * height)),
+            (round(right * width), round(bottom * height)),
         )
-        ImageDraw.Draw(mask).rectangle(corners, fill=inside)
+        if first[0] < last[0] and first[1] < last[1]:  # of a picture of one pixel there may be no half
+            ImageDraw.Draw(mask).rectangle((*first, last[0] - 1, last[1] - 1), fill=inside)
         file = io.BytesIO()
         mask.save(file, "PNG")
         return Image(file.getvalue(), "image/png").data_url

@@ -10,6 +10,7 @@ import pytest
 from dispatcher.errors import RuleError
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.load import load_rules
+from hookchain.settings import load_settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -70,10 +71,16 @@ def test_two_rules_of_one_name_are_refused() -> None:
         load(RULE.format('press = "U2"').replace("second", "first"))
 
 
-def test_the_shipped_rules_load() -> None:
-    """The project's own file, and the examples."""
-    for path in (ROOT / "hookchain.toml", *(ROOT / "examples").glob("*.toml")):
-        assert load(path.read_text())
+SHIPPED = [ROOT / "hookchain.toml", *sorted((ROOT / "examples").glob("*.toml"))]
+
+
+@pytest.mark.parametrize("path", SHIPPED, ids=[path.stem for path in SHIPPED])
+def test_the_shipped_rules_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The project's own file, and the examples, with the variables that they speak of."""
+    monkeypatch.setenv("FORWARD_URL", "https://other.example.com/in")
+    monkeypatch.setenv("FORWARD_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")
+    monkeypatch.setenv("NOTIFY_TO", "json://127.0.0.1")
+    assert load_settings({"HOOKCHAIN_CONFIG": str(path)}).rules
 
 
 def test_a_rule_cannot_reach_into_python() -> None:
