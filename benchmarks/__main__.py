@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.load import Saturated, Soon, percentile, saturate, stub_upstream, trickle
+from benchmarks.recorded import measure
 from benchmarks.targets import pin, target
 
 RULE = """
@@ -34,6 +35,7 @@ def main() -> None:
     Console(width=110).print(f"server on core 0, senders on core 1: {placed}; SQLite with synchronous=FULL")
     _ingest(rounds=1 if quick else 3, seconds=1.0 if quick else 4.0)
     _latency(count=40 if quick else 400)
+    measure(2_900 if quick else 100_000)
 
 
 def _ingest(*, rounds: int, seconds: float) -> None:
