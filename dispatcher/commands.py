@@ -151,6 +151,25 @@ def retry_delivery(connection: Connection, delivery_id: int, now_ms: int) -> boo
     return deliveries.retry(connection, delivery_id, now_ms)
 
 
+def drop_submission(connection: Connection, submission_id: str, now_ms: int) -> bool:
+    """Give a dead submission up for good; tells whether it was dead."""
+    return submissions.move(
+        connection,
+        submission_id,
+        from_states=["dead"],
+        to="rejected",
+        outcome="dropped",
+        reason="dropped by hand",
+        run_at_ms=now_ms,
+        now_ms=now_ms,
+    )
+
+
+def drop_delivery(connection: Connection, delivery_id: int, now_ms: int) -> bool:
+    """Give a dead delivery up for good; tells whether it was dead."""
+    return deliveries.drop(connection, delivery_id, now_ms)
+
+
 def _label(connection: Connection, upstream: str, request: Request) -> str:
     match request:
         case Action():

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
@@ -18,6 +17,8 @@ from hooks import shapes
 from hooks.auth import check_admin
 from hooks.by_hand import ByHand
 from hooks.decisions import NOTHING_LOADED, Decisions, Loaded
+from hooks.letters import Letters
+from hooks.pages import age_cursor, filters, id_cursor, page_of, paged, row_id
 from hooks.problems import Problem
 from hooks.upstreams import Breakers, Upstreams
 from midjourney.dialects import Dialect, Upstream
@@ -27,9 +28,6 @@ from midjourney.requests import Request as Submission
 from storage import chains, events, queries, submissions, tasks
 from storage.engine import Database
 from storage.records import StageResult, TaskRow
-
-PAGE = 50
-LARGEST_PAGE = 500
 
 
 class Press(
@@ -73,6 +71,7 @@ class Api:
         self._decisions = Decisions(database, prices, loaded)
         self._upstreams = Upstreams(database, upstreams, breakers)
         self._by_hand = ByHand(database)
+        self._letters = Letters(database)
         self._dialects = dialects
         self._admin_token = admin_token
 
@@ -90,10 +89,14 @@ class Api:
             ("/api/submissions/{id}", self.submission, "GET"),
             ("/api/deliveries", self.deliveries, "GET"),
             ("/api/deliveries/{id:int}", self.delivery, "GET"),
-            ("/api/dead-letters", self.dead_letters, "GET"),
-            ("/api/dead-letters/{id}", self.dead_letter, "GET"),
-            ("/api/dead-letters/{id}/retry", self.retry_dead_letter, "POST"),
-            ("/api/quarantine", self.quarantine, "GET"),
+            ("/api/dead-letters", self._letters.dead_letters, "GET"),
+            ("/api/dead-letters/{id}", self._letters.dead_letter, "GET"),
+            ("/api/dead-letters/{id}/retry", self._letters.retry_dead_letter, "POST"),
+            ("/api/dead-letters/{id}/drop", self._letters.drop_dead_letter, "POST"),
+            ("/api/quarantine", self._letters.quarantine, "GET"),
+            ("/api/quarantine/{id:int}", self._letters.quarantined, "GET"),
+            ("/api/quarantine/{id:int}/retry", self._letters.retry_quarantined, "POST"),
+            ("/api/quarantine/{id:int}/drop", self._letters.drop_quarantined, "POST"),
             ("/api/uncertain", self._by_hand.uncertain, "GET"),
             ("/api/uncertain/{id}/settle", self._by_hand.settle, "POST"),
             ("/api/refused", self._by_hand.refused, "GET"),
@@ -124,15 +127,15 @@ class Api:
 
     async def tasks(self, request: Request) -> tuple[int, Any]:
         """Tasks, newest first; `status`, `action`, `upstream` and `chain_id` filter."""
-        most, cursor = _page(request)
-        equal = _filters(request, "status", "action", "upstream", "chain_id")
+        most, cursor = page_of(request)
+        equal = filters(request, "status", "action", "upstream", "chain_id")
         rows, payloads = await self._database.read(
             lambda connection: _with_payloads(
-                connection, queries.task_page(connection, most=most, before=_age_cursor(cursor), equal=equal)
+                connection, queries.task_page(connection, most=most, before=age_cursor(cursor), equal=equal)
             )
         )
         found = [shapes.task_shape(row, payloads.get((row.upstream, row.id), b"")) for row in rows]
-        return 200, _paged("tasks", found, most, [rows[-1].created_at_ms, rows[-1].id] if rows else None)
+        return 200, paged("tasks", found, most, [rows[-1].created_at_ms, rows[-1].id] if rows else None)
 
     async def task(self, request: Request) -> tuple[int, Any]:
         """One task with its buttons and its newest payload."""
@@ -149,15 +152,15 @@ class Api:
 
     async def chains(self, request: Request) -> tuple[int, Any]:
         """Chains, newest first; `upstream` filters."""
-        most, cursor = _page(request)
-        equal = _filters(request, "upstream")
+        most, cursor = page_of(request)
+        equal = filters(request, "upstream")
         rows = await self._database.read(
             lambda connection: queries.chain_page(
-                connection, most=most, before=_age_cursor(cursor), equal=equal
+                connection, most=most, before=age_cursor(cursor), equal=equal
             )
         )
         last = [rows[-1].created_at_ms, rows[-1].id] if rows else None
-        return 200, _paged("chains", [shapes.chain_shape(row) for row in rows], most, last)
+        return 200, paged("chains", [shapes.chain_shape(row) for row in rows], most, last)
 
     async def chain(self, request: Request) -> tuple[int, Any]:
         """One chain with its tasks and submissions, oldest first: enough to draw the tree."""
@@ -182,19 +185,19 @@ class Api:
 
     async def events(self, request: Request) -> tuple[int, Any]:
         """Events, newest first; `task_id`, `upstream`, `submission_id`, `signal` and `source` filter."""
-        most, cursor = _page(request)
-        equal = _filters(request, "task_id", "upstream", "submission_id", "signal", "source")
+        most, cursor = page_of(request)
+        equal = filters(request, "task_id", "upstream", "submission_id", "signal", "source")
         found = await self._database.read(
             lambda connection: queries.event_page(
-                connection, most=most, before=_id_cursor(cursor), equal=equal
+                connection, most=most, before=id_cursor(cursor), equal=equal
             )
         )
         last = [found[-1].id] if found else None
-        return 200, _paged("events", [shapes.event_shape(event) for event in found], most, last)
+        return 200, paged("events", [shapes.event_shape(event) for event in found], most, last)
 
     async def event(self, request: Request) -> tuple[int, Any]:
         """One event."""
-        event_id = _row_id(str(request.path_params["id"]))
+        event_id = row_id(str(request.path_params["id"]))
         event = await self._database.read(lambda connection: queries.find_event(connection, event_id))
         if event is None:
             raise Problem(404, f"no event {event_id}")
@@ -202,15 +205,15 @@ class Api:
 
     async def submissions(self, request: Request) -> tuple[int, Any]:
         """Submissions, newest first; `state`, `upstream`, `chain_id`, `kind` and `asked_by` filter."""
-        most, cursor = _page(request)
-        equal = _filters(request, "state", "upstream", "chain_id", "kind", "asked_by", "parent_id")
+        most, cursor = page_of(request)
+        equal = filters(request, "state", "upstream", "chain_id", "kind", "asked_by", "parent_id")
         found = await self._database.read(
             lambda connection: queries.submission_page(
-                connection, most=most, before=_age_cursor(cursor), equal=equal
+                connection, most=most, before=age_cursor(cursor), equal=equal
             )
         )
         last = [found[-1].created_at_ms, found[-1].id] if found else None
-        return 200, _paged("submissions", [shapes.submission_shape(one) for one in found], most, last)
+        return 200, paged("submissions", [shapes.submission_shape(one) for one in found], most, last)
 
     async def submission(self, request: Request) -> tuple[int, Any]:
         """One submission with its attempts."""
@@ -274,80 +277,25 @@ class Api:
 
     async def deliveries(self, request: Request) -> tuple[int, Any]:
         """Deliveries, newest first; `state`, `receiver` and `event_id` filter."""
-        most, cursor = _page(request)
-        equal: dict[str, Any] = dict(_filters(request, "state", "receiver"))
+        most, cursor = page_of(request)
+        equal: dict[str, Any] = dict(filters(request, "state", "receiver"))
         if event_id := request.query_params.get("event_id", ""):
-            equal["event_id"] = _row_id(event_id)
+            equal["event_id"] = row_id(event_id)
         found = await self._database.read(
             lambda connection: queries.delivery_page(
-                connection, most=most, before=_id_cursor(cursor), equal=equal
+                connection, most=most, before=id_cursor(cursor), equal=equal
             )
         )
         last = [found[-1].id] if found else None
-        return 200, _paged("deliveries", [shapes.delivery_shape(one) for one in found], most, last)
+        return 200, paged("deliveries", [shapes.delivery_shape(one) for one in found], most, last)
 
     async def delivery(self, request: Request) -> tuple[int, Any]:
         """One delivery."""
-        delivery_id = _row_id(str(request.path_params["id"]))
+        delivery_id = row_id(str(request.path_params["id"]))
         found = await self._database.read(lambda connection: queries.find_delivery(connection, delivery_id))
         if found is None:
             raise Problem(404, f"no delivery {delivery_id}")
         return 200, shapes.delivery_shape(found)
-
-    async def dead_letters(self, request: Request) -> tuple[int, Any]:
-        """What ran out of attempts: deliveries ("delivery-7") and submissions ("submission-…"), newest first."""
-        most, _ = _page(request)
-        dead_deliveries, dead_submissions = await self._database.read(
-            lambda connection: (
-                queries.delivery_page(connection, most=most, equal={"state": "dead"}),
-                queries.submission_page(connection, most=most, equal={"state": "dead"}),
-            )
-        )
-        letters = [_dead("delivery", shapes.delivery_shape(one)) for one in dead_deliveries]
-        letters += [_dead("submission", shapes.submission_shape(one)) for one in dead_submissions]
-        letters.sort(key=lambda letter: letter["died_at"], reverse=True)
-        return 200, {"dead_letters": letters[:most], "cursor": None}
-
-    async def dead_letter(self, request: Request) -> tuple[int, Any]:
-        """One dead letter."""
-        kind, key = _letter_id(request)
-        if kind == "delivery":
-            delivery = await self._database.read(
-                lambda connection: queries.find_delivery(connection, int(key))
-            )
-            if delivery is not None and delivery.state == "dead":
-                return 200, _dead(kind, shapes.delivery_shape(delivery))
-        else:
-            submission = await self._database.read(lambda connection: submissions.find(connection, key))
-            if submission is not None and submission.state == "dead":
-                return 200, _dead(kind, shapes.submission_shape(submission))
-        raise Problem(404, f"no dead letter {kind}-{key}")
-
-    async def retry_dead_letter(self, request: Request) -> tuple[int, Any]:
-        """Try a dead letter again, with all its attempts: 202, or 404 when it is none."""
-        kind, key = _letter_id(request)
-        now_ms = time.time_ns() // 1_000_000
-        if kind == "delivery":
-            again = await self._database.write(
-                "command", lambda connection: commands.retry_delivery(connection, int(key), now_ms)
-            )
-        else:
-            again = await self._database.write(
-                "command", lambda connection: commands.retry_submission(connection, key, now_ms)
-            )
-        if not again:
-            raise Problem(404, f"no dead letter {kind}-{key}")
-        self._database.wakeups.wake("events", "submissions")
-        return 202, {"id": f"{kind}-{key}", "state": "waiting"}
-
-    async def quarantine(self, request: Request) -> tuple[int, Any]:
-        """Bodies that could not be understood, newest first."""
-        most, cursor = _page(request)
-        found = await self._database.read(
-            lambda connection: queries.quarantine_page(connection, most=most, before=_id_cursor(cursor))
-        )
-        last = [found[-1].id] if found else None
-        return 200, _paged("quarantine", [shapes.quarantine_shape(entry) for entry in found], most, last)
 
     async def _upstream_of(self, named: str, task_id: str) -> str:
         if named:
@@ -394,72 +342,3 @@ def _with_payloads(
     connection: Any, rows: list[TaskRow]
 ) -> tuple[list[TaskRow], dict[tuple[str, str], bytes]]:
     return rows, queries.latest_payloads(connection, rows)
-
-
-def _letter_id(request: Request) -> tuple[str, str]:
-    kind, _, key = request.path_params["id"].partition("-")
-    if kind not in ("delivery", "submission"):
-        raise Problem(404, "a dead letter's id is delivery-NUMBER or submission-ID")
-    if kind == "delivery":
-        _row_id(key)
-    return kind, key
-
-
-def _row_id(text: str) -> int:
-    """A row's number. Raises `Problem` 404 for what none can have: SQLite counts to 2^63."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
-        raise Problem(404, f"{text[:40]!r} is no number of a row")
-    return int(text)
-
-
-def _dead(kind: str, shape: dict[str, Any]) -> dict[str, Any]:
-    return {"id": f"{kind}-{shape['id']}", "kind": kind, "died_at": shape["updated_at"], kind: shape}
-
-
-def _page(request: Request) -> tuple[int, list[Any] | None]:
-    """How many entries, and where the page before ended. Raises `Problem` 422."""
-    limit = request.query_params.get("limit", str(PAGE))
-    if not (limit.isascii() and limit.isdigit()) or not 1 <= int(limit) <= LARGEST_PAGE:
-        raise Problem(422, f"limit is a number from 1 to {LARGEST_PAGE}")
-    cursor = request.query_params.get("cursor")
-    if not cursor:
-        return int(limit), None
-    try:
-        decoded = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()))
-    except (ValueError, RecursionError, msgspec.DecodeError) as error:
-        raise Problem(422, "cursor is one that an earlier page gave") from error
-    if not isinstance(decoded, list):
-        raise Problem(422, "cursor is one that an earlier page gave")
-    return int(limit), decoded
-
-
-def _paged(name: str, found: list[Any], most: int, last: list[Any] | None) -> dict[str, Any]:
-    """A page; `cursor` is null on the last one."""
-    cursor = (
-        base64.urlsafe_b64encode(msgspec.json.encode(last)).decode() if len(found) == most and last else None
-    )
-    return {name: found, "cursor": cursor}
-
-
-def _age_cursor(cursor: list[Any] | None) -> tuple[int, str] | None:
-    match cursor:
-        case None:
-            return None
-        case [int(age), str(key)] if abs(age) < 2**63:
-            return age, key
-        case _:
-            raise Problem(422, "cursor belongs to another list")
-
-
-def _id_cursor(cursor: list[Any] | None) -> int | None:
-    match cursor:
-        case None:
-            return None
-        case [int(key)] if abs(key) < 2**63:
-            return key
-        case _:
-            raise Problem(422, "cursor belongs to another list")
-
-
-def _filters(request: Request, *names: str) -> dict[str, str]:
-    return {name: request.query_params[name] for name in names if request.query_params.get(name)}

@@ -342,6 +342,20 @@ def retry(connection: Connection, delivery_id: int, now_ms: int) -> bool:
     return connection.execute(_retry, {"delivery_id": delivery_id, "now_ms": now_ms}).rowcount == 1
 
 
+_drop = (
+    update(deliveries)
+    .where(deliveries.c.id == bindparam("delivery_id"), deliveries.c.state == "dead")
+    .values(
+        state="done", decision="dropped by hand: " + deliveries.c.decision, updated_at_ms=bindparam("now_ms")
+    )
+)
+
+
+def drop(connection: Connection, delivery_id: int, now_ms: int) -> bool:
+    """Run a dead delivery no more; tells whether it was dead."""
+    return connection.execute(_drop, {"delivery_id": delivery_id, "now_ms": now_ms}).rowcount == 1
+
+
 _release = update(deliveries).where(deliveries.c.state == "running").values(state="waiting")
 
 

@@ -7,7 +7,19 @@ import sys
 import typer
 
 from dispatcher.errors import PluginError, RuleError
-from hookchain.cli import by_hand, decisions, doctor, look, new, operate, rules, serve, submit, upstreams
+from hookchain.cli import (
+    by_hand,
+    decisions,
+    doctor,
+    letters,
+    look,
+    new,
+    operate,
+    rules,
+    serve,
+    submit,
+    upstreams,
+)
 from hookchain.cli.api import CallFailed
 from hookchain.settings import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -43,7 +55,8 @@ app.command()(operate.healthcheck)
 app.command()(operate.version)
 app.add_typer(rules.rules, name="rules")
 app.add_typer(new.new, name="new")
-app.add_typer(operate.dead, name="dead")
+app.add_typer(letters.dead, name="dead")
+app.add_typer(letters.quarantine, name="quarantine")
 app.add_typer(by_hand.uncertain, name="uncertain")
 app.add_typer(by_hand.refused, name="refused")
 

@@ -1,4 +1,4 @@
-"""`hookchain url`, `pause`, `resume`, `migrate`, `healthcheck`, `version`, `dead`: what an operator types."""
+"""`hookchain url`, `pause`, `resume`, `migrate`, `healthcheck`, `version`: what an operator types."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Annotated, Literal, Protocol
 import typer
 
 from hookchain import __version__
-from hookchain.cli.api import CallFailed, Server, running_server
+from hookchain.cli.api import Server, running_server
 from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
 from hookchain.wiring import hook_url, open_database, secret_of
 from storage import pauses
@@ -19,8 +19,6 @@ from storage.engine import Connection
 from storage.migrate import migrate as migrate_database
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-
-dead = typer.Typer(help="Deliveries and submissions that ran out of attempts.", no_args_is_help=True)
 
 
 def url(as_json: AsJson = False) -> None:
@@ -101,36 +99,3 @@ def healthcheck(
 def version() -> None:
     """Print the version."""
     print(f"hookchain {__version__}")
-
-
-@dead.command("list")
-def list_dead(as_json: AsJson = False) -> None:
-    """List the dead letters."""
-    letters = running_server().get("/api/dead-letters")["dead_letters"]
-    if as_json:
-        print(json.dumps(letters, ensure_ascii=False, indent=2))
-        return
-    for letter in letters:
-        inner = letter[letter["kind"]]
-        what = inner.get("receiver") or f"{inner['kind']} {inner['label']}"
-        why = (inner.get("error") or inner.get("reason") or inner.get("decision") or "").strip().splitlines()
-        print(f"{letter['id']}\t{letter['died_at']}\t{what}\t{why[-1] if why else ''}")
-    if not letters:
-        print("no dead letters")
-
-
-@dead.command("retry")
-def retry_dead(
-    ids: Annotated[list[str], typer.Argument(help="Ids as `hookchain dead list` prints them.")],
-) -> None:
-    """Try dead letters again, with all their attempts."""
-    server = running_server()
-    failed = []
-    for one in ids:
-        try:
-            server.post(f"/api/dead-letters/{one}/retry")
-            print(f"{one}: tried again")
-        except CallFailed as error:
-            failed.append(f"{one}: {error}")
-    if failed:
-        raise CallFailed("; ".join(failed))

@@ -9,8 +9,9 @@ import pytest
 
 from hookchain.settings import load_settings
 from hookchain.wiring import connect_receivers, running
-from storage import deliveries
+from storage import deliveries, quarantine
 from storage.deliveries import Finish
+from storage.quarantine import Stranger
 
 GRID = {
     "id": "grid",
@@ -191,3 +192,49 @@ async def test_a_person_settles_releases_and_pauses(site: Any) -> None:
     (shown,) = (await site.http.get("/api/upstreams")).json()["upstreams"]
     assert (shown["name"], shown["paused"], shown["callbacks"]["calls_back"]) == ("main", True, None)
     assert (await site.http.post("/api/upstreams/main/resume")).json()["paused"] is False
+
+
+async def test_what_was_not_understood_is_read_again_or_forgotten(site: Any) -> None:
+    """Retried it is still none, and stays; dropped it is gone; what is not there is a 404."""
+    kept = (await site.http.post(site.hook, content=b"not JSON")).json()["quarantine_id"]
+    again = await site.http.post(f"/api/quarantine/{kept}/retry")
+    assert (again.status_code, "stays in quarantine" in again.json()["detail"]) == (422, True)
+    assert (await site.http.get(f"/api/quarantine/{kept}")).json()["body"] == "not JSON"
+    assert (await site.http.post(f"/api/quarantine/{kept}/drop")).status_code == 200
+    for method, path in (("GET", ""), ("POST", "/drop"), ("POST", "/retry")):
+        assert (await site.http.request(method, f"/api/quarantine/{kept}{path}")).status_code == 404
+
+
+async def test_a_body_that_is_understood_by_now_comes_in_as_a_callback(site: Any) -> None:
+    """As after an update; once."""
+    entry = Stranger(
+        upstream="main",
+        submission_id="",
+        content_type="",
+        reason="an older release did not know it",
+        body=b'{"id":"late","status":"SUCCESS"}',
+        received_at_ms=1,
+    )
+    kept = await site.database.write("test", lambda connection: quarantine.keep(connection, entry))
+    assert (await site.http.post(f"/api/quarantine/{kept}/retry")).status_code == 202
+    assert (await site.http.get("/api/tasks/main/late")).json()["status"] == "SUCCESS"
+    assert (await site.http.get("/api/quarantine")).json()["quarantine"] == []
+
+
+async def test_a_dead_letter_is_given_up_by_hand(site: Any) -> None:
+    """It is among the dead no more, and says what became of it."""
+    await site.http.post(site.hook, json=GRID)
+
+    def die(connection: Any) -> int:
+        deliveries.fan_out(connection, lambda _event: ["gone"], 10, 1)
+        (claimed,) = deliveries.claim(connection, 10, 10**15, room=lambda _name: 9)
+        deliveries.finish(
+            connection, claimed, Finish(state="dead", decision="gave up"), refuse=lambda *_: "", now_ms=1
+        )
+        return claimed.delivery.id
+
+    number = await site.database.write("test", die)
+    assert (await site.http.post(f"/api/dead-letters/delivery-{number}/drop")).status_code == 200
+    assert (await site.http.get("/api/dead-letters")).json()["dead_letters"] == []
+    assert (await site.http.get(f"/api/deliveries/{number}")).json()["decision"] == "dropped by hand: gave up"
+    assert (await site.http.post(f"/api/dead-letters/delivery-{number}/drop")).status_code == 404
