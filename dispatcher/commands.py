@@ -52,6 +52,8 @@ def submit(
     now_ms: int,
     idempotency_key: str = "",
     again: int = 0,
+    priority: int = 0,
+    after_s: float = 0.0,
 ) -> StageResult:
     """Stage a submission for a person. The same `idempotency_key` gives the same submission, for ever.
 
@@ -83,6 +85,8 @@ def submit(
         depth=0 if row is None else row.depth + (not isinstance(request, Modal | Cancel)),
         asked_by=f"{BY_HAND}{asked_by}",
         lane=lane_of(request, upstream, dialect),
+        priority=priority,
+        delay_ms=int(1000 * after_s),
     )
     if row is not None and row.chain_id is None:
         staged = _with_chain(connection, staged, row, now_ms)
@@ -106,6 +110,8 @@ def press(
     asked_by: str,
     now_ms: int,
     again: int = 0,
+    priority: int = 0,
+    after_s: float = 0.0,
 ) -> list[StageResult]:
     """Press what `wanted` names on a task: a label, a glob, a kind or a customId. Raises `CommandError`."""
     payload = events.latest_payload(connection, upstream, task_id)
@@ -125,6 +131,8 @@ def press(
             asked_by=asked_by,
             now_ms=now_ms,
             again=again,
+            priority=priority,
+            after_s=after_s,
         )
         for one in found
     ]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 from starlette.requests import Request
@@ -40,10 +40,12 @@ class Press(
 
 
 class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """The part of a submission's body that is not the request: where it goes, and whether it is wanted again."""
+    """The part of a submission's body that is not the request: where it goes, when, and whether it is wanted again."""
 
     upstream: str = ""
     again: int = 0
+    priority: Annotated[int, msgspec.Meta(ge=-100, le=100)] = 0
+    after: Annotated[float, msgspec.Meta(ge=0, le=30 * 24 * 3600)] = 0.0
 
 
 Wanted = Submission | Press
@@ -247,6 +249,8 @@ class Api:
                     asked_by="api",
                     now_ms=now_ms,
                     again=asked.again,
+                    priority=asked.priority,
+                    after_s=asked.after,
                 )
             return [
                 commands.submit(
@@ -258,6 +262,8 @@ class Api:
                     now_ms=now_ms,
                     idempotency_key=key,
                     again=asked.again,
+                    priority=asked.priority,
+                    after_s=asked.after,
                 )
             ]
 

@@ -238,3 +238,15 @@ async def test_a_dead_letter_is_given_up_by_hand(site: Any) -> None:
     assert (await site.http.get("/api/dead-letters")).json()["dead_letters"] == []
     assert (await site.http.get(f"/api/deliveries/{number}")).json()["decision"] == "dropped by hand: gave up"
     assert (await site.http.post(f"/api/dead-letters/delivery-{number}/drop")).status_code == 404
+
+
+async def test_a_submission_says_when_and_how_urgently(site: Any) -> None:
+    """No sooner than `after`; what cannot be is a 422 that names the field."""
+    made = await site.http.post(
+        "/api/submissions", json={"kind": "imagine", "prompt": "x", "priority": 7, "after": 3600}
+    )
+    assert (made.status_code, made.json()["priority"]) == (202, 7)
+    assert made.json()["run_at"] > made.json()["created_at"]
+    for wrong in ({"priority": 1000}, {"after": -1}):
+        answer = await site.http.post("/api/submissions", json={"kind": "imagine", "prompt": "x"} | wrong)
+        assert (answer.status_code, next(iter(wrong)) in answer.json()["detail"]) == (422, True)
