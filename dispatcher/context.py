@@ -109,7 +109,7 @@ def _with_own_state(task: Task, mark: str, state: str) -> Task:
 def _window(claimed: ClaimedDelivery, task: Task) -> Window:
     """The window: its text from the answer, else from the parent (trueai issue 59: an Inpaint's is empty)."""
     shown = task.properties.final_prompt
-    if not shown and claimed.event.source == "answer":
+    if not shown and claimed.event.source in ("answer", "replay"):
         shown = str(_answered(claimed.event.payload).get("finalPrompt") or "")
     parent = decode_task(claimed.parent) if claimed.parent else None
     if not shown and parent is not None:
