@@ -69,6 +69,7 @@ class Condition:
         whole.set_environment(_environment)
         _check(source, whole)
         self._compiled = self._compile(self._tree)
+        self._parts: dict[int, Any] = {}
         self.names = frozenset(str(one.name) for one in self._tree.find_all(nodes.Name)) | (
             {str(self._tree.name)} if isinstance(self._tree, nodes.Name) else set()
         )
@@ -79,7 +80,13 @@ class Condition:
 
     def why_not(self, names: Names) -> str:
         """Which part of it said no, with the values; right after it did."""
-        return why_not(self._tree, names, lambda node, given: self._value(self._compile(node), given))
+        return why_not(self._tree, names, self._part)
+
+    def _part(self, node: nodes.Expr, names: Names) -> Any:
+        """The value of a part, which is compiled once: most rules say no to most events."""
+        if id(node) not in self._parts:
+            self._parts[id(node)] = self._compile(node)
+        return self._value(self._parts[id(node)], names)
 
     def _value(self, compiled: Any, names: Names) -> Any:
         try:
