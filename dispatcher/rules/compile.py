@@ -16,7 +16,6 @@ from dispatcher.rules.expressions import Condition, Template, compile_template, 
 from dispatcher.rules.masks import load_mask
 from dispatcher.rules.model import EFFECTS, PRESSES, STAGED, BlendWith, ImagineWith, ModalAnswer, Rule
 from dispatcher.signals import SIGNALS
-from midjourney.buttons import ALWAYS_MODAL
 from midjourney.buttons import KINDS as BUTTON_KINDS
 from storage.firings import Limit
 
@@ -250,11 +249,6 @@ def _answer(rule: Rule, around: Surroundings) -> Step | None:
     except RuleError as error:
         raise Mistake("modal", str(error)) from error
     return actions.answering(_template("modal", answer.prompt), mask)
-
-
-def opens_window(rule: Rule) -> bool:
-    """Whether a press of this rule opens a window whatever the account's settings."""
-    return bool(set(_wanted(rule)) & ALWAYS_MODAL)
 
 
 def _delay(rule: Rule) -> float:
