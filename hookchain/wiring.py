@@ -34,6 +34,7 @@ from hooks.app import create_app
 from hooks.auth import NotifyTokens, notify_token
 from hooks.health import Health
 from hooks.ingest import Ingest
+from hooks.metrics import Metrics
 from hooks.shapes import when
 from midjourney.client import Client
 from midjourney.dialects import Dialect
@@ -213,7 +214,8 @@ def _application(
         breakers=worker.breakers if worker is not None else None,
         loaded=partial(_loaded, receivers),
     )
-    return create_app(hook, [*health.routes(), *api.routes()])
+    metrics = Metrics(database, admin_token=settings.admin_token)
+    return create_app(hook, [*health.routes(), *metrics.routes(), *api.routes()])
 
 
 def _loaded(receivers: Receivers) -> dict[str, Any]:

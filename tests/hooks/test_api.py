@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import httpx
@@ -250,3 +251,21 @@ async def test_a_submission_says_when_and_how_urgently(site: Any) -> None:
     for wrong in ({"priority": 1000}, {"after": -1}):
         answer = await site.http.post("/api/submissions", json={"kind": "imagine", "prompt": "x"} | wrong)
         assert (answer.status_code, next(iter(wrong)) in answer.json()["detail"]) == (422, True)
+
+
+async def test_metrics_are_what_prometheus_reads(site: Any) -> None:
+    """Every line is a comment, or a name with labels and a number."""
+    await site.http.post(site.hook, json=GRID)
+    await site.http.post(site.hook, content=b"nonsense")
+    await site.http.post("/api/submissions", json={"kind": "imagine", "prompt": "x"})
+    await site.http.post("/api/upstreams/main/pause")
+    answer = await site.http.get("/metrics")
+    assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
+    lines = answer.text.splitlines()
+    for line in lines:
+        assert re.fullmatch(r'# (HELP|TYPE) .+|[a-z_]+(\{([a-z_]+="[^"]*",?)+\})? [0-9.e+-]+', line), line
+    assert 'hookchain_commits_total{transaction="ingest"} 1' in lines
+    assert 'hookchain_submissions{upstream="main",state="waiting"} 1' in lines
+    assert 'hookchain_upstream_paused{upstream="main"} 1' in lines
+    assert "hookchain_quarantine 1" in lines
+    assert "hookchain_events_waiting 1" in lines
