@@ -76,7 +76,7 @@ class Ingest:
             raise Problem(
                 405, "this is a notifyHook: task callbacks are POSTed to it", headers={"allow": "POST"}
             )
-        with self._intake.entered() as held:
+        with Held(self._intake) as held:
             body = await self._body(scope, receive, held)
             return await self._keep(scope, upstream, submission_id, body)
 
@@ -136,7 +136,7 @@ class Ingest:
             ) from error
 
     async def _complete(self, receive: Receive, held: Held) -> bytes:
-        parts: list[bytes] = []
+        body: bytes = b""
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
@@ -145,9 +145,9 @@ class Ingest:
             if held.size + len(part) > self._limit:
                 raise self._too_large()
             held.add(len(part))
-            parts.append(part)
+            body = body + part if body else part
             if not message.get("more_body", False):
-                return b"".join(parts)
+                return body
 
     def _too_large(self) -> Problem:
         return Problem(413, f"a callback may have {self._limit} bytes", headers={"connection": "close"})

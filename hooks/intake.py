@@ -6,9 +6,6 @@ of the writer too. A refused callback is not lost for good: senders try only onc
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 from hooks.problems import Problem
 
 MOST_REQUESTS = 4096
@@ -27,32 +24,39 @@ class Intake:
         self._requests = 0
         self._bytes = 0
 
-    @contextmanager
-    def entered(self) -> Iterator[Held]:
-        """Room for one callback, until the end of the block. Raises the 503 when there is none."""
+    def enter(self) -> None:
+        """Room for one callback. Raises the 503 when there is none; `leave` gives it back."""
         if self._requests >= self._most_requests:
             raise _full()
-        held = Held(self)
         self._requests += 1
-        try:
-            yield held
-        finally:
-            self._requests -= 1
-            self._bytes -= held.size
 
     def hold(self, size: int) -> None:
-        """So many bytes more. Raises the 503 when there is no room for them."""
+        """So many bytes of it have come. Raises the 503 when there is no room for them."""
         if self._bytes + size > self._most_bytes:
             raise _full()
         self._bytes += size
 
+    def leave(self, size: int) -> None:
+        """It has gone, and the bytes that were held for it."""
+        self._requests -= 1
+        self._bytes -= size
+
 
 class Held:
-    """The bytes of one callback, as they come."""
+    """The place and the bytes of one callback, for the time of a `with` block."""
+
+    __slots__ = ("_intake", "size")
 
     def __init__(self, intake: Intake) -> None:
         self._intake = intake
         self.size = 0
+
+    def __enter__(self) -> Held:
+        self._intake.enter()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._intake.leave(self.size)
 
     def add(self, size: int) -> None:
         """So many bytes came. Raises the 503 when there is no room for them."""
