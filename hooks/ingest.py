@@ -136,18 +136,18 @@ class Ingest:
             ) from error
 
     async def _complete(self, receive: Receive, held: Held) -> bytes:
-        body: bytes = b""
+        parts: list[bytes] = []
         while True:
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise Problem(400, "the sender closed the connection before its body was complete")
-            part = message.get("body", b"")
+            part: bytes = message.get("body", b"")
             if held.size + len(part) > self._limit:
                 raise self._too_large()
             held.add(len(part))
-            body = body + part if body else part
+            parts.append(part)
             if not message.get("more_body", False):
-                return body
+                return part if len(parts) == 1 else b"".join(parts)
 
     def _too_large(self) -> Problem:
         return Problem(413, f"a callback may have {self._limit} bytes", headers={"connection": "close"})
