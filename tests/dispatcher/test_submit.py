@@ -309,7 +309,11 @@ async def test_two_rules_that_press_one_button_share_one_submission(bench: Any) 
 
     await bench.start()
     await bench.callback()
-    await bench.until_states("accepted")
+
+    async def told() -> bool:
+        return len(heard) == 2
+
+    await bench.until(told)
     await bench.until_quiet()
     assert sorted(heard) == ["one", "other"]
     assert len(bench.upstream.received) == 1

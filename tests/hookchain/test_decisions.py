@@ -83,7 +83,7 @@ def shell(start_sandbox: Any, start_server: Any, eventually: Any, tmp_path: Path
     return Shell(tmp_path, server, sandbox, grid)
 
 
-def test_explain_tells_who_heard_what_fired_and_why_not(shell: Shell) -> None:
+def explain_tells_who_heard_what_fired_and_why_not(shell: Shell) -> None:
     """For people and as JSON, with what was submitted and what came of it; no secret of ours."""
     told = shell.run("explain", shell.grid)
     assert f"task {shell.grid} at main: IMAGINE SUCCESS" in told
@@ -120,7 +120,7 @@ def test_a_replay_pays_nothing_unless_it_is_forced(shell: Shell, eventually: Any
     assert "gave no signal" in shell.run("replay", str(stale[0]["id"]), code=1)
 
 
-def test_costs_count_what_was_spent_and_what_was_not(shell: Shell) -> None:
+def costs_count_what_was_spent_and_what_was_not(shell: Shell) -> None:
     """By rule, chain, day and upstream; the press that two rules wanted was paid for once."""
     by_rule = {one["key"]: one for one in json.loads(shell.run("costs", "--json"))["costs"]}
     assert by_rule["person:api"]["spent"] == pytest.approx(0.05)
@@ -135,7 +135,7 @@ def test_costs_count_what_was_spent_and_what_was_not(shell: Shell) -> None:
     assert "write 30m, 12h, 7d or 2w" in shell.run("costs", "--since", "ever", code=2)
 
 
-def test_what_if_says_what_new_rules_would_have_submitted(shell: Shell, tmp_path: Path) -> None:
+def what_if_says_what_new_rules_would_have_submitted(shell: Shell, tmp_path: Path) -> None:
     """Next to what was; nothing is sent or written."""
     (tmp_path / "new.toml").write_text(NEW)
     before = shell.sandbox.ledger()["billed"], len(shell.server.get("/api/submissions")["submissions"])
@@ -178,24 +178,34 @@ def test_rules_are_checked_listed_and_reloaded(shell: Shell, tmp_path: Path, eve
     assert sorted(pressed) == ["1", "1", "1", "2", "2", "3"]
 
 
-def test_plugins_are_listed_with_their_signals_and_deliveries(shell: Shell) -> None:
+def plugins_are_listed_with_their_signals_and_deliveries(shell: Shell) -> None:
     """And those whose rule is gone."""
     told = shell.run("plugins")
     assert "rule:upscale\ttask.succeeded\t3 done, 1 fired, 0 waiting, 0 failing, 0 dead" in told
     assert json.loads(shell.run("plugins", "--json"))["plugins"] == []
 
 
-def test_tasks_and_events_are_listed(shell: Shell) -> None:
+def tasks_and_events_are_listed(shell: Shell) -> None:
     """Newest first."""
     assert shell.run("tasks").count("SUCCESS") == 3
     assert len(json.loads(shell.run("tasks", "--status", "SUCCESS", "--limit", "2", "--json"))) == 2
     assert "task.succeeded" in shell.run("events", shell.grid)
 
 
-def test_new_files_are_not_written_over(shell: Shell, tmp_path: Path) -> None:
+def new_files_are_not_written_over(shell: Shell, tmp_path: Path) -> None:
     """None of them, when one is there."""
     shell.run("new", "plugin", "mine")
     (tmp_path / "tests" / "test_mine.py").unlink()
     assert "plugins/mine.py is there already" in shell.run("new", "plugin", "mine", code=2)
     assert not (tmp_path / "tests" / "test_mine.py").exists()
     assert "take a word of small letters" in shell.run("new", "rules", "../x", code=2)
+
+
+def test_whatever_is_asked_of_a_server_with_one_chain(shell: Shell, tmp_path: Path) -> None:
+    """None of it changes anything, so one chain serves them all."""
+    explain_tells_who_heard_what_fired_and_why_not(shell)
+    costs_count_what_was_spent_and_what_was_not(shell)
+    what_if_says_what_new_rules_would_have_submitted(shell, tmp_path)
+    plugins_are_listed_with_their_signals_and_deliveries(shell)
+    tasks_and_events_are_listed(shell)
+    new_files_are_not_written_over(shell, tmp_path)
