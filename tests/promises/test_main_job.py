@@ -112,8 +112,8 @@ def test_tasks_of_others_that_call_the_registered_hook_are_followed(
 def test_more_than_the_upstream_can_queue_is_pressed_in_the_end(
     start_sandbox: Any, start_server: Any, eventually: Any, faults: str
 ) -> None:
-    """Four grids at once, one place to run and two to wait: code 23 again and again, and sixteen upscales."""
-    options = ("--speed", "40", "--seed", "5", "--concurrency", "1", "--queue", "2", "--faults", faults)
+    """Four grids at once, one place to run and one to wait: code 23 again and again, and sixteen upscales."""
+    options = ("--speed", "10", "--seed", "5", "--concurrency", "1", "--queue", "1", "--faults", faults)
     sandbox = start_sandbox(*options)
     server = start_with(start_server, UPSCALE_ALL, sandbox)
     for number in range(4):
