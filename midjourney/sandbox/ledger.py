@@ -42,6 +42,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     billed: dict[str, int]
     questions: dict[str, int]
     callbacks: int
+    callbacks_taken: int
     running_max: int
 
 
@@ -53,6 +54,7 @@ class Ledger:
         self.billed: dict[str, int] = dict.fromkeys(KINDS, 0)
         self.questions: Counter[str] = Counter()
         self.callbacks = 0
+        self.callbacks_taken = 0
         self.running_max = 0
 
     def record(self, *, path: str, body: bytes, code: int | None, result: str | None, at_ms: int) -> None:
@@ -74,6 +76,10 @@ class Ledger:
         """A POST to a hook was begun, whatever became of it."""
         self.callbacks += 1
 
+    def count_callback_taken(self) -> None:
+        """A POST to a hook was answered 2xx: whoever answered so has it, and is not told again."""
+        self.callbacks_taken += 1
+
     def count_running(self, jobs: int) -> None:
         """So many jobs run at this moment."""
         self.running_max = max(self.running_max, jobs)
@@ -85,6 +91,7 @@ class Ledger:
             billed=dict(self.billed),
             questions=dict(self.questions),
             callbacks=self.callbacks,
+            callbacks_taken=self.callbacks_taken,
             running_max=self.running_max,
         )
 

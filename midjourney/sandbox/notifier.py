@@ -131,8 +131,12 @@ class Notifier:
                 answer = await http.post(
                     notice.hook, content=body, headers={"content-type": "application/json"}
                 )
-            except (httpx.HTTPError, httpx.InvalidURL) as error:
+            except Exception as error:
+                # Not only httpx's: anyio raises AttributeError for a connection that is gone as soon as it is made, and
+                # idna its own for a host's name. One that ends its worker ends them all.
                 log.warning("callback of task %s failed, and is not sent again: %r", task.id, error)
                 continue
-            if not answer.is_success:
+            if answer.is_success:
+                self._ledger.count_callback_taken()
+            else:
                 log.warning("callback of task %s was answered %s", task.id, answer.status_code)

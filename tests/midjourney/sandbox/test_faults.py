@@ -214,3 +214,16 @@ def test_the_seed_decides() -> None:
     assert strikes == [same.strikes("drop", number) for number in range(2000)]
     assert strikes != [other.strikes("drop", number) for number in range(2000)]
     assert 500 < sum(strikes) < 700
+
+
+def test_a_hook_that_cannot_be_called_silences_no_other(
+    start_sandbox: Any, hook: Hook, eventually: Any
+) -> None:
+    """This host's name fails otherwise than HTTP does, as does a connection that is gone as soon as it is made."""
+    sandbox = start_sandbox(*SPEED, "--queue", "30")
+    for _ in range(3):
+        sandbox.http.post("/mj/submit/imagine", json={"prompt": "a cat", "notifyHook": "http://xn--/"})
+    eventually(lambda: ended(sandbox.http))
+    imagine(sandbox.http, hook)
+    eventually(lambda: ("SUCCESS", "100%") in hook.statuses())
+    assert sandbox.ledger()["callbacks_taken"] == len(hook.bodies) < sandbox.ledger()["callbacks"]
