@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,7 @@ def test_one_fault_alone_loses_and_doubles_nothing(
     start_sandbox: Any, start_server: Any, eventually: Any, fault: str, chains: int
 ) -> None:
     """With the probability that the fault has when it is only named; prints what happened."""
+    began = time.monotonic()
     options = ("--speed", "40", "--seed", "3", "--queue", str(5 * chains), "--faults", fault)
     sandbox = start_sandbox(*options)
     server = start_server(toml=UPSCALE_ALL + UPSTREAM.format(url=sandbox.url))
@@ -44,7 +46,18 @@ def test_one_fault_alone_loses_and_doubles_nothing(
     eventually(complete, within_s=100 if chains == FEW else 900)
     imagined = Counter(body["prompt"] for body in sandbox.accepted("/imagine"))
     pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
-    print(f"{fault}: {chains} chains, {len(imagined)} imagined, {len(pressed)} pressed, 0 lost, 0 doubled")
+    grids = sum(
+        task["depth"] == 0 and task["status"] == "SUCCESS"
+        for chain_id in ids
+        for task in server.get(f"/api/chains/{chain_id}")["tasks"]
+    )
+    lost = 4 * grids - len(pressed) + (0 if fault == "banned" else chains - len(imagined))
+    doubled = sum(count - 1 for count in (imagined + pressed).values())
+    print(
+        f"{fault}: {chains} chains, {len(imagined)} imagined, {len(pressed)} pressed, {lost} lost, {doubled} doubled,"
+        f" {time.monotonic() - began:.0f} s"
+    )
+    assert lost == 0
     assert set(imagined.values()) <= {1}
     assert set(pressed.values()) <= {1}
     if fault not in FINAL:

@@ -46,6 +46,9 @@ def test_all_ends_are_found_soon_and_in_bulk(
     assert asked["task/list-by-condition"] < len(delays)
     assert set(found_by(tmp_path)) == {"reconcile"}
     assert len(sandbox.accepted("/action")) == 4 * chains
+    submits = sandbox.accepted("/imagine") + sandbox.accepted("/action")
+    assert {bool(body.get("notifyHook")) for body in submits} == {way == "hook dropped"}
+    assert sandbox.ledger()["callbacks"] == 0
 
 
 ENDS = "FROM events WHERE signal = 'task.succeeded'"
