@@ -24,6 +24,7 @@ from dispatcher.budget import Budget, refusal
 from dispatcher.chain import Place
 from dispatcher.context import Context, context_of
 from dispatcher.errors import GiveUp, Retry
+from dispatcher.membership import Membership
 from dispatcher.receivers import DEFAULTS, Receiver, Registry
 from dispatcher.submit import Clock, Submitter
 from dispatcher.supervisor import Loop, in_thread, until_durable
@@ -47,6 +48,10 @@ RUNNING_AT_ONCE = 64
 """Receivers running at the same time. The backlog stays in the table; only this window is in memory."""
 
 
+ELSEWHERE_MS = 5_000
+"""Pause before a delivery whose receiver another worker may have is offered again."""
+
+
 class Deliverer:
     """Runs receivers, each delivery on its own: one that fails or hangs delays nobody else's."""
 
@@ -59,6 +64,7 @@ class Deliverer:
         places: Mapping[str, Place],
         budget: Budget,
         clock: Clock,
+        membership: Membership,
     ) -> None:
         self._database = database
         self._registry = registry
@@ -67,7 +73,9 @@ class Deliverer:
         self._places = places
         self._budget = budget
         self._clock = clock
+        self._membership = membership
         self._running: Counter[str] = Counter()
+        self.in_hand: set[int] = set()
         self.loop = Loop("deliver", self._turn)
 
     def _route(self, event: PendingEvent) -> tuple[str, ...]:
@@ -85,12 +93,17 @@ class Deliverer:
             (
                 "claim_delivery",
                 lambda connection: deliveries.claim(
-                    connection, free, now_ms, room=lambda name: self._concurrency(name) - running[name]
+                    connection,
+                    free,
+                    now_ms,
+                    room=lambda name: self._concurrency(name) - running[name],
+                    worker=self._membership.name,
                 ),
             ),
         )
         for one in claimed:
             self._running[one.delivery.receiver] += 1
+            self.in_hand.add(one.delivery.id)
             self.loop.spawn(self._deliver(one))
         if fanned == EVENTS_A_TURN or (free and len(claimed) == free):
             self.loop.wake()
@@ -109,6 +122,7 @@ class Deliverer:
                 name
             ] >= self._concurrency(name)
             self._running[name] -= 1
+            self.in_hand.discard(claimed.delivery.id)
             if others_waited:
                 self.loop.wake()
 
@@ -116,10 +130,9 @@ class Deliverer:
         delivery = claimed.delivery
         receiver = self._registry.get(delivery.receiver)
         if receiver is None:
-            return Finish(
-                state="dead",
-                error=f"receiver {delivery.receiver!r} is not loaded: its plugin or rule is gone",
-            )
+            return self._not_here(f"receiver {delivery.receiver!r} is not loaded: its plugin or rule is gone")
+        if claimed.event.upstream not in self._places:
+            return self._not_here(f"upstream {claimed.event.upstream!r} is not configured any more")
         if delivery.attempts - delivery.excused > receiver.options.attempts:
             return Finish(
                 state="dead", error="the process stopped during every attempt", decision="interrupted"
@@ -149,6 +162,13 @@ class Deliverer:
         if ending.state != "done" or ending.refuted is not None:
             return ending
         return msgspec.structs.replace(ending, fired=context.chain.fired, limit=limit)
+
+    def _not_here(self, why: str) -> Finish:
+        """During a deployment releases with other rules work side by side: another worker may have what we have not."""
+        if self._membership.is_alone:
+            return Finish(state="dead", error=why)
+        run_at_ms = self._clock() + ELSEWHERE_MS
+        return Finish(state="waiting", excused=True, decision=f"waits: here {why}", run_at_ms=run_at_ms)
 
     async def _call(self, receiver: Receiver, context: Context) -> None:
         arguments = context.arguments()
@@ -206,21 +226,15 @@ class Deliverer:
         )
 
     async def _finish(self, claimed: ClaimedDelivery, ending: Finish) -> None:
-        claim = self._submitter.reserve() if ending.staged else None
+        claim = [self._submitter.claim] if ending.staged else []
+        units = [("finish_delivery", self._finishing(claimed, ending)), *claim]
         try:
-            units = [("finish_delivery", self._finishing(claimed, ending)), *([claim.unit] if claim else [])]
             results = await until_durable(lambda: self._database.write_together(*units))
         except LeaseLost as error:
             log.warning("delivery was finished by somebody else", why=str(error))
-            if claim:
-                self._submitter.release(claim)
             return
-        except BaseException:
-            if claim:
-                self._submitter.release(claim)
-            raise
         if claim:
-            self._submitter.accept(claim, results[1])
+            self._submitter.accept(results[1])
         if results[0]:
             self.loop.wake()
         if ending.state == "waiting":

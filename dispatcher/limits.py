@@ -1,8 +1,17 @@
-"""What an upstream can take: places, requests a second, pauses it asked for, and a breaker. Pure: time is an argument."""
+"""What an upstream can take: places, requests a second, pauses it asked for, and a breaker.
+
+Pure: how its limits stand comes in and goes out as a value, and time is an argument. All processes share it by the row
+that `storage/upstreams.py` keeps.
+"""
 
 from __future__ import annotations
 
+import math
+
+from msgspec.structs import replace
+
 from midjourney.dialects import Upstream
+from storage.upstreams import Load, Standing
 
 BREAKER_AFTER = 5
 """Requests in a row without a usable answer, after which no more are sent for a while."""
@@ -15,92 +24,75 @@ FULL_HOLD_MS = 500
 """How long nothing is sent after a full queue that names no time: one request found out for all of them."""
 
 
-class Gate:
-    """The limits of one upstream. Places are taken for a claim, and given back; the rest is told as it happens."""
+def places(upstream: Upstream, standing: Standing, load: Load, now_ms: int) -> int:
+    """How many requests may be sent now. While the breaker is open, one at a time when its time is over."""
+    if standing.paused or closed_until_ms(upstream, standing, now_ms):
+        return 0
+    free = upstream.concurrency - load.requests
+    if upstream.jobs:
+        free = min(free, upstream.jobs - load.jobs)
+    if upstream.rate:
+        free = min(free, _unspent(upstream, standing, now_ms))
+    if standing.open_ms:
+        free = min(free, 1 - load.requests)
+    return max(0, free)
 
-    def __init__(self, upstream: Upstream, now_ms: int) -> None:
-        self._free = upstream.concurrency
-        self._rate = upstream.rate
-        self._tokens = self._burst = max(1.0, upstream.rate)
-        self._filled_ms = now_ms
-        self._held_until_ms = 0
-        self._failures = 0
-        self._open_until_ms = 0
-        self._open_ms = 0
-        self._probing = False
 
-    def take(self, now_ms: int) -> int:
-        """All places that may be used now, taken. With the breaker half open that is one."""
-        if not self._free or now_ms < self.closed_until_ms(now_ms):
-            return 0
-        places = self._free
-        if self._rate:
-            self._fill(now_ms)
-            places = min(places, max(0, int(self._tokens)))
-        if self._open_ms:
-            places = 0 if self._probing else min(places, 1)
-            self._probing = self._probing or bool(places)
-        self._free -= places
-        if self._rate:
-            self._tokens -= places
-        return places
+def spent(upstream: Upstream, standing: Standing, requests: int, now_ms: int) -> Standing:
+    """After so many requests. Those within the rate wait for nothing; more are the next second's, taken ahead."""
+    if not upstream.rate or not requests:
+        return standing
+    paid_us = max(standing.rate_paid_until_us, 1000 * now_ms) + requests * _interval_us(upstream)
+    return replace(standing, rate_paid_until_us=paid_us)
 
-    def ask(self, now_ms: int) -> int:
-        """Take a token for a question about tasks; in how many milliseconds it may be asked.
 
-        A question needs no place, and is asked of an upstream whose queue is full.
-        """
-        if not self._rate:
-            return 0
-        self._fill(now_ms)
-        self._tokens -= 1  # below 0 it is the next one's, taken ahead
-        return max(0, int(-1000 * self._tokens / self._rate))
+def wait_ms(upstream: Upstream, standing: Standing, now_ms: int) -> int:
+    """How long the last question that was `spent` must wait. It needs no place, and is asked while a queue is full."""
+    if not upstream.rate:
+        return 0
+    late_us = standing.rate_paid_until_us - _burst(upstream) * _interval_us(upstream) - 1000 * now_ms
+    return max(0, math.ceil(late_us / 1000))
 
-    def put_back(self, places: int) -> None:
-        """Places that were taken and not used."""
-        self._free += places
-        self._probing = False
-        if self._rate:
-            self._tokens = min(self._tokens + places, self._burst)
 
-    def done(self) -> None:
-        """A request has ended: its place is free, its token is spent."""
-        self._free += 1
+def failed(standing: Standing, now_ms: int) -> Standing:
+    """A request came to nothing; enough of them open the breaker."""
+    failures = standing.failures + 1
+    if failures < BREAKER_AFTER and not standing.open_ms:
+        return replace(standing, failures=failures)
+    open_ms = min(2 * standing.open_ms or BREAKER_FIRST_MS, BREAKER_LONGEST_MS)
+    return replace(standing, failures=failures, open_ms=open_ms, open_until_ms=now_ms + open_ms)
 
-    def answered(self) -> None:
-        """The upstream answered usably: the breaker closes."""
-        self._failures = self._open_ms = self._open_until_ms = 0
-        self._probing = False
 
-    def failed(self, now_ms: int) -> bool:
-        """A request came to nothing; tells whether that opened the breaker."""
-        self._failures += 1
-        self._probing = False
-        if self._failures < BREAKER_AFTER and not self._open_ms:
-            return False
-        self._open_ms = min(2 * self._open_ms or BREAKER_FIRST_MS, BREAKER_LONGEST_MS)
-        self._open_until_ms = now_ms + self._open_ms
-        return True
+def held(standing: Standing, now_ms: int, for_ms: int) -> Standing:
+    """Send nothing for a while: the upstream's queue is full, or it said so (Retry-After)."""
+    return replace(standing, held_until_ms=max(standing.held_until_ms, now_ms + for_ms))
 
-    def hold(self, now_ms: int, for_ms: int) -> None:
-        """Send nothing for a while: the upstream's queue is full, or it said so (Retry-After)."""
-        self._held_until_ms = max(self._held_until_ms, now_ms + for_ms)
 
-    def closed_until_ms(self, now_ms: int) -> int:
-        """Until when nothing is sent; 0 when something may be."""
-        until_ms = max(self._held_until_ms, self._open_until_ms)
-        if self._rate and not until_ms > now_ms:
-            self._fill(now_ms)
-            if self._tokens < 1:
-                until_ms = now_ms + int(1000 * (1 - self._tokens) / self._rate) + 1
-        return until_ms if until_ms > now_ms else 0
+def closed_until_ms(upstream: Upstream, standing: Standing, now_ms: int) -> int:
+    """Until when nothing is sent, whatever is free; 0 when something may be."""
+    until_ms = max(standing.held_until_ms, standing.open_until_ms)
+    if upstream.rate and until_ms <= now_ms and not _unspent(upstream, standing, now_ms):
+        spared_us = (_burst(upstream) - 1) * _interval_us(upstream)
+        until_ms = math.ceil((standing.rate_paid_until_us - spared_us) / 1000)
+    return until_ms if until_ms > now_ms else 0
 
-    @property
-    def breaker(self) -> str:
-        """ "closed", or "open" while only single requests are tried."""
-        return "open" if self._open_ms else "closed"
 
-    def _fill(self, now_ms: int) -> None:
-        passed_s = max(0, now_ms - self._filled_ms) / 1000
-        self._tokens = min(self._tokens + passed_s * self._rate, self._burst)
-        self._filled_ms = now_ms
+def breaker(standing: Standing) -> str:
+    """ "closed", or "open" while only single requests are tried."""
+    return "open" if standing.open_ms else "closed"
+
+
+def _interval_us(upstream: Upstream) -> int:
+    """Between two requests in the long run."""
+    return round(1_000_000 / upstream.rate)
+
+
+def _burst(upstream: Upstream) -> int:
+    """Requests that a quiet second has saved."""
+    return max(1, int(upstream.rate))
+
+
+def _unspent(upstream: Upstream, standing: Standing, now_ms: int) -> int:
+    """Requests within the rate at this moment."""
+    ahead_us = max(0, standing.rate_paid_until_us - 1000 * now_ms)
+    return max(0, (_burst(upstream) * _interval_us(upstream) - ahead_us) // _interval_us(upstream))

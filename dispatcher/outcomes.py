@@ -6,7 +6,7 @@ from dispatcher.backoff import delay_s, jittered_ms
 from midjourney.codes import Outcome, Refusal, Verdict
 from midjourney.types import Status
 from storage.records import Submission, SubmissionState
-from storage.submissions import Settlement
+from storage.settlements import Settlement
 
 QUEUE_FULL_CEILING_S = 60.0
 """A full queue empties in the time of a picture, about a minute; waiting longer only loses the place."""

@@ -21,10 +21,10 @@ from midjourney.client import Client
 from midjourney.errors import ProtocolError
 from midjourney.requests import Action, decode_request
 from midjourney.types import Status, Task
-from storage import submissions, tasks
+from storage import settlements, submissions, tasks
 from storage.engine import Connection, Database
 from storage.records import Incoming, Submission
-from storage.submissions import INTERRUPTED
+from storage.settlements import INTERRUPTED
 
 log = structlog.get_logger("hookchain")
 
@@ -146,7 +146,7 @@ class Settler:
 
         def settle(connection: Connection) -> str:
             if marked:
-                submissions.prove(connection, submission, marked[0].id, now_ms)
+                settlements.prove(connection, submission, marked[0].id, now_ms)
                 return "accepted"
             if not _is_disproof(submission, listed, reaches_ms):
                 return ""

@@ -7,13 +7,14 @@ tasks it made. A process that dies in between leaves "sending", which is never s
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
 import structlog
 
+from dispatcher import limits
 from dispatcher.intent import key_of
-from dispatcher.limits import FULL_HOLD_MS, Gate
+from dispatcher.limits import FULL_HOLD_MS
 from dispatcher.outcomes import (
     QUEUE_FULL_ATTEMPTS,
     after_answer,
@@ -44,11 +45,11 @@ from midjourney.requests import (
     decode_request,
     encode_request,
 )
-from storage import jobs, pauses, staging, submissions, windows
+from storage import settlements, staging, submissions, upstreams, windows
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost
 from storage.records import Staged, Submission
-from storage.submissions import Settlement
+from storage.settlements import Settlement
 from storage.writer import Work
 
 log = structlog.get_logger("hookchain")
@@ -56,113 +57,96 @@ log = structlog.get_logger("hookchain")
 Clock = Callable[[], int]
 """Epoch milliseconds."""
 
-HookFor = Callable[[str, str], str]
-"""The notifyHook for (upstream, submission id)."""
+HookFor = Callable[[str, str], Awaitable[str]]
+"""The notifyHook for (upstream, submission id); "" for none."""
 
 
-class Claim(msgspec.Struct, frozen=True, kw_only=True):
-    """Places taken at each upstream for a claim that is on its way, and the transaction unit that makes it."""
+class Claimed(msgspec.Struct, frozen=True):
+    """Submissions to send, and in how many milliseconds to look again; None when nothing more is to be expected."""
 
-    places: dict[str, int]
-    unit: tuple[str, Work]
+    begun: list[Submission]
+    again_ms: int | None
+
+
+BUSY_ELSEWHERE_MS = 20
+"""Pause before an upstream is looked at again that another process was claiming for."""
 
 
 class Submitter:
-    """Sends submissions, at each upstream no more at once than its concurrency."""
+    """Sends submissions, at each upstream no more than all processes together may.
+
+    `worker` is our name in the database; `may_send` tells whether the others still believe that we live.
+    """
 
     def __init__(
         self,
         database: Database,
         clients: Mapping[str, Client],
-        gates: Mapping[str, Gate],
         hook_for: HookFor,
         clock: Clock,
+        worker: str = "",
+        may_send: Callable[[], bool] = lambda: True,
     ) -> None:
         self._database = database
         self._clients = clients
         self._hook_for = hook_for
         self._clock = clock
-        self.gates = gates
-        self._missed = False
+        self._worker = worker
+        self._may_send = may_send
+        self.in_hand: set[str] = set()
         self.loop = Loop("submit", self._turn)
 
-    def reserve(self) -> Claim:
-        """Take all free places, for a claim that shares the transaction of what was just staged; none at the end.
+    @property
+    def claim(self) -> tuple[str, Work]:
+        """The transaction unit that takes what is due, to share the transaction of what was just staged.
 
-        The claim must be given to `accept` with what the unit returned, or to `release` when it failed.
+        What it returns must be given to `accept`.
         """
-        at_ms = self._clock()
-        open_gates: Mapping[str, Gate] = {} if self.loop.is_stopping else self.gates
-        places = {name: taken for name, gate in open_gates.items() if (taken := gate.take(at_ms))}
-        self._missed = self._missed or len(places) < len(self.gates)
+        return "begin_attempt", self._begin
 
-        def begin(connection: Connection) -> list[Submission]:
-            now_ms = self._clock()  # not earlier: what was staged a moment ago is due as well
-            paused = pauses.paused(connection)
-            return [
-                submission
-                for name, most in places.items()
-                if name not in paused and (room := self._room(connection, name, most)) > 0
-                for submission in submissions.begin_attempts(connection, name, room, now_ms)
-            ]
+    def _begin(self, connection: Connection) -> Claimed:
+        if self.loop.is_stopping or not self._may_send():
+            return Claimed([], None)
+        now_ms = self._clock()  # not earlier: what was staged a moment ago is due as well
+        held = upstreams.held_for_claim(connection, self._clients)
+        plans = any(self._clients[name].upstream.jobs for name in held)
+        loads = upstreams.loads(connection, held, with_jobs=plans)
+        begun: list[Submission] = []
+        again_ms = [BUSY_ELSEWHERE_MS] if len(held) < len(self._clients) else []
+        for name, standing in held.items():
+            upstream = self._clients[name].upstream
+            most = limits.places(upstream, standing, loads[name], now_ms)
+            found = (
+                submissions.begin_attempts(connection, name, most, now_ms, worker=self._worker)
+                if most
+                else []
+            )
+            after = limits.spent(upstream, standing, len(found), now_ms)
+            if after != standing:
+                upstreams.save(connection, after)
+            if until_ms := limits.closed_until_ms(upstream, after, now_ms):
+                again_ms.append(until_ms - now_ms)
+            begun += found
+        return Claimed(begun, min(again_ms, default=None))
 
-        return Claim(places=places, unit=("begin_attempt", begin))
-
-    def _room(self, connection: Connection, name: str, most: int) -> int:
-        """How many of the places may be used, where the plan has a limit of jobs."""
-        allowed = self._clients[name].upstream.jobs
-        return min(most, allowed - jobs.under_way(connection, name)) if allowed else most
-
-    def accept(self, claim: Claim, begun: list[Submission]) -> None:
-        """Send what a claim found and give its other places back."""
-        left = dict(claim.places)
-        for submission in begun:
-            left[submission.upstream] -= 1
+    def accept(self, claimed: Claimed) -> None:
+        """Send what a claim found."""
+        for submission in claimed.begun:
+            self.in_hand.add(submission.id)
             self.loop.spawn(self._attempt(submission))
-        self._give_back(left)
-
-    def release(self, claim: Claim) -> None:
-        """Give the places of a failed claim back."""
-        self._give_back(claim.places)
-
-    def _give_back(self, places: Mapping[str, int]) -> None:
-        for name, count in places.items():
-            self.gates[name].put_back(count)
-        self._look_again()
-
-    def _look_again(self) -> None:
-        """Somebody found no place: there may be one now, or there will be when a gate opens."""
-        if not self._missed:
-            return
-        self._missed = False
-        now_ms = self._clock()
-        closed = [gate.closed_until_ms(now_ms) for gate in self.gates.values()]
-        if not all(closed):
-            self.loop.wake()
-        for until_ms in filter(None, closed):
-            self.loop.wake_after((until_ms - now_ms) / 1000)
+        if claimed.again_ms is not None:
+            self.loop.wake_after(claimed.again_ms / 1000)
 
     async def _turn(self) -> None:
-        claim = self.reserve()
-        if not claim.places:
-            return
-        try:
-            begun = await self._database.write(*claim.unit)
-        except BaseException:
-            self.release(claim)
-            raise
-        self.accept(claim, begun)
+        self.accept(await self._database.write(*self.claim))
 
     async def _attempt(self, submission: Submission) -> None:
         try:
             request = decode_request(submission.request)
             settlement = await self._sent(submission, request)
-            self._tell_gate(submission, settlement)
             await self._settle(submission, request, settlement)
         finally:
-            self._missed = True
-            self.gates[submission.upstream].done()
-            self._look_again()
+            self.in_hand.discard(submission.id)
 
     async def _sent(self, submission: Submission, request: Request) -> Settlement:
         """How the request ended; whatever else goes wrong on the way, nobody may be left "sending"."""
@@ -174,10 +158,14 @@ class Submitter:
 
     async def _send(self, submission: Submission, request: Request) -> Settlement:
         client = self._clients[submission.upstream]
-        try:
-            reply = await client.submit(
-                request, notify_hook=self._hook_for(submission.upstream, submission.id), state=submission.id
+        if not self._may_send():
+            told = (
+                "this worker had lost touch with the database; it sends nothing that others may send as well"
             )
+            return after_not_sent(submission, told, now_ms=self._clock(), luck=random.random())
+        try:
+            hook = await self._hook_for(submission.upstream, submission.id)
+            reply = await client.submit(request, notify_hook=hook, state=submission.id)
         except InvalidRequest as error:
             return after_invalid(str(error))
         except NotSent as error:
@@ -195,30 +183,15 @@ class Submitter:
             luck=random.random(),
         )
 
-    def _tell_gate(self, submission: Submission, settlement: Settlement) -> None:
-        """What an answer, or none, means for everybody who waits for this upstream."""
-        gate, now_ms = self.gates[submission.upstream], self._clock()
-        if settlement.outcome == "invalid":
-            gate.put_back(0)  # nothing was sent, nothing was learned
-            return
-        if settlement.outcome in ("not_sent", Outcome.UNCERTAIN):
-            if gate.failed(now_ms):
-                log.warning("breaker open", upstream=submission.upstream, why=settlement.reason)
-            return
-        if gate.breaker == "open":
-            log.info("breaker closed", upstream=submission.upstream)
-        gate.answered()
-        if settlement.outcome == f"{Outcome.REJECTED}:{Refusal.QUEUE_FULL}":
-            asked_ms = 0 if settlement.retry_after_s is None else int(1000 * settlement.retry_after_s)
-            gate.hold(now_ms, asked_ms or FULL_HOLD_MS)
-
     async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
+        """Write down how it ended, and take what its place is free for."""
         now_ms = self._clock()
         lost_window = isinstance(request, Modal) and _is_queue_full_23(settlement)
 
         def settle(connection: Connection) -> int:
+            run_at_ms = settlement.run_at_ms if settlement.state == "waiting" else 0
             if lost_window:
-                return windows.repeat_action(
+                run_at_ms = windows.repeat_action(
                     connection,
                     submission,
                     settlement,
@@ -226,16 +199,20 @@ class Submitter:
                     delay_ms=queue_full_delay_ms,
                     most=QUEUE_FULL_ATTEMPTS,
                 )
-            submissions.settle_attempt(connection, submission, settlement, now_ms)
+            else:
+                settlements.settle_attempt(connection, submission, settlement, now_ms)
             if settlement.state == "needs_modal":
                 _answer_again(connection, submission, settlement, now_ms)
-            return settlement.run_at_ms if settlement.state == "waiting" else 0
+            _tell(connection, submission.upstream, settlement, now_ms)
+            return run_at_ms
 
+        units = (("settle_attempt", settle), self.claim)
         try:
-            run_at_ms = await until_durable(lambda: self._database.write("settle_attempt", settle))
+            run_at_ms, claimed = await until_durable(lambda: self._database.write_together(*units))
         except LeaseLost as error:
-            run_at_ms = 0
+            run_at_ms, claimed = 0, Claimed([], 0)
             log.info("answer came after proof", submission=submission.id, why=str(error))
+        self.accept(claimed)
         log.info(
             "submission",
             submission=submission.id,
@@ -247,10 +224,26 @@ class Submitter:
             reason=settlement.reason,
         )
         self._database.wakeups.wake("events")
-        if settlement.state == "needs_modal":
-            self._database.wakeups.wake("submissions")
         if run_at_ms:
             self.loop.wake_after((run_at_ms - now_ms) / 1000)
+
+
+def _tell(connection: Connection, name: str, settlement: Settlement, now_ms: int) -> None:
+    """What an answer, or none, means for everybody who waits for this upstream."""
+    if settlement.outcome == "invalid":
+        return  # nothing was sent, nothing was learned
+    if settlement.outcome in ("not_sent", Outcome.UNCERTAIN):
+        standing = limits.failed(upstreams.held(connection, name), now_ms)
+        upstreams.save(connection, standing)
+        if standing.open_ms:
+            log.warning("breaker open", upstream=name, for_ms=standing.open_ms, why=settlement.reason)
+        return
+    if upstreams.answered(connection, name):
+        log.info("upstream answers again", upstream=name)
+    if settlement.outcome == f"{Outcome.REJECTED}:{Refusal.QUEUE_FULL}":
+        asked_ms = 0 if settlement.retry_after_s is None else int(1000 * settlement.retry_after_s)
+        standing = upstreams.held(connection, name)
+        upstreams.save(connection, limits.held(standing, now_ms, asked_ms or FULL_HOLD_MS))
 
 
 def _answer_again(connection: Connection, action: Submission, settlement: Settlement, now_ms: int) -> None:

@@ -90,6 +90,8 @@ class Loop:
         self._interval_s = interval_s
         self._woken = asyncio.Event()
         self.is_stopping = False
+        self.may_turn: Callable[[], bool] = lambda: True
+        """Whether it is this process that does the chore; asked before each turn."""
         self._loop_task: asyncio.Task[None] | None = None
         self._running: set[asyncio.Task[Any]] = set()
 
@@ -137,6 +139,8 @@ class Loop:
             self._woken.clear()
             if self.is_stopping:
                 return
+            if not self.may_turn():
+                continue
             try:
                 await self._turn()
             except Exception as error:

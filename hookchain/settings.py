@@ -17,22 +17,23 @@ from dispatcher.prune import Retention
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.expressions import nearest
 from dispatcher.rules.load import load_rules
+from hookchain import platforms
+from hookchain.environment import CONFIG, TOML, check_variables, put_over
+from hookchain.environment import SettingsError as SettingsError
+from hookchain.platforms import Platform
 from hooks.ingest import BODY_LIMIT_BYTES
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
 
 DEFAULT_FILE = "hookchain.toml"
+DATABASE_FILE = "hookchain.db"
 SANDBOX = "sandbox"
 """Name of the built-in upstream that stands in when none is configured."""
-
-
-class SettingsError(Exception):
-    """The configuration cannot be used; the message says what, where, and what to write instead."""
 
 
 class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What hookchain.toml may hold, beside `[[rules]]`."""
 
-    database_url: str = "sqlite:///hookchain.db"
+    database_url: str = ""
     host: str = ""
     port: int = 0
     public_url: str = ""
@@ -42,6 +43,9 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     log_level: Literal["debug", "info", "warning", "error"] = "info"
     log_format: Literal["console", "json"] = "console"
     body_limit_bytes: int = BODY_LIMIT_BYTES
+    poll_only: bool = False
+    worker: bool = True
+    volume: str = ""
     budget: Budget = Budget()
     retention: Retention = Retention()
     upstreams: dict[str, Upstream] = {}
@@ -51,7 +55,8 @@ class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
     """All settings, checked. `secret` "" means: the one kept in the database. Without upstreams there is the sandbox.
 
-    `dialects` are the shipped ones and those of the file; `poll_only` is said on the command line.
+    `dialects` are the shipped ones and those of the file. `worker`: whether `serve` brings one. `volume`: a directory
+    that outlives a restart, where the platform's disk does not. `listens`: whether this process is the one that receives.
     """
 
     database_url: str
@@ -71,6 +76,10 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     file: Path = Path(DEFAULT_FILE)
     retention: Retention = Retention()
     poll_only: bool = False
+    worker: bool = True
+    volume: str = ""
+    platform: Platform | None = None
+    listens: bool = True
     dialects: Mapping[str, Dialect] = msgspec.field(default_factory=lambda: DIALECTS)
 
     @property
@@ -82,31 +91,24 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def hook_base(self) -> str:
         """How an upstream reaches this server."""
-        return (self.public_url or self.listening_url).rstrip("/")
+        return (self.known_url or self.listening_url).rstrip("/")
 
+    @property
+    def known_url(self) -> str:
+        """The address that was configured, or that the platform gives; "" where only the listening one is known."""
+        return self.public_url or (self.platform.public_url if self.platform is not None else "")
 
-# Environment variable → key of the file. The first that is set wins; aliases come last.
-_VARIABLES: tuple[tuple[str, str], ...] = (
-    ("DATABASE_URL", "database_url"),
-    ("HOST", "host"),
-    ("PORT", "port"),
-    ("HOOKCHAIN_PUBLIC_URL", "public_url"),
-    ("HOOKCHAIN_SECRET", "secret"),
-    ("HOOKCHAIN_ADMIN_TOKEN", "admin_token"),
-    ("HOOKCHAIN_PLUGINS", "plugins"),
-    ("LOG_LEVEL", "log_level"),
-    ("LOG_FORMAT", "log_format"),
-)
-_UPSTREAM_VARIABLES: tuple[tuple[str, str], ...] = (
-    ("HOOKCHAIN_UPSTREAM_URL", "url"),
-    ("HOOKCHAIN_UPSTREAM_KEY", "key"),
-    ("HOOKCHAIN_UPSTREAM_DIALECT", "dialect"),
-    ("MJ_SERVER", "url"),
-    ("MJ_API_SECRET", "key"),
-)
-_KNOWN_VARIABLES = frozenset(
-    name for name, _ in (*_VARIABLES, *_UPSTREAM_VARIABLES) if name.startswith("HOOKCHAIN_")
-) | {"HOOKCHAIN_CONFIG"}
+    @property
+    def is_file(self) -> bool:
+        """Whether the database is a SQLite file."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def disk_warning(self) -> str:
+        """Why what is kept here will be lost; "" where it will not."""
+        if not self.is_file:
+            return ""
+        return platforms.warning(self.platform, Path(self.database_url.partition(":///")[2]), self.volume)
 
 
 def load_settings(
@@ -118,20 +120,22 @@ def load_settings(
     """
     environment = os.environ if environment is None else environment
     directory = Path.cwd() if directory is None else directory
-    _check_variables(environment)
-    path = directory / environment.get("HOOKCHAIN_CONFIG", DEFAULT_FILE)
-    text = _read(path, required="HOOKCHAIN_CONFIG" in environment)
+    check_variables(environment)
+    platform = platforms.detect(environment)
+    path = directory / (TOML if environment.get(TOML) else environment.get(CONFIG, DEFAULT_FILE))
+    text = environment.get(TOML) or _read(path, required=CONFIG in environment)
     tables = _parse(text, path)
     rules = tables.pop("rules", [])
     _check_keys(tables, path)
-    _over(tables, environment)
+    put_over(tables, environment)
     file = _convert(tables, path)
     if min(file.retention.progress_days, file.retention.chain_days) < 0:
         raise SettingsError(f"{_short(path)}, [retention]: days are 0 for ever, or more")
     compiled = _rules(rules, path, text, file.upstreams or (SANDBOX,)) if with_rules else []
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
-        database_url=file.database_url,
+        database_url=file.database_url
+        or _default_database(file.volume or (platform.volume if platform else "")),
         host=file.host or ("0.0.0.0" if environment.get("PORT") else "127.0.0.1"),
         port=file.port or 8000,
         public_url=file.public_url,
@@ -150,19 +154,22 @@ def load_settings(
         directory=directory,
         file=path,
         dialects=dialects,
+        poll_only=file.poll_only,
+        worker=file.worker,
+        volume=file.volume,
+        platform=platform,
     )
+
+
+def _default_database(volume: str) -> str:
+    """A file on the volume, where there is one; else in the working directory."""
+    return f"sqlite:///{Path(volume) / DATABASE_FILE}" if volume else f"sqlite:///{DATABASE_FILE}"
 
 
 def read_rules(path: Path, upstreams: Collection[str]) -> list[CompiledRule]:
     """The rules that stand in a file now. Raises `SettingsError`."""
     text = _read(path, required=False)
     return _rules(_parse(text, path).get("rules", []), path, text, upstreams or (SANDBOX,))
-
-
-def _check_variables(environment: Mapping[str, str]) -> None:
-    for name in environment:
-        if name.startswith("HOOKCHAIN_") and name not in _KNOWN_VARIABLES:
-            raise SettingsError(f"unknown environment variable {name}.{nearest(name, _KNOWN_VARIABLES)}")
 
 
 def _read(path: Path, *, required: bool) -> str:
@@ -225,33 +232,6 @@ def _check_table(table: dict[str, Any], kind: type[msgspec.Struct], where: str) 
     for key in table:
         if key not in known:
             raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
-
-
-def _over(tables: dict[str, Any], environment: Mapping[str, str]) -> None:
-    for name, key in _VARIABLES:
-        value = environment.get(name, "").strip()
-        if value:
-            tables[key] = _typed(key, value)
-    upstream: dict[str, Any] = {}
-    for name, key in _UPSTREAM_VARIABLES:
-        value = environment.get(name, "").strip()
-        if value and key not in upstream:
-            upstream[key] = value
-    if "url" in upstream:
-        known = tables.setdefault("upstreams", {})
-        known["main"] = known.get("main", {}) | upstream
-    elif upstream:
-        raise SettingsError("an upstream's key or dialect is set, but HOOKCHAIN_UPSTREAM_URL is not")
-
-
-def _typed(key: str, value: str) -> Any:
-    if key == "port":
-        if not value.isdigit():
-            raise SettingsError(f"PORT is {value!r}; it must be a number")
-        return int(value)
-    if key == "plugins":
-        return [part.strip() for part in value.split(",") if part.strip()]
-    return value.lower() if key in ("log_level", "log_format") else value
 
 
 def _convert(tables: dict[str, Any], path: Path) -> _File:

@@ -20,7 +20,7 @@ from hooks.decisions import NOTHING_LOADED, Decisions, Loaded
 from hooks.letters import Letters
 from hooks.pages import age_cursor, filters, id_cursor, page_of, paged, row_id
 from hooks.problems import Problem
-from hooks.upstreams import Breakers, Upstreams
+from hooks.upstreams import Upstreams
 from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import InvalidRequest
 from midjourney.requests import KINDS, parent_of
@@ -65,13 +65,12 @@ class Api:
         dialects: Mapping[str, Dialect],
         *,
         admin_token: str = "",
-        breakers: Breakers | None = None,
         loaded: Loaded = lambda: NOTHING_LOADED,
     ) -> None:
         self._database = database
         prices = {name: upstream.prices for name, upstream in upstreams.items()}
         self._decisions = Decisions(database, prices, loaded)
-        self._upstreams = Upstreams(database, upstreams, breakers)
+        self._upstreams = Upstreams(database, upstreams)
         self._by_hand = ByHand(database)
         self._letters = Letters(database)
         self._dialects = dialects

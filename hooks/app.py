@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hooks import ingest
 from hooks.problems import Problem
+from storage.errors import NotDurable
 
 
 class Lifespan(Protocol):
@@ -30,7 +31,7 @@ def create_app(hook: ASGIApp, routes: Sequence[BaseRoute], lifespan: Lifespan | 
     app = Starlette(
         routes=list(routes),
         lifespan=lifespan,
-        exception_handlers={HTTPException: _http_error, Exception: _unexpected},
+        exception_handlers={HTTPException: _http_error, NotDurable: _unavailable, Exception: _unexpected},
     )
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
@@ -46,6 +47,12 @@ async def _http_error(_request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers: Any = error.headers
     return Problem(error.status_code, error.detail, headers=dict(headers or {})).response()
+
+
+async def _unavailable(_request: Request, error: Exception) -> Response:
+    """The database is away; it will be back."""
+    detail = f"the database cannot be used at the moment: {error}"
+    return Problem(503, detail, headers={"retry-after": "5"}).response()
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:

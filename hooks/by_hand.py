@@ -10,7 +10,7 @@ from starlette.requests import Request
 
 from hooks import shapes
 from hooks.problems import Problem
-from storage import queries, staging, submissions
+from storage import queries, settlements, staging, submissions
 from storage.engine import Connection, Database
 from storage.records import Submission
 
@@ -50,7 +50,7 @@ class ByHand:
 
         def settle(connection: Connection) -> bool:
             found = submissions.find(connection, submission_id)
-            return found is not None and submissions.settle_by_hand(
+            return found is not None and settlements.settle_by_hand(
                 connection, found, accepted=told.accepted, task_id=told.task_id, now_ms=now_ms
             )
 

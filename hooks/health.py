@@ -10,6 +10,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import BaseRoute, Route
 
+from storage import leases
 from storage import settings as stored
 from storage.engine import Database
 from storage.errors import StorageError
@@ -39,7 +40,9 @@ class Health:
         if self._worker is not None:
             checks["worker"] = self._worker()
         ready = all(checks.values())
-        body = {"status": "ready" if ready else "not ready", "checks": checks}
+        body: dict[str, object] = {"status": "ready" if ready else "not ready", "checks": checks}
+        if self._worker is None and self._database.worker_lock is None and ready:
+            body["workers"] = await self._database.read(leases.alive)
         return Response(msgspec.json.encode(body), 200 if ready else 503, media_type="application/json")
 
     async def _database_writes(self) -> bool:

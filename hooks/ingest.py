@@ -33,6 +33,9 @@ BODY_LIMIT_BYTES = 1024 * 1024
 BODY_WITHIN_S = 10.0
 """Seconds for a body to be complete. Senders write theirs at once; who sends a byte a second only holds a place."""
 
+KEPT_WITHIN_S = 20.0
+"""Seconds the database gets. Routers of platforms give up after 30 (Heroku: H12), and tell the sender nothing of use."""
+
 _JSON = [(b"content-type", b"application/json")]
 _KEPT = b'{"kept":true}'
 
@@ -98,17 +101,17 @@ class Ingest:
                 ),
                 400 if not error.is_json else 422,
             ) from error
+        incoming = Incoming(
+            upstream=upstream,
+            task=task,
+            submission_id=submission_id,
+            source="callback",
+            received_at_ms=received_at_ms,
+        )
         try:
-            await self._database.append(
-                Incoming(
-                    upstream=upstream,
-                    task=task,
-                    submission_id=submission_id,
-                    source="callback",
-                    received_at_ms=received_at_ms,
-                )
-            )
-        except NotDurable as error:
+            async with asyncio.timeout(KEPT_WITHIN_S):
+                await self._database.append(incoming)
+        except (NotDurable, TimeoutError) as error:
             raise _not_durable() from error
         return 200, _JSON, _KEPT
 

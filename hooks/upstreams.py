@@ -2,29 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from starlette.requests import Request
 
 from hooks.problems import Problem
 from midjourney.dialects import Upstream
-from storage import health, pauses
+from storage import health
+from storage import upstreams as stored
 from storage.engine import Connection, Database
-
-Breakers = Callable[[], Mapping[str, str]]
-"""Each upstream's breaker, "open" or "closed"; asked of the worker, where it is in this process."""
+from storage.upstreams import Standing
 
 
 class Upstreams:
     """Handlers over the configured upstreams."""
 
-    def __init__(
-        self, database: Database, upstreams: Mapping[str, Upstream], breakers: Breakers | None = None
-    ) -> None:
+    def __init__(self, database: Database, upstreams: Mapping[str, Upstream]) -> None:
         self._database = database
         self._upstreams = upstreams
-        self._breakers = breakers
 
     async def list(self, _request: Request) -> tuple[int, Any]:
         """All of them, with what waits and how their callbacks come; without keys."""
@@ -33,13 +29,13 @@ class Upstreams:
     async def pause(self, request: Request) -> tuple[int, Any]:
         """Submit nothing there until it is resumed; what waits is kept."""
         name = self._named(request)
-        await self._database.write("command", lambda connection: pauses.pause(connection, name))
+        await self._database.write("command", lambda connection: stored.pause(connection, name))
         return 200, {"upstream": name, "paused": True}
 
     async def resume(self, request: Request) -> tuple[int, Any]:
         """Go on."""
         name = self._named(request)
-        await self._database.write("command", lambda connection: pauses.resume(connection, name))
+        await self._database.write("command", lambda connection: stored.resume(connection, name))
         self._database.wakeups.wake("submissions")
         return 200, {"upstream": name, "paused": False}
 
@@ -50,15 +46,15 @@ class Upstreams:
         return name
 
     def _shown(self, connection: Connection) -> Any:
-        paused = pauses.paused(connection)
-        breakers = self._breakers() if self._breakers is not None else {}
+        known = stored.every(connection)
+        standing = {name: known.get(name, Standing(name=name)) for name in self._upstreams}
         return [
             {
                 "name": name,
                 "url": upstream.url,
                 "dialect": upstream.dialect,
-                "paused": name in paused,
-                "breaker": breakers.get(name),
+                "paused": standing[name].paused,
+                "breaker": "open" if standing[name].open_ms else "closed",
                 "submissions": health.submissions_by_state(connection, name),
                 "callbacks": health.callbacks(connection, name),
             }

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import Any
 
-from sqlalchemy import Connection, Table
+from sqlalchemy import Connection, CursorResult, Table
 
 
 def insert_rows(
@@ -17,6 +18,18 @@ def insert_rows(
 ) -> None:
     """Insert rows given as values in the order of `names`."""
     _run(connection, table.name, tuple(names), rows, "")
+
+
+def reserve_rows(
+    connection: Connection,
+    table: Table,
+    rows: Sequence[Sequence[object]],
+    names: Sequence[str],
+    keys: Sequence[str],
+) -> list[tuple[str, ...]]:
+    """Insert those rows whose `keys` nobody has; the keys of the rows that were inserted."""
+    tail = f" ON CONFLICT ({','.join(keys)}) DO NOTHING RETURNING {','.join(keys)}"
+    return [tuple(row) for row in _run(connection, table.name, tuple(names), rows, tail)]
 
 
 def upsert_rows(
@@ -32,14 +45,15 @@ def upsert_rows(
 
 def _run(
     connection: Connection, table: str, names: tuple[str, ...], rows: Sequence[Sequence[object]], tail: str
-) -> None:
+) -> CursorResult[Any]:
     values = tuple(value for row in rows for value in row)
-    connection.exec_driver_sql(_statement(table, names, len(rows), tail), values)
+    mark = "?" if connection.dialect.name == "sqlite" else "%s"
+    return connection.exec_driver_sql(_statement(table, names, len(rows), tail, mark), values)
 
 
 @lru_cache(maxsize=2048)
-def _statement(table: str, names: tuple[str, ...], count: int, tail: str) -> str:
-    row = f"({','.join('?' * len(names))})"
+def _statement(table: str, names: tuple[str, ...], count: int, tail: str, mark: str) -> str:
+    row = f"({','.join([mark] * len(names))})"
     return f"INSERT INTO {table} ({','.join(names)}) VALUES {','.join([row] * count)}{tail}"
 
 

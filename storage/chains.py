@@ -7,7 +7,8 @@ import secrets
 import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
-from storage import schema, tasks
+from storage import locks, schema, tasks
+from storage.locks import many_writers
 from storage.prepared import Prepared
 from storage.records import ChainRow, ChainUse
 
@@ -45,7 +46,8 @@ _use = Prepared(
 
 
 def use(connection: Connection, chain_id: str, asked_by: str) -> ChainUse | None:
-    """What a chain has used up, in all and by one receiver; None when there is no such chain."""
+    """What a chain has used up, in all and by one receiver; None when there is no such chain. It is ours from then on."""
+    locks.chain(connection, chain_id)
     row = _use(connection, chain_id=chain_id, by=asked_by).first()
     return (
         None if row is None else ChainUse(submissions=row.submissions, by_same_receiver=row.by_same_receiver)
@@ -93,6 +95,10 @@ def adopt(
     It joins the chain of the task it was pressed on, where its payload named one that is known ("/up <id> …" in
     novicezk and Plus, `parentId` in trueai); otherwise it is the root of a chain of its own.
     """
+    if many_writers(connection):
+        row = tasks.held(connection, upstream, task_id)
+        if row is not None and row.chain_id is not None:
+            return row.chain_id, row.depth  # somebody was quicker
     parent = tasks.find(connection, upstream, parent_id) if parent_id and parent_id != task_id else None
     if parent is None:
         chain_id, depth, parent_id = create(connection, upstream, task_id, now_ms).id, 0, ""

@@ -26,9 +26,9 @@ from sqlalchemy import (
     text,
     update,
 )
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as upsert  # compiles for SQLite too
 
-from storage import chains, events, firings, schema, staging, submissions
+from storage import chains, events, firings, locks, schema, staging, submissions
 from storage.errors import LeaseLost
 from storage.firings import Limit, Subject
 from storage.prepared import Prepared
@@ -63,6 +63,8 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
 
     A task that is told about needs a chain by then: its receivers will ask for it.
     """
+    if not locks.turn(connection, "fan_out"):
+        return 0  # so that a receiver's deliveries are made in the order of their events, whoever makes them
     waiting = events.pending(connection, most)
     rows = []
     for event in waiting:
@@ -111,16 +113,24 @@ _due = Prepared(
     )
     .order_by(deliveries.c.run_at_ms, deliveries.c.id)
     .limit(bindparam("most"))
+    .with_for_update(of=deliveries, skip_locked=True)
 )
 _claim = Prepared(
     update(deliveries)
     .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-    .values(state="running", attempts=deliveries.c.attempts + 1, updated_at_ms=bindparam("now_ms"))
+    .values(
+        state="running",
+        worker=bindparam("by"),
+        attempts=deliveries.c.attempts + 1,
+        updated_at_ms=bindparam("now_ms"),
+    )
 )
 
 
-def claim(connection: Connection, most: int, now_ms: int, *, room: Room) -> list[ClaimedDelivery]:
-    """Take up to `most` deliveries that are due, with what their receivers may look at.
+def claim(
+    connection: Connection, most: int, now_ms: int, *, room: Room, worker: str = ""
+) -> list[ClaimedDelivery]:
+    """Take up to `most` deliveries that are due for a worker, with what their receivers may look at.
 
     Those of a receiver that has no room wait, and nobody else's wait behind them. One receiver hears of one task's
     events in their order: the next one is due when the one before it is done, or dead.
@@ -138,7 +148,7 @@ def claim(connection: Connection, most: int, now_ms: int, *, room: Room) -> list
             elif row.receiver not in full:
                 full.append(row.receiver)
         if chosen:
-            _claim(connection, ids=[one.id for one in chosen], now_ms=now_ms)
+            _claim(connection, ids=[one.id for one in chosen], by=worker, now_ms=now_ms)
             taken += chosen
         if len(chosen) == len(due):
             break
@@ -354,11 +364,3 @@ _drop = (
 def drop(connection: Connection, delivery_id: int, now_ms: int) -> bool:
     """Run a dead delivery no more; tells whether it was dead."""
     return connection.execute(_drop, {"delivery_id": delivery_id, "now_ms": now_ms}).rowcount == 1
-
-
-_release = update(deliveries).where(deliveries.c.state == "running").values(state="waiting")
-
-
-def release_all(connection: Connection) -> int:
-    """Give back what a process that is gone was running; only right where there is one worker. How many they were."""
-    return connection.execute(_release).rowcount

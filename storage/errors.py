@@ -28,7 +28,3 @@ class SchemaTooNew(StorageError):
 
 class BadDatabaseUrl(StorageError):
     """`DATABASE_URL` cannot be used; the message says why and what to write."""
-
-
-class AlreadyWorked(StorageError):
-    """A SQLite file has one worker, and this one would be the second."""

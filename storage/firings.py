@@ -6,7 +6,7 @@ from typing import Literal
 
 import msgspec
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as upsert  # compiles for SQLite too
 
 from storage import schema, submissions, tasks
 from storage.prepared import Prepared
@@ -25,7 +25,9 @@ _count = Prepared(
 _insert = upsert(firings)
 _fire = Prepared(
     _insert.on_conflict_do_update(
-        index_elements=["receiver", "scope"], set_={"count": firings.c.count + 1}
+        index_elements=["receiver", "scope"],
+        set_={"count": firings.c.count + 1},
+        where=firings.c.count < bindparam("most"),
     ).returning(firings.c.count)
 )
 
@@ -54,10 +56,11 @@ def reached(connection: Connection, receiver: str, limit: Limit, subject: Subjec
 
 def fire(connection: Connection, receiver: str, limit: Limit, subject: Subject) -> str:
     """Count one more, unless that is one too many: then why."""
-    if reason := reached(connection, receiver, limit, subject):
-        return reason
-    _fire(connection, receiver=receiver, scope=_scope(connection, limit.per, subject), count=1)
-    return ""
+    if limit.most > 0:
+        scope = _scope(connection, limit.per, subject)
+        if _fire(connection, receiver=receiver, scope=scope, count=1, most=limit.most).first() is not None:
+            return ""
+    return reached(connection, receiver, limit, subject)
 
 
 def _reason(fired: int, limit: Limit) -> str:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import time
 
 import msgspec
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, func, select
 
-from storage import pauses, schema
+from storage import schema, upstreams
 
 _events, _submissions, _deliveries = schema.events, schema.submissions, schema.deliveries
 
@@ -15,7 +15,7 @@ _by_state = select(_submissions.c.upstream, _submissions.c.state, func.count()).
     _submissions.c.upstream, _submissions.c.state
 )
 _delivered = select(_deliveries.c.state, func.count().label("how_many")).group_by(_deliveries.c.state)
-_waiting = select(func.count(), func.min(_events.c.received_at_ms)).where(text("pending = 1"))
+_waiting = select(func.count(), func.min(_events.c.received_at_ms)).where(_events.c.pending)
 _quarantine = select(func.count()).select_from(schema.quarantine)
 
 
@@ -39,5 +39,5 @@ def gauges(connection: Connection) -> Gauges:
         events_waiting=waiting,
         oldest_event_s=max(0.0, time.time() - oldest_ms / 1000) if oldest_ms else 0.0,
         quarantine=connection.execute(_quarantine).scalar_one(),
-        paused=tuple(sorted(pauses.paused(connection))),
+        paused=tuple(sorted(upstreams.paused(connection))),
     )

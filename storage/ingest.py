@@ -9,8 +9,9 @@ from sqlalchemy import Connection
 
 from midjourney.lifecycle import Position, advance, position_of
 from midjourney.types import TERMINAL, Task
-from storage import events, submissions, tasks
+from storage import events, locks, settlements, submissions, tasks
 from storage.events import NewEvent
+from storage.locks import many_writers
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded, TaskRow
 
 
@@ -22,7 +23,7 @@ def ingest(connection: Connection, batch: list[Incoming], heard: Container[str])
     A payload that came by a submission's own path ties its task to that submission, which also proves that the
     upstream has the submission.
     """
-    known = _known_tasks(connection, batch)
+    known = _held_tasks(connection, batch)
     changed: dict[tuple[str, str], TaskRow] = {}
     rows: list[NewEvent] = []
     recorded: list[Recorded] = []
@@ -45,14 +46,22 @@ def ingest(connection: Connection, batch: list[Incoming], heard: Container[str])
     return recorded
 
 
-def _known_tasks(connection: Connection, batch: list[Incoming]) -> dict[tuple[str, str], TaskRow]:
+def _held_tasks(connection: Connection, batch: list[Incoming]) -> dict[tuple[str, str], TaskRow]:
+    """The rows of the batch's tasks, to be put back. The submissions that are to be tied to some are held before."""
     ids: dict[str, set[str]] = {}
     for incoming in batch:
         ids.setdefault(incoming.upstream, set()).add(incoming.task.id)
+    now_ms = batch[0].received_at_ms
+    if many_writers(connection):
+        untied = {one.submission_id for one in batch if one.submission_id}
+        for upstream, wanted in ids.items():
+            tied = {row.submission_id for row in tasks.find_all(connection, upstream, wanted).values()}
+            untied -= {one for one in tied if one is not None}
+        locks.submissions(connection, list(untied))
     return {
         (upstream, task_id): row
-        for upstream, wanted in ids.items()
-        for task_id, row in tasks.find_all(connection, upstream, wanted).items()
+        for upstream in sorted(ids)
+        for task_id, row in tasks.hold(connection, upstream, ids[upstream], now_ms).items()
     }
 
 
@@ -63,7 +72,7 @@ def _linked(connection: Connection, row: TaskRow | None, incoming: Incoming) -> 
     submission = submissions.find(connection, incoming.submission_id)
     if submission is None or submission.upstream != incoming.upstream:
         return row
-    submissions.prove(connection, submission, incoming.task.id, incoming.received_at_ms)
+    settlements.prove(connection, submission, incoming.task.id, incoming.received_at_ms)
     return msgspec.structs.replace(
         row or _blank(incoming),
         chain_id=submission.chain_id,

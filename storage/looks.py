@@ -49,7 +49,7 @@ LOST = "LOST"
 
 def missed(connection: Connection, row: TaskRow, *, lost_after: int, lost_after_ms: int, now_ms: int) -> bool:
     """The upstream did not know a task; whether it is lost now, told by the signal task.lost."""
-    current = task_rows.find(connection, row.upstream, row.id)
+    current = task_rows.held(connection, row.upstream, row.id)
     if current is None or current.finished_at_ms is not None or current.updated_at_ms != row.updated_at_ms:
         return False  # it was heard of since
     lost = current.misses + 1 >= lost_after and now_ms - current.created_at_ms >= lost_after_ms

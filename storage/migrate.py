@@ -2,35 +2,57 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
+import structlog
 from alembic import command
 from alembic.config import Config
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
-from storage.engine import parse_url, set_up_sqlite
+from storage import postgres, sqlite
+from storage.engine import is_file, parse_url
 from storage.errors import NotDurable, SchemaTooNew
+from storage.outage import is_outage
+
+log = structlog.get_logger("hookchain")
 
 _SCRIPTS = Path(__file__).parent / "migrations"
 
+TRIED_EVERY_S = 1.0
 
-def migrate(url: str) -> str:
+
+def migrate(url: str, *, patience_s: float = 0) -> str:
     """Run what is missing, in one transaction; the revision the database is at then. Safe to run twice, or twice at once.
 
-    Blocks. Raises `BadDatabaseUrl`, `SchemaTooNew` for a database of a newer release, `NotDurable` when the file
-    cannot be opened or written.
+    Blocks. A server that does not answer yet is waited for as long as `patience_s`. Raises `BadDatabaseUrl`,
+    `SchemaTooNew` for a database of a newer release, `NotDurable` when it cannot be opened or written.
     """
+    deadline_s = time.monotonic() + patience_s
+    while True:
+        try:
+            return _migrate(url)
+        except DBAPIError as error:
+            parsed = parse_url(url)
+            where = parsed.database if is_file(parsed) else f"at {parsed.host or parsed.query.get('host')}"
+            told = f"the database {where} cannot be used: {str(error.orig).strip()}"
+            if is_file(parsed) or not is_outage(error) or time.monotonic() >= deadline_s:
+                raise NotDurable(told) from error
+            log.warning("waiting for the database", why=told)
+            time.sleep(TRIED_EVERY_S)  # it is being started: nothing of it can be awaited
+
+
+def _migrate(url: str) -> str:
     parsed = parse_url(url)
-    engine = create_engine(parsed.set(drivername="sqlite"))
-    set_up_sqlite(engine, begin="BEGIN IMMEDIATE")
+    engine = sqlite.migration_engine(parsed) if is_file(parsed) else postgres.write_engine(parsed)
     try:
         with engine.begin() as connection:
+            if not is_file(parsed):
+                postgres.alone_to_migrate(connection)
             return _upgrade(connection)
-    except DBAPIError as error:
-        raise NotDurable(f"the database {parsed.database} cannot be used: {error.orig}") from error
     finally:
         engine.dispose()
 

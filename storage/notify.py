@@ -1,4 +1,4 @@
-"""Wake-ups: "there may be something for you" within one process. Polling stands behind them."""
+"""Wake-ups: "there may be something for you". Polling stands behind them."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from typing import Literal
 
 Topic = Literal["events", "submissions"]
 """What was written: events that may have receivers, submissions that may be due."""
+
+TOPICS: tuple[Topic, ...] = ("events", "submissions")
 
 
 class Wakeups:
@@ -19,6 +21,8 @@ class Wakeups:
 
     def __init__(self) -> None:
         self._callbacks: defaultdict[Topic, list[Callable[[], None]]] = defaultdict(list)
+        self.announce: Callable[[Topic], None] = lambda _topic: None
+        """Told of every wake-up of this process, to pass it on to others."""
 
     def subscribe(self, topic: Topic, callback: Callable[[], None]) -> None:
         """Call `callback` at every wake-up of the topic, on the event loop. It must only set a flag."""
@@ -27,5 +31,10 @@ class Wakeups:
     def wake(self, *topics: Topic) -> None:
         """Something was written, or will be in a moment."""
         for topic in topics:
-            for callback in self._callbacks[topic]:
-                callback()
+            self.hear(topic)
+            self.announce(topic)
+
+    def hear(self, topic: Topic) -> None:
+        """Another process has written something."""
+        for callback in self._callbacks[topic]:
+            callback()

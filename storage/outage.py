@@ -1,68 +1,39 @@
-"""When the database cannot take anything: a full disk, a lock that stays, a file that is gone.
+"""When the database cannot take anything: a full disk, a lock that stays, a file or a server that is gone.
 
 Such a failure is nobody's fault in a batch: the whole batch is refused at once, where one by one each of five hundred
 writes would wait for the same lock. And the connection is opened again, so that what was mended outside (space made,
-rights given, a file put back) counts without a restart.
+rights given, a server started) counts without a restart of ours.
 """
 
 from __future__ import annotations
 
-import sqlite3
-from pathlib import Path
-from urllib.parse import quote
+from sqlalchemy.exc import DBAPIError, DisconnectionError
 
-from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
-
+from storage import postgres, sqlite
 from storage.errors import NotDurable
-
-_OUTAGES = frozenset(
-    {
-        sqlite3.SQLITE_BUSY,
-        sqlite3.SQLITE_CANTOPEN,
-        sqlite3.SQLITE_CORRUPT,
-        sqlite3.SQLITE_FULL,
-        sqlite3.SQLITE_IOERR,
-        sqlite3.SQLITE_LOCKED,
-        sqlite3.SQLITE_NOMEM,
-        sqlite3.SQLITE_NOTADB,
-        sqlite3.SQLITE_PERM,
-        sqlite3.SQLITE_READONLY,
-    }
-)
-"""Primary result codes (https://sqlite.org/rescode.html) that say nothing about the statement."""
 
 
 def is_outage(error: BaseException) -> bool:
     """Whether the database as a whole refused, and not this write."""
-    if isinstance(error, NotDurable):
+    if isinstance(error, NotDurable | DisconnectionError):
         return True
-    if not isinstance(error, DBAPIError):
-        return False
-    code = getattr(error.orig, "sqlite_errorcode", None)
-    return code is not None and code & 0xFF in _OUTAGES
+    return isinstance(error, DBAPIError) and (
+        error.connection_invalidated or sqlite.is_outage(error.orig) or postgres.is_outage(error.orig)
+    )
 
 
-def connect_existing(path: str) -> sqlite3.Connection:
-    """Open a file that is there. Without this an empty database would be made in the place of one that is gone."""
-    return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, check_same_thread=False)
+def is_conflict(error: BaseException) -> bool:
+    """Whether another process was in the way, and the same work may be done again at once."""
+    return isinstance(error, DBAPIError) and postgres.is_conflict(error.orig)
 
 
-def inode_of(path: str) -> int | None:
-    """Which file the path leads to now; None when there is none."""
-    try:
-        return Path(path).stat().st_ino
-    except OSError:
-        return None
-
-
-def check_in_place(connection: Connection, engine: Engine) -> None:
-    """Raise `NotDurable` when the connection's file is no longer the one at its path.
-
-    SQLite writes on into a file that was moved or deleted, and says nothing: with the last connection all of it is gone.
-    """
-    path = engine.url.database
-    if path is None or "inode" not in connection.info:
-        return  # no file of ours
-    if connection.info["inode"] != inode_of(path):
-        raise NotDurable(f"the database file {path} was moved or deleted while it was in use; put it back")
+def translated(error: Exception) -> Exception:
+    """What the one who waits is told: an error of its own, since each raises it in its own task."""
+    if isinstance(error, DBAPIError):
+        told = NotDurable(f"the database refused: {error.orig}")
+    elif isinstance(error, NotDurable | DisconnectionError):
+        told = NotDurable(str(error))
+    else:
+        return error
+    told.__cause__ = error
+    return told

@@ -37,7 +37,7 @@ def put_back(connection: Connection, event: Event, refutation: Refutation, now_m
 
     The event stays, byte for byte, but it no longer counts as what the task last showed.
     """
-    row = tasks.find(connection, event.upstream, event.task_id)
+    row = tasks.held(connection, event.upstream, event.task_id)
     if row is None or row.status != event.status:
         return
     connection.execute(

@@ -10,7 +10,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, or_, select
 
-from storage import schema
+from storage import locks, schema
 from storage.prepared import Prepared
 
 events, tasks, chains = schema.events, schema.tasks, schema.chains
@@ -147,6 +147,7 @@ _drop_firings = Prepared(
 
 
 def _drop_chain(connection: Connection, chain_id: str, before_ms: int) -> bool:
+    locks.chain(connection, chain_id)
     if _alive(connection, chain=chain_id, before_ms=before_ms).first() is not None:
         return False
     unsettled = _unsettled(connection, chain=chain_id, settled=list(_SETTLED), before_ms=before_ms)

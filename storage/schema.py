@@ -27,6 +27,12 @@ metadata = MetaData()
 # SQLite gives out row ids only for INTEGER PRIMARY KEY.
 _serial = BigInteger().with_variant(Integer, "sqlite")
 
+
+def _partial(name: str, *columns: str, where: str) -> Index:
+    """An index of the few rows that a question is about."""
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 meta = Table(
     "meta",
     metadata,
@@ -53,7 +59,7 @@ events = Table(
     Column("received_at_ms", BigInteger, nullable=False),
     Column("generation", BigInteger, nullable=False, server_default="0"),  # see storage/replay.py
     Index("events_of_task", "upstream", "task_id", "id"),
-    Index("events_of_submission", "submission_id", sqlite_where=text("submission_id <> ''")),
+    _partial("events_of_submission", "submission_id", where="submission_id <> ''"),
     Index("events_pending", "id", sqlite_where=text("pending = 1"), postgresql_where=text("pending")),
 )
 
@@ -75,16 +81,10 @@ tasks = Table(
     Column("looked_at_ms", BigInteger),  # when the upstream was last asked about it
     Column("misses", Integer, nullable=False),  # times in a row that it did not know it
     PrimaryKeyConstraint("upstream", "id"),
-    Index("tasks_of_chain", "chain_id", sqlite_where=text("chain_id IS NOT NULL")),
-    Index("tasks_of_submission", "submission_id", sqlite_where=text("submission_id IS NOT NULL")),
+    _partial("tasks_of_chain", "chain_id", where="chain_id IS NOT NULL"),
+    _partial("tasks_of_submission", "submission_id", where="submission_id IS NOT NULL"),
     Index("tasks_by_age", "created_at_ms", "id"),
-    Index(
-        "tasks_open",
-        "upstream",
-        "updated_at_ms",
-        sqlite_where=text("finished_at_ms IS NULL"),
-        postgresql_where=text("finished_at_ms IS NULL"),
-    ),
+    _partial("tasks_open", "upstream", "updated_at_ms", where="finished_at_ms IS NULL"),
 )
 
 chains = Table(
@@ -118,6 +118,7 @@ submissions = Table(
     Column("outcome", String, nullable=False),
     Column("reason", Text, nullable=False),
     Column("task_ids", Text, nullable=False),  # JSON array
+    Column("worker", String, nullable=False, server_default=""),  # who sends it, see storage/leases.py
     Column("attempts", Integer, nullable=False),
     Column("forgiven", Integer, nullable=False),  # attempts before it was retried by hand
     Column("repeats", Integer, nullable=False),  # how often the intent was asked for again
@@ -131,16 +132,8 @@ submissions = Table(
     Index("submissions_by_hour", "upstream", "created_at_ms"),
     Index("submissions_by_age", "created_at_ms", "id"),
     Index("submissions_of_parent", "parent_id"),
-    Index(
-        "submissions_waiting",
-        "upstream",
-        "queue_at_ms",
-        sqlite_where=text("state = 'waiting'"),
-        postgresql_where=text("state = 'waiting'"),
-    ),
-    Index(
-        "submissions_in_lane", "lane", sqlite_where=text("lane <> ''"), postgresql_where=text("lane <> ''")
-    ),
+    _partial("submissions_waiting", "upstream", "queue_at_ms", where="state = 'waiting'"),
+    _partial("submissions_in_lane", "lane", where="lane <> ''"),
 )
 
 attempts = Table(
@@ -165,6 +158,7 @@ deliveries = Table(
     Column("receiver", String, nullable=False),
     Column("lane", String, nullable=False),  # its task: a receiver hears of a task's events in order
     Column("state", String, nullable=False),
+    Column("worker", String, nullable=False, server_default=""),  # who runs it, see storage/leases.py
     Column("attempts", Integer, nullable=False),
     Column("excused", Integer, nullable=False),  # attempts that ended through no fault of the receiver's
     Column("run_at_ms", BigInteger, nullable=False),
@@ -175,14 +169,7 @@ deliveries = Table(
     Column("updated_at_ms", BigInteger, nullable=False),
     UniqueConstraint("event_id", "receiver", name="one_delivery_per_receiver"),
     Index("deliveries_by_state", "state", "run_at_ms"),
-    Index(
-        "deliveries_in_lane",
-        "receiver",
-        "lane",
-        "id",
-        sqlite_where=text("state IN ('waiting', 'running')"),
-        postgresql_where=text("state IN ('waiting', 'running')"),
-    ),
+    _partial("deliveries_in_lane", "receiver", "lane", "id", where="state IN ('waiting', 'running')"),
 )
 
 firings = Table(
@@ -199,6 +186,27 @@ spent = Table(  # intents whose submission has gone with its chain
     metadata,
     Column("idempotency_key", String, primary_key=True),
     Column("submission_id", String, nullable=False),
+)
+
+upstreams = Table(  # what all processes must agree on
+    "upstreams",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("paused", Boolean, nullable=False),
+    Column("rate_paid_until_us", BigInteger, nullable=False),
+    Column("held_until_ms", BigInteger, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("open_until_ms", BigInteger, nullable=False),
+    Column("open_ms", BigInteger, nullable=False),
+)
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("name", String, primary_key=True),
+    Column("holder", String, nullable=False),
+    Column("since_ms", BigInteger, nullable=False),
+    Column("until_ms", BigInteger, nullable=False),
 )
 
 quarantine = Table(
@@ -219,10 +227,12 @@ __all__ = [
     "deliveries",
     "events",
     "firings",
+    "leases",
     "meta",
     "metadata",
     "quarantine",
     "spent",
     "submissions",
     "tasks",
+    "upstreams",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as upsert  # compiles for SQLite too
 
 from storage import schema
 
@@ -18,6 +18,17 @@ _touch = _touch.on_conflict_do_update(index_elements=["key"], set_={"value": _to
 def touch(connection: Connection) -> None:
     """Write something, so that it shows whether anything can be written."""
     connection.execute(_touch, {"key": "checked", "value": secrets.token_hex(4)})
+
+
+def remember_address(connection: Connection, url: str) -> None:
+    """Where the process that receives can be reached, for workers that do not know."""
+    connection.execute(_touch, {"key": "address", "value": url})
+
+
+def address(connection: Connection) -> str | None:
+    """Where the process that receives can be reached, as it said when it started last."""
+    value: str | None = connection.execute(_value, {"wanted": "address"}).scalar()
+    return value
 
 
 def secret(connection: Connection) -> str:

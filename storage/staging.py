@@ -7,9 +7,10 @@ from collections.abc import Callable
 
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
+from sqlalchemy.dialects.postgresql import insert as upsert  # compiles for SQLite too
 
-from storage import chains, events, schema
+from storage import chains, events, schema, upstreams
+from storage.locks import many_writers
 from storage.prepared import Prepared
 from storage.records import ChainUse, Staged, StageResult
 from storage.submissions import SUBMISSION_COLUMNS, find, move
@@ -22,6 +23,9 @@ them asks for, and none waits for ever: time goes on for those at the back too."
 
 PRIORITY_MS = 10**13
 """A priority is a place 300 years ahead of all that have a lower one."""
+
+NEAR = 256
+"""Submissions that others may be staging at this moment: so near to a limit of an upstream it is counted alone."""
 
 Refuse = Callable[[ChainUse, Staged], str]
 """Why a chain may not have one more submission, or ""."""
@@ -65,12 +69,15 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
     if (known := _known(connection, staged)) is not None:
         return known
     use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
-    hour = _last_hour(connection, of_upstream=staged.upstream, since_ms=now_ms - HOUR_MS).scalar() or 0
+    hour = _hour(connection, staged.upstream, now_ms)
     if use is None:
         chain = chains.create(connection, staged.upstream, "", now_ms)
         staged = msgspec.structs.replace(staged, chain_id=chain.id)
         use = ChainUse(submissions=0, by_same_receiver=0)
-    if reason := refuse(msgspec.structs.replace(use, last_hour=hour), staged):
+    use = msgspec.structs.replace(use, last_hour=hour)
+    if not refuse(use, staged) and refuse(msgspec.structs.replace(use, last_hour=hour + NEAR), staged):
+        use = msgspec.structs.replace(use, last_hour=_exact_hour(connection, staged.upstream, now_ms))
+    if reason := refuse(use, staged):
         return _refused(connection, staged, reason, now_ms)
     # Unguessable: the id is part of the hook's path, and a callback that knows it is believed to be about it.
     submission_id = secrets.token_hex(12)
@@ -82,6 +89,18 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
         return known
     chains.count_submission(connection, staged.chain_id)
     return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
+
+
+def _hour(connection: Connection, upstream: str, now_ms: int) -> int:
+    """Submissions that were asked for at an upstream in the last hour."""
+    return _last_hour(connection, of_upstream=upstream, since_ms=now_ms - HOUR_MS).scalar() or 0
+
+
+def _exact_hour(connection: Connection, upstream: str, now_ms: int) -> int:
+    """The same, with nobody else staging there."""
+    if many_writers(connection):
+        upstreams.held(connection, upstream)
+    return _hour(connection, upstream, now_ms)
 
 
 def _known(connection: Connection, staged: Staged) -> StageResult | None:

@@ -7,9 +7,9 @@ from collections.abc import Callable
 import msgspec
 from sqlalchemy import Connection, and_, bindparam, select
 
-from storage import schema, submissions, tasks
+from storage import schema, settlements, submissions, tasks
 from storage.records import Submission
-from storage.submissions import Settlement
+from storage.settlements import Settlement
 
 _table = schema.submissions
 
@@ -31,7 +31,7 @@ def repeat_action(
     lost = msgspec.structs.replace(
         settlement, state="rejected", outcome=WINDOW_LOST, signal=None, task_ids=(), run_at_ms=0
     )
-    submissions.settle_attempt(connection, modal, lost, now_ms)
+    settlements.settle_attempt(connection, modal, lost, now_ms)
     window = tasks.find(connection, modal.upstream, modal.parent_id)
     action = (
         None

@@ -1,6 +1,7 @@
 """One worker a SQLite file: a lock that the system releases when its process ends, however it ends.
 
-Two workers on one file would each take what the other is doing for work that a dead process left behind.
+Whoever has it knows that all others are gone. A deployment that starts the new process before it stops the old one (as
+Dokku does, for 60 s) has the new one receive at once, and work when the old one has ended.
 """
 
 from __future__ import annotations
@@ -8,8 +9,6 @@ from __future__ import annotations
 import fcntl
 import os
 from pathlib import Path
-
-from storage.errors import AlreadyWorked
 
 
 class WorkerLock:
@@ -19,18 +18,18 @@ class WorkerLock:
         self._path = database.with_name(f"{database.name}-worker")
         self._file: int | None = None
 
-    def acquire(self) -> None:
-        """Take the lock. Raises `AlreadyWorked` while another process has it."""
+    def acquire(self) -> bool:
+        """Take the lock, or go on having it; False while another process has it."""
+        if self._file is not None:
+            return True
         handle = os.open(self._path, os.O_RDWR | os.O_CREAT, 0o600)
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+        except BlockingIOError:
             os.close(handle)
-            raise AlreadyWorked(
-                f"another hookchain works on {self._path.name.removesuffix('-worker')}; "
-                "stop it first, or start this one with --no-worker"
-            ) from error
+            return False
         self._file = handle
+        return True
 
     def release(self) -> None:
         """Give the lock back."""

@@ -7,13 +7,18 @@ statement, and 64 senders get six times the throughput of a transaction each. `d
 A batch that fails is rolled back and its writes are run again one by one, so a bad one harms nobody else. Work is
 therefore a function of the connection alone: it may run twice, and only the run that was committed is answered. When
 it is the database that fails, the whole batch is refused at once (storage/outage.py).
+
+SQLite has one of these. On PostgreSQL there is one for callbacks, in batches, and a few for everything else, a
+transaction each: what waits for a row that another process holds keeps no callback waiting.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import random
 import sqlite3
+import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
@@ -24,10 +29,10 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
 from midjourney.types import Status
-from storage.errors import NotDurable
+from storage import sqlite
 from storage.ingest import ingest
 from storage.notify import Wakeups
-from storage.outage import check_in_place, is_outage
+from storage.outage import is_conflict, is_outage, translated
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded
 
 log = structlog.get_logger("hookchain")
@@ -59,6 +64,12 @@ CHECKPOINT_AFTER = 20
 IDLE_S = 0.01
 """Seconds without a write that count as an idle moment."""
 
+CONFLICTS = 8
+"""How often work is done again that another process was in the way of, before it is refused."""
+
+TRUSTED_S = 1.0
+"""Seconds for which a connection to a server is believed to live; then it is tried before it is used."""
+
 
 class _Call(msgspec.Struct, frozen=True, eq=False):
     """Units that belong together: all of them are committed, or none."""
@@ -75,12 +86,27 @@ class _Append(msgspec.Struct, frozen=True, eq=False):
 
 
 class Writer:
-    """The one writer of a SQLite file. Start it with `start`; `stop` writes what still waits."""
+    """One connection that writes. Start it with `start`; `stop` writes what still waits.
 
-    def __init__(self, engine: Engine, wakeups: Wakeups) -> None:
+    `largest_batch`: writes that may share a transaction. `wake_early`: wake those who wait for a callback before it is
+    committed, since they write through here too, and in the same transaction.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        wakeups: Wakeups,
+        *,
+        largest_batch: int = LARGEST_BATCH,
+        wake_early: bool = True,
+    ) -> None:
         self._engine = engine
         self._wakeups = wakeups
+        self._largest_batch = largest_batch
+        self._wake_early = wake_early
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hookchain-writer")
+        self._used_s = 0.0
+        self._writing = 0
         self._waiting: list[_Call | _Append] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -89,6 +115,11 @@ class Writer:
         self._since_checkpoint = 0
         self.observers: list[Observer] = []
         self.heard: Container[str] = ALL_SIGNALS
+
+    @property
+    def waiting(self) -> int:
+        """Writes that wait for their turn, the running batch included."""
+        return len(self._waiting) + self._writing
 
     def start(self) -> None:
         """Begin to write."""
@@ -118,11 +149,18 @@ class Writer:
         append = _Append(incoming, asyncio.get_running_loop().create_future())
         self._waiting.append(append)
         self._wake.set()
+        if self._wake_early:
+            self._tell_of(incoming)
+        recorded = await append.answer
+        if not self._wake_early:
+            self._tell_of(incoming)
+        return recorded
+
+    def _tell_of(self, incoming: Incoming) -> None:
         if self._may_be_heard(incoming.task.status):
-            self._wakeups.wake("events")  # so that its fan-out joins the same batch
+            self._wakeups.wake("events")
         if incoming.task.is_finished:
             self._wakeups.wake("submissions")  # its place is free, and the next of its lane may go
-        return await append.answer
 
     def _may_be_heard(self, status: str) -> bool:
         """Whether a payload of this status can give a signal that somebody listens to."""
@@ -135,11 +173,14 @@ class Writer:
                 await loop.run_in_executor(self._thread, self._checkpoint)
                 continue
             await asyncio.sleep(0)  # whoever is ready now rides along
-            batch, self._waiting = self._waiting[:LARGEST_BATCH], self._waiting[LARGEST_BATCH:]
+            most = self._largest_batch
+            batch, self._waiting = self._waiting[:most], self._waiting[most:]
             if not self._waiting and not self._stopping:
                 self._wake.clear()
             if batch:
+                self._writing = len(batch)
                 outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
+                self._writing = 0
                 _answer(outcomes)
 
     async def _woken(self) -> bool:
@@ -160,24 +201,26 @@ class Writer:
         SQLite does it by itself every 1000 pages, within somebody's commit, which then takes 10 to 15 ms.
         """
         self._since_checkpoint = 0
-        connection = self._connection
-        if connection is not None and connection.dialect.name == "sqlite":
-            driver = connection.connection.driver_connection
-            assert driver is not None
+        if self._connection is not None:
             try:
-                driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+                sqlite.checkpoint(self._connection)
             except sqlite3.Error as error:  # nothing is lost by it: SQLite tries again in a later commit
                 log.warning("checkpoint put off", why=str(error))
 
-    def _commit(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
+    def _commit(
+        self, batch: list[_Call | _Append], conflicts: int = 0
+    ) -> list[tuple[asyncio.Future[Any], Any]]:
         try:
             return self._transaction(batch)
         except Exception as error:
+            if is_conflict(error) and conflicts < CONFLICTS:
+                time.sleep(random.uniform(0, 0.01 * 2**conflicts))  # a thread of its own: nobody else waits
+                return self._commit(batch, conflicts + 1)
             outage = is_outage(error)
             if outage:
                 self._disconnect()
             if outage or len(batch) == 1:
-                return [(one.answer, _translated(error)) for one in batch]
+                return [(one.answer, translated(error)) for one in batch]
             return [outcome for one in batch for outcome in self._commit([one])]
 
     def _transaction(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
@@ -195,9 +238,11 @@ class Writer:
                     names += [name for name, _ in call.units]
                     outcomes.append((call.answer, [work(connection) for _, work in call.units]))
             self._tell("before", names)
-            check_in_place(connection, self._engine)
+            if self._is_file:
+                sqlite.check_in_place(connection, self._engine)
+                self._since_checkpoint += 1
             connection.commit()
-            self._since_checkpoint += 1
+            self._used_s = time.monotonic()
         except BaseException:
             connection.rollback()
             raise
@@ -209,10 +254,27 @@ class Writer:
             for name in names:
                 observer(stage, name)
 
+    @property
+    def _is_file(self) -> bool:
+        return self._engine.dialect.name == "sqlite"
+
     def _connected(self) -> Connection:
+        if self._connection is not None and not self._is_file:
+            self._try_idle(self._connection)
         if self._connection is None:
             self._connection = self._engine.connect()
         return self._connection
+
+    def _try_idle(self, connection: Connection) -> None:
+        """Give up a connection that died while nobody used it: the server was restarted, say."""
+        if time.monotonic() - self._used_s < TRUSTED_S:
+            return
+        try:
+            connection.exec_driver_sql("SELECT 1")
+            connection.rollback()
+        except DBAPIError as error:
+            log.info("connecting to the database again", why=str(error.orig))
+            self._disconnect()
 
     def _disconnect(self) -> None:
         if self._connection is not None:
@@ -225,18 +287,6 @@ class Writer:
         if self._connection is not None:
             self._connection.close()
         self._engine.dispose()
-
-
-def _translated(error: Exception) -> Exception:
-    """What the one who waits is told: an error of its own, since each raises it in its own task."""
-    if isinstance(error, DBAPIError):
-        translated = NotDurable(f"the database refused the write: {error.orig}")
-    elif isinstance(error, NotDurable):
-        translated = NotDurable(str(error))
-    else:
-        return error
-    translated.__cause__ = error
-    return translated
 
 
 def _answer(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:

@@ -18,6 +18,7 @@ import pytest
 
 from storage.engine import Database
 from storage.migrate import migrate
+from tests import postgres
 
 T = TypeVar("T")
 
@@ -34,12 +35,45 @@ def corpus() -> Callable[[str], bytes]:
     return lambda name: (CORPUS / name).read_bytes()
 
 
+@pytest.fixture(scope="session")
+def postgres_server() -> Iterator[str]:
+    """A PostgreSQL that is there for the tests: TEST_DATABASE_URL, or one of our own."""
+    if given := os.environ.get("TEST_DATABASE_URL"):
+        yield given
+        return
+    with postgres.running(durable=False) as server:
+        yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_template(postgres_server: str) -> Iterator[str]:
+    """A database with the schema of this release, emptied for each test: making one takes much longer."""
+    with postgres.fresh_database(postgres_server) as url:
+        migrate(url)
+        yield url
+
+
 @pytest.fixture
-async def database(tmp_path: Path) -> AsyncIterator[Database]:
-    """A SQLite file with the schema of this release."""
-    url = f"sqlite:///{tmp_path}/hookchain.db"
-    migrate(url)
-    opened = Database(url)
+def postgres_url(postgres_template: str) -> str:
+    """An empty PostgreSQL database with the schema of this release."""
+    postgres.empty(postgres_template)
+    return postgres_template
+
+
+@pytest.fixture(params=["sqlite", "postgres"])
+def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """An empty database with the schema of this release, of either kind."""
+    if request.param == "postgres":
+        url: str = request.getfixturevalue("postgres_url")
+        return url
+    migrate(f"sqlite:///{tmp_path}/hookchain.db")
+    return f"sqlite:///{tmp_path}/hookchain.db"
+
+
+@pytest.fixture
+async def database(database_url: str) -> AsyncIterator[Database]:
+    """An open database, of either kind."""
+    opened = Database(database_url)
     await opened.open()
     yield opened
     await opened.close()
@@ -178,7 +212,7 @@ class HookchainServer(Process):
     @property
     def hook(self) -> str:
         """The notifyHook to register."""
-        return self.find(r"notifyHook to register at \S+: (http://\S+)")
+        return self.find(r"notifyHook to register at \S+: (https?://\S+)")
 
     def get(self, path: str) -> Any:
         """What the API answers."""
@@ -191,6 +225,15 @@ class HookchainServer(Process):
         answer = self.http.post("/api/submissions", json=body)
         assert answer.status_code == 202, answer.text
         return answer.json()
+
+
+class HookchainWorker(Process):
+    """`hookchain work`."""
+
+    def __init__(self, cwd: Path, environment: dict[str, str]) -> None:
+        super().__init__(
+            ["-m", "hookchain", "work"], ready="works; rules and plugins:", cwd=cwd, environment=environment
+        )
 
 
 def _eventually(question: Callable[[], T], *, within_s: float = PATIENCE_S) -> T:
@@ -241,4 +284,18 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., HookchainServer]]:
     for process in started:
         if hasattr(process, "http"):
             process.http.close()
+        process.end()
+
+
+@pytest.fixture
+def start_worker(tmp_path: Path) -> Iterator[Callable[..., HookchainWorker]]:
+    """Start a worker with environment variables, in the directory of the servers."""
+    started: list[HookchainWorker] = []
+
+    def start(**environment: str) -> HookchainWorker:
+        started.append(HookchainWorker(tmp_path, {"HOOKCHAIN_SECRET": "a test's secret"} | environment))
+        return started[-1]
+
+    yield start
+    for process in started:
         process.end()

@@ -22,7 +22,7 @@ from storage.engine import Database
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
-HIDDEN = {"name", "rules", "directory", "file", "upstreams", "budget", "retention", "poll_only"}
+HIDDEN = {"name", "rules", "directory", "file", "upstreams", "budget", "retention", "platform", "listens"}
 
 
 @pytest.mark.parametrize("kind", [Settings, Upstream, Budget, Retention])

@@ -33,6 +33,7 @@ app = typer.Typer(
     rich_markup_mode=None,
 )
 app.command()(serve.serve)
+app.command()(serve.work)
 app.command()(serve.sandbox)
 app.command()(submit.imagine)
 app.command()(submit.press)

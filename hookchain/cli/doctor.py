@@ -45,9 +45,12 @@ def doctor(
     chosen = {name: one for name, one in upstreams.items() if upstream in ("", name)}
     findings = asyncio.run(_examine_all(settings, chosen))
     if as_json:
-        print(json.dumps({"upstreams": findings}, ensure_ascii=False, indent=2))
+        found = {"upstreams": findings, "warnings": [settings.disk_warning] if settings.disk_warning else []}
+        print(json.dumps(found, ensure_ascii=False, indent=2))
     else:
         print("\n".join(line for finding in findings for line in _lines(finding)))
+        if settings.disk_warning:
+            print(f"! {settings.disk_warning}")
     ill = [finding["name"] for finding in findings if not finding["healthy"]]
     if ill:
         raise CallFailed(f"not usable as it is configured: {', '.join(ill)}")
@@ -89,7 +92,7 @@ async def _hooks(settings: Settings, chosen: dict[str, Upstream]) -> dict[str, t
 
 
 def _has_database(settings: Settings) -> bool:
-    return Path(parse_url(settings.database_url).database or "").exists()
+    return not settings.is_file or Path(parse_url(settings.database_url).database or "").exists()
 
 
 def _finding(

@@ -8,13 +8,15 @@ import time
 from functools import partial
 from typing import Annotated, Literal, Protocol
 
+import msgspec
 import typer
 
 from hookchain import __version__
 from hookchain.cli.api import Server, running_server
 from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
-from hookchain.wiring import hook_url, open_database, secret_of
-from storage import pauses
+from hookchain.wiring import PATIENCE_S, hook_url, open_database, secret_of
+from storage import settings as stored
+from storage import upstreams
 from storage.engine import Connection
 from storage.migrate import migrate as migrate_database
 
@@ -36,6 +38,8 @@ async def _urls(settings: Settings) -> dict[str, str]:
     database = await open_database(settings)
     try:
         secret = await secret_of(settings, database)
+        if not settings.known_url and (address := await database.read(stored.address)):
+            settings = msgspec.structs.replace(settings, public_url=address)  # where the server listens
     finally:
         await database.close()
     return {name: hook_url(settings, secret, name) for name in settings.upstreams or (SANDBOX,)}
@@ -43,7 +47,8 @@ async def _urls(settings: Settings) -> dict[str, str]:
 
 def migrate() -> None:
     """Bring the database to the schema of this release."""
-    print(f"the database is at revision {migrate_database(load_settings().database_url)}")
+    revision = migrate_database(load_settings().database_url, patience_s=PATIENCE_S)
+    print(f"the database is at revision {revision}")
 
 
 def pause(upstream: Annotated[str, typer.Argument(help="Which upstream; all without.")] = "") -> None:
@@ -66,7 +71,7 @@ def _switch(upstream: str, what: Literal["pause", "resume"]) -> None:
         for name in names:
             server.post(f"/api/upstreams/{name}/{what}")
     else:
-        asyncio.run(_switch_stored(settings, names, pauses.pause if what == "pause" else pauses.resume))
+        asyncio.run(_switch_stored(settings, names, upstreams.pause if what == "pause" else upstreams.resume))
     print("\n".join(f"{name}: {what}d" for name in names))
 
 

@@ -17,7 +17,7 @@ from dispatcher.rules.whatif import Report, WhatIf
 from hookchain.cli.api import running_server
 from hookchain.cli.decisions import since_ms
 from hookchain.settings import SANDBOX, Settings, load_settings, read_rules
-from hookchain.wiring import places_of
+from hookchain.worker import places_of
 from midjourney.dialects import Upstream
 from storage import ledger
 from storage.engine import Connection, Database

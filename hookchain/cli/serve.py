@@ -1,16 +1,19 @@
-"""`hookchain serve` and `hookchain sandbox`: the processes that stay."""
+"""`hookchain serve`, `work` and `sandbox`: the processes that stay."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import socket
+import sys
 import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Annotated, Any
 
 import msgspec
+import structlog
 import typer
 import uvicorn
 import uvloop
@@ -20,11 +23,13 @@ from hookchain import __version__
 from hookchain.cli.api import CallFailed
 from hookchain.logs import set_up_logs
 from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
-from hookchain.wiring import Receivers, connect_receivers, hook_url, running, secret_of
+from hookchain.wiring import Receivers, connect_receivers, hook_url, running, secret_of, working
 from midjourney.dialects import Upstream
 from midjourney.sandbox.app import SandboxOptions, create_app
 from midjourney.sandbox.faults import SWITCHES
 from midjourney.sandbox.manners import MANNERS
+
+log = structlog.get_logger("hookchain")
 
 GRACE_S = 5
 """Seconds that open requests get when the process is asked to stop."""
@@ -51,20 +56,58 @@ def serve(
     """Run the receiver, the API and the worker."""
     settings = load_settings()
     set_up_logs(settings.log_level, settings.log_format)
+    _warn(settings)
     receivers = connect_receivers(settings)
     with listening(host or settings.host, settings.port if port < 0 else port) as sock:
         settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
         if not settings.upstreams:
             settings = _with_sandbox(settings, sandbox_speed)
-        settings = msgspec.structs.replace(settings, poll_only=poll_only)
-        _run(_serve(settings, receivers, sock, with_worker=not no_worker))
+        settings = msgspec.structs.replace(settings, poll_only=poll_only or settings.poll_only)
+        _run(_serve(settings, receivers, sock, with_worker=settings.worker and not no_worker))
 
 
 async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, *, with_worker: bool) -> None:
     async with running(settings, receivers, with_worker=with_worker) as (application, database):
         secret = await secret_of(settings, database)
         lines = _banner(settings, receivers, secret)
-        await Server(application, lambda: print("\n".join(lines), flush=True)).serve(sockets=[sock])
+        server = Server(
+            application,
+            lambda: print("\n".join(lines), flush=True),
+            behind_router=settings.platform is not None,
+        )
+        await server.serve(sockets=[sock])
+
+
+def work() -> None:
+    """Run a worker alone, beside servers on the same database. Any number of them share the work."""
+    settings = msgspec.structs.replace(load_settings(), listens=False)
+    set_up_logs(settings.log_level, settings.log_format)
+    _warn(settings)
+    if not settings.upstreams:
+        log.warning("no upstream is configured (HOOKCHAIN_UPSTREAM_URL): this worker has nothing to do")
+        _run(_until_stopped())
+    else:
+        _run(_work(settings, connect_receivers(settings)))
+
+
+async def _work(settings: Settings, receivers: Receivers) -> None:
+    async with working(settings, receivers):
+        names = receivers.registry.names()
+        print(f"hookchain {__version__} works; rules and plugins: {', '.join(names) or 'none'}", flush=True)
+        await _until_stopped()
+
+
+async def _until_stopped() -> None:
+    stopped = asyncio.Event()
+    with _stopping(stopped.set):
+        await stopped.wait()
+
+
+def _warn(settings: Settings) -> None:
+    """Say loudly what will cost somebody his chains."""
+    if told := settings.disk_warning:
+        print(f"{'!' * 100}\n! {told}\n{'!' * 100}", file=sys.stderr, flush=True)
+        log.warning("the database will be lost at the next restart", file=settings.database_url)
 
 
 def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
@@ -150,7 +193,15 @@ def sandbox(
 class Server(uvicorn.Server):
     """uvicorn, which tells when it listens, and leaves the process to us when it is asked to stop."""
 
-    def __init__(self, application: ASGIApp, on_ready: Callable[[], None] | None = None) -> None:
+    def __init__(
+        self,
+        application: ASGIApp,
+        on_ready: Callable[[], None] | None = None,
+        *,
+        behind_router: bool = False,
+    ) -> None:
+        """`behind_router`: nobody reaches us but through a platform's router, whose headers are true."""
+        trusted = "*" if behind_router and "FORWARDED_ALLOW_IPS" not in os.environ else None
         super().__init__(
             uvicorn.Config(
                 application,
@@ -159,6 +210,7 @@ class Server(uvicorn.Server):
                 log_config=None,
                 access_log=False,
                 server_header=False,
+                forwarded_allow_ips=trusted,
                 timeout_graceful_shutdown=GRACE_S,
                 timeout_keep_alive=65,
             )
@@ -177,14 +229,21 @@ class Server(uvicorn.Server):
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self.handle_exit, number, None)
-        try:
+        with _stopping(lambda: self.handle_exit(signal.SIGTERM, None)):
             yield
-        finally:
-            for number in (signal.SIGTERM, signal.SIGINT):
-                loop.remove_signal_handler(number)
+
+
+@contextlib.contextmanager
+def _stopping(stop: Callable[[], None]) -> Iterator[None]:
+    """Have `stop` called at SIGTERM, and at SIGINT, by which Fly.io stops a machine."""
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop)
+    try:
+        yield
+    finally:
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(number)
 
 
 @contextlib.contextmanager

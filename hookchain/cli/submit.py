@@ -16,7 +16,8 @@ from dispatcher.rules.expressions import nearest
 from hookchain.cli.api import CallFailed, Server, running_server
 from hookchain.cli.follow import follow_chain, tree_of
 from hookchain.settings import Settings, SettingsError, load_settings
-from hookchain.wiring import now_ms, open_database
+from hookchain.wiring import open_database
+from hookchain.worker import now_ms
 from midjourney.image_data import BadImage
 from midjourney.loading import load_image
 from midjourney.requests import KINDS, Imagine

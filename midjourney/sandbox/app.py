@@ -152,9 +152,10 @@ class Sandbox:
     async def _submit(self, request: Request) -> Response:
         path = next(path for path in self._answers.paths if request.url.path.endswith(f"/{path}"))
         base_url = str(request.base_url).rstrip("/")
-        return await self._answers.answer(
-            path, request.url.path, await request.body(), base_url, _now_ms(), on_decided=self._decided
-        )
+        with self._engine.ledger.submitting():
+            return await self._answers.answer(
+                path, request.url.path, await request.body(), base_url, _now_ms(), on_decided=self._decided
+            )
 
     def _decided(self, started: list[Job]) -> None:
         for job in started:

@@ -1,6 +1,8 @@
 """What was really asked, answered, started and sent: the judge in tests."""
 
+import contextlib
 from collections import Counter
+from collections.abc import Iterator
 
 import msgspec
 
@@ -44,6 +46,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
     callbacks: int
     callbacks_taken: int
     running_max: int
+    submitting_max: int
 
 
 class Ledger:
@@ -56,6 +59,8 @@ class Ledger:
         self.callbacks = 0
         self.callbacks_taken = 0
         self.running_max = 0
+        self.submitting_max = 0
+        self._submitting = 0
 
     def record(self, *, path: str, body: bytes, code: int | None, result: str | None, at_ms: int) -> None:
         """Every submit request, refused ones too, in the order of the answers."""
@@ -63,6 +68,16 @@ class Ledger:
         self.submissions.append(
             Submission(number=number, path=path, body=_readable(body), code=code, result=result, at_ms=at_ms)
         )
+
+    @contextlib.contextmanager
+    def submitting(self) -> Iterator[None]:
+        """A submit request is under way, from its first byte to its answer."""
+        self._submitting += 1
+        self.submitting_max = max(self.submitting_max, self._submitting)
+        try:
+            yield
+        finally:
+            self._submitting -= 1
 
     def bill(self, kind: str) -> None:
         """A job was started or queued: this is what a user of the real server would pay for."""
@@ -93,6 +108,7 @@ class Ledger:
             callbacks=self.callbacks,
             callbacks_taken=self.callbacks_taken,
             running_max=self.running_max,
+            submitting_max=self.submitting_max,
         )
 
 

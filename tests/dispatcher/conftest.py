@@ -25,10 +25,10 @@ from dispatcher.rules.load import load_rules
 from dispatcher.rules.receiver import connect
 from dispatcher.signals import SIGNALS
 from hookchain.settings import Settings
-from hookchain.wiring import Worker, now_ms
+from hookchain.worker import Worker, now_ms
 from midjourney.decode import decode_task
 from midjourney.dialects import Upstream
-from storage import queries
+from storage import gauges, queries
 from storage.engine import Database
 from storage.records import Delivery, Event, Incoming, Submission
 
@@ -242,6 +242,8 @@ class Bench:
         """Until nothing is waiting or running."""
 
         async def ask() -> bool:
+            if (await self.database.read(gauges.gauges)).events_waiting:
+                return False
             busy = [d for d in await self.deliveries() if d.state in ("waiting", "running")]
             busy_too = [s for s in await self.submissions() if s.state in ("waiting", "sending")]
             return not busy and not busy_too

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from dispatcher import commands
-from hookchain.wiring import Worker, now_ms
+from hookchain.worker import Worker, now_ms
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Imagine
 from storage import queries
 from storage.engine import Connection, Database
-from storage.migrate import migrate
 
 VARY = "MJ::JOB::low_variation::1::u::SOLO"
 RULES = """
@@ -111,19 +108,24 @@ class World:
         assert self.database is not None
         for call in list(self._calls):
             call.cancel()
-        running = [task for loop in self.worker._loops for task in (loop._loop_task, *loop._running) if task]
+        loops = (*self.worker._loops, self.worker._membership.loop)
+        running = [task for loop in loops for task in (loop._loop_task, *loop._running) if task]
         for task in running:
             task.cancel()
         await asyncio.gather(*running, *self._calls, return_exceptions=True)
         for client in self.worker._clients.values():
             await client.aclose()
-        writer = self.database._writer
-        with contextlib.suppress(Died):
-            await writer._task  # type: ignore[misc]  # it is there once the database is open
-        await self._loop.run_in_executor(writer._thread, writer._close)
-        writer._thread.shutdown()
+        for writer in self.database._writers:
+            assert writer._task is not None
+            writer._task.cancel()
+            await asyncio.gather(writer._task, return_exceptions=True)
+            await self._loop.run_in_executor(writer._thread, writer._close)
+            writer._thread.shutdown()
+        if self.database._announcer is not None:
+            await self.database._announcer.stop()
         await self.database._readers.dispose()
-        self.database.worker_lock.release()
+        if self.database.worker_lock is not None:
+            self.database.worker_lock.release()
 
     async def stop(self) -> None:
         """The end of a process that is well."""
@@ -213,14 +215,14 @@ def _at_rest(state: dict[str, list[str]]) -> bool:
 
 
 @pytest.fixture
-async def world(bench: Any, upstream: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> World:
+async def world(bench: Any, upstream: Any, database_url: str, monkeypatch: pytest.MonkeyPatch) -> World:
     """With an older picture in the upstream's list: that is how the list can disprove an imagine."""
     monkeypatch.setattr("dispatcher.settle.WINDOW_S", 0.0)
-    url = f"sqlite:///{tmp_path}/crashing.db"
-    migrate(url)
+    for name, short in (("BEAT_S", 0.05), ("TTL_MS", 300), ("MARGIN_S", 0.05)):
+        monkeypatch.setattr(f"dispatcher.membership.{name}", short)
     bench.rules(RULES)
     bench.options |= {"look_after_s": 0.1, "quiet_s": 0.1, "settle_after_s": 0.2}
-    return World(bench, upstream, url)
+    return World(bench, upstream, database_url)
 
 
 async def undisturbed(world: World) -> dict[str, Any]:

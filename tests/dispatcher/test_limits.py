@@ -6,9 +6,11 @@ from typing import Any
 
 import pytest
 
-from dispatcher.limits import BREAKER_AFTER, BREAKER_FIRST_MS, BREAKER_LONGEST_MS, Gate
+from dispatcher import limits
+from dispatcher.limits import BREAKER_AFTER, BREAKER_FIRST_MS, BREAKER_LONGEST_MS
 from midjourney.dialects import Upstream
-from storage import pauses
+from storage import upstreams
+from storage.upstreams import Load, Standing
 
 PRESS = """
 [[rules]]
@@ -17,88 +19,100 @@ on = "task.succeeded"
 if = "task.is_grid and chain.depth == 0"
 press = "U*"
 """
+NEW = Standing(name="main")
 
 
-def gate(**fields: Any) -> Gate:
-    return Gate(Upstream(url="http://x", **{"concurrency": 3} | fields), 0)
+def of(**fields: Any) -> Upstream:
+    return Upstream(url="http://x", **{"concurrency": 3} | fields)
 
 
-def test_places_are_taken_and_given_back() -> None:
-    """Never more at once than the concurrency."""
-    one = gate()
-    assert [one.take(0), one.take(0)] == [3, 0]
-    one.put_back(1)
-    one.done()
-    assert one.take(0) == 2
+def test_no_more_are_under_way_than_the_concurrency_and_the_plan_allow() -> None:
+    """Whoever sends them."""
+    assert [limits.places(of(), NEW, Load(sending), 0) for sending in (0, 1, 3, 4)] == [3, 2, 0, 0]
+    assert [limits.places(of(jobs=2), NEW, Load(1, jobs), 0) for jobs in (0, 1, 2)] == [2, 1, 0]
 
 
 def test_no_more_requests_a_second_than_the_rate() -> None:
     """In any second of a minute in which everything is taken at once; and not fewer in the long run."""
-    one = gate(concurrency=100, rate=2.0)
+    upstream, standing = of(concurrency=100, rate=2.0), NEW
     sent: list[int] = []
     for now_ms in range(0, 60_000, 50):
-        taken = one.take(now_ms)
+        taken = limits.places(upstream, standing, Load(), now_ms)
         sent += [now_ms] * taken
-        for _ in range(taken):
-            one.done()
+        standing = limits.spent(upstream, standing, taken, now_ms)
     for begin in range(0, 59_000, 50):
         assert sum(begin <= at < begin + 1000 for at in sent) <= 2 + 2  # the burst that a quiet second saved
     assert 115 <= len(sent) <= 125
-    assert gate(concurrency=1, rate=0.5).closed_until_ms(0) == 0
+    assert limits.closed_until_ms(of(rate=0.5), NEW, 0) == 0
 
 
-def test_what_a_claim_does_not_use_costs_no_rate() -> None:
-    """Places are taken for a claim before anybody knows what is due."""
-    one = gate(rate=2.0)
-    for now_ms in range(0, 1000, 100):
-        one.put_back(one.take(now_ms))
-    assert one.take(1000) == 2
+@pytest.mark.parametrize("rate", [0.1, 0.5, 1.0, 2.5, 40.0])
+def test_what_is_closed_opens_at_the_time_that_was_told(rate: float) -> None:
+    """Not before, and not after."""
+    upstream = of(concurrency=100, rate=rate)
+    standing = limits.spent(upstream, NEW, limits.places(upstream, NEW, Load(), 0), 0)
+    until_ms = limits.closed_until_ms(upstream, standing, 0)
+    assert limits.places(upstream, standing, Load(), until_ms - 1) == 0
+    assert limits.places(upstream, standing, Load(), until_ms) == 1
 
 
 def test_questions_are_within_the_rate_and_need_no_place() -> None:
     """Two requests a second, whatever they are; without a rate nothing waits."""
-    one = gate(rate=2.0, concurrency=1)
-    assert one.take(0) == 1
-    assert [one.ask(0) for _ in range(3)] == [0, 500, 1000]
-    assert one.take(1000) == 0
-    assert one.ask(2000) == 0
-    assert gate().ask(0) == 0
+    upstream, standing, waits = of(rate=2.0, concurrency=1), NEW, []
+    standing = limits.spent(upstream, standing, 1, 0)
+    for _ in range(3):
+        standing = limits.spent(upstream, standing, 1, 0)
+        waits.append(limits.wait_ms(upstream, standing, 0))
+    assert waits == [0, 500, 1000]
+    assert limits.places(upstream, standing, Load(), 1000) == 0
+    standing = limits.spent(upstream, standing, 1, 2000)
+    assert limits.wait_ms(upstream, standing, 2000) == 0
+    assert limits.wait_ms(of(), limits.spent(of(), NEW, 9, 0), 0) == 0
 
 
 def test_a_hold_is_for_everybody_and_ends() -> None:
     """Retry-After, or a full queue."""
-    one = gate()
-    one.hold(0, 500)
-    one.hold(0, 100)
-    assert (one.take(499), one.closed_until_ms(499), one.take(500)) == (0, 500, 3)
+    standing = limits.held(limits.held(NEW, 0, 500), 0, 100)
+    assert limits.places(of(), standing, Load(), 499) == 0
+    assert limits.closed_until_ms(of(), standing, 499) == 500
+    assert limits.places(of(), standing, Load(), 500) == 3
 
 
-def test_the_breaker_opens_lets_one_through_and_closes() -> None:
+def test_the_breaker_opens_lets_one_through_and_waits_longer_each_time() -> None:
     """After failures in a row; one request then tells, and each further failure doubles the wait, to a bound."""
-    one = gate()
-    opened = [one.failed(0) for _ in range(BREAKER_AFTER)]
-    assert opened == [False] * (BREAKER_AFTER - 1) + [True]
-    assert one.take(BREAKER_FIRST_MS - 1) == 0
-    assert one.take(BREAKER_FIRST_MS) == 1
-    assert one.take(BREAKER_FIRST_MS) == 0
-    one.done()
-    assert one.failed(BREAKER_FIRST_MS)
-    assert one.closed_until_ms(BREAKER_FIRST_MS) == 3 * BREAKER_FIRST_MS
+    standing = NEW
+    for _ in range(BREAKER_AFTER - 1):
+        standing = limits.failed(standing, 0)
+        assert limits.breaker(standing) == "closed"
+    standing = limits.failed(standing, 0)
+    assert limits.breaker(standing) == "open"
+    assert limits.places(of(), standing, Load(), BREAKER_FIRST_MS - 1) == 0
+    assert limits.places(of(), standing, Load(), BREAKER_FIRST_MS) == 1
+    assert limits.places(of(), standing, Load(1), BREAKER_FIRST_MS) == 0
+    standing = limits.failed(standing, BREAKER_FIRST_MS)
+    assert limits.closed_until_ms(of(), standing, BREAKER_FIRST_MS) == 3 * BREAKER_FIRST_MS
     for _ in range(20):
-        one.failed(0)
-    assert one.closed_until_ms(0) <= BREAKER_LONGEST_MS
-    one.answered()
-    assert (one.breaker, one.take(0)) == ("closed", 3)
+        standing = limits.failed(standing, 0)
+    assert limits.closed_until_ms(of(), standing, 0) <= BREAKER_LONGEST_MS
 
 
-def test_a_success_between_failures_keeps_the_breaker_closed() -> None:
-    """In a row means in a row."""
-    one = gate()
-    for _ in range(3 * BREAKER_AFTER):
-        for _ in range(BREAKER_AFTER - 1):
-            one.failed(0)
-        one.answered()
-    assert one.breaker == "closed"
+async def test_an_answer_closes_the_breaker_for_everybody(bench: Any) -> None:
+    """And a success between failures keeps it closed: in a row means in a row."""
+
+    def fail(connection: Any, times: int) -> Standing:
+        for _ in range(times):
+            upstreams.save(connection, limits.failed(upstreams.held(connection, "main"), 0))
+        return upstreams.held(connection, "main")
+
+    for _ in range(3):
+        standing = await bench.database.write("fail", lambda c: fail(c, BREAKER_AFTER - 1))
+        assert limits.breaker(standing) == "closed"
+        assert await bench.database.write("answer", lambda c: upstreams.answered(c, "main"))
+    standing = await bench.database.write("fail", lambda c: fail(c, BREAKER_AFTER))
+    assert limits.breaker(standing) == "open"
+    assert await bench.database.write("answer", lambda c: upstreams.answered(c, "main"))
+    assert await bench.database.write("look", lambda c: upstreams.held(c, "main")) == NEW
+    assert not await bench.database.write("answer", lambda c: upstreams.answered(c, "main"))
 
 
 @pytest.fixture
@@ -112,12 +126,12 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
 async def test_a_paused_upstream_gets_nothing_and_what_waits_is_kept(bench: Any) -> None:
     """Until it is resumed; then all of it goes."""
     bench.rules(PRESS)
-    await bench.database.write("pause", lambda connection: pauses.pause(connection, "main"))
+    await bench.database.write("pause", lambda connection: upstreams.pause(connection, "main"))
     await bench.start()
     await bench.callback()
     await bench.until_states(*["waiting"] * 4)
     assert bench.upstream.received == []
-    await bench.database.write("resume", lambda connection: pauses.resume(connection, "main"))
+    await bench.database.write("resume", lambda connection: upstreams.resume(connection, "main"))
     await bench.until_states(*["accepted"] * 4)
 
 

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from dispatcher.prune import DAY_MS, Pruner, Retention
-from hookchain.wiring import now_ms
+from hookchain.worker import now_ms
 from storage import quarantine
 from storage.quarantine import Stranger
 

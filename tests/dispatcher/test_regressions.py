@@ -11,7 +11,7 @@ import pytest
 
 from dispatcher import commands
 from hookchain import task_succeeded
-from hookchain.wiring import now_ms
+from hookchain.worker import now_ms
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Action, Imagine
 from storage import staging, submissions, tasks
@@ -175,6 +175,7 @@ async def test_a_window_that_is_lost_again_and_again_is_given_up(
     assert len(bench.upstream.pressed()) == 3
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_the_next_of_a_lane_is_found_by_an_index(bench: Any) -> None:
     """A hundred thousand old submissions are not read for each press."""
 

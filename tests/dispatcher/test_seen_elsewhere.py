@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 
 from hookchain import task_succeeded
-from hookchain.wiring import now_ms
+from hookchain.worker import now_ms
 from storage import deliveries, staging, submissions
 from storage.engine import Database
-from storage.errors import AlreadyWorked
 from storage.records import Staged
 
 PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
@@ -49,7 +48,7 @@ async def test_two_workers_on_one_file_run_no_delivery_twice(bench: Any) -> None
 
 
 async def test_two_workers_on_one_file_send_nothing_twice(bench: Any) -> None:
-    """The same for what costs money; and a real second worker is refused by a lock."""
+    """The same for what costs money."""
     for number in range(60):
         await bench.database.write("stage", lambda c, n=number: stage(c, f"key {n}"))
     second = Database(str(bench.database.url))
@@ -65,10 +64,6 @@ async def test_two_workers_on_one_file_send_nothing_twice(bench: Any) -> None:
     await asyncio.gather(work(bench.database), work(second))
     assert len(sent) == 60
     assert set(sent.values()) == {1}
-    bench.database.worker_lock.acquire()
-    with pytest.raises(AlreadyWorked):
-        second.worker_lock.acquire()
-    bench.database.worker_lock.release()
     await second.close()
 
 
@@ -101,11 +96,12 @@ def stage(connection: Any, key: str) -> Any:
     return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=now_ms())
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_lock_before_the_retry_loop_is_no_failure_for_good(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A receiver ran, a press is answered, and for a while the file is locked: both are kept when it is free again."""
-    monkeypatch.setattr("storage.engine.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("storage.sqlite.BUSY_TIMEOUT_MS", 100)
     monkeypatch.setattr("dispatcher.supervisor.FAILED_TURN_PAUSE_S", 0.05)
     other = sqlite3.connect(tmp_path / "hookchain.db", isolation_level=None, check_same_thread=False)
     runs: list[str] = []

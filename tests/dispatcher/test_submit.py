@@ -9,9 +9,9 @@ import pytest
 
 from dispatcher.budget import Budget
 from hookchain import submission_accepted, submission_needs_modal, task_succeeded
-from hookchain.wiring import now_ms
+from hookchain.worker import now_ms
 from midjourney.codes import Outcome
-from storage import submissions, tasks
+from storage import settlements, tasks
 
 UPSCALE_ALL = """
 [[rules]]
@@ -276,7 +276,7 @@ async def test_a_person_settles_what_nothing_else_can(bench: Any) -> None:
     first, second, *_ = await bench.until_states(*["uncertain"] * 4)
 
     def settle(connection: Any, one: Any, accepted: bool, task_id: str) -> bool:
-        return submissions.settle_by_hand(
+        return settlements.settle_by_hand(
             connection, one, accepted=accepted, task_id=task_id, now_ms=now_ms()
         )
 

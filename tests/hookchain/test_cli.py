@@ -161,12 +161,3 @@ def test_a_taken_port_is_told(tmp_path: Path, start_server: Any) -> None:
     port = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9").url.rsplit(":")[-1]
     done = hookchain(tmp_path, "serve", "--port", port)
     assert (done.returncode, "--port" in done.stderr) == (1, True)
-
-
-def test_a_second_worker_on_the_same_file_is_refused(tmp_path: Path, start_server: Any) -> None:
-    """It would take the first one's work for work left behind; killed, the first one is in nobody's way."""
-    first = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
-    second = hookchain(tmp_path, "serve", "--port", "0", HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
-    assert (second.returncode, "another hookchain works on hookchain.db" in second.stderr) == (1, True)
-    first.kill()
-    assert start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9").is_running

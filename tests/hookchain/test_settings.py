@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -140,3 +141,93 @@ def test_a_mistake_in_a_dialect_is_told(tmp_path: Path, table: str, says: str) -
     with pytest.raises(SettingsError, match=r"\[dialects.mine\]") as raised:
         load_settings({}, tmp_path)
     assert says in str(raised.value)
+
+
+def test_every_key_of_one_upstream_can_be_set_by_a_variable(tmp_path: Path) -> None:
+    """Budget and retention too, with their types; over what the file says."""
+    (tmp_path / "hookchain.toml").write_text('[upstreams.main]\nurl = "http://x"\njobs = 3\n')
+    settings = load_settings(
+        {
+            "HOOKCHAIN_UPSTREAM_CONCURRENCY": "7",
+            "HOOKCHAIN_UPSTREAM_RATE": "1.5",
+            "HOOKCHAIN_UPSTREAM_VERIFY": "trust",
+            "HOOKCHAIN_BUDGET_PER_HOUR": "5",
+            "HOOKCHAIN_RETENTION_CHAIN_DAYS": "0.5",
+            "HOOKCHAIN_WORKER": "off",
+            "HOOKCHAIN_POLL_ONLY": "yes",
+            "HOOKCHAIN_BODY_LIMIT_BYTES": "1000",
+        },
+        tmp_path,
+    )
+    main = settings.upstreams["main"]
+    assert (main.concurrency, main.rate, main.verify, main.jobs) == (7, 1.5, "trust", 3)
+    assert (settings.budget.per_hour, settings.retention.chain_days) == (5, 0.5)
+    assert (settings.worker, settings.poll_only, settings.body_limit_bytes) == (False, True, 1000)
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "told"),
+    [
+        (
+            "HOOKCHAIN_UPSTREAM_CONCURRENCY",
+            "many",
+            "HOOKCHAIN_UPSTREAM_CONCURRENCY is 'many'; it must be a number",
+        ),
+        ("HOOKCHAIN_WORKER", "perhaps", "HOOKCHAIN_WORKER is 'perhaps'; it must be on or off"),
+        ("HOOKCHAIN_UPSTREAM_VERIFY", "maybe", "HOOKCHAIN_UPSTREAM_VERIFY: Invalid enum value 'maybe'"),
+        ("HOOKCHAIN_UPSTREAM_CONCURENCY", "1", "HOOKCHAIN_UPSTREAM_CONCURRENCY"),
+    ],
+)
+def test_a_variable_that_cannot_be_used_is_named(
+    tmp_path: Path, variable: str, value: str, told: str
+) -> None:
+    """With what to write instead."""
+    with pytest.raises(SettingsError, match=re.escape(told)):
+        load_settings({"HOOKCHAIN_UPSTREAM_URL": "http://x", variable: value}, tmp_path)
+
+
+def test_a_whole_file_can_stand_in_a_variable(tmp_path: Path) -> None:
+    """Rules too; mistakes name the variable."""
+    rule = '[[rules]]\nname = "up"\non = "task.succeeded"\npress = "U*"\n'
+    (tmp_path / "hookchain.toml").write_text("nonsense here is not read")
+    assert [one.rule.name for one in load_settings({"HOOKCHAIN_TOML": rule}, tmp_path).rules] == ["up"]
+    with pytest.raises(SettingsError, match="HOOKCHAIN_TOML"):
+        load_settings({"HOOKCHAIN_TOML": rule.replace("press", "pres")}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("variables", "expected"),
+    [
+        ({}, "sqlite:///hookchain.db"),
+        ({"HOOKCHAIN_VOLUME": "/data"}, "sqlite:////data/hookchain.db"),
+        (
+            {"RAILWAY_ENVIRONMENT_ID": "x", "RAILWAY_VOLUME_MOUNT_PATH": "/mnt/v"},
+            "sqlite:////mnt/v/hookchain.db",
+        ),
+        ({"HOOKCHAIN_VOLUME": "/data", "DATABASE_URL": "postgres://h/d"}, "postgres://h/d"),
+    ],
+)
+def test_the_database_lies_on_the_volume(tmp_path: Path, variables: dict[str, str], expected: str) -> None:
+    """Unless it is said where it is."""
+    settings = load_settings(variables, tmp_path)
+    assert settings.database_url == expected
+    assert settings.disk_warning == ""
+
+
+@pytest.mark.parametrize(
+    ("variables", "url"),
+    [
+        ({"DYNO": "web.1", "HEROKU_APP_DEFAULT_DOMAIN_NAME": "a.herokuapp.com"}, "https://a.herokuapp.com"),
+        ({"RENDER": "true", "RENDER_EXTERNAL_URL": "https://a.onrender.com"}, "https://a.onrender.com"),
+        ({"FLY_APP_NAME": "a"}, "https://a.fly.dev"),
+        ({"ZEABUR_SERVICE_ID": "x", "ZEABUR_WEB_URL": "https://a.zeabur.app"}, "https://a.zeabur.app"),
+        ({"KOYEB_APP_NAME": "x", "KOYEB_PUBLIC_DOMAIN": "a.koyeb.app"}, "https://a.koyeb.app"),
+        ({"K_SERVICE": "x"}, "http://127.0.0.1:8000"),
+        ({"FLY_APP_NAME": "a", "HOOKCHAIN_PUBLIC_URL": "https://mine.org/"}, "https://mine.org"),
+    ],
+)
+def test_the_public_address_is_the_platforms_unless_it_is_configured(
+    tmp_path: Path, variables: dict[str, str], url: str
+) -> None:
+    """What callbacks are sent to."""
+    assert load_settings(variables, tmp_path).hook_base == url

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, text
 
 from midjourney.decode import decode_task
 from midjourney.requests import Imagine, encode_request
-from storage import events, staging, submissions, tasks
+from storage import events, leases, settlements, staging, submissions, tasks
 from storage.engine import Database
 from storage.records import Incoming, PendingEvent, Staged, TaskRow
 
@@ -136,7 +136,7 @@ async def test_a_callback_proves_an_uncertain_submission(database: Database) -> 
 
     def doubt(connection: Connection) -> None:
         submissions.begin_attempts(connection, "main", 1, 2)
-        submissions.doubt_all(connection, 3)
+        settlements.doubt(connection, leases.left_sending(connection), 3)
 
     await database.write("doubt", doubt)
     await database.append(incoming("9", submission_id))
@@ -157,9 +157,9 @@ async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: 
         return events.pending(connection, 10)
 
     assert await database.read(waiting) == []
-    settlement = submissions.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("9",))
+    settlement = settlements.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("9",))
     await database.write(
-        "settle", lambda connection: submissions.settle_attempt(connection, begun[0], settlement, 5)
+        "settle", lambda connection: settlements.settle_attempt(connection, begun[0], settlement, 5)
     )
     assert [event.task_id for event in await database.read(waiting)] == ["9"]
     row = await database.read(lambda connection: tasks.find(connection, "main", "9"))

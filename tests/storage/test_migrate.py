@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,25 +11,34 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import create_engine, text
 
-from storage.engine import Database
+from storage.engine import Database, parse_url
 from storage.errors import BadDatabaseUrl, NotDurable, SchemaTooNew
 from storage.migrate import migrate
 from storage.schema import metadata
+from tests.postgres import fresh_database
 
 
-def test_the_migrations_make_the_schema(tmp_path: Path) -> None:
+def test_the_migrations_make_the_schema(database_url: str) -> None:
     """Running them all gives the tables that the code speaks of, indexes included."""
-    url = f"sqlite:///{tmp_path}/x.db"
-    migrate(url)
-    engine = create_engine(url)
+    engine = create_engine(parse_url(database_url))
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
 
 
-def test_migrating_twice_at_once_is_safe(tmp_path: Path) -> None:
+@pytest.fixture(params=["sqlite", "postgres"])
+def new_url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """A database of either kind that nobody has migrated."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path}/x.db"
+        return
+    with fresh_database(request.getfixturevalue("postgres_server")) as url:
+        yield url
+
+
+def test_migrating_twice_at_once_is_safe(new_url: str) -> None:
     """Two releases start together: both find the schema done."""
-    url = f"sqlite:///{tmp_path}/x.db"
+    url = new_url
     revisions: list[str] = []
     threads = [threading.Thread(target=lambda: revisions.append(migrate(url))) for _ in range(3)]
     for thread in threads:
@@ -39,11 +49,11 @@ def test_migrating_twice_at_once_is_safe(tmp_path: Path) -> None:
     assert len(set(revisions)) == 1
 
 
-def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
+def test_a_database_of_a_newer_release_is_refused(new_url: str) -> None:
     """Its tables may mean something else."""
-    url = f"sqlite:///{tmp_path}/x.db"
+    url = new_url
     migrate(url)
-    engine = create_engine(url)
+    engine = create_engine(parse_url(url))
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
@@ -52,7 +62,15 @@ def test_a_database_of_a_newer_release_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "url", ["mysql://x/y", "nonsense", "sqlite://", "sqlite:///:memory:", "postgres://u:secret-word@h/d"]
+    "url",
+    [
+        "mysql://x/y",
+        "nonsense",
+        "sqlite://",
+        "sqlite:///:memory:",
+        "mysql://u:secret-word@h/d",
+        "oracle:secret-word",
+    ],
 )
 def test_an_address_that_cannot_be_used_says_what_to_write(url: str) -> None:
     """And never shows a password."""

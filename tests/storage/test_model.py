@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,13 +16,14 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import text
 
 from midjourney.decode import decode_task
-from storage import chains, deliveries, submissions
-from storage.engine import _write_engine, parse_url
+from storage import chains, deliveries, leases, postgres, settlements, sqlite, submissions
+from storage.engine import is_file, parse_url
 from storage.errors import LeaseLost
 from storage.ingest import ingest
 from storage.migrate import migrate
 from storage.records import ClaimedDelivery, Incoming, Staged, Submission
 from storage.writer import ALL_SIGNALS
+from tests.postgres import empty
 
 TASKS, INTENTS = ["t1", "t2", "t3"], ["press U1", "press U2", "press U3"]
 STATES = ["NOT_START", "SUBMITTED", "IN_PROGRESS", "SUCCESS", "FAILURE", "CANCEL"]
@@ -42,14 +44,20 @@ def route(event: Any) -> list[str]:
 
 
 class Storage(RuleBasedStateMachine):
-    """One SQLite file, one worker at a time, and what must be true of them."""
+    """One database, one worker at a time, and what must be true of them."""
+
+    postgres_url = ""
+    """Of an empty database; without one it is a SQLite file."""
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
-        url = f"sqlite:///{Path(self.directory.name)}/model.db"
-        migrate(url)
-        self.engine = _write_engine(parse_url(url))
+        if self.postgres_url:
+            empty(self.postgres_url)
+        url = parse_url(self.postgres_url or f"sqlite:///{Path(self.directory.name)}/model.db")
+        if is_file(url):
+            migrate(url.render_as_string())
+        self.engine = sqlite.write_engine(url) if is_file(url) else postgres.write_engine(url)
         self.connection = self.engine.connect()
         self.now_ms = 1_000
         self.posted = 0
@@ -172,9 +180,9 @@ class Storage(RuleBasedStateMachine):
         self.tick()
         one = self.sending.pop(data.draw(st.integers(0, len(self.sending) - 1)))
         ids = (f"child of {one.idempotency_key}",) if outcome == "accepted" else ()
-        settlement = submissions.Settlement(state=outcome, outcome=outcome, reason="", task_ids=ids)
+        settlement = settlements.Settlement(state=outcome, outcome=outcome, reason="", task_ids=ids)
         with self.connection.begin():
-            submissions.settle_attempt(self.connection, one, settlement, self.now_ms)
+            settlements.settle_attempt(self.connection, one, settlement, self.now_ms)
         if outcome == "accepted":
             self.accepted[one.idempotency_key] = one.id
 
@@ -183,9 +191,9 @@ class Storage(RuleBasedStateMachine):
     def answer_too_late(self, data: st.DataObject) -> None:
         """The answer to a request of a process that was given up: the submission is settled by evidence."""
         one = self.cut_off.pop(data.draw(st.integers(0, len(self.cut_off) - 1)))
-        settlement = submissions.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("x",))
+        settlement = settlements.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("x",))
         with pytest.raises(LeaseLost), self.connection.begin():
-            submissions.settle_attempt(self.connection, one, settlement, self.now_ms)
+            settlements.settle_attempt(self.connection, one, settlement, self.now_ms)
 
     @rule(proven=st.booleans())
     def evidence(self, proven: bool) -> None:
@@ -194,7 +202,7 @@ class Storage(RuleBasedStateMachine):
         with self.connection.begin():
             for one in submissions.in_state(self.connection, "uncertain", most=1):
                 if proven:
-                    submissions.prove(self.connection, one, f"child of {one.idempotency_key}", self.now_ms)
+                    settlements.prove(self.connection, one, f"child of {one.idempotency_key}", self.now_ms)
                     self.accepted[one.idempotency_key] = one.id
                 else:
                     submissions.move(
@@ -212,8 +220,8 @@ class Storage(RuleBasedStateMachine):
         """The process is gone; the next one gives back what ran, and doubts what was being sent."""
         self.tick()
         with self.connection.begin():
-            deliveries.release_all(self.connection)
-            submissions.doubt_all(self.connection, self.now_ms)
+            leases.give_back(self.connection)
+            settlements.doubt(self.connection, leases.left_sending(self.connection), self.now_ms)
         self.slow, self.running = self.running, []
         self.cut_off, self.sending = self.sending, []
 
@@ -282,5 +290,14 @@ def model(examples: int, steps: int) -> type:
     return case  # type: ignore[no-any-return]  # made by Hypothesis
 
 
+@pytest.fixture(scope="class")
+def on_postgres(postgres_template: str) -> Iterator[None]:
+    """The machine works on PostgreSQL."""
+    Storage.postgres_url = postgres_template
+    yield
+    Storage.postgres_url = ""
+
+
 TestStorageAgreesWithTheModel = model(40, 40)
+TestPostgresAgreesWithTheModel = pytest.mark.usefixtures("on_postgres")(model(10, 40))
 TestStorageAgreesWithTheModelForLong = pytest.mark.soak(model(2000, 80))

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, text
 
-from storage import engine
+from storage import sqlite
 from storage.engine import Database
 from storage.errors import NotDurable
 from storage.migrate import migrate
@@ -31,7 +31,7 @@ def keys(connection: Connection) -> set[str]:
 @pytest.fixture
 async def impatient(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[Database]:
     """A database that waits 0.2 s for a lock."""
-    monkeypatch.setattr(engine, "BUSY_TIMEOUT_MS", 200)
+    monkeypatch.setattr(sqlite, "BUSY_TIMEOUT_MS", 200)
     url = f"sqlite:///{tmp_path}/hookchain.db"
     migrate(url)
     database = Database(url)
@@ -49,7 +49,7 @@ async def test_a_lock_that_stays_refuses_all_that_wait_at_once(impatient: Databa
         waiting = [impatient.write("w", put(str(number))) for number in range(100)]
         refused = await asyncio.gather(*waiting, return_exceptions=True)
     assert {type(error) for error in refused} == {NotDurable}
-    assert {str(error) for error in refused} == {"the database refused the write: database is locked"}
+    assert {str(error) for error in refused} == {"the database refused: database is locked"}
     other.execute("ROLLBACK")
     other.close()
     await asyncio.gather(*(impatient.write("w", put(str(number))) for number in range(100)))

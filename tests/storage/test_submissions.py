@@ -10,11 +10,11 @@ import pytest
 from sqlalchemy import Connection
 
 from midjourney.requests import Action, Modal, Request, encode_request, kind_of
-from storage import chains, events, queries, staging, submissions, tasks, windows
+from storage import chains, events, queries, settlements, staging, submissions, tasks, windows
 from storage.engine import Database
 from storage.errors import LeaseLost
 from storage.records import ChainUse, Staged, Submission
-from storage.submissions import Settlement
+from storage.settlements import Settlement
 
 
 def staged(key: str = "k", request: Request | None = None, **fields: Any) -> Staged:
@@ -66,10 +66,10 @@ async def test_the_slower_of_two_settles_nothing(database: Database) -> None:
     await database.write("stage", lambda connection: stage(connection, staged()))
     begun = await database.write("begin", begin)
     accepted = Settlement(state="accepted", outcome="accepted", reason="", task_ids=("child",))
-    await database.write("settle", lambda c: submissions.settle_attempt(c, begun, accepted, 3))
+    await database.write("settle", lambda c: settlements.settle_attempt(c, begun, accepted, 3))
     late = Settlement(state="rejected", outcome="rejected", reason="late", signal="submission.rejected")
     with pytest.raises(LeaseLost):
-        await database.write("settle", lambda c: submissions.settle_attempt(c, begun, late, 4))
+        await database.write("settle", lambda c: settlements.settle_attempt(c, begun, late, 4))
     found = await database.read(lambda c: submissions.find(c, begun.id))
     assert found is not None
     assert (found.state, found.task_ids) == ("accepted", ("child",))
@@ -89,7 +89,7 @@ async def test_an_answer_makes_the_child_and_the_event_together(database: Databa
         child_status="MODAL",
         child_action="ZOOM",
     )
-    await database.write("settle", lambda c: submissions.settle_attempt(c, begun, window, 3))
+    await database.write("settle", lambda c: settlements.settle_attempt(c, begun, window, 3))
     row, waiting = await database.read(lambda c: (tasks.find(c, "main", "window"), events.pending(c, 9)))
     assert row is not None
     assert (row.chain_id, row.depth, row.status, row.action) == (made.chain_id, 1, "MODAL", "ZOOM")
@@ -127,7 +127,7 @@ async def test_a_window_lost_to_a_full_queue_repeats_its_action(database: Databa
     window = Settlement(
         state="needs_modal", outcome="needs_modal", reason="21", task_ids=("window",), child_status="MODAL"
     )
-    await database.write("settle", lambda c: submissions.settle_attempt(c, action, window, 3))
+    await database.write("settle", lambda c: settlements.settle_attempt(c, action, window, 3))
     answer = staged("m", Modal(task_id="window", prompt="p"), parent_id="window", chain_id=made.chain_id)
     await database.write("stage", lambda connection: stage(connection, answer))
     modal = await database.write("begin", begin)
@@ -155,7 +155,7 @@ async def test_the_first_child_becomes_the_root(database: Database) -> None:
     made = await database.write("stage", lambda connection: stage(connection, staged(parent_id="")))
     begun = await database.write("begin", begin)
     accepted = Settlement(state="accepted", outcome="accepted", reason="", task_ids=("root",))
-    await database.write("settle", lambda c: submissions.settle_attempt(c, begun, accepted, 3))
+    await database.write("settle", lambda c: settlements.settle_attempt(c, begun, accepted, 3))
     chain = await database.read(lambda c: chains.find(c, made.chain_id))
     assert chain is not None
     assert (chain.root_task_id, chain.submissions) == ("root", 1)

@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
 
 from storage.engine import Database
 from storage.errors import NotDurable
-from storage.migrate import migrate
 
 
 def put(key: str) -> Callable[[Connection], str]:
@@ -69,22 +67,21 @@ async def test_units_written_together_are_kept_together(database: Database) -> N
     assert await database.read(keys) == set()
 
 
-async def test_closing_writes_what_waits(tmp_path: Path) -> None:
-    """What was asked for before the close is in the file after it."""
-    url = f"sqlite:///{tmp_path}/closing.db"
-    migrate(url)
-    database = Database(url)
+async def test_closing_writes_what_waits(database_url: str) -> None:
+    """What was asked for before the close is in the database after it."""
+    database = Database(database_url)
     await database.open()
     waiting = [asyncio.create_task(database.write("w", put(str(number)))) for number in range(10)]
     await asyncio.sleep(0)
     await database.close()
     assert len(await asyncio.gather(*waiting)) == 10
-    reopened = Database(url)
+    reopened = Database(database_url)
     await reopened.open()
     assert len(await reopened.read(keys)) == 10
     await reopened.close()
 
 
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
 async def test_a_full_disk_is_told_and_loses_nothing_before_it(database: Database) -> None:
     """The database refuses to grow: NotDurable, and what was answered before stays."""
     await database.write("one", put("kept"))

@@ -80,6 +80,7 @@ def upgrade() -> None:
         ["submission_id"],
         unique=False,
         sqlite_where=sa.text("submission_id <> ''"),
+        postgresql_where=sa.text("submission_id <> ''"),
     )
     op.create_index("events_of_task", "events", ["upstream", "task_id", "id"], unique=False)
     op.create_index(
@@ -153,7 +154,12 @@ def upgrade() -> None:
     )
     op.create_index("tasks_by_age", "tasks", ["created_at_ms", "id"], unique=False)
     op.create_index(
-        "tasks_of_chain", "tasks", ["chain_id"], unique=False, sqlite_where=sa.text("chain_id IS NOT NULL")
+        "tasks_of_chain",
+        "tasks",
+        ["chain_id"],
+        unique=False,
+        sqlite_where=sa.text("chain_id IS NOT NULL"),
+        postgresql_where=sa.text("chain_id IS NOT NULL"),
     )
     op.create_index(
         "tasks_of_submission",
@@ -161,4 +167,5 @@ def upgrade() -> None:
         ["submission_id"],
         unique=False,
         sqlite_where=sa.text("submission_id IS NOT NULL"),
+        postgresql_where=sa.text("submission_id IS NOT NULL"),
     )

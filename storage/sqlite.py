@@ -1,0 +1,123 @@
+"""SQLite: one file, one writer, and readers beside it. What its connections need, and how its outages look."""
+
+from __future__ import annotations
+
+import sqlite3
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, create_engine, event
+from sqlalchemy.engine import URL
+from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from storage.errors import NotDurable
+
+BUSY_TIMEOUT_MS = 10_000
+"""How long to wait for another process that writes the same file (a CLI call beside the server)."""
+
+PAGE_CACHE_KB = 8_192
+"""Page cache a connection. 64 MB was no quicker when measured, and cost its size in memory."""
+
+_OUTAGES = frozenset(
+    {
+        sqlite3.SQLITE_BUSY,
+        sqlite3.SQLITE_CANTOPEN,
+        sqlite3.SQLITE_CORRUPT,
+        sqlite3.SQLITE_FULL,
+        sqlite3.SQLITE_IOERR,
+        sqlite3.SQLITE_LOCKED,
+        sqlite3.SQLITE_NOMEM,
+        sqlite3.SQLITE_NOTADB,
+        sqlite3.SQLITE_PERM,
+        sqlite3.SQLITE_READONLY,
+    }
+)
+"""Primary result codes (https://sqlite.org/rescode.html) that say nothing about the statement."""
+
+
+def is_outage(error: BaseException | None) -> bool:
+    """Whether the file as a whole refused: full, locked, read-only, gone."""
+    code = getattr(error, "sqlite_errorcode", None)
+    return code is not None and code & 0xFF in _OUTAGES
+
+
+def write_engine(url: URL) -> Engine:
+    """For the one writing connection."""
+    path = url.database or ""
+    engine = create_engine(url.set(drivername="sqlite"), creator=lambda: _connect_existing(path))
+    _set_up(engine, begin="BEGIN IMMEDIATE")
+    return engine
+
+
+def migration_engine(url: URL) -> Engine:
+    """The one that may make the file."""
+    engine = create_engine(url.set(drivername="sqlite"))
+    _set_up(engine, begin="BEGIN IMMEDIATE")
+    return engine
+
+
+def read_engine(url: URL) -> AsyncEngine:
+    """For questions, beside the writer."""
+    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=0)
+    _set_up(engine.sync_engine, begin="BEGIN")
+
+    @event.listens_for(engine.sync_engine, "checkout")
+    def on_checkout(_connection: Any, record: Any, _proxy: Any) -> None:
+        if record.info["inode"] != _inode_of(url.database or ""):
+            raise DisconnectionError("another file has come in the place of the database")  # connects again
+
+    return engine
+
+
+def _set_up(engine: Engine, *, begin: str) -> None:
+    """Have each connection of the engine use the journal, durability and kind of transaction that we rely on."""
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, record: Any) -> None:
+        record.info["inode"] = _inode_of(engine.url.database or "")
+        # The driver's own BEGIN comes late and is deferred: a lock would be met in the middle of a transaction.
+        connection.isolation_level = None
+        cursor = connection.cursor()
+        cursor.execute(f"PRAGMA busy_timeout = {BUSY_TIMEOUT_MS}")
+        cursor.execute("PRAGMA journal_mode = WAL")
+        cursor.execute("PRAGMA synchronous = FULL")  # answered means durable, a power cut included
+        cursor.execute(f"PRAGMA cache_size = -{PAGE_CACHE_KB}")
+        cursor.close()
+
+    @event.listens_for(engine, "begin")
+    def on_begin(connection: Connection) -> None:
+        connection.exec_driver_sql(begin)
+
+
+def _connect_existing(path: str) -> sqlite3.Connection:
+    """Open a file that is there. Without this an empty database would be made in the place of one that is gone."""
+    return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, check_same_thread=False)
+
+
+def _inode_of(path: str) -> int | None:
+    """Which file the path leads to now; None when there is none."""
+    try:
+        return Path(path).stat().st_ino
+    except OSError:
+        return None
+
+
+def check_in_place(connection: Connection, engine: Engine) -> None:
+    """Raise `NotDurable` when the connection's file is no longer the one at its path.
+
+    SQLite writes on into a file that was moved or deleted, and says nothing: with the last connection all of it is gone.
+    """
+    path = engine.url.database
+    if path is None or "inode" not in connection.info:
+        return  # no file of ours
+    if connection.info["inode"] != _inode_of(path):
+        raise NotDurable(f"the database file {path} was moved or deleted while it was in use; put it back")
+
+
+def checkpoint(connection: Connection) -> None:
+    """Move the journal into the database file. Raises `sqlite3.Error`; nothing is lost by it."""
+    driver = connection.connection.driver_connection
+    assert driver is not None
+    driver.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()

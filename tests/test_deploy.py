@@ -1,0 +1,154 @@
+"""The Procfile, run for real: `release`, `web` and `worker` with PORT and a PostgreSQL; stopped, started, nothing lost."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.conftest import MEASURING, REPOSITORY
+from tests.postgres import fresh_database
+
+PROCFILE = (REPOSITORY / "Procfile").read_text()
+
+
+class Procfile:
+    """honcho over the repository's Procfile, in a directory that has nothing but it and a hookchain.toml."""
+
+    def __init__(self, directory: Path, port: int, environment: dict[str, str]) -> None:
+        self.url = f"http://127.0.0.1:{port}"
+        self.lines: list[str] = []
+        binaries = Path(sys.executable).parent
+        self._environment = (
+            MEASURING
+            | environment
+            | {
+                "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
+                "PYTHONPATH": str(REPOSITORY),
+                "PORT": str(port),
+            }
+        )
+        self._directory = directory
+        self._honcho = [str(binaries / "honcho"), "-f", str(REPOSITORY / "Procfile"), "-d", str(directory)]
+        self._process: subprocess.Popen[str] | None = None
+
+    def release(self) -> str:
+        """What the platform runs before the new processes start."""
+        done = subprocess.run(
+            [*self._honcho, "run", *self._command("release")],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    def _command(self, name: str) -> list[str]:
+        found = re.search(rf"^{name}: (.*)$", PROCFILE, re.MULTILINE)
+        assert found is not None
+        return found[1].split()
+
+    def start(self) -> None:
+        """Web and worker, as the platform does."""
+        self._process = subprocess.Popen(
+            [*self._honcho, "start", "web", "worker"],
+            env=self._environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            start_new_session=True,
+        )
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+        deadline = time.monotonic() + 30
+        while not self._ready():
+            assert time.monotonic() < deadline, "\n".join(self.lines)
+            time.sleep(0.1)  # other processes: nothing of them can be awaited
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        with process.stdout as lines:
+            for line in lines:
+                self.lines.append(line.rstrip())
+
+    def _ready(self) -> bool:
+        try:
+            answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5)
+        except httpx.HTTPError:
+            return False
+        return answer.status_code == 200 and sum("works; rules" in line for line in self.lines) > 0
+
+    def stop(self) -> None:
+        """SIGTERM to all."""
+        if self._process is not None and self._process.poll() is None:
+            os.killpg(self._process.pid, signal.SIGTERM)
+            self._process.wait(30)
+            self._reader.join(30)
+
+
+def free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        port: int = sock.getsockname()[1]
+        return port
+
+
+@pytest.fixture
+def deployed(tmp_path: Path, start_sandbox: Any, postgres_server: str) -> Any:
+    """A database that nobody has migrated, an upstream, and the processes; rules by a file, everything else by variables."""
+    sandbox = start_sandbox("--speed", "10")
+    directory = tmp_path / "app"
+    directory.mkdir()
+    (directory / "hookchain.toml").write_text((REPOSITORY / "hookchain.toml").read_text())
+    with fresh_database(postgres_server) as url:
+        environment = {
+            "DATABASE_URL": url.replace("postgresql://", "postgres://"),
+            "HOOKCHAIN_UPSTREAM_URL": sandbox.url,
+            "HOOKCHAIN_UPSTREAM_QUIET_S": "1",
+            "HOOKCHAIN_ADMIN_TOKEN": "a token",
+        }
+        processes = Procfile(directory, free_port(), environment)
+        yield processes, sandbox
+        processes.stop()
+
+
+def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: Any) -> None:
+    """Chains are begun, everything is stopped by SIGTERM in the middle, started again, and comes to its end."""
+    processes, sandbox = deployed
+    assert "revision" in processes.release()
+    processes.start()
+    with httpx.Client(
+        base_url=processes.url, headers={"authorization": "Bearer a token"}, trust_env=False, timeout=10
+    ) as http:
+        for number in range(6):
+            http.post(
+                "/api/submissions", json={"kind": "imagine", "prompt": f"cat {number}"}
+            ).raise_for_status()
+        eventually(lambda: len(sandbox.accepted("/action")) >= 2)
+        processes.stop()
+        assert "revision" in processes.release()
+        processes.start()
+
+        def ended() -> list[dict[str, Any]]:
+            tasks = http.get("/api/tasks?status=SUCCESS&limit=200").json()["tasks"]
+            return [task for task in tasks if task["chain_id"]]
+
+        eventually(lambda: len(ended()) == 30, within_s=60)
+    pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
+    assert len(sandbox.accepted("/imagine")) == 6
+    assert (len(pressed), set(pressed.values())) == (24, {1})
+    output = "\n".join(processes.lines)
+    assert "Traceback" not in output
+    assert "a token" not in output
