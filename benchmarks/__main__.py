@@ -13,9 +13,9 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks import postgres, recorded
 from benchmarks.load import Saturated, Soon, percentile, saturate, stub_upstream, trickle
-from benchmarks.recorded import measure
-from benchmarks.targets import pin, target
+from benchmarks.targets import pin, pin_to_all, target
 
 RULE = """
 [[rules]]
@@ -35,7 +35,11 @@ def main() -> None:
     Console(width=110).print(f"server on core 0, senders on core 1: {placed}; SQLite with synchronous=FULL")
     _ingest(rounds=1 if quick else 3, seconds=1.0 if quick else 4.0)
     _latency(count=40 if quick else 400)
-    measure(2_900 if quick else 100_000)
+    recorded.measure(2_900 if quick else 100_000)
+    pin_to_all()
+    postgres.measure(
+        seconds=1.0 if quick else 4.0, chains=400 if quick else 4_000, rows=20_000 if quick else 1_000_000
+    )
 
 
 def _ingest(*, rounds: int, seconds: float) -> None:
@@ -43,7 +47,7 @@ def _ingest(*, rounds: int, seconds: float) -> None:
     for number in range(rounds):
         for name, measured in results.items():
             with tempfile.TemporaryDirectory() as work, target(name, Path(work)) as port:
-                measured.append(uvloop.run(saturate(port, seconds, number)))
+                measured.append(uvloop.run(saturate([port], seconds, number)))
                 if name == "hookchain":
                     _check_kept(Path(work), measured[-1].answered)
     table = Table(title="durable ingest, 64 keep-alive connections, 1.3 to 2.4 kB a callback (medians)")

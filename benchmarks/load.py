@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections.abc import Sequence
 from typing import Any
 
 import httptools
@@ -63,16 +64,16 @@ class _Sender(asyncio.Protocol):
         self._transport.write(self._requests[len(self.latencies)])
 
 
-async def saturate(port: int, seconds: float, run: int) -> Saturated:
-    """Keep `CONNECTIONS` requests under way for a while. `run` makes ids that no earlier run used."""
+async def saturate(ports: Sequence[int], seconds: float, run: int) -> Saturated:
+    """Keep `CONNECTIONS` requests under way for a while, shared among servers. `run` makes ids that no earlier run used."""
     loop = asyncio.get_running_loop()
     prepared = [_requests_of(connection, run) for connection in range(CONNECTIONS)]
     done = [loop.create_future() for _ in prepared]
     started, cpu = time.perf_counter(), time.process_time()
     senders = []
-    for requests, future in zip(prepared, done, strict=True):
+    for number, (requests, future) in enumerate(zip(prepared, done, strict=True)):
         made = _Sender(requests, started + seconds, future)
-        await loop.create_connection(lambda made=made: made, "127.0.0.1", port)  # type: ignore[misc]  # bound now
+        await loop.create_connection(lambda made=made: made, "127.0.0.1", ports[number % len(ports)])  # type: ignore[misc]  # bound now
         senders.append(made)
     await asyncio.gather(*done)
     elapsed = time.perf_counter() - started

@@ -40,10 +40,16 @@ def pin(core: int) -> str:
     return "free"
 
 
+def pin_to_all() -> None:
+    """Let this process run anywhere again."""
+    if CORES:
+        os.sched_setaffinity(0, CORES)
+
+
 @contextlib.contextmanager
 def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[int]:
     """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to."""
-    port = _free_port()
+    port = free_port()
     command = (
         ["hookchain", "serve", "--port", str(port)]
         if name == "hookchain"
@@ -64,20 +70,22 @@ def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[in
         preexec_fn=lambda: pin(0),
     )
     try:
-        _wait_for(port, process)
+        wait_for(port, process)
         yield port
     finally:
         process.terminate()
         process.wait(20)
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port that nobody listens on."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
 
 
-def _wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
+    """Until the process listens; fails when it ends."""
     deadline = time.monotonic() + 20
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):

@@ -103,7 +103,7 @@ _same_lane = and_(
     _earlier.c.lane == deliveries.c.lane,
     text("earlier.state IN ('waiting', 'running')"),  # in the words of the index
 )
-_due = Prepared(
+DUE = Prepared(
     select(*DELIVERY_COLUMNS)
     .where(
         deliveries.c.state == "waiting",
@@ -139,7 +139,7 @@ def claim(
     of_receiver: Counter[str] = Counter()
     full: list[str] = []
     while len(taken) < most:
-        due = _due(connection, now_ms=now_ms, most=most - len(taken), full=full).all()
+        due = DUE(connection, now_ms=now_ms, most=most - len(taken), full=full).all()
         chosen: list[Delivery] = []
         for row in due:
             if of_receiver[row.receiver] < room(row.receiver):

@@ -56,3 +56,9 @@ class Prepared:
             constants = {name: value for name, value in compiled.params.items() if name not in values}
             self._texts[key] = (expanded.statement, tuple(expanded.positiontup), constants)
         return self._texts[key]
+
+    def explain(self, connection: Connection, **values: Any) -> list[str]:
+        """How PostgreSQL runs it, having run it (EXPLAIN ANALYZE). For benchmarks."""
+        text, order, constants = self._text(connection, values)
+        arguments = self._arguments(order, constants, values)
+        return [str(row[0]) for row in connection.exec_driver_sql(f"EXPLAIN (ANALYZE) {text}", arguments)]

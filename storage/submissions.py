@@ -65,7 +65,7 @@ _lane_is_taken = exists().where(
         ),
     ),
 )
-_due = Prepared(
+DUE = Prepared(
     select(*SUBMISSION_COLUMNS)
     .where(
         text("submissions.state = 'waiting'"),
@@ -96,9 +96,7 @@ def begin_attempts(
     connection: Connection, upstream: str, most: int, now_ms: int, *, worker: str = ""
 ) -> list[Submission]:
     """For a worker, take up to `most` submissions that are due at this upstream; each has its attempt on disk after the commit."""
-    due = _due(
-        connection, of_upstream=upstream, now_ms=now_ms, held_since_ms=now_ms - LANE_HELD_MS, most=most
-    )
+    due = DUE(connection, of_upstream=upstream, now_ms=now_ms, held_since_ms=now_ms - LANE_HELD_MS, most=most)
     begun = [submission_of(row) for row in due]
     if begun:
         numbers = [(submission.id, submission.attempts + 1) for submission in begun]

@@ -180,7 +180,7 @@ async def test_the_next_of_a_lane_is_found_by_an_index(bench: Any) -> None:
     """A hundred thousand old submissions are not read for each press."""
 
     def plan(connection: Any) -> str:
-        statement, _, _ = submissions._due._text(
+        statement, _, _ = submissions.DUE._text(
             connection, {"of_upstream": "main", "now_ms": 1, "held_since_ms": 0, "most": 3}
         )
         rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection
 
 from midjourney.requests import Action, Modal, Request, encode_request, kind_of
-from storage import chains, events, queries, settlements, staging, submissions, tasks, windows
+from storage import chains, events, leases, queries, settlements, staging, submissions, tasks, windows
 from storage.engine import Database
 from storage.errors import LeaseLost
 from storage.records import ChainUse, Staged, Submission
@@ -74,6 +74,23 @@ async def test_the_slower_of_two_settles_nothing(database: Database) -> None:
     assert found is not None
     assert (found.state, found.task_ids) == ("accepted", ("child",))
     assert [event.signal for event in await database.read(lambda c: queries.event_page(c, most=9))] == []
+
+
+async def test_an_answer_that_comes_after_its_worker_was_given_up_counts(database: Database) -> None:
+    """It was silent for too long, so its submission was doubted; nothing knows better than the answer."""
+    await database.write("stage", lambda connection: stage(connection, staged()))
+    begun = await database.write("begin", begin)
+    left = await database.write("release", leases.left_sending)
+    assert left == [begun.id]
+    assert await database.write("release", lambda c: settlements.doubt(c, left, 3)) == 1
+    assert await database.write("release", lambda c: settlements.doubt(c, left, 3)) == 0
+    accepted = Settlement(state="accepted", outcome="accepted", reason="", task_ids=("child",))
+    await database.write("settle", lambda c: settlements.settle_attempt(c, begun, accepted, 4))
+    found = await database.read(lambda c: submissions.find(c, begun.id))
+    assert found is not None
+    assert (found.state, found.task_ids) == ("accepted", ("child",))
+    (last,) = await database.read(lambda connection: queries.attempts_of(connection, begun.id))
+    assert last.outcome == "accepted"
 
 
 async def test_an_answer_makes_the_child_and_the_event_together(database: Database) -> None:

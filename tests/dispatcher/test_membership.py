@@ -1,0 +1,171 @@
+"""Workers side by side: each lives by its lease, and what one leaves another takes up."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from typing import Any
+
+import pytest
+
+from hookchain import task_succeeded
+from hookchain.worker import now_ms
+from storage import deliveries, leases, submissions
+from storage.engine import Connection
+
+PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
+
+only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+
+
+@pytest.fixture
+def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tenths of a second."""
+    for name, short in (("BEAT_S", 0.05), ("TTL_MS", 400), ("MARGIN_S", 0.1), ("DROPPED_MS", 200)):
+        monkeypatch.setattr(f"dispatcher.membership.{name}", short)
+    monkeypatch.setattr("dispatcher.settle.WINDOW_S", 0.0)
+
+
+def claimed_by(worker: str) -> Any:
+    """What a process of that name takes, as the loops do, and has in hand when it dies."""
+
+    def claim(connection: Connection) -> int:
+        leases.beat(connection, worker, ttl_ms=400)
+        deliveries.fan_out(connection, lambda _event: ["rule:press"], 10, now_ms())
+        return len(deliveries.claim(connection, 10, now_ms(), room=lambda _name: 9, worker=worker))
+
+    return claim
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_what_a_worker_that_died_was_running_is_run_by_another(bench: Any) -> None:
+    """When its lease has run out; on a file at once, since whoever works there is alone."""
+    bench.rules(PRESS)
+    await bench.callback()
+    assert await bench.database.write("claim", claimed_by("gone")) == 1
+    await bench.start()
+    await bench.until_states("accepted")
+    (delivery,) = [one for one in await bench.deliveries() if one.receiver == "rule:press"]
+    assert (delivery.state, delivery.attempts) == ("done", 2)
+    assert len(bench.upstream.pressed()) == 1
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_what_a_worker_that_died_was_sending_is_not_sent_before_there_is_evidence(bench: Any) -> None:
+    """The list shows the task that was pressed, and no press of it: only then is it sent again."""
+    bench.options |= {"settle_after_s": 0.3}
+    bench.rules(PRESS.replace("U1", "nothing-like-this"))
+    await bench.start()
+    await bench.callback()
+    await bench.until_quiet()
+    await bench.stop()
+    await bench.database.write("stage", lambda c: _staged(c))
+
+    def take(connection: Connection) -> int:
+        leases.beat(connection, "gone", ttl_ms=400)
+        return len(submissions.begin_attempts(connection, "main", 9, now_ms(), worker="gone"))
+
+    assert await bench.database.write("begin", take) == 1
+    bench.upstream.listed.append(bench.upstream.tasks["grid"])
+    await bench.start()
+    await bench.until_states("accepted")
+    (submission,) = await bench.submissions()
+    assert submission.attempts == 2
+    assert len(bench.upstream.pressed()) == 1
+
+
+def _staged(connection: Connection) -> None:
+    from dispatcher import commands
+    from midjourney.dialects import DIALECTS
+    from midjourney.requests import Action
+
+    commands.submit(
+        connection,
+        Action(task_id="grid", custom_id="MJ::JOB::upsample::1::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"),
+        upstream="main",
+        dialect=DIALECTS["trueai"],
+        asked_by="test",
+        now_ms=now_ms(),
+    )
+
+
+@only_postgres
+@pytest.mark.usefixtures("short_leases")
+async def test_a_worker_whose_lease_ran_out_sends_nothing(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others may have taken over; when it is believed again, it goes on."""
+    bench.rules(PRESS)
+    await bench.start()
+    membership = bench._worker._membership
+    await membership.loop.stop()
+    membership._believed_until_s = time.monotonic() - 1
+    await bench.callback()
+    await bench.until_states("waiting")
+    await asyncio.sleep(0.3)  # that nothing happens cannot be awaited
+    assert bench.upstream.received == []
+    monkeypatch.setattr("dispatcher.membership.TTL_MS", 60_000)
+    await membership._turn()
+    await bench.until_states("accepted")
+
+
+@only_postgres
+async def test_a_receiver_that_another_worker_may_have_is_left_to_it(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """During a deployment two releases work side by side; alone, a receiver that is gone is a dead letter."""
+    monkeypatch.setattr("dispatcher.deliver.ELSEWHERE_MS", 50)
+    ttl_ms = 60_000
+    await bench.database.write("beat", lambda c: leases.beat(c, "newer release", ttl_ms=ttl_ms))
+    await bench.start()
+    await bench.callback()
+
+    def unknown(connection: Connection) -> int:
+        return deliveries.fan_out(connection, lambda _event: ["rule:new"], 10, now_ms())
+
+    async def left() -> bool:
+        await bench.database.write("fan_out", unknown)
+        return any(one.excused > 1 and one.state != "dead" for one in await bench.deliveries())
+
+    @task_succeeded.connect
+    async def hears(action: str, **_: Any) -> None: ...
+
+    await bench.callback("another", buttons=[])
+    await bench.until(left)
+    await bench.database.write("leave", lambda c: leases.resign(c, "newer release"))
+    await bench._worker._membership._turn()
+
+    async def dead() -> bool:
+        return any(one.state == "dead" and "not loaded" in one.error for one in await bench.deliveries())
+
+    await bench.until(dead)
+
+
+@pytest.mark.usefixtures("short_leases")
+async def test_a_claim_whose_answer_was_lost_is_picked_up(bench: Any) -> None:
+    """The commit was made, and the connection broke before we heard of it: nobody has it in hand."""
+    bench.rules(PRESS)
+    await bench.start()
+    me = bench._worker._membership.name
+    await bench.callback()
+    await bench.until_states("accepted")
+
+    def lost(connection: Connection) -> int:
+        deliveries.fan_out(connection, lambda _event: ["rule:press"], 10, now_ms())
+        return len(deliveries.claim(connection, 10, now_ms(), room=lambda _name: 9, worker=me))
+
+    bench._worker._loops[0].may_turn = lambda: False
+    await bench.callback("second")
+    assert await bench.database.write("claim", lost) == 1
+    bench._worker._loops[0].may_turn = lambda: True
+    await bench.until_states("accepted", "accepted")
+    assert len(bench.upstream.pressed()) == 2
+
+
+@only_postgres
+async def test_a_worker_that_stops_gives_its_lease_up(bench: Any) -> None:
+    """Nobody need wait for its silence."""
+    await bench.start()
+    assert await bench.database.read(leases.alive) == 1
+    await bench.stop()
+    assert await bench.database.read(leases.alive) == 0

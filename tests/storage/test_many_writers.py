@@ -1,0 +1,363 @@
+"""Several processes write one PostgreSQL at the same moment: what one decides on is still true when it has decided."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import json
+import random
+import threading
+from collections import Counter
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, text
+
+from dispatcher import limits
+from midjourney.decode import decode_task
+from midjourney.dialects import Upstream
+from storage import (
+    chains,
+    deliveries,
+    events,
+    firings,
+    leases,
+    locks,
+    queries,
+    settlements,
+    staging,
+    submissions,
+    upstreams,
+)
+from storage.engine import Database
+from storage.firings import Limit, Subject
+from storage.records import ChainUse, Incoming, Staged
+from storage.settlements import Settlement
+
+PROCESSES = 3
+
+
+@pytest.fixture
+async def databases(postgres_url: str) -> AsyncIterator[list[Database]]:
+    """As many as there would be processes, on one PostgreSQL."""
+    async with contextlib.AsyncExitStack() as stack:
+        opened = [Database(postgres_url) for _ in range(PROCESSES)]
+        for database in opened:
+            await database.open()
+            stack.push_async_callback(database.close)
+        yield opened
+
+
+def callback(task_id: str, status: str, percent: int = 0, **fields: Any) -> Incoming:
+    body = {"id": task_id, "status": status, "progress": f"{percent}%", "action": "IMAGINE"} | fields
+    return Incoming(
+        upstream="main",
+        task=decode_task(json.dumps(body).encode()),
+        submission_id="",
+        source="callback",
+        received_at_ms=1,
+    )
+
+
+def staged(key: str, chain_id: str = "", **fields: Any) -> Staged:
+    return Staged(
+        idempotency_key=key,
+        chain_id=chain_id,
+        upstream="main",
+        kind="imagine",
+        label="",
+        request=b"{}",
+        parent_id="",
+        depth=0,
+        asked_by="rule:x",
+        **fields,
+    )
+
+
+async def test_a_task_never_goes_back_whichever_process_hears_what(databases: list[Database]) -> None:
+    """Every state of thirty tasks, twice, in any order, by three processes at once: one end each, and all are kept."""
+    steps = [("SUBMITTED", 0), ("IN_PROGRESS", 10), ("IN_PROGRESS", 60), ("SUCCESS", 100), ("FAILURE", 0)]
+    calls = [callback(f"t{task}", *step) for task in range(30) for step in steps * 2]
+    random.Random(5).shuffle(calls)
+    await asyncio.gather(
+        *(database.append(call) for database, call in zip(itertools.cycle(databases), calls, strict=False))
+    )
+    rows = await databases[0].read(lambda c: queries.task_page(c, most=100))
+    kept = await databases[0].read(lambda c: queries.event_page(c, most=1000))
+    ends = Counter(one.task_id for one in kept if one.signal in ("task.succeeded", "task.failed"))
+    assert len(kept) == len(calls)
+    assert {row.status for row in rows} <= {"SUCCESS", "FAILURE"}
+    assert ends == dict.fromkeys([f"t{task}" for task in range(30)], 1)
+    for row in rows:
+        moved = [one for one in kept if one.task_id == row.id and one.advanced]
+        assert max(moved, key=lambda one: one.id).status == row.status
+
+
+async def test_an_intent_has_one_submission_and_its_chain_counts_it_once(databases: list[Database]) -> None:
+    """Thirty times the same, by three processes."""
+    made = await asyncio.gather(
+        *(
+            database.write("stage", lambda c: staging.stage(c, staged("one"), refuse=lambda *_: "", now_ms=1))
+            for database in databases * 10
+        )
+    )
+    assert sum(one.created for one in made) == 1
+    assert len({one.submission_id for one in made}) == 1
+
+
+async def test_the_budget_of_a_chain_holds(databases: list[Database]) -> None:
+    """Sixty asked for, seven allowed."""
+    chain = await databases[0].write("chain", lambda c: chains.create(c, "main", "t", 1))
+
+    def refuse(use: ChainUse, _staged: Staged) -> str:
+        return "enough" if use.submissions >= 7 else ""
+
+    made = await asyncio.gather(
+        *(
+            database.write(
+                "stage",
+                lambda c, n=number: staging.stage(c, staged(f"k{n}", chain.id), refuse=refuse, now_ms=1),
+            )
+            for number, database in enumerate(databases * 20)
+        )
+    )
+    assert sum(one.created for one in made) == 7
+    found = await databases[0].read(lambda c: chains.find(c, chain.id))
+    assert found is not None
+    assert found.submissions == 7
+
+
+async def test_the_budget_of_an_hour_holds_over_all_chains(databases: list[Database]) -> None:
+    """Each in a chain of its own."""
+
+    def refuse(use: ChainUse, _staged: Staged) -> str:
+        return "enough" if use.last_hour >= 7 else ""
+
+    made = await asyncio.gather(
+        *(
+            database.write(
+                "stage", lambda c, n=number: staging.stage(c, staged(f"k{n}"), refuse=refuse, now_ms=10)
+            )
+            for number, database in enumerate(databases * 20)
+        )
+    )
+    assert sum(one.created for one in made) == 7
+
+
+async def test_a_rule_fires_as_often_as_it_may(databases: list[Database]) -> None:
+    """Whoever counts."""
+    limit, subject = Limit(most=4), Subject(upstream="main", task_id="t", chain_id="c")
+    told = await asyncio.gather(
+        *(
+            database.write("fire", lambda c: firings.fire(c, "rule:x", limit, subject))
+            for database in databases * 10
+        )
+    )
+    assert told.count("") == 4
+
+
+async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: list[Database]) -> None:
+    """Three processes claim and settle at the same time; nowhere are more under way than its concurrency."""
+    upstream = Upstream(name="main", url="http://x", concurrency=4)
+    await databases[0].write("add", lambda c: upstreams.add(c, ["main"]))
+    for number in range(60):
+        await databases[0].write(
+            "stage",
+            lambda c, n=number: staging.stage(c, staged(f"k{n}"), refuse=lambda *_: "", now_ms=1),
+        )
+    most, sent = 0, Counter[str]()
+
+    def claim(connection: Connection) -> list[Any]:
+        held = upstreams.held_for_claim(connection, ["main"])
+        if not held:
+            return []
+        load = upstreams.loads(connection, held, with_jobs=False)["main"]
+        free = limits.places(upstream, held["main"], load, 5)
+        return submissions.begin_attempts(connection, "main", free, 5) if free else []
+
+    def under_way(connection: Connection) -> int:
+        return int(
+            connection.execute(text("SELECT count(*) FROM submissions WHERE state = 'sending'")).scalar_one()
+        )
+
+    async def work(database: Database) -> None:
+        nonlocal most
+        accepted = Settlement(state="accepted", outcome="accepted", reason="")
+        while sum(sent.values()) < 60:
+            begun = await database.write("begin", claim)
+            most = max(most, await database.read(under_way))
+            for one in begun:
+                sent[one.id] += 1
+                await database.write(
+                    "settle", lambda c, one=one: settlements.settle_attempt(c, one, accepted, 6)
+                )
+            await asyncio.sleep(0)
+
+    async with asyncio.timeout(30):
+        await asyncio.gather(*(work(database) for database in databases))
+    assert (len(sent), set(sent.values())) == (60, {1})
+    assert 1 < most <= 4
+
+
+async def test_what_deadlocks_is_done_again(databases: list[Database]) -> None:
+    """Two take two rows in opposite orders, and both have them in the end."""
+    await databases[0].write(
+        "rows", lambda c: c.execute(text("INSERT INTO meta VALUES ('a', ''), ('b', '')"))
+    )
+    met = threading.Barrier(2)
+
+    def both(first: str, second: str) -> Any:
+        def work(connection: Connection) -> None:
+            for key in (first, second):
+                connection.execute(
+                    text("UPDATE meta SET value = value || :mark WHERE key = :key"),
+                    {"key": key, "mark": first},
+                )
+                if key == first:
+                    with contextlib.suppress(threading.BrokenBarrierError):
+                        met.wait(2)
+
+        return work
+
+    await asyncio.gather(databases[0].write("w", both("a", "b")), databases[1].write("w", both("b", "a")))
+    values = await databases[0].read(lambda c: list(c.execute(text("SELECT value FROM meta")).scalars()))
+    assert [sorted(value) for value in values] == [["a", "b"], ["a", "b"]]
+
+
+async def test_a_callback_is_not_kept_waiting_by_a_row_that_another_holds(databases: list[Database]) -> None:
+    """A worker waits for a chain that is held; callbacks come in all the while."""
+    chain = await databases[0].write("chain", lambda c: chains.create(c, "main", "t", 1))
+    held, release = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        chains.use(connection, chain.id, "x")
+        held.set()
+        release.wait(20)
+
+    holding = asyncio.create_task(databases[0].write("hold", hold))
+    await asyncio.to_thread(held.wait, 10)
+    waiting = [
+        asyncio.create_task(database.write("use", lambda c: chains.use(c, chain.id, "x")))
+        for database in databases * 3
+    ]
+    try:
+        async with asyncio.timeout(8):
+            for number, database in enumerate(databases):
+                await database.append(callback(f"t{number}", "SUBMITTED"))
+        assert not any(one.done() for one in waiting)
+    finally:
+        release.set()
+    await asyncio.gather(holding, *waiting)
+
+
+async def test_text_that_postgres_cannot_hold_is_kept_all_the_same(databases: list[Database]) -> None:
+    """JSON may have NUL in a string; the bytes are kept as they came."""
+    call = callback("t1", "SUCCESS", prompt="a\x00cat", action="IMA\x00GINE")
+    await databases[0].append(call)
+    (event,) = await databases[0].read(lambda c: queries.event_page(c, most=5))
+    assert event.action == "IMA\ufffdGINE"
+    assert event.payload == call.task.raw
+
+
+async def test_who_waits_elsewhere_is_woken(databases: list[Database]) -> None:
+    """By LISTEN and NOTIFY: nobody here polls."""
+    woken = asyncio.Event()
+    databases[1].wakeups.subscribe("events", woken.set)
+    async with asyncio.timeout(10):
+        await woken.wait()  # it listens now
+        woken.clear()
+        await databases[0].append(callback("t", "SUCCESS"))
+        await woken.wait()
+
+
+async def test_wake_ups_go_on_after_their_connection_broke(
+    databases: list[Database], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever came in between is looked for at once."""
+    monkeypatch.setattr("storage.announce.AGAIN_AFTER_S", 0.05)
+    woken = asyncio.Event()
+    databases[1].wakeups.subscribe("events", woken.set)
+
+    def end_listeners(connection: Connection) -> int:
+        ended = connection.execute(
+            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+        )
+        return len(ended.all())
+
+    async with asyncio.timeout(10):
+        await woken.wait()
+        woken.clear()
+        assert await databases[0].write("end", end_listeners) == PROCESSES
+        await woken.wait()  # it listens again
+        woken.clear()
+        await databases[0].append(callback("t", "SUCCESS"))
+        await woken.wait()
+
+
+async def test_an_answer_and_its_own_callback_at_the_same_moment(databases: list[Database]) -> None:
+    """Doubted by one process while the callback with its mark comes in at another: accepted, whoever is first."""
+    doubt = Settlement(state="uncertain", outcome="uncertain", reason="no answer")
+    for number in range(20):
+        made = await databases[0].write(
+            "stage", lambda c, n=number: staging.stage(c, staged(f"k{n}"), refuse=lambda *_: "", now_ms=1)
+        )
+        (begun,) = await databases[0].write("begin", lambda c: submissions.begin_attempts(c, "main", 1, 5))
+        call = callback(f"child-{number}", "SUBMITTED")
+        marked = Incoming(
+            upstream="main", task=call.task, submission_id=begun.id, source="callback", received_at_ms=6
+        )
+        await asyncio.gather(
+            databases[1].append(marked),
+            databases[2].write("settle", lambda c, one=begun: settlements.settle_attempt(c, one, doubt, 6)),
+        )
+        found = await databases[0].read(lambda c, id_=made.submission_id: submissions.find(c, id_))
+        assert found is not None
+        assert found.state == "accepted"
+
+
+async def test_events_are_fanned_out_by_one_at_a_time(databases: list[Database]) -> None:
+    """While one does, the others leave it to it: so deliveries are made in the order of their events."""
+    await databases[0].append(callback("t", "SUCCESS"))
+    inside, release = threading.Event(), threading.Event()
+
+    def slowly(connection: Connection) -> bool:
+        ours = locks.turn(connection, "fan_out")
+        inside.set()
+        release.wait(10)
+        return ours
+
+    slow = asyncio.create_task(databases[0].write("fan_out", slowly))
+    await asyncio.to_thread(inside.wait, 10)
+
+    def fan_out(connection: Connection) -> int:
+        return deliveries.fan_out(connection, lambda _event: ["one"], 10, 1)
+
+    assert await databases[1].write("fan_out", fan_out) == 0
+    release.set()
+    assert await slow
+    assert await databases[1].write("fan_out", fan_out) == 1
+    assert await databases[1].read(lambda c: events.pending(c, 5)) == []
+
+
+async def test_one_worker_leads_and_the_next_one_when_it_is_silent(databases: list[Database]) -> None:
+    """By the database's clock; one that has just come, or come back, declares nobody dead."""
+    ttl_ms = 400
+
+    async def beat(me: str) -> leases.Role:
+        return await databases[0].write("beat", lambda c: leases.beat(c, me, ttl_ms=ttl_ms))
+
+    first, second = await beat("first"), await beat("second")
+    assert (first.leads, first.others, first.may_sweep) == (True, 0, False)
+    assert (second.leads, second.others) == (False, 1)
+    async with asyncio.timeout(10):
+        while not (role := await beat("second")).leads:
+            await asyncio.sleep(0.05)  # the clock of the database must go on
+        assert role.others == 0
+        while not (role := await beat("second")).may_sweep:
+            await asyncio.sleep(0.05)
+    back = await beat("first")
+    assert (back.leads, back.may_sweep) == (False, False)
+    await databases[0].write("leave", lambda c: leases.resign(c, "second"))
+    assert (await beat("first")).leads
