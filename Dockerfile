@@ -1,22 +1,21 @@
 # syntax=docker/dockerfile:1
 
-FROM python:3.13-slim AS build
+FROM python:3.11-slim AS build
 WORKDIR /build
 RUN python -m venv /venv
-COPY requirements.txt ./
-RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt
+COPY requirements.txt requirements-build.txt ./
+RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt && \
+    python -m pip install --no-cache-dir --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY hookchain hookchain
 COPY hooks hooks
 COPY dispatcher dispatcher
 COPY storage storage
 COPY midjourney midjourney
-RUN /venv/bin/pip install --no-cache-dir hatchling editables && \
-    /venv/bin/pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . && \
-    /venv/bin/pip uninstall --yes hatchling editables && \
+RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . && \
     /venv/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 
-FROM python:3.13-slim
+FROM python:3.11-slim
 RUN useradd --create-home --uid 10001 hookchain && install -d -o hookchain /data
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000

@@ -70,11 +70,11 @@ class Announcer:
                 connection = await Connection.connect(self._conninfo, autocommit=True)
                 async with connection:
                     await work(connection)
-            except psycopg.errors.FeatureNotSupported as error:
+            except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFunction) as error:
                 log.warning("no wake-ups between processes here, only polling", why=str(error))
                 return
             except psycopg.Error as error:
-                log.info("no wake-ups between processes for a while, only polling", why=str(error).strip())
+                log.debug("no wake-ups between processes for a while, only polling", why=str(error).strip())
             await asyncio.sleep(AGAIN_AFTER_S)
 
     async def _listen(self, connection: Connection) -> None:

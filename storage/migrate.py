@@ -20,21 +20,22 @@ from storage.outage import is_outage
 
 log = structlog.get_logger("hookchain")
 
-_SCRIPTS = Path(__file__).parent / "migrations"
+SCRIPTS = Path(__file__).parent / "migrations"
 
 TRIED_EVERY_S = 1.0
 
 
-def migrate(url: str, *, patience_s: float = 0) -> str:
+def migrate(url: str, *, patience_s: float = 0, scripts: Path = SCRIPTS) -> str:
     """Run what is missing, in one transaction; the revision the database is at then. Safe to run twice, or twice at once.
 
-    Blocks. A server that does not answer yet is waited for as long as `patience_s`. Raises `BadDatabaseUrl`,
+    Blocks. A server that does not answer yet is waited for as long as `patience_s`; `scripts` is where the revisions of
+    this release lie. Raises `BadDatabaseUrl`,
     `SchemaTooNew` for a database of a newer release, `NotDurable` when it cannot be opened or written.
     """
     deadline_s = time.monotonic() + patience_s
     while True:
         try:
-            return _migrate(url)
+            return _migrate(url, scripts)
         except DBAPIError as error:
             parsed = parse_url(url)
             where = parsed.database if is_file(parsed) else f"at {parsed.host or parsed.query.get('host')}"
@@ -45,21 +46,21 @@ def migrate(url: str, *, patience_s: float = 0) -> str:
             time.sleep(TRIED_EVERY_S)  # it is being started: nothing of it can be awaited
 
 
-def _migrate(url: str) -> str:
+def _migrate(url: str, scripts: Path) -> str:
     parsed = parse_url(url)
     engine = sqlite.migration_engine(parsed) if is_file(parsed) else postgres.write_engine(parsed)
     try:
         with engine.begin() as connection:
             if not is_file(parsed):
                 postgres.alone_to_migrate(connection)
-            return _upgrade(connection)
+            return _upgrade(connection, scripts)
     finally:
         engine.dispose()
 
 
-def _upgrade(connection: Connection) -> str:
+def _upgrade(connection: Connection, location: Path) -> str:
     config = Config()
-    config.set_main_option("script_location", str(_SCRIPTS))
+    config.set_main_option("script_location", str(location))
     config.attributes["connection"] = connection
     scripts = ScriptDirectory.from_config(config)
     newest = scripts.get_current_head() or ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
@@ -10,6 +11,8 @@ import subprocess
 import sys
 import threading
 import time
+import tomllib
+import zipfile
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -17,7 +20,9 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import MEASURING, REPOSITORY
+from hookchain.cli import app
+from hookchain.environment import known_variables
+from tests.conftest import REPOSITORY
 from tests.postgres import fresh_database
 
 PROCFILE = (REPOSITORY / "Procfile").read_text()
@@ -26,21 +31,12 @@ PROCFILE = (REPOSITORY / "Procfile").read_text()
 class Procfile:
     """honcho over the repository's Procfile, in a directory that has nothing but it and a hookchain.toml."""
 
-    def __init__(self, directory: Path, port: int, environment: dict[str, str]) -> None:
-        self.url = f"http://127.0.0.1:{port}"
+    def __init__(self, directory: Path, environment: dict[str, str]) -> None:
+        self.url = f"http://127.0.0.1:{environment['PORT']}"
         self.lines: list[str] = []
-        binaries = Path(sys.executable).parent
-        self._environment = (
-            MEASURING
-            | environment
-            | {
-                "PATH": f"{binaries}{os.pathsep}{os.environ['PATH']}",
-                "PYTHONPATH": str(REPOSITORY),
-                "PORT": str(port),
-            }
-        )
-        self._directory = directory
-        self._honcho = [str(binaries / "honcho"), "-f", str(REPOSITORY / "Procfile"), "-d", str(directory)]
+        self._environment = environment
+        honcho = Path(sys.executable).parent / "honcho"
+        self._honcho = [str(honcho), "-f", str(REPOSITORY / "Procfile"), "-d", str(directory)]
         self._process: subprocess.Popen[str] | None = None
 
     def release(self) -> str:
@@ -105,21 +101,50 @@ def free_port() -> int:
         return port
 
 
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which `python` has the wheel of this repository, and nothing of the checkout.
+
+    DEPLOY_PYTHON names an interpreter that has it already (CI: in a virtual environment of its own); without one the
+    wheel is built and put beside the libraries that the tests run with.
+    """
+    path = os.environ["PATH"]
+    if python := os.environ.get("DEPLOY_PYTHON"):
+        return {"PATH": f"{Path(python).parent}{os.pathsep}{path}"}
+    work = tmp_path_factory.mktemp("wheel")
+    command = [
+        sys.executable,
+        "-m",
+        "build",
+        "--wheel",
+        "--no-isolation",
+        "--outdir",
+        str(work),
+        str(REPOSITORY),
+    ]
+    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    (wheel,) = work.glob("*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(work / "site")
+    return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}", "PYTHONPATH": str(work / "site")}
+
+
 @pytest.fixture
-def deployed(tmp_path: Path, start_sandbox: Any, postgres_server: str) -> Any:
+def deployed(tmp_path: Path, installed: dict[str, str], start_sandbox: Any, postgres_server: str) -> Any:
     """A database that nobody has migrated, an upstream, and the processes; rules by a file, everything else by variables."""
     sandbox = start_sandbox("--speed", "10")
     directory = tmp_path / "app"
     directory.mkdir()
     (directory / "hookchain.toml").write_text((REPOSITORY / "hookchain.toml").read_text())
     with fresh_database(postgres_server) as url:
-        environment = {
+        environment = installed | {
+            "PORT": str(free_port()),
             "DATABASE_URL": url.replace("postgresql://", "postgres://"),
             "HOOKCHAIN_UPSTREAM_URL": sandbox.url,
             "HOOKCHAIN_UPSTREAM_QUIET_S": "1",
             "HOOKCHAIN_ADMIN_TOKEN": "a token",
         }
-        processes = Procfile(directory, free_port(), environment)
+        processes = Procfile(directory, environment)
         yield processes, sandbox
         processes.stop()
 
@@ -152,3 +177,31 @@ def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: 
     output = "\n".join(processes.lines)
     assert "Traceback" not in output
     assert "a token" not in output
+
+
+RECIPES = [
+    "app.json",
+    "compose.yaml",
+    "Dockerfile",
+    "fly.toml",
+    "railway.json",
+    "render.yaml",
+    "Procfile",
+    *(str(page.relative_to(REPOSITORY)) for page in sorted((REPOSITORY / "docs/deploy").glob("*.md"))),
+]
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_a_recipe_names_what_there_is(name: str) -> None:
+    """Its variables are known, its commands exist, and its files can be read."""
+    text = (REPOSITORY / name).read_text()
+    commands = {
+        command.name or command.callback.__name__ for command in app.registered_commands if command.callback
+    }
+    assert set(re.findall(r"\bHOOKCHAIN_[A-Z_]*[A-Z]\b", text)) <= {*known_variables(), "HOOKCHAIN_"}
+    for found in re.findall(r"(?:python -m |`|\"|bin/|= \"|: )hookchain (\w+)", text):
+        assert found in commands, found
+    if name.endswith(".json"):
+        json.loads(text)
+    if name.endswith(".toml"):
+        tomllib.loads(text)

@@ -70,6 +70,8 @@ def main() -> None:
         _fail(str(error), 2)
     except (CallFailed, StorageError) as error:
         _fail(str(error), 1)
+    except KeyboardInterrupt:  # before anything was there that could be stopped
+        _fail("stopped", 130)
 
 
 def _fail(message: str, code: int) -> None:

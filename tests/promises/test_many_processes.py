@@ -18,6 +18,9 @@ import pytest
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 CONCURRENCY, JOBS, RATE = 4, 10, 60
 UPSTREAM = f"""
+[budget]
+per_hour = 100_000
+
 [upstreams.main]
 url = "{{url}}"
 concurrency = {CONCURRENCY}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,7 +14,7 @@ from sqlalchemy import create_engine, text
 
 from storage.engine import Database, parse_url
 from storage.errors import BadDatabaseUrl, NotDurable, SchemaTooNew
-from storage.migrate import migrate
+from storage.migrate import SCRIPTS, migrate
 from storage.schema import metadata
 from tests.postgres import fresh_database
 
@@ -47,6 +48,30 @@ def test_migrating_twice_at_once_is_safe(new_url: str) -> None:
         thread.join()
     assert len(revisions) == 3
     assert len(set(revisions)) == 1
+
+
+def test_two_releases_that_migrate_at_once_leave_the_newer_schema(new_url: str, tmp_path: Path) -> None:
+    """The older one is done first, or is told that it is too old; never is anything half done."""
+    older = tmp_path / "older"
+    shutil.copytree(SCRIPTS, older)
+    newest = max((older / "versions").glob("0*.py"))
+    newest.unlink()
+    ended: list[str] = []
+
+    def run(scripts: Path) -> None:
+        try:
+            ended.append(migrate(new_url, scripts=scripts))
+        except SchemaTooNew:
+            ended.append("too new")
+
+    run(older)
+    threads = [threading.Thread(target=run, args=(scripts,)) for scripts in (SCRIPTS, older, SCRIPTS)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert migrate(new_url) == newest.stem[:4]
+    assert ended[0] < newest.stem[:4]
 
 
 def test_a_database_of_a_newer_release_is_refused(new_url: str) -> None:
