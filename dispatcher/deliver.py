@@ -34,9 +34,9 @@ from midjourney.types import Task
 from storage import deliveries, firings
 from storage.deliveries import Finish
 from storage.engine import Connection, Database
-from storage.errors import LeaseLost
+from storage.errors import LeaseLost, Unkeepable
 from storage.firings import Limit
-from storage.records import ChainUse, ClaimedDelivery, PendingEvent, Staged
+from storage.records import ChainUse, ClaimedDelivery, Delivery, PendingEvent, Staged
 from storage.refute import REFUTED, Refutation
 
 log = structlog.get_logger("hookchain")
@@ -48,8 +48,11 @@ RUNNING_AT_ONCE = 64
 """Receivers running at the same time. The backlog stays in the table; only this window is in memory."""
 
 
-ELSEWHERE_MS = 5_000
-"""Pause before a delivery whose receiver another worker may have is offered again."""
+ELSEWHERE_MS = 2_000
+"""Pause before a delivery whose receiver another worker may have is offered again; it grows to a minute."""
+
+DEPLOYED_WITHIN_MS = 600_000
+"""How old such a delivery gets before its receiver counts as gone: deployments take minutes."""
 
 
 class Deliverer:
@@ -75,13 +78,15 @@ class Deliverer:
         self._clock = clock
         self._membership = membership
         self._running: Counter[str] = Counter()
-        self.in_hand: set[int] = set()
+        self.in_hand: Counter[int] = Counter()
         self.loop = Loop("deliver", self._turn)
 
     def _route(self, event: PendingEvent) -> tuple[str, ...]:
         return self._registry.listening(event.signal, event.action)
 
     async def _turn(self) -> None:
+        if not self._membership.may_send():
+            return  # what we took now, others would take from us
         free = RUNNING_AT_ONCE - self._running.total()
         running = self._running.copy()
         now_ms = self._clock()
@@ -103,7 +108,7 @@ class Deliverer:
         )
         for one in claimed:
             self._running[one.delivery.receiver] += 1
-            self.in_hand.add(one.delivery.id)
+            self.in_hand[one.delivery.id] += 1
             self.loop.spawn(self._deliver(one))
         if fanned == EVENTS_A_TURN or (free and len(claimed) == free):
             self.loop.wake()
@@ -122,7 +127,8 @@ class Deliverer:
                 name
             ] >= self._concurrency(name)
             self._running[name] -= 1
-            self.in_hand.discard(claimed.delivery.id)
+            self.in_hand[claimed.delivery.id] -= 1
+            self.in_hand = +self.in_hand
             if others_waited:
                 self.loop.wake()
 
@@ -130,9 +136,11 @@ class Deliverer:
         delivery = claimed.delivery
         receiver = self._registry.get(delivery.receiver)
         if receiver is None:
-            return self._not_here(f"receiver {delivery.receiver!r} is not loaded: its plugin or rule is gone")
+            return self._not_here(
+                delivery, f"receiver {delivery.receiver!r} is not loaded: its plugin or rule is gone"
+            )
         if claimed.event.upstream not in self._places:
-            return self._not_here(f"upstream {claimed.event.upstream!r} is not configured any more")
+            return self._not_here(delivery, f"upstream {claimed.event.upstream!r} is not configured any more")
         if delivery.attempts - delivery.excused > receiver.options.attempts:
             return Finish(
                 state="dead", error="the process stopped during every attempt", decision="interrupted"
@@ -163,11 +171,12 @@ class Deliverer:
             return ending
         return msgspec.structs.replace(ending, fired=context.chain.fired, limit=limit)
 
-    def _not_here(self, why: str) -> Finish:
+    def _not_here(self, delivery: Delivery, why: str) -> Finish:
         """During a deployment releases with other rules work side by side: another worker may have what we have not."""
-        if self._membership.is_alone:
+        if self._membership.is_alone or self._clock() - delivery.created_at_ms > DEPLOYED_WITHIN_MS:
             return Finish(state="dead", error=why)
-        run_at_ms = self._clock() + ELSEWHERE_MS
+        pause_s = delay_s(delivery.excused + 1, first_s=ELSEWHERE_MS / 1000, ceiling_s=60.0)
+        run_at_ms = self._clock() + jittered_ms(pause_s, luck=random.random())
         return Finish(state="waiting", excused=True, decision=f"waits: here {why}", run_at_ms=run_at_ms)
 
     async def _call(self, receiver: Receiver, context: Context) -> None:
@@ -232,6 +241,11 @@ class Deliverer:
             results = await until_durable(lambda: self._database.write_together(*units))
         except LeaseLost as error:
             log.warning("delivery was finished by somebody else", why=str(error))
+            return
+        except Unkeepable as error:
+            if ending.state == "dead":
+                raise
+            await self._finish(claimed, Finish(state="dead", decision="cannot be kept", error=str(error)))
             return
         if claim:
             self._submitter.accept(results[1])

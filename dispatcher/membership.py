@@ -6,14 +6,14 @@ that all others are gone. On PostgreSQL any number work, each with a lease that 
 
 from __future__ import annotations
 
+import math
 import secrets
-import time
 from collections.abc import Callable, Collection
 
 import structlog
 
 from dispatcher.submit import Clock
-from dispatcher.supervisor import Loop
+from dispatcher.supervisor import Loop, uptime_s
 from storage import leases, settlements
 from storage.engine import Connection, Database
 from storage.errors import NotDurable
@@ -45,6 +45,7 @@ class Membership:
         self._clock = clock
         self._leads = False
         self._believed_until_s = 0.0
+        self._picking_up = False
         self.loop = Loop("beat", self._turn, interval_s=BEAT_S)
 
     def leads(self) -> bool:
@@ -53,7 +54,11 @@ class Membership:
 
     def may_send(self) -> bool:
         """Whether the others still believe that this worker lives: what it sends now, nobody else will send."""
-        return time.monotonic() < self._believed_until_s
+        return uptime_s() < self._believed_until_s
+
+    def believed_until_s(self) -> float:
+        """Until when they do, by `uptime_s`."""
+        return self._believed_until_s
 
     async def join(self) -> None:
         """Be one of them, and take up what a process that is gone left behind."""
@@ -69,9 +74,17 @@ class Membership:
         self._leads, self._believed_until_s = False, 0.0
         if self._is_only:
             return  # whoever has the lock next takes it up
+
+        def leave(connection: Connection) -> tuple[int, int]:
+            now_ms = self._clock()
+            leases.resign(connection, self.name)
+            released = leases.give_back_these(connection, leases.running(connection, self.name, now_ms + 1))
+            return released, settlements.doubt(
+                connection, leases.sending(connection, self.name, now_ms + 1), now_ms
+            )
+
         try:
-            await self._database.write("release", lambda connection: leases.resign(connection, self.name))
-            await self._take_over()
+            self._told(*await self._database.write("release", leave))
         except NotDurable as error:
             log.warning("left without a word, the others will notice", why=str(error))
 
@@ -80,11 +93,11 @@ class Membership:
         return self._database.worker_lock is not None
 
     async def _turn(self) -> None:
-        asked_s = time.monotonic()
+        asked_s = uptime_s()
         if self._is_only:
-            self._leads, self._believed_until_s = True, float("inf")
+            self._leads, self._believed_until_s = True, math.inf
         else:
-            role = await self._database.write(
+            role = await self._database.write_apart(
                 "beat", lambda connection: leases.beat(connection, self.name, ttl_ms=TTL_MS)
             )
             self._believed_until_s = asked_s + TTL_MS / 1000 - MARGIN_S
@@ -93,7 +106,9 @@ class Membership:
             self._leads, self.is_alone = role.leads, role.others == 0
             if role.leads and role.may_sweep:
                 await self._take_over()
-        await self._pick_up()
+        if not self._picking_up:
+            self._picking_up = True
+            self.loop.spawn(self._pick_up())
 
     async def _take_over(self) -> None:
         """Give back what workers that are gone had in hand."""
@@ -105,26 +120,32 @@ class Membership:
         self._told(*await self._database.write("release", take_over))
 
     async def _pick_up(self) -> None:
-        """Give back what is marked as ours and is not: its claim was committed, and the word of it was lost."""
+        """Give back what is marked as ours and is not: its claim was committed, and the word of it was lost.
+
+        Beside the beat, which must not wait for anything.
+        """
+        try:
+            found = await self._database.read(self._dropped)
+            if any(found):
+                self._told(*await self._database.write("release", self._give_back_dropped))
+        except NotDurable as error:
+            log.debug("not looked for what was dropped", why=str(error))
+        finally:
+            self._picking_up = False
+
+    def _dropped(self, connection: Connection) -> tuple[list[int], list[str]]:
         deliveries, submissions = self.in_hand()
         before_ms = self._clock() - DROPPED_MS
-        me = self.name
-        running, sending = await self._database.read(
-            lambda connection: (
-                leases.running(connection, me, before_ms),
-                leases.sending(connection, me, before_ms),
-            )
-        )
-        dropped = [one for one in running if one not in deliveries]
-        unsent = [one for one in sending if one not in submissions]
-        if not dropped and not unsent:
-            return
+        running = leases.running(connection, self.name, before_ms)
+        sending = leases.sending(connection, self.name, before_ms)
+        return [one for one in running if one not in deliveries], [
+            one for one in sending if one not in submissions
+        ]
 
-        def pick_up(connection: Connection) -> tuple[int, int]:
-            given_back = leases.give_back_these(connection, dropped)
-            return given_back, settlements.doubt(connection, unsent, self._clock())
-
-        self._told(*await self._database.write("release", pick_up))
+    def _give_back_dropped(self, connection: Connection) -> tuple[int, int]:
+        running, sending = self._dropped(connection)
+        given_back = leases.give_back_these(connection, running)
+        return given_back, settlements.doubt(connection, sending, self._clock())
 
     def _told(self, released: int, doubtful: int) -> None:
         if released or doubtful:

@@ -121,6 +121,7 @@ class Settler:
                 submission.id,
                 from_states=["uncertain"],
                 to="waiting",
+                attempts=submission.attempts,
                 reason=reason,
                 run_at_ms=now_ms,
                 now_ms=now_ms,
@@ -155,6 +156,7 @@ class Settler:
                 submission.id,
                 from_states=["uncertain"],
                 to="waiting",
+                attempts=submission.attempts,
                 reason="the upstream's list shows that it never took it",
                 run_at_ms=now_ms,
                 now_ms=now_ms,
@@ -173,7 +175,11 @@ class Settler:
         wait_s = self._clients[submission.upstream].upstream.settle_after_s + (0 if opens_none else WINDOW_S)
         looked_ms, looks = self._looks.get(submission.id, (0, 0))
         pause_ms = min(2_000 * 2 ** min(looks, 20), LONGEST_PAUSE_MS) if looks else 0
-        sent_ms = submission.started_at_ms or submission.updated_at_ms
+        # One whose worker fell silent may have left until then: that worker sends nothing once it is given up.
+        silent = submission.outcome == INTERRUPTED
+        sent_ms = max(
+            submission.updated_at_ms if silent else 0, submission.started_at_ms or submission.updated_at_ms
+        )
         return now_ms - sent_ms >= 1000 * wait_s and now_ms - looked_ms >= pause_ms
 
 

@@ -6,7 +6,9 @@ tasks it made. A process that dies in between leaves "sending", which is never s
 
 from __future__ import annotations
 
+import math
 import random
+from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 
 import msgspec
@@ -23,7 +25,7 @@ from dispatcher.outcomes import (
     after_silence,
     queue_full_delay_ms,
 )
-from dispatcher.supervisor import Loop, until_durable
+from dispatcher.supervisor import Loop, until_durable, uptime_s
 from midjourney.buttons import Button, action_of
 from midjourney.client import Client
 from midjourney.codes import Outcome, Refusal
@@ -47,7 +49,7 @@ from midjourney.requests import (
 )
 from storage import settlements, staging, submissions, upstreams, windows
 from storage.engine import Connection, Database
-from storage.errors import LeaseLost
+from storage.errors import LeaseLost, NotDurable, Unkeepable
 from storage.records import Staged, Submission
 from storage.settlements import Settlement
 from storage.writer import Work
@@ -62,10 +64,15 @@ HookFor = Callable[[str, str], Awaitable[str]]
 
 
 class Claimed(msgspec.Struct, frozen=True):
-    """Submissions to send, and in how many milliseconds to look again; None when nothing more is to be expected."""
+    """Submissions to send, and in how many milliseconds to look again; None when nothing more is to be expected.
+
+    `until_s` is until when they may leave: how long the others believed that we live when they were claimed. Whatever
+    they believe later, these may have been given up in between.
+    """
 
     begun: list[Submission]
     again_ms: int | None
+    until_s: float = 0.0
 
 
 BUSY_ELSEWHERE_MS = 20
@@ -75,7 +82,8 @@ BUSY_ELSEWHERE_MS = 20
 class Submitter:
     """Sends submissions, at each upstream no more than all processes together may.
 
-    `worker` is our name in the database; `may_send` tells whether the others still believe that we live.
+    `worker` is our name in the database; `believed_until_s` tells, by `uptime_s`, until when the others believe that
+    we live.
     """
 
     def __init__(
@@ -85,15 +93,15 @@ class Submitter:
         hook_for: HookFor,
         clock: Clock,
         worker: str = "",
-        may_send: Callable[[], bool] = lambda: True,
+        believed_until_s: Callable[[], float] = lambda: math.inf,
     ) -> None:
         self._database = database
         self._clients = clients
         self._hook_for = hook_for
         self._clock = clock
         self._worker = worker
-        self._may_send = may_send
-        self.in_hand: set[str] = set()
+        self._believed_until_s = believed_until_s
+        self.in_hand: Counter[str] = Counter()
         self.loop = Loop("submit", self._turn)
 
     @property
@@ -105,7 +113,8 @@ class Submitter:
         return "begin_attempt", self._begin
 
     def _begin(self, connection: Connection) -> Claimed:
-        if self.loop.is_stopping or not self._may_send():
+        until_s = self._believed_until_s()
+        if self.loop.is_stopping or uptime_s() >= until_s:
             return Claimed([], None)
         now_ms = self._clock()  # not earlier: what was staged a moment ago is due as well
         held = upstreams.held_for_claim(connection, self._clients)
@@ -127,48 +136,45 @@ class Submitter:
             if until_ms := limits.closed_until_ms(upstream, after, now_ms):
                 again_ms.append(until_ms - now_ms)
             begun += found
-        return Claimed(begun, min(again_ms, default=None))
+        return Claimed(begun, min(again_ms, default=None), until_s)
 
     def accept(self, claimed: Claimed) -> None:
         """Send what a claim found."""
         for submission in claimed.begun:
-            self.in_hand.add(submission.id)
-            self.loop.spawn(self._attempt(submission))
+            self.in_hand[submission.id] += 1
+            self.loop.spawn(self._attempt(submission, claimed.until_s))
         if claimed.again_ms is not None:
             self.loop.wake_after(claimed.again_ms / 1000)
 
     async def _turn(self) -> None:
         self.accept(await self._database.write(*self.claim))
 
-    async def _attempt(self, submission: Submission) -> None:
+    async def _attempt(self, submission: Submission, until_s: float) -> None:
         try:
             request = decode_request(submission.request)
-            settlement = await self._sent(submission, request)
+            settlement = await self._sent(submission, request, until_s)
             await self._settle(submission, request, settlement)
         finally:
-            self.in_hand.discard(submission.id)
+            self.in_hand[submission.id] -= 1
+            self.in_hand = +self.in_hand
 
-    async def _sent(self, submission: Submission, request: Request) -> Settlement:
+    async def _sent(self, submission: Submission, request: Request, until_s: float) -> Settlement:
         """How the request ended; whatever else goes wrong on the way, nobody may be left "sending"."""
         try:
-            return await self._send(submission, request)
+            return await self._send(submission, request, until_s)
         except Exception as error:
             log.exception("a request ended in an error of ours", submission=submission.id)
             return after_silence(f"an error of ours: {error!r}"[:500])
 
-    async def _send(self, submission: Submission, request: Request) -> Settlement:
+    async def _send(self, submission: Submission, request: Request, until_s: float) -> Settlement:
         client = self._clients[submission.upstream]
-        if not self._may_send():
-            told = (
-                "this worker had lost touch with the database; it sends nothing that others may send as well"
-            )
-            return after_not_sent(submission, told, now_ms=self._clock(), luck=random.random())
+        may_leave = None if until_s == math.inf else lambda: uptime_s() < until_s
         try:
             hook = await self._hook_for(submission.upstream, submission.id)
-            reply = await client.submit(request, notify_hook=hook, state=submission.id)
+            reply = await client.submit(request, notify_hook=hook, state=submission.id, may_leave=may_leave)
         except InvalidRequest as error:
             return after_invalid(str(error))
-        except NotSent as error:
+        except (NotSent, NotDurable) as error:
             return after_not_sent(submission, str(error), now_ms=self._clock(), luck=random.random())
         except NoAnswer as error:
             return after_silence(str(error))
@@ -209,6 +215,13 @@ class Submitter:
         units = (("settle_attempt", settle), self.claim)
         try:
             run_at_ms, claimed = await until_durable(lambda: self._database.write_together(*units))
+        except Unkeepable as error:
+            if settlement.state == "uncertain":
+                raise
+            await self._settle(
+                submission, request, after_silence(f"the answer cannot be kept: {error}"[:500])
+            )
+            return
         except LeaseLost as error:
             run_at_ms, claimed = 0, Claimed([], 0)
             log.info("answer came after proof", submission=submission.id, why=str(error))

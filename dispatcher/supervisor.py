@@ -32,6 +32,14 @@ STOP_WITHIN_S = 8.0
 """Seconds that running work gets when the process is asked to stop. Platforms kill after 10 to 30 (Heroku: 30)."""
 
 
+_CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
+
+def uptime_s() -> float:
+    """Seconds on a clock that nobody sets, and that goes on while the machine sleeps."""
+    return time.clock_gettime(_CLOCK)
+
+
 async def until_durable(write: Callable[[], Awaitable[T]]) -> T:
     """Write what has happened already, however long the database refuses: what is done must not be forgotten."""
     while True:

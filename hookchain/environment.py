@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -71,11 +72,15 @@ def known_variables() -> list[str]:
     ]
 
 
+_KUBERNETES = re.compile(r"HOOKCHAIN_(.+_)?(SERVICE_(HOST|PORT.*)|PORT(_.*)?)$")
+"""What Kubernetes sets where there is a service named hookchain."""
+
+
 def check_variables(environment: Mapping[str, str]) -> None:
     """Raise `SettingsError` for a variable of ours that nobody knows."""
     known = known_variables()
     for name in environment:
-        if name.startswith("HOOKCHAIN_") and name not in known:
+        if name.startswith("HOOKCHAIN_") and name not in known and not _KUBERNETES.match(name):
             raise SettingsError(f"unknown environment variable {name}.{nearest(name, known)}")
 
 
@@ -100,11 +105,11 @@ def _put_upstream(tables: dict[str, Any], given: Mapping[str, str]) -> None:
         name = _UPSTREAM + field.name.upper()
         if name in given and field.name in _upstream_keys():
             upstream[field.name] = _converted(name, given[name], field.type)
-    upstream = {key: given[name] for name, key in _ALIASES.items() if name in given} | upstream
+    aliased = {key: given[name] for name, key in _ALIASES.items() if name in given}
     known = tables.get("upstreams", {})
-    if "url" in upstream or (upstream and "main" in known):
-        tables.setdefault("upstreams", {})["main"] = known.get("main", {}) | upstream
-    elif upstream:
+    if "url" in upstream or "url" in aliased or (upstream and "main" in known):
+        tables.setdefault("upstreams", {})["main"] = known.get("main", {}) | aliased | upstream
+    elif upstream:  # an alias alone is another program's
         raise SettingsError(f"an upstream's {next(iter(upstream))} is set, but HOOKCHAIN_UPSTREAM_URL is not")
 
 

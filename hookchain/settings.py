@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import re
 import tomllib
@@ -25,6 +26,9 @@ from hooks.ingest import BODY_LIMIT_BYTES
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
 
 DEFAULT_FILE = "hookchain.toml"
+MOST_A_SECOND = 10_000
+"""Requests to one upstream; more is a mistake."""
+
 DATABASE_FILE = "hookchain.db"
 SANDBOX = "sandbox"
 """Name of the built-in upstream that stands in when none is configured."""
@@ -122,14 +126,17 @@ def load_settings(
     directory = Path.cwd() if directory is None else directory
     check_variables(environment)
     platform = platforms.detect(environment)
-    path = directory / (TOML if environment.get(TOML) else environment.get(CONFIG, DEFAULT_FILE))
-    text = environment.get(TOML) or _read(path, required=CONFIG in environment)
+    path = directory / (TOML if environment.get(TOML) else environment.get(CONFIG) or DEFAULT_FILE)
+    text = environment.get(TOML) or _read(path, required=bool(environment.get(CONFIG)))
     tables = _parse(text, path)
     rules = tables.pop("rules", [])
     _check_keys(tables, path)
     put_over(tables, environment)
     file = _convert(tables, path)
-    if min(file.retention.progress_days, file.retention.chain_days) < 0:
+    if not 0 <= file.port < 65536:
+        raise SettingsError(f"{_short(path)} or PORT: a port is a number up to 65535, not {file.port}")
+    days = (file.retention.progress_days, file.retention.chain_days)
+    if min(days) < 0 or not all(map(math.isfinite, days)):
         raise SettingsError(f"{_short(path)}, [retention]: days are 0 for ever, or more")
     compiled = _rules(rules, path, text, file.upstreams or (SANDBOX,)) if with_rules else []
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
@@ -272,6 +279,9 @@ def _checked(name: str, upstream: Upstream, path: Path, dialects: Mapping[str, D
         )
     if not upstream.key.isascii() or not upstream.key.isprintable():
         raise SettingsError(f"{where}: the key has characters that no header can carry; copy it again")
+    numbers = [value for value in msgspec.structs.astuple(upstream) if isinstance(value, float)]
+    if not all(map(math.isfinite, numbers)) or upstream.rate > MOST_A_SECOND:
+        raise SettingsError(f"{where}: a number is too large, or none")
     if upstream.concurrency < 1 or upstream.timeout_s <= 0:
         raise SettingsError(f"{where}: concurrency is at least 1, timeout_s more than 0")
     if upstream.rate < 0 or upstream.jobs < 0:

@@ -85,13 +85,13 @@ class Worker:
         }
         self._hooks = Hooks(settings, database, secret)
         self._membership = Membership(database, now_ms)
-        submitter = Submitter(
+        self._submitter = submitter = Submitter(
             database,
             self._clients,
             hook_for=self._hooks.of,
             clock=now_ms,
             worker=self._membership.name,
-            may_send=self._membership.may_send,
+            believed_until_s=self._membership.believed_until_s,
         )
         deliverer = Deliverer(
             database,
@@ -106,7 +106,7 @@ class Worker:
             now_ms,
             self._membership,
         )
-        self._membership.in_hand = lambda: (deliverer.in_hand, submitter.in_hand)
+        self._membership.in_hand = lambda: (deliverer.in_hand.keys(), submitter.in_hand.keys())
         settler = Settler(database, self._clients, now_ms)
         reconciler = Reconciler(database, self._clients, now_ms, poll_only=settings.poll_only)
         pruner = Pruner(database, settings.retention, now_ms)

@@ -11,6 +11,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from hooks.auth import NotifyTokens
 from hooks.intake import Held, Intake
 from hooks.problems import CONTENT_TYPE, Problem
@@ -18,7 +20,7 @@ from midjourney.decode import decode_task
 from midjourney.errors import Undecodable
 from storage import quarantine
 from storage.engine import Database
-from storage.errors import NotDurable
+from storage.errors import NotDurable, Unkeepable
 from storage.quarantine import Stranger
 from storage.records import Incoming
 
@@ -87,19 +89,19 @@ class Ingest:
         self, scope: Scope, upstream: str, submission_id: str, body: bytes
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         received_at_ms = time.time_ns() // 1_000_000
+        stranger = Stranger(
+            upstream=upstream,
+            submission_id=submission_id,
+            content_type=_header(scope, b"content-type"),
+            reason="",
+            body=body,
+            received_at_ms=received_at_ms,
+        )
         try:
             task = decode_task(body)
         except Undecodable as error:
             raise await self._quarantined(
-                Stranger(
-                    upstream=upstream,
-                    submission_id=submission_id,
-                    content_type=_header(scope, b"content-type"),
-                    reason=error.reason,
-                    body=body,
-                    received_at_ms=received_at_ms,
-                ),
-                400 if not error.is_json else 422,
+                msgspec.structs.replace(stranger, reason=error.reason), 400 if not error.is_json else 422
             ) from error
         incoming = Incoming(
             upstream=upstream,
@@ -113,6 +115,10 @@ class Ingest:
                 await self._database.append(incoming)
         except (NotDurable, TimeoutError) as error:
             raise _not_durable() from error
+        except Unkeepable as error:
+            raise await self._quarantined(
+                msgspec.structs.replace(stranger, reason=str(error)), 422
+            ) from error
         return 200, _JSON, _KEPT
 
     async def _quarantined(self, stranger: Stranger, status: int) -> Problem:

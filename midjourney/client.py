@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Awaitable, Callable
+from typing import Any
 
 import httpx
 import msgspec
@@ -32,8 +33,14 @@ CONNECT_TIMEOUT_S = 10.0
 """Seconds to make a connection. Running out of it is known to have cost nothing."""
 
 
+LONGEST_RETRY_AFTER_S = 86_400.0
+"""What a server may ask for; more is a mistake of its."""
+
 QUESTIONS_AT_ONCE = 4
 """Connections beside those of submissions, so that a question does not wait for a submission that hangs."""
+
+MayLeave = Callable[[], bool]
+"""Whether a request may still be written. What holds it up is a pool, a connection that is made, TLS: seconds each."""
 
 Pace = Callable[[], Awaitable[None]]
 """Returns when the upstream may be asked something: its rate counts questions as well as submissions."""
@@ -79,15 +86,17 @@ class Client:
         seconds = {"read": upstream.timeout_s, "write": upstream.timeout_s, "pool": upstream.timeout_s}
         self._extensions = {"timeout": {"connect": CONNECT_TIMEOUT_S, **seconds}}
 
-    async def submit(self, request: Request, *, notify_hook: str = "", state: str = "") -> Reply:
+    async def submit(
+        self, request: Request, *, notify_hook: str = "", state: str = "", may_leave: MayLeave | None = None
+    ) -> Reply:
         """Send one submission, once. The only call that costs money.
 
-        Raises `InvalidRequest` before anything is sent, `NotSent` when the upstream cannot have seen it, `NoAnswer`
-        when it may have.
+        `may_leave` is asked at the last moment, when there is a connection to write to. Raises `InvalidRequest` before
+        anything is sent, `NotSent` when the upstream cannot have seen it, `NoAnswer` when it may have.
         """
         body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
         path, kind = wire_path(request, self.dialect), kind_of(request)
-        answer = await self.send("POST", path, body)
+        answer = await self.send("POST", path, body, may_leave=may_leave)
         # Some upstreams repeat the key or the hook in their errors: neither is kept, logged or shown.
         content = without_secrets_in(answer.content, self.upstream.key, notify_hook)
         verdict = classify(
@@ -171,11 +180,16 @@ class Client:
         """Close the connections."""
         await self._transport.aclose()
 
-    async def send(self, method: str, path: str, body: object = None) -> httpx.Response:
+    async def send(
+        self, method: str, path: str, body: object = None, *, may_leave: MayLeave | None = None
+    ) -> httpx.Response:
         """One request, any answer. Raises `NotSent` or `NoAnswer`."""
         content = None if body is None else msgspec.json.encode(body)
+        extensions: dict[str, Any] = self._extensions
+        if may_leave is not None:
+            extensions = extensions | {"trace": _last_moment(may_leave)}
         request = httpx.Request(
-            method, self._base + path, headers=self._headers, content=content, extensions=self._extensions
+            method, self._base + path, headers=self._headers, content=content, extensions=extensions
         )
         try:
             answer = await self._transport.handle_async_request(request)
@@ -261,6 +275,16 @@ def _says_unknown(body: bytes) -> bool:
         return False
 
 
+def _last_moment(may_leave: MayLeave) -> Callable[[str, dict[str, Any]], Awaitable[None]]:
+    """httpcore's trace of a request, ended where its first byte would be written."""
+
+    async def trace(event: str, _info: dict[str, Any]) -> None:
+        if event.endswith("send_request_headers.started") and not may_leave():
+            raise NotSent("it was held up until it might not leave any more")
+
+    return trace
+
+
 def _says(error: Exception) -> str:
     return str(error) or type(error).__name__
 
@@ -268,4 +292,4 @@ def _says(error: Exception) -> str:
 def _retry_after_s(headers: httpx.Headers) -> float | None:
     """Seconds from Retry-After. Its date form is not read: no server of the family sends it."""
     value = headers.get("retry-after", "")
-    return float(value) if value.isascii() and value.isdigit() else None
+    return min(float(value), LONGEST_RETRY_AFTER_S) if value.isascii() and value.isdigit() else None

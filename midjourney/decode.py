@@ -257,7 +257,8 @@ def _ids(value: Any) -> tuple[str, ...]:
         return ()
     if isinstance(value, str) and "://" in value:
         return (value,)  # an uploaded image's address may hold a comma
-    return tuple(part for part in (piece.strip() for piece in str(value).split(",")) if part)
+    parts = (piece.strip() for piece in str(value).split(","))
+    return tuple(part for part in parts if 0 < len(part) <= LONGEST_ID and part.isprintable())
 
 
 def _code(value: Any) -> int | str | None:

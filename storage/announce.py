@@ -14,10 +14,9 @@ from typing import Any
 
 import psycopg
 import structlog
-from sqlalchemy.engine import URL
 
-from storage import postgres
 from storage.notify import TOPICS, Topic, Wakeups
+from storage.postgres import Address
 
 log = structlog.get_logger("hookchain")
 
@@ -38,8 +37,8 @@ Connection = psycopg.AsyncConnection[Any]
 class Announcer:
     """Two connections: one that listens, one that tells."""
 
-    def __init__(self, url: URL, wakeups: Wakeups) -> None:
-        self._conninfo = postgres.conninfo(url)
+    def __init__(self, address: Address, wakeups: Wakeups) -> None:
+        self._conninfo = address.conninfo
         self._wakeups = wakeups
         self._me = secrets.token_hex(4)
         self._untold: set[Topic] = set()

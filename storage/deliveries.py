@@ -28,9 +28,10 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import insert as upsert  # compiles for SQLite too
 
-from storage import chains, events, firings, locks, schema, staging, submissions
+from storage import chains, events, firings, locks, schema, staging, submissions, tasks
 from storage.errors import LeaseLost
 from storage.firings import Limit, Subject
+from storage.locks import many_writers
 from storage.prepared import Prepared
 from storage.records import (
     ChainRow,
@@ -66,9 +67,11 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
     if not locks.turn(connection, "fan_out"):
         return 0  # so that a receiver's deliveries are made in the order of their events, whoever makes them
     waiting = events.pending(connection, most)
+    routes = {event.id: route(event) for event in waiting}
+    _hold_those_to_adopt(connection, [event for event in waiting if routes[event.id]])
     rows = []
     for event in waiting:
-        receivers = route(event)
+        receivers = routes[event.id]
         if receivers and event.chain_id is None and event.parent_id is not None:
             chains.adopt(connection, event.upstream, event.task_id, event.parent_id, now_ms)
         lane = f"{event.upstream}|{event.task_id}" if event.task_id else ""
@@ -78,6 +81,19 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
     if waiting:
         events.mark_fanned_out(connection, [event.id for event in waiting])
     return len(waiting)
+
+
+def _hold_those_to_adopt(connection: Connection, heard: Sequence[PendingEvent]) -> None:
+    """All tasks whose chains may be written, in the order in which callbacks hold them: else each would wait for the
+    other's."""
+    if not many_writers(connection):
+        return
+    wanted: dict[str, set[str]] = {}
+    for event in heard:
+        if event.chain_id is None and event.parent_id is not None:
+            wanted.setdefault(event.upstream, set()).update({event.task_id, event.parent_id} - {""})
+    for upstream in sorted(wanted):
+        tasks.held_all(connection, upstream, wanted[upstream])
 
 
 def _new_values(event_id: int, receiver: str, lane: str, now_ms: int) -> dict[str, Any]:

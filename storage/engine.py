@@ -6,13 +6,15 @@ statements are written once, whatever runs them.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection as Connection  # the layers above name it, and import no SQL
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError
+from sqlalchemy import Engine
+from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage import outage, postgres, sqlite
 from storage.announce import Announcer
@@ -25,33 +27,43 @@ from storage.writer import Observer, Work, Writer
 T = TypeVar("T")
 
 PATHS = 2
-"""On PostgreSQL, connections that write what is no callback. With that for callbacks, three a process, and at most three
-for questions and two for wake-ups."""
+"""On PostgreSQL, connections that write what is no callback. With one for callbacks, one for leases, two for questions and
+two for wake-ups a process has eight at most."""
+
+CALLBACK_LOCK_WAIT_MS = 300
+"""How long a callback's transaction waits for a row: others wait behind it."""
 
 
 class Database:
     """A database that is open. `write`, `append` and `read` are all that other parts use."""
 
     def __init__(self, url: str) -> None:
-        self.url = parse_url(url)
+        address = parse_url(url)
+        self.url = url
         self.wakeups = Wakeups()
         self.worker_lock: WorkerLock | None = None
         self._announcer: Announcer | None = None
-        if is_file(self.url):
-            self._readers = sqlite.read_engine(self.url)
-            self._writers = [Writer(sqlite.write_engine(self.url), self.wakeups)]
-            self.worker_lock = WorkerLock(Path(self.url.database or ""))
+        if isinstance(address, Path):
+            self._readers = sqlite.read_engine(address)
+            self._callbacks = self._apart = Writer(sqlite.write_engine(address), self.wakeups)
+            self._paths = [self._callbacks]
+            self.worker_lock = WorkerLock(address)
         else:
-            self._readers = postgres.read_engine(self.url)
-            self._announcer = Announcer(self.url, self.wakeups)
-            self._writers = [
-                self._writer(largest_batch=512),
-                *(self._writer(largest_batch=1) for _ in range(PATHS)),
-            ]
+            self._readers = postgres.read_engine(address)
+            self._announcer = Announcer(address, self.wakeups)
+            self._callbacks = Writer(
+                postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS),
+                self.wakeups,
+                wake_early=False,
+            )
+            self._apart, *self._paths = (
+                Writer(postgres.write_engine(address), self.wakeups, largest_batch=1, wake_early=False)
+                for _ in range(1 + PATHS)
+            )
 
-    def _writer(self, *, largest_batch: int) -> Writer:
-        engine = postgres.write_engine(self.url)
-        return Writer(engine, self.wakeups, largest_batch=largest_batch, wake_early=False)
+    @property
+    def _writers(self) -> set[Writer]:
+        return {self._callbacks, self._apart, *self._paths}
 
     async def open(self) -> None:
         """Start the writers. The schema must be there: see `storage.migrate`."""
@@ -62,34 +74,38 @@ class Database:
 
     async def close(self) -> None:
         """Write what waits and close all connections."""
-        for writer in self._writers:
-            await writer.stop()
+        await asyncio.gather(*(writer.stop() for writer in self._writers))
         if self._announcer is not None:
             await self._announcer.stop()
         await self._readers.dispose()
 
     async def append(self, incoming: Incoming) -> Recorded:
-        """Keep one callback (transaction "ingest"). Returns after the commit; raises `NotDurable`."""
-        return await self._writers[0].append(incoming)
+        """Keep one callback (transaction "ingest"). Returns after the commit; raises `NotDurable` or `Unkeepable`."""
+        return await self._callbacks.append(incoming)
 
     async def write(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run a named transaction; its value, after the commit. Raises what it raised, or `NotDurable`."""
+        """Run a named transaction; its value, after the commit. Raises what it raised, `NotDurable` or `Unkeepable`."""
         (value,) = await self.write_together((name, work))
         result: T = value
         return result
 
     async def write_together(self, *units: tuple[str, Work]) -> list[Any]:
         """Several named units, in order, in one transaction; their values."""
-        idlest = min(self._writers[1:] or self._writers, key=lambda writer: writer.waiting)
-        return await idlest.write(units)
+        return await min(self._paths, key=lambda writer: writer.waiting).write(units)
+
+    async def write_apart(self, name: str, work: Callable[[Connection], T]) -> T:
+        """As `write`, and waits behind nothing that others write."""
+        (value,) = await self._apart.write([(name, work)])
+        result: T = value
+        return result
 
     async def read(self, question: Callable[[Connection], T]) -> T:
         """Ask without writing, on a connection of its own. Raises `NotDurable` when the database cannot be asked."""
         try:
             async with self._readers.connect() as connection:
                 return await connection.run_sync(question)
-        except DBAPIError as error:
-            if outage.is_outage(error):
+        except (DBAPIError, PoolTimeout) as error:
+            if isinstance(error, PoolTimeout) or outage.is_outage(error):
                 raise outage.translated(error) from error
             raise
 
@@ -104,27 +120,25 @@ class Database:
             writer.observers.append(observer)
 
 
-def is_file(url: URL) -> bool:
-    """Whether the address is that of a SQLite file."""
-    return url.get_backend_name() == "sqlite"
+def write_engine(url: str) -> Engine:
+    """For one connection beside an open database: migrations of tests, looks from outside."""
+    address = parse_url(url)
+    return sqlite.write_engine(address) if isinstance(address, Path) else postgres.write_engine(address)
 
 
-def parse_url(url: str) -> URL:
-    """The address as people and platforms write it. Raises `BadDatabaseUrl` with what to write instead."""
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
+def parse_url(url: str) -> Path | postgres.Address:
+    """The address as people and platforms write it: a SQLite file, or a PostgreSQL. Raises `BadDatabaseUrl` with what to
+    write instead."""
+    scheme, found, path = url.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg") and found:
+        return postgres.parse(url)
+    if scheme not in ("sqlite", "sqlite+aiosqlite") or not found:
+        told = f"has the scheme {scheme!r}" if found else "is no database address"
         raise BadDatabaseUrl(
-            "DATABASE_URL is no database address; write sqlite:///path or postgresql://user:password@host/name"
-        ) from error
-    if parsed.drivername in ("postgres", "postgresql", postgres.DRIVER):
-        return postgres.parse(parsed)
-    if parsed.drivername not in ("sqlite", "sqlite+aiosqlite"):
-        raise BadDatabaseUrl(
-            f"DATABASE_URL has the scheme {parsed.drivername!r}; write sqlite:///path or postgresql://…"
+            f"DATABASE_URL {told}; write sqlite:///path or postgresql://user:password@host/name"
         )
-    if not parsed.database or parsed.database == ":memory:":
+    if not path.startswith("/") or path in ("/", "/:memory:"):
         raise BadDatabaseUrl(
             "DATABASE_URL names no file, and an event in memory is an event lost; use sqlite:///path"
         )
-    return parsed
+    return Path(path[1:])

@@ -2,6 +2,7 @@
 
 StorageError
 ├── NotDurable       the database could not take the write: nothing of it was kept
+├── Unkeepable       the database refuses this write for what is in it: asking again will not help
 ├── LeaseLost        somebody else has the work by now: what was staged is dropped
 ├── SchemaTooNew     the database was migrated by a newer release
 └── BadDatabaseUrl   the address names no database that this release knows
@@ -16,6 +17,10 @@ class StorageError(Exception):
 
 class NotDurable(StorageError):
     """The write did not reach the disk; asking again is right."""
+
+
+class Unkeepable(StorageError):
+    """The database refuses this write for what is in it: a value that is too long, say."""
 
 
 class LeaseLost(StorageError):

@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Row, and_, bindparam, exists, select, update
 
 from storage import schema
 from storage.bulk import insert_rows
+from storage.locks import many_writers
 from storage.prepared import Prepared
 from storage.records import Event, PendingEvent, Source
 
@@ -73,6 +74,9 @@ def record(
     append(connection, [new])
 
 
+SKEW_MS = 2_000
+"""How far the clocks of two machines may be apart, where one kept the callback and another sent the submission."""
+
 # A task nobody tied to a chain may be the child of a submit that is on its way: its callback can overtake the answer.
 # Told now, it would count as a root, with a budget of its own and depth 0. So it waits for those answers.
 _may_be_a_child = and_(
@@ -80,7 +84,7 @@ _may_be_a_child = and_(
     exists().where(
         schema.submissions.c.upstream == events.c.upstream,
         schema.submissions.c.state == "sending",
-        schema.submissions.c.started_at_ms <= events.c.received_at_ms,
+        schema.submissions.c.started_at_ms <= events.c.received_at_ms + bindparam("skew_ms"),
     ),
 )
 _pending = Prepared(
@@ -107,7 +111,8 @@ _told = Prepared(
 
 def pending(connection: Connection, most: int) -> list[PendingEvent]:
     """The oldest events that were not fanned out, in order, without those that wait to learn whose child they are."""
-    return [PendingEvent(**row._mapping) for row in _pending(connection, most=most)]
+    skew_ms = SKEW_MS if many_writers(connection) else 0
+    return [PendingEvent(**row._mapping) for row in _pending(connection, most=most, skew_ms=skew_ms)]
 
 
 def mark_fanned_out(connection: Connection, event_ids: list[int]) -> None:

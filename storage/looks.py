@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 import msgspec
 from sqlalchemy import Connection, bindparam, func, select, update
 
 from storage import events, schema
 from storage import tasks as task_rows
+from storage.locks import many_writers
 from storage.records import TaskRow
 
 tasks = schema.tasks
@@ -38,8 +39,10 @@ def silent(connection: Connection, upstream: str, silent_since_ms: int, most: in
     return [TaskRow(**row._mapping) for row in found]
 
 
-def looked(connection: Connection, upstream: str, task_ids: Iterable[str], now_ms: int) -> None:
+def looked(connection: Connection, upstream: str, task_ids: Collection[str], now_ms: int) -> None:
     """The upstream was asked about these tasks."""
+    if many_writers(connection):
+        task_rows.held_all(connection, upstream, task_ids)  # in their order, as callbacks do
     connection.execute(_looked, {"of_upstream": upstream, "ids": list(task_ids), "now_ms": now_ms})
 
 

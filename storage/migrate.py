@@ -14,7 +14,7 @@ from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
 from storage import postgres, sqlite
-from storage.engine import is_file, parse_url
+from storage.engine import parse_url
 from storage.errors import NotDurable, SchemaTooNew
 from storage.outage import is_outage
 
@@ -37,21 +37,23 @@ def migrate(url: str, *, patience_s: float = 0, scripts: Path = SCRIPTS) -> str:
         try:
             return _migrate(url, scripts)
         except DBAPIError as error:
-            parsed = parse_url(url)
-            where = parsed.database if is_file(parsed) else f"at {parsed.host or parsed.query.get('host')}"
+            address = parse_url(url)
+            where = address if isinstance(address, Path) else address.shown
             told = f"the database {where} cannot be used: {str(error.orig).strip()}"
-            if is_file(parsed) or not is_outage(error) or time.monotonic() >= deadline_s:
+            hopeless = isinstance(address, Path) or postgres.is_hopeless(error.orig) or not is_outage(error)
+            if hopeless or time.monotonic() >= deadline_s:
                 raise NotDurable(told) from error
             log.warning("waiting for the database", why=told)
             time.sleep(TRIED_EVERY_S)  # it is being started: nothing of it can be awaited
 
 
 def _migrate(url: str, scripts: Path) -> str:
-    parsed = parse_url(url)
-    engine = sqlite.migration_engine(parsed) if is_file(parsed) else postgres.write_engine(parsed)
+    address = parse_url(url)
+    is_file = isinstance(address, Path)
+    engine = sqlite.migration_engine(address) if isinstance(address, Path) else postgres.write_engine(address)
     try:
         with engine.begin() as connection:
-            if not is_file(parsed):
+            if not is_file:
                 postgres.alone_to_migrate(connection)
             return _upgrade(connection, scripts)
     finally:

@@ -8,9 +8,10 @@ rights given, a server started) counts without a restart of ours.
 from __future__ import annotations
 
 from sqlalchemy.exc import DBAPIError, DisconnectionError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage import postgres, sqlite
-from storage.errors import NotDurable
+from storage.errors import NotDurable, Unkeepable
 
 
 def is_outage(error: BaseException) -> bool:
@@ -22,6 +23,11 @@ def is_outage(error: BaseException) -> bool:
     )
 
 
+def is_lock_wait(error: BaseException) -> bool:
+    """Whether another process held a row for too long: others need not wait behind this."""
+    return isinstance(error, DBAPIError) and postgres.is_lock_wait(error.orig)
+
+
 def is_conflict(error: BaseException) -> bool:
     """Whether another process was in the way, and the same work may be done again at once."""
     return isinstance(error, DBAPIError) and postgres.is_conflict(error.orig)
@@ -29,9 +35,12 @@ def is_conflict(error: BaseException) -> bool:
 
 def translated(error: Exception) -> Exception:
     """What the one who waits is told: an error of its own, since each raises it in its own task."""
+    told: NotDurable | Unkeepable
     if isinstance(error, DBAPIError):
-        told = NotDurable(f"the database refused: {error.orig}")
-    elif isinstance(error, NotDurable | DisconnectionError):
+        passes = is_outage(error) or is_conflict(error) or is_lock_wait(error)
+        kind = NotDurable if passes else Unkeepable
+        told = kind(f"the database refused: {error.orig}")
+    elif isinstance(error, NotDurable | DisconnectionError | PoolTimeout):
         told = NotDurable(str(error))
     else:
         return error

@@ -11,6 +11,8 @@ import msgspec
 from sqlalchemy import Connection, and_, bindparam, delete, exists, insert, or_, select
 
 from storage import locks, schema
+from storage import tasks as task_rows
+from storage.locks import many_writers
 from storage.prepared import Prepared
 
 events, tasks, chains = schema.events, schema.tasks, schema.chains
@@ -146,8 +148,18 @@ _drop_firings = Prepared(
 )
 
 
+_hold_tasks = Prepared(
+    select(tasks.c.id)
+    .where(tasks.c.chain_id == bindparam("chain"))
+    .order_by(tasks.c.upstream, tasks.c.id)
+    .with_for_update()
+)
+
+
 def _drop_chain(connection: Connection, chain_id: str, before_ms: int) -> bool:
     locks.chain(connection, chain_id)
+    if many_writers(connection):  # a callback that is being kept just now is seen by what follows
+        _hold_tasks(connection, chain=chain_id).all()
     if _alive(connection, chain=chain_id, before_ms=before_ms).first() is not None:
         return False
     unsettled = _unsettled(connection, chain=chain_id, settled=list(_SETTLED), before_ms=before_ms)
@@ -193,6 +205,10 @@ def drop_tasks(connection: Connection, before_ms: int, most: int) -> int:
     """Drop a few of the tasks that belong to no chain, since no receiver ever heard of them; how many went."""
     rows = _old_tasks(connection, before_ms=before_ms, most=most).all()
     for row in rows:
+        if many_writers(connection):
+            held = task_rows.held(connection, row.upstream, row.id)
+            if held is None or held.chain_id is not None or held.updated_at_ms >= before_ms:
+                continue  # a callback came in while we looked
         _drop(connection, [one.id for one in _of_task(connection, of_upstream=row.upstream, task_id=row.id)])
         _drop_task(connection, of_upstream=row.upstream, task_id=row.id)
     return len(rows)

@@ -18,6 +18,10 @@ from storage.submissions import find, move
 submissions, attempts = schema.submissions, schema.attempts
 
 
+INTERRUPTED = "interrupted"
+"""Outcome of an attempt in which our own process stopped, or seemed to."""
+
+
 class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     """What an attempt came to. `signal` None tells nobody; `run_at_ms` counts for the state "waiting".
 
@@ -56,7 +60,9 @@ _settle = Prepared(
 _finish_attempt = Prepared(
     update(attempts)
     .where(
-        attempts.c.submission_id == bindparam("of_submission"), attempts.c.number == bindparam("of_number")
+        attempts.c.submission_id == bindparam("of_submission"),
+        attempts.c.number == bindparam("of_number"),
+        attempts.c.outcome.in_(bindparam("open_outcomes", expanding=True)),
     )
     .values(
         finished_at_ms=bindparam("now_ms"),
@@ -121,16 +127,19 @@ def settle_attempt(
 
 
 def _finish(connection: Connection, submission: Submission, settlement: Settlement, now_ms: int) -> None:
-    _finish_attempt(
+    finished = _finish_attempt(
         connection,
         of_submission=submission.id,
         of_number=submission.attempts,
+        open_outcomes=["sending", INTERRUPTED],
         now_ms=now_ms,
         new_http_status=settlement.http_status,
         new_outcome=settlement.outcome,
         new_reason=settlement.reason,
         new_answer=settlement.answer,
     )
+    if finished.rowcount != 1:  # this very settlement was committed, and the word of it was lost
+        raise LeaseLost(f"submission {submission.id}, attempt {submission.attempts}")
 
 
 def _tie(
@@ -261,10 +270,6 @@ _children = (
 def children(connection: Connection, submission_id: str) -> list[str]:
     """Ids of the tasks known to come from a submission."""
     return list(connection.execute(_children, {"id": submission_id}).scalars())
-
-
-INTERRUPTED = "interrupted"
-"""Outcome of an attempt in which our own process stopped."""
 
 
 def doubt(connection: Connection, submission_ids: list[str], now_ms: int) -> int:

@@ -43,29 +43,28 @@ def is_outage(error: BaseException | None) -> bool:
     return code is not None and code & 0xFF in _OUTAGES
 
 
-def write_engine(url: URL) -> Engine:
+def write_engine(path: Path) -> Engine:
     """For the one writing connection."""
-    path = url.database or ""
-    engine = create_engine(url.set(drivername="sqlite"), creator=lambda: _connect_existing(path))
+    engine = create_engine(_url("sqlite", path), creator=lambda: _connect_existing(path))
     _set_up(engine, begin="BEGIN IMMEDIATE")
     return engine
 
 
-def migration_engine(url: URL) -> Engine:
+def migration_engine(path: Path) -> Engine:
     """The one that may make the file."""
-    engine = create_engine(url.set(drivername="sqlite"))
+    engine = create_engine(_url("sqlite", path))
     _set_up(engine, begin="BEGIN IMMEDIATE")
     return engine
 
 
-def read_engine(url: URL) -> AsyncEngine:
+def read_engine(path: Path) -> AsyncEngine:
     """For questions, beside the writer."""
-    engine = create_async_engine(url.set(drivername="sqlite+aiosqlite"), pool_size=4, max_overflow=0)
+    engine = create_async_engine(_url("sqlite+aiosqlite", path), pool_size=4, max_overflow=0)
     _set_up(engine.sync_engine, begin="BEGIN")
 
     @event.listens_for(engine.sync_engine, "checkout")
     def on_checkout(_connection: Any, record: Any, _proxy: Any) -> None:
-        if record.info["inode"] != _inode_of(url.database or ""):
+        if record.info["inode"] != _inode_of(path):
             raise DisconnectionError("another file has come in the place of the database")  # connects again
 
     return engine
@@ -76,7 +75,7 @@ def _set_up(engine: Engine, *, begin: str) -> None:
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
-        record.info["inode"] = _inode_of(engine.url.database or "")
+        record.info["inode"] = _inode_of(Path(engine.url.database or ""))
         # The driver's own BEGIN comes late and is deferred: a lock would be met in the middle of a transaction.
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -91,15 +90,19 @@ def _set_up(engine: Engine, *, begin: str) -> None:
         connection.exec_driver_sql(begin)
 
 
-def _connect_existing(path: str) -> sqlite3.Connection:
+def _url(driver: str, path: Path) -> URL:
+    return URL.create(driver, database=str(path))
+
+
+def _connect_existing(path: Path) -> sqlite3.Connection:
     """Open a file that is there. Without this an empty database would be made in the place of one that is gone."""
-    return sqlite3.connect(f"file:{quote(path)}?mode=rw", uri=True, check_same_thread=False)
+    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, check_same_thread=False)
 
 
-def _inode_of(path: str) -> int | None:
+def _inode_of(path: Path) -> int | None:
     """Which file the path leads to now; None when there is none."""
     try:
-        return Path(path).stat().st_ino
+        return path.stat().st_ino
     except OSError:
         return None
 
@@ -112,7 +115,7 @@ def check_in_place(connection: Connection, engine: Engine) -> None:
     path = engine.url.database
     if path is None or "inode" not in connection.info:
         return  # no file of ours
-    if connection.info["inode"] != _inode_of(path):
+    if connection.info["inode"] != _inode_of(Path(path)):
         raise NotDurable(f"the database file {path} was moved or deleted while it was in use; put it back")
 
 

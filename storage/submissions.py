@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Row, and_, bindparam, exists, insert, or_, select, text, update
+from sqlalchemy import Connection, Integer, Row, and_, bindparam, exists, insert, or_, select, text, update
 
 from storage import schema
 from storage.prepared import Prepared
@@ -138,6 +138,10 @@ _set_state = (
     .where(
         submissions.c.id == bindparam("submission_id"),
         submissions.c.state.in_(bindparam("from_states", expanding=True)),
+        or_(
+            bindparam("of_attempts", type_=Integer).is_(None),
+            submissions.c.attempts == bindparam("of_attempts"),
+        ),
     )
     .values(
         state=bindparam("new_state"),
@@ -159,13 +163,18 @@ def move(
     reason: str,
     run_at_ms: int,
     now_ms: int,
+    attempts: int | None = None,
 ) -> bool:
-    """Put a submission into another state, if it is in one of `from_states`; tells whether it was."""
+    """Put a submission into another state, if it is in one of `from_states`; tells whether it was.
+
+    With `attempts`, only if it has had no more: evidence about one attempt says nothing about the next.
+    """
     moved = connection.execute(
         _set_state,
         {
             "submission_id": submission_id,
             "from_states": list(from_states),
+            "of_attempts": attempts,
             "new_state": to,
             "new_outcome": outcome,
             "new_reason": reason,

@@ -79,9 +79,14 @@ def hold(connection: Connection, upstream: str, task_ids: Collection[str], now_m
 
 def held(connection: Connection, upstream: str, task_id: str) -> TaskRow | None:
     """One task that is known, ours until the transaction ends; None when it is not known."""
+    return held_all(connection, upstream, [task_id]).get(task_id)
+
+
+def held_all(connection: Connection, upstream: str, task_ids: Collection[str]) -> dict[str, TaskRow]:
+    """Those of the tasks that are known, by id, ours until the transaction ends."""
     if not many_writers(connection):
-        return find(connection, upstream, task_id)
-    return _asked(_to_hold(connection, upstream=upstream, ids=[task_id])).get(task_id)
+        return find_all(connection, upstream, task_ids)
+    return _asked(_to_hold(connection, upstream=upstream, ids=sorted(task_ids)))
 
 
 def _asked(rows: Iterable[Iterable[Any]]) -> dict[str, TaskRow]:

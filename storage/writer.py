@@ -16,7 +16,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import random
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
@@ -24,6 +26,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import msgspec
+import psycopg
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
@@ -32,7 +35,7 @@ from midjourney.types import Status
 from storage import sqlite
 from storage.ingest import ingest
 from storage.notify import Wakeups
-from storage.outage import is_conflict, is_outage, translated
+from storage.outage import is_conflict, is_lock_wait, is_outage, translated
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded
 
 log = structlog.get_logger("hookchain")
@@ -67,6 +70,12 @@ IDLE_S = 0.01
 CONFLICTS = 8
 """How often work is done again that another process was in the way of, before it is refused."""
 
+LOCKED_S = 15.0
+"""Seconds for which a write is put off again and again while somebody holds its row; as long as a frozen process may."""
+
+HANGS_S = 20.0
+"""Seconds after which a server that says nothing is hung up on."""
+
 TRUSTED_S = 1.0
 """Seconds for which a connection to a server is believed to live; then it is tried before it is used."""
 
@@ -76,6 +85,7 @@ class _Call(msgspec.Struct, frozen=True, eq=False):
 
     units: tuple[tuple[str, Work], ...]
     answer: asyncio.Future[list[Any]]
+    since_s: float = msgspec.field(default_factory=time.monotonic)
 
 
 class _Append(msgspec.Struct, frozen=True, eq=False):
@@ -83,6 +93,7 @@ class _Append(msgspec.Struct, frozen=True, eq=False):
 
     incoming: Incoming
     answer: asyncio.Future[Recorded]
+    since_s: float = msgspec.field(default_factory=time.monotonic)
 
 
 class Writer:
@@ -107,6 +118,7 @@ class Writer:
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hookchain-writer")
         self._used_s = 0.0
         self._writing = 0
+        self._put_off: list[_Call | _Append] = []
         self._waiting: list[_Call | _Append] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
@@ -125,14 +137,18 @@ class Writer:
         """Begin to write."""
         self._task = asyncio.create_task(self._run(), name="writer")
 
-    async def stop(self) -> None:
-        """Write what waits, then close the connection."""
+    async def stop(self, within_s: float = 5.0) -> None:
+        """Write what waits, then close the connection. A server that says nothing for so long is hung up on."""
         self._stopping = True
         self._wake.set()
         if self._task is not None:
-            await self._task
+            _, hanging = await asyncio.wait([self._task], timeout=within_s)
+            if hanging:
+                self._hang_up()
+                await asyncio.wait([self._task], timeout=within_s)
+                self._task.cancel()
         await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
-        self._thread.shutdown()
+        self._thread.shutdown(wait=False)
 
     async def write(self, units: Sequence[tuple[str, Work]]) -> list[Any]:
         """Run units in one transaction, in order; their values, after the commit.
@@ -179,9 +195,33 @@ class Writer:
                 self._wake.clear()
             if batch:
                 self._writing = len(batch)
-                outcomes = await loop.run_in_executor(self._thread, self._commit, batch)
+                outcomes = await self._committed(batch)
                 self._writing = 0
                 _answer(outcomes)
+                if self._put_off:
+                    self._waiting += self._put_off
+                    self._put_off = []
+                    self._wake.set()
+
+    async def _committed(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
+        """What became of each, from the thread."""
+        working = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
+        if not self._is_file:
+            _, hanging = await asyncio.wait([working], timeout=HANGS_S)
+            if hanging:
+                self._hang_up()
+        return await working
+
+    def _hang_up(self) -> None:
+        """End a connection from outside the thread that waits for it: it hears that the server has gone."""
+        connection = self._connection
+        driver = None if connection is None or self._is_file else connection.connection.driver_connection
+        if isinstance(driver, psycopg.Connection):
+            with (
+                contextlib.suppress(OSError, psycopg.Error),
+                socket.socket(fileno=os.dup(driver.fileno())) as end,
+            ):
+                end.shutdown(socket.SHUT_RDWR)  # unless it has ended by itself
 
     async def _woken(self) -> bool:
         """Wait for something to write; False when nothing came for a moment, and there is a journal to put away."""
@@ -216,6 +256,9 @@ class Writer:
             if is_conflict(error) and conflicts < CONFLICTS:
                 time.sleep(random.uniform(0, 0.01 * 2**conflicts))  # a thread of its own: nobody else waits
                 return self._commit(batch, conflicts + 1)
+            if is_lock_wait(error) and len(batch) == 1 and time.monotonic() - batch[0].since_s < LOCKED_S:
+                self._put_off += [one for one in batch if not one.answer.done()]
+                return []
             outage = is_outage(error)
             if outage:
                 self._disconnect()

@@ -92,7 +92,8 @@ async def _hooks(settings: Settings, chosen: dict[str, Upstream]) -> dict[str, t
 
 
 def _has_database(settings: Settings) -> bool:
-    return not settings.is_file or Path(parse_url(settings.database_url).database or "").exists()
+    address = parse_url(settings.database_url)
+    return not isinstance(address, Path) or address.exists()
 
 
 def _finding(

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import time
+import threading
 from typing import Any
 
 import pytest
 
+from dispatcher import commands
+from dispatcher.submit import Claimed
+from dispatcher.supervisor import uptime_s
 from hookchain import task_succeeded
 from hookchain.worker import now_ms
-from storage import deliveries, leases, submissions
-from storage.engine import Connection
+from midjourney.dialects import DIALECTS
+from midjourney.requests import Action, Imagine
+from storage import deliveries, leases, settlements, submissions, tasks
+from storage.engine import Connection, Database
 
 PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
 
@@ -74,11 +79,18 @@ async def test_what_a_worker_that_died_was_sending_is_not_sent_before_there_is_e
     assert len(bench.upstream.pressed()) == 1
 
 
-def _staged(connection: Connection) -> None:
-    from dispatcher import commands
-    from midjourney.dialects import DIALECTS
-    from midjourney.requests import Action
+def _staged_imagine(connection: Connection, prompt: str = "a cat") -> None:
+    commands.submit(
+        connection,
+        Imagine(prompt=prompt),
+        upstream="main",
+        dialect=DIALECTS["trueai"],
+        asked_by="test",
+        now_ms=now_ms(),
+    )
 
+
+def _staged(connection: Connection) -> None:
     commands.submit(
         connection,
         Action(task_id="grid", custom_id="MJ::JOB::upsample::1::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"),
@@ -99,22 +111,144 @@ async def test_a_worker_whose_lease_ran_out_sends_nothing(
     await bench.start()
     membership = bench._worker._membership
     await membership.loop.stop()
-    membership._believed_until_s = time.monotonic() - 1
+    await bench.database.write("stage", _staged_imagine)
+    membership._believed_until_s = uptime_s() - 1
+    bench.database.wakeups.wake("submissions")
     await bench.callback()
-    await bench.until_states("waiting")
     await asyncio.sleep(0.3)  # that nothing happens cannot be awaited
     assert bench.upstream.received == []
+    assert await bench.deliveries() == []
     monkeypatch.setattr("dispatcher.membership.TTL_MS", 60_000)
     await membership._turn()
-    await bench.until_states("accepted")
+    await bench.until_states("accepted", "accepted")
+
+
+@only_postgres
+async def test_what_was_claimed_in_time_does_not_leave_too_late(bench: Any) -> None:
+    """The word of the claim's commit came late, or the connection took long: whatever is believed by then counts not."""
+    bench.rules(PRESS)
+    await bench.start()
+    submitter = bench._worker._submitter
+    _, claimed = await bench.database.write_together(("stage", _staged_imagine), submitter.claim)
+    assert len(claimed.begun) == 1
+    assert uptime_s() < claimed.until_s
+    submitter.accept(Claimed(claimed.begun, None, until_s=uptime_s() - 0.001))
+
+    async def not_sent() -> bool:
+        (one,) = await bench.submissions()
+        return bool(one.outcome == "not_sent" or one.attempts > 1)
+
+    await bench.until(not_sent)
+    await bench.until_states("accepted")  # by the next claim
+    assert len(bench.upstream.received) == 1
+
+
+@only_postgres
+async def test_evidence_about_one_attempt_says_nothing_about_the_next(bench: Any) -> None:
+    """A list that was read before the second attempt was made; its reader was slow."""
+    await bench.database.write("stage", _staged_imagine)
+    (first,) = await bench.database.write(
+        "begin", lambda c: submissions.begin_attempts(c, "main", 1, now_ms())
+    )
+
+    def doubt(connection: Connection) -> int:
+        return settlements.doubt(connection, [first.id], now_ms())
+
+    def move(connection: Connection, attempts: int) -> bool:
+        at_ms = now_ms()
+        return submissions.move(
+            connection,
+            first.id,
+            from_states=["uncertain"],
+            to="waiting",
+            reason="",
+            run_at_ms=at_ms,
+            now_ms=at_ms,
+            attempts=attempts,
+        )
+
+    await bench.database.write("doubt", doubt)
+    assert await bench.database.write("move", lambda c: move(c, 1))
+    await bench.database.write("begin", lambda c: submissions.begin_attempts(c, "main", 1, now_ms()))
+    await bench.database.write("doubt", doubt)
+    assert not await bench.database.write("move", lambda c: move(c, 1))
+    assert [one.state for one in await bench.submissions()] == ["uncertain"]
+
+
+@only_postgres
+async def test_a_worker_that_leaves_declares_nobody_dead(bench: Any) -> None:
+    """The database was away, all leases have run out, and this one is stopped before the other says a word."""
+    await bench.start()
+
+    def other(connection: Connection) -> int:
+        _staged_imagine(connection)
+        leases.beat(connection, "other", ttl_ms=-1)
+        return len(submissions.begin_attempts(connection, "main", 1, now_ms(), worker="other"))
+
+    assert await bench.database.write("begin", other) == 1
+    await bench.stop()
+    assert [one.state for one in await bench.submissions()] == ["sending"]
+
+
+@only_postgres
+async def test_a_word_waits_behind_nothing_that_others_write(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A row is held, and everything that wants it waits; the lease is renewed all the same."""
+    await bench.callback()
+    other = Database(bench.database.url)
+    await other.open()
+    held, release = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        tasks.held(connection, "main", "grid")
+        held.set()
+        release.wait(20)
+
+    holding = asyncio.create_task(other.write("hold", hold))
+    await asyncio.to_thread(held.wait, 10)
+    await bench.start()
+    waiting = [
+        asyncio.create_task(bench.database.write("wait", lambda c: tasks.held(c, "main", "grid")))
+        for _ in range(6)
+    ]
+    try:
+        async with asyncio.timeout(2):
+            for _ in range(5):
+                await bench._worker._membership._turn()
+        async with asyncio.timeout(5):
+            await bench.callback("another")  # nor does a callback about something else
+        assert not any(one.done() for one in waiting)
+    finally:
+        release.set()
+    await asyncio.gather(holding, *waiting)
+    await other.close()
+
+
+async def test_an_answer_that_cannot_be_kept_is_told_and_holds_no_place(bench: Any) -> None:
+    """Ids of four thousand characters fit into no index; others are accepted all the while."""
+    bench.upstream.answer = lambda _path, body: (
+        200,
+        {"code": 1, "description": "x" * 10, "result": "y" * 4000 if body["prompt"] == "odd" else "ok"},
+    )
+    await bench.database.write("stage", lambda c: _staged_imagine(c, "odd"))
+    await bench.start()
+    await bench.database.write("stage", lambda c: _staged_imagine(c, "even"))
+    bench.database.wakeups.wake("submissions")
+
+    async def none_is_sending() -> bool:
+        found = await bench.submissions()
+        return len(found) == 2 and not {"waiting", "sending"} & {one.state for one in found}
+
+    await bench.until(none_is_sending)
 
 
 @only_postgres
 async def test_a_receiver_that_another_worker_may_have_is_left_to_it(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """During a deployment two releases work side by side; alone, a receiver that is gone is a dead letter."""
-    monkeypatch.setattr("dispatcher.deliver.ELSEWHERE_MS", 50)
+    """During a deployment two releases work side by side; after that, a receiver that is gone is a dead letter."""
+    monkeypatch.setattr("dispatcher.deliver.ELSEWHERE_MS", 20)
     ttl_ms = 60_000
     await bench.database.write("beat", lambda c: leases.beat(c, "newer release", ttl_ms=ttl_ms))
     await bench.start()
@@ -132,8 +266,7 @@ async def test_a_receiver_that_another_worker_may_have_is_left_to_it(
 
     await bench.callback("another", buttons=[])
     await bench.until(left)
-    await bench.database.write("leave", lambda c: leases.resign(c, "newer release"))
-    await bench._worker._membership._turn()
+    monkeypatch.setattr("dispatcher.deliver.DEPLOYED_WITHIN_MS", 1)  # that worker does not have it either
 
     async def dead() -> bool:
         return any(one.state == "dead" and "not loaded" in one.error for one in await bench.deliveries())

@@ -405,7 +405,7 @@ async def test_upscales_of_one_grid_go_in_turn_where_their_results_can_be_swappe
         return len(bench.upstream.received) == 2
 
     await bench.until(first_of_each)
-    assert [body["taskId"] for _, body in bench.upstream.received] == ["one", "two"]
+    assert sorted(body["taskId"] for _, body in bench.upstream.received) == ["one", "two"]
     for number, status in ((1, "SUCCESS"), (3, "FAILURE")):
         await bench.callback(f"child-{number}", action="UPSCALE", status=status, buttons=[])
 

@@ -231,3 +231,35 @@ def test_the_public_address_is_the_platforms_unless_it_is_configured(
 ) -> None:
     """What callbacks are sent to."""
     assert load_settings(variables, tmp_path).hook_base == url
+
+
+def test_what_others_set_under_our_name_does_no_harm(tmp_path: Path) -> None:
+    """Kubernetes does, for a service of that name; another program's key alone is not an upstream of ours."""
+    settings = load_settings(
+        {
+            "HOOKCHAIN_SERVICE_HOST": "10.0.0.1",
+            "HOOKCHAIN_SERVICE_PORT_HTTP": "80",
+            "HOOKCHAIN_PORT": "tcp://10.0.0.1:80",
+            "HOOKCHAIN_PORT_80_TCP_ADDR": "10.0.0.1",
+            "MJ_API_SECRET": "of another program",
+            "HOOKCHAIN_CONFIG": "",
+        },
+        tmp_path,
+    )
+    assert settings.upstreams == {}
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("PORT", "99999"),
+        ("HOOKCHAIN_UPSTREAM_RATE", "inf"),
+        ("HOOKCHAIN_UPSTREAM_TIMEOUT_S", "nan"),
+        ("HOOKCHAIN_UPSTREAM_RATE", "1e9"),
+        ("HOOKCHAIN_RETENTION_CHAIN_DAYS", "inf"),
+    ],
+)
+def test_a_number_that_is_none_is_refused(tmp_path: Path, variable: str, value: str) -> None:
+    """Before anything is started with it."""
+    with pytest.raises(SettingsError):
+        load_settings({"HOOKCHAIN_UPSTREAM_URL": "http://x", variable: value}, tmp_path)

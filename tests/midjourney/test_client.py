@@ -121,6 +121,22 @@ async def test_silence_after_sending_is_told_from_a_connection_that_never_was(
     assert len(wire.heads) == 1
 
 
+async def test_what_may_not_leave_any_more_does_not(wire: Wire, client: Callable[..., Client]) -> None:
+    """It is asked when there is a connection, at the last moment: whatever held it up came before."""
+    asked: list[int] = []
+
+    def may_leave() -> bool:
+        asked.append(len(wire.heads))
+        return len(asked) > 1
+
+    wire.respond(200, b'{"code":1,"description":"ok","result":"1"}')
+    with pytest.raises(NotSent, match="held up"):
+        await client().submit(Imagine(prompt="x"), may_leave=may_leave)
+    assert wire.heads == []
+    assert (await client().submit(Imagine(prompt="x"), may_leave=may_leave)).status == 200
+    assert asked == [0, 0]
+
+
 async def test_retry_after_is_read(wire: Wire, client: Callable[..., Client]) -> None:
     """In seconds; a date is left alone."""
     wire.respond(429, b"", "retry-after: 7")
@@ -292,7 +308,11 @@ async def test_what_would_be_refused_is_not_sent(
 
 async def test_what_is_too_long_for_a_dialect_is_not_sent(wire: Wire, client: Callable[..., Client]) -> None:
     """trueai: state 255, notifyHook 2000 characters, else an answer in another envelope."""
-    for fields, field in (({"state": "s" * 256}, "state"), ({"notify_hook": "h" * 2001}, "notifyHook")):
+    too_long: tuple[tuple[dict[str, Any], str], ...] = (
+        ({"state": "s" * 256}, "state"),
+        ({"notify_hook": "h" * 2001}, "notifyHook"),
+    )
+    for fields, field in too_long:
         with pytest.raises(InvalidRequest, match=f"{field}: has"):
             await client(dialect="trueai").submit(Imagine(prompt="x"), **fields)
     assert wire.heads == []

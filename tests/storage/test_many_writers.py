@@ -6,10 +6,13 @@ import asyncio
 import contextlib
 import itertools
 import json
+import os
 import random
+import signal
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator
+from functools import partial
 from typing import Any
 
 import pytest
@@ -26,12 +29,15 @@ from storage import (
     leases,
     locks,
     queries,
+    retention,
     settlements,
     staging,
     submissions,
+    tasks,
     upstreams,
 )
 from storage.engine import Database
+from storage.errors import NotDurable, Unkeepable
 from storage.firings import Limit, Subject
 from storage.records import ChainUse, Incoming, Staged
 from storage.settlements import Settlement
@@ -59,6 +65,14 @@ def callback(task_id: str, status: str, percent: int = 0, **fields: Any) -> Inco
         source="callback",
         received_at_ms=1,
     )
+
+
+def stage(key: str, chain_id: str = "", *, refuse: staging.Refuse = lambda *_: "", now_ms: int = 1) -> Any:
+    return lambda connection: staging.stage(connection, staged(key, chain_id), refuse=refuse, now_ms=now_ms)
+
+
+def settle(one: Any, settlement: Settlement, now_ms: int = 6) -> Any:
+    return lambda connection: settlements.settle_attempt(connection, one, settlement, now_ms)
 
 
 def staged(key: str, chain_id: str = "", **fields: Any) -> Staged:
@@ -118,7 +132,7 @@ async def test_the_budget_of_a_chain_holds(databases: list[Database]) -> None:
         *(
             database.write(
                 "stage",
-                lambda c, n=number: staging.stage(c, staged(f"k{n}", chain.id), refuse=refuse, now_ms=1),
+                stage(f"k{number}", chain.id, refuse=refuse),
             )
             for number, database in enumerate(databases * 20)
         )
@@ -137,9 +151,7 @@ async def test_the_budget_of_an_hour_holds_over_all_chains(databases: list[Datab
 
     made = await asyncio.gather(
         *(
-            database.write(
-                "stage", lambda c, n=number: staging.stage(c, staged(f"k{n}"), refuse=refuse, now_ms=10)
-            )
+            database.write("stage", stage(f"k{number}", refuse=refuse, now_ms=10))
             for number, database in enumerate(databases * 20)
         )
     )
@@ -165,7 +177,7 @@ async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: lis
     for number in range(60):
         await databases[0].write(
             "stage",
-            lambda c, n=number: staging.stage(c, staged(f"k{n}"), refuse=lambda *_: "", now_ms=1),
+            stage(f"k{number}"),
         )
     most, sent = 0, Counter[str]()
 
@@ -190,9 +202,7 @@ async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: lis
             most = max(most, await database.read(under_way))
             for one in begun:
                 sent[one.id] += 1
-                await database.write(
-                    "settle", lambda c, one=one: settlements.settle_attempt(c, one, accepted, 6)
-                )
+                await database.write("settle", settle(one, accepted))
             await asyncio.sleep(0)
 
     async with asyncio.timeout(30):
@@ -300,9 +310,7 @@ async def test_an_answer_and_its_own_callback_at_the_same_moment(databases: list
     """Doubted by one process while the callback with its mark comes in at another: accepted, whoever is first."""
     doubt = Settlement(state="uncertain", outcome="uncertain", reason="no answer")
     for number in range(20):
-        made = await databases[0].write(
-            "stage", lambda c, n=number: staging.stage(c, staged(f"k{n}"), refuse=lambda *_: "", now_ms=1)
-        )
+        made = await databases[0].write("stage", stage(f"k{number}"))
         (begun,) = await databases[0].write("begin", lambda c: submissions.begin_attempts(c, "main", 1, 5))
         call = callback(f"child-{number}", "SUBMITTED")
         marked = Incoming(
@@ -310,9 +318,9 @@ async def test_an_answer_and_its_own_callback_at_the_same_moment(databases: list
         )
         await asyncio.gather(
             databases[1].append(marked),
-            databases[2].write("settle", lambda c, one=begun: settlements.settle_attempt(c, one, doubt, 6)),
+            databases[2].write("settle", settle(begun, doubt)),
         )
-        found = await databases[0].read(lambda c, id_=made.submission_id: submissions.find(c, id_))
+        found = await databases[0].read(partial(submissions.find, submission_id=made.submission_id))
         assert found is not None
         assert found.state == "accepted"
 
@@ -361,3 +369,102 @@ async def test_one_worker_leads_and_the_next_one_when_it_is_silent(databases: li
     assert (back.leads, back.may_sweep) == (False, False)
     await databases[0].write("leave", lambda c: leases.resign(c, "second"))
     assert (await beat("first")).leads
+
+
+async def test_callbacks_of_other_tasks_do_not_wait_for_one_that_is_held(databases: list[Database]) -> None:
+    """Nor are they refused with it; the one that waits is kept when its task is free."""
+    await databases[0].append(callback("held", "SUBMITTED"))
+    taken, release = threading.Event(), threading.Event()
+
+    def hold(connection: Connection) -> None:
+        tasks.held(connection, "main", "held")
+        taken.set()
+        release.wait(20)
+
+    holding = asyncio.create_task(databases[0].write("hold", hold))
+    await asyncio.to_thread(taken.wait, 10)
+    calls = [callback("held", "SUCCESS"), *(callback(f"other-{number}", "SUCCESS") for number in range(9))]
+    kept = [asyncio.create_task(databases[1].append(call)) for call in calls]
+    try:
+        async with asyncio.timeout(8):
+            await asyncio.gather(*kept[1:])
+        assert not kept[0].done()
+    finally:
+        release.set()
+    await asyncio.gather(holding, *kept)
+
+
+async def test_fan_out_and_callbacks_hold_tasks_in_one_order(databases: list[Database]) -> None:
+    """New tasks of strangers are given chains while more is heard of them: nobody waits for a deadlock to be noticed."""
+
+    def fan_out(connection: Connection) -> int:
+        return deliveries.fan_out(connection, lambda _event: ["one"], 100, 1)
+
+    async def deliver(database: Database) -> None:
+        while not all(one.done() for one in calling):
+            await database.write("fan_out", fan_out)
+
+    async def call(database: Database, number: int) -> None:
+        for status, percent in (("SUBMITTED", 0), ("IN_PROGRESS", 50), ("SUCCESS", 100)):
+            await database.append(callback(f"t{number % 40}", status, percent))
+
+    def deadlocks(connection: Connection) -> int:
+        told = text("SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()")
+        return int(connection.execute(told).scalar_one())
+
+    before = await databases[0].read(deadlocks)
+    calling = [
+        asyncio.create_task(call(databases[number % 2], random.Random(number).randrange(40)))
+        for number in range(300)
+    ]
+    await asyncio.gather(deliver(databases[2]), *calling)
+    assert await databases[0].read(deadlocks) == before
+
+
+async def test_a_server_that_says_nothing_does_not_keep_the_process(postgres_url: str) -> None:
+    """Its processes are frozen: the socket stays open, and nothing comes."""
+    database = Database(postgres_url)
+    await database.open()
+
+    def frozen(connection: Connection) -> int:
+        return int(connection.execute(text("SELECT pg_backend_pid()")).scalar_one())
+
+    pid = await database.write("pid", frozen)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        waiting = asyncio.create_task(database.write("w", frozen))
+        await asyncio.sleep(0)
+        async with asyncio.timeout(15):
+            await database.close()
+        with pytest.raises(NotDurable):
+            await waiting
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+
+async def test_a_value_that_does_not_fit_is_told_from_a_database_that_is_away(
+    databases: list[Database],
+) -> None:
+    """Asking again helps only in one of the two."""
+    with pytest.raises(Unkeepable, match="index row"):
+        await databases[0].write("long", stage("k" + "".join(map(chr, range(0x4E00, 0x6000)))))
+
+
+async def test_a_callback_that_comes_while_its_task_is_pruned_is_kept(databases: list[Database]) -> None:
+    """It is one or the other: the task goes and the callback makes a new one, or it stays for the callback."""
+    for round_ in range(10):
+        task_id = f"old-{round_}"
+        await databases[0].append(callback(task_id, "SUBMITTED"))
+        await databases[0].write("told", lambda c: deliveries.fan_out(c, lambda _event: [], 10, 1))
+        late = callback(task_id, "SUCCESS")
+        late = Incoming(
+            upstream="main", task=late.task, submission_id="", source="callback", received_at_ms=1000
+        )
+        await asyncio.gather(
+            databases[1].append(late),
+            databases[2].write("prune", lambda c: retention.drop_tasks(c, 500, 10)),
+        )
+        rows = await databases[0].read(lambda c: queries.task_page(c, most=5))
+        kept = await databases[0].read(lambda c: queries.event_page(c, most=50))
+        assert [row.status for row in rows if row.id == task_id] == ["SUCCESS"]
+        assert [one.status for one in kept if one.task_id == task_id][:1] == ["SUCCESS"]

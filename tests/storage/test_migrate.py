@@ -2,26 +2,31 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
-from sqlalchemy import create_engine, text
+from psycopg.conninfo import conninfo_to_dict
+from sqlalchemy import text
+from sqlalchemy.engine import make_url
 
-from storage.engine import Database, parse_url
+from storage.engine import Database, parse_url, write_engine
 from storage.errors import BadDatabaseUrl, NotDurable, SchemaTooNew
 from storage.migrate import SCRIPTS, migrate
+from storage.postgres import Address
 from storage.schema import metadata
 from tests.postgres import fresh_database
 
 
 def test_the_migrations_make_the_schema(database_url: str) -> None:
     """Running them all gives the tables that the code speaks of, indexes included."""
-    engine = create_engine(parse_url(database_url))
+    engine = write_engine(database_url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
@@ -78,7 +83,7 @@ def test_a_database_of_a_newer_release_is_refused(new_url: str) -> None:
     """Its tables may mean something else."""
     url = new_url
     migrate(url)
-    engine = create_engine(parse_url(url))
+    engine = write_engine(url)
     with engine.begin() as connection:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     engine.dispose()
@@ -108,3 +113,58 @@ def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     """A directory that is not there."""
     with pytest.raises(NotDurable, match="cannot be used"):
         migrate(f"sqlite:///{tmp_path}/missing/x.db")
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        ("postgres://u:secret-word@h/d?nonsense=1", "option 'nonsense'"),
+        ("postgresql://u:p@secret-word:5@h/d", "%40"),
+        ("postgresql://u:p@h:secret-word/d", "%40"),
+    ],
+)
+def test_a_postgres_address_that_cannot_be_read_says_why(url: str, told: str) -> None:
+    """And shows nothing that may be part of a password."""
+    with pytest.raises(BadDatabaseUrl, match=re.escape(told)) as raised:
+        Database(url)
+    assert "secret-word" not in str(raised.value)
+    assert raised.value.__cause__ is None
+
+
+@pytest.mark.parametrize(
+    ("url", "expected"),
+    [
+        ("postgres://u:p@h/d?sslmode=require", {"sslmode": "require", "host": "h", "dbname": "d"}),
+        ("postgresql://u:p%40w@h:5433/d", {"password": "p@w", "port": "5433"}),
+        ("postgresql://u@one:1,two:2/d?target_session_attrs=read-write", {"host": "one,two", "port": "1,2"}),
+        (
+            "postgresql://u@/d?host=/run/postgres&connect_timeout=9",
+            {"host": "/run/postgres", "connect_timeout": "9"},
+        ),
+        ("postgres://u@h/d?pgbouncer=true&sslmode=require", {"sslmode": "require"}),
+        ("postgres://u@h/d?sslmode=require&pgbouncer=true", {"sslmode": "require"}),
+    ],
+)
+def test_whatever_libpq_reads_is_an_address(url: str, expected: dict[str, str]) -> None:
+    """Several hosts, sockets, TLS, escaped passwords; our own options only where it has none."""
+    address = parse_url(url)
+    assert isinstance(address, Address)
+    found = conninfo_to_dict(address.conninfo)
+    assert expected.items() <= found.items()
+    assert found["client_encoding"] == "utf8"
+    assert address.pooled == ("pgbouncer" in url)
+
+
+def test_a_server_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:
+    """A composition starts everything at once; a wrong password is told at once."""
+    began = time.monotonic()
+    with pytest.raises(NotDurable, match=r"d at 127\.0\.0\.1 cannot be used"):
+        migrate("postgres://u:secret-word@127.0.0.1:9/d", patience_s=1.5)
+    assert time.monotonic() - began > 1
+
+
+def test_a_database_that_does_not_exist_is_not_waited_for(postgres_server: str) -> None:
+    """Waiting makes none."""
+    url = make_url(postgres_server).set(database="nonsense").render_as_string(hide_password=False)
+    with pytest.raises(NotDurable, match="does not exist"):
+        migrate(url, patience_s=60)

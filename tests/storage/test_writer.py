@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from storage.engine import Database
-from storage.errors import NotDurable
+from storage.errors import NotDurable, Unkeepable
 
 
 def put(key: str) -> Callable[[Connection], str]:
@@ -52,7 +52,7 @@ async def test_a_write_that_fails_harms_no_other(database: Database) -> None:
     )
     assert results[0] == "a"
     assert results[2] == "b"
-    assert isinstance(results[1], NotDurable)
+    assert isinstance(results[1], Unkeepable)
     assert await database.read(keys) == {"taken", "a", "b"}
 
 
