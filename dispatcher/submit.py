@@ -117,6 +117,8 @@ class Submitter:
         if self.loop.is_stopping or uptime_s() >= until_s:
             return Claimed([], None)
         now_ms = self._clock()  # not earlier: what was staged a moment ago is due as well
+        if not submissions.is_any_due(connection, now_ms):
+            return Claimed([], None)
         held = upstreams.held_for_claim(connection, self._clients)
         plans = any(self._clients[name].upstream.jobs for name in held)
         loads = upstreams.loads(connection, held, with_jobs=plans)

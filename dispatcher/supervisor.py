@@ -152,14 +152,17 @@ class Loop:
             try:
                 await self._turn()
             except Exception as error:
-                if isinstance(error, NotDurable):  # an outage, not a mistake in here: one line is enough
-                    log.error("the database takes nothing, trying again", loop=self.name, why=str(error))
-                else:
-                    log.exception("turn failed", loop=self.name)
+                self._log(error, "turn failed")
                 await asyncio.sleep(FAILED_TURN_PAUSE_S)
                 self._woken.set()
 
     def _finished(self, task: asyncio.Task[Any]) -> None:
         self._running.discard(task)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("work failed", loop=self.name, exc_info=error)
+            self._log(error, "work failed")
+
+    def _log(self, error: BaseException, what: str) -> None:
+        if isinstance(error, NotDurable):  # an outage, not a mistake in here: one line is enough
+            log.error("the database takes nothing, trying again", loop=self.name, why=str(error))
+        else:
+            log.error(what, loop=self.name, exc_info=error)

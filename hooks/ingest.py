@@ -11,8 +11,6 @@ import asyncio
 import time
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from hooks.auth import NotifyTokens
 from hooks.intake import Held, Intake
 from hooks.problems import CONTENT_TYPE, Problem
@@ -34,9 +32,6 @@ BODY_LIMIT_BYTES = 1024 * 1024
 
 BODY_WITHIN_S = 10.0
 """Seconds for a body to be complete. Senders write theirs at once; who sends a byte a second only holds a place."""
-
-KEPT_WITHIN_S = 20.0
-"""Seconds the database gets. Routers of platforms give up after 30 (Heroku: H12), and tell the sender nothing of use."""
 
 _JSON = [(b"content-type", b"application/json")]
 _KEPT = b'{"kept":true}'
@@ -89,19 +84,22 @@ class Ingest:
         self, scope: Scope, upstream: str, submission_id: str, body: bytes
     ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
         received_at_ms = time.time_ns() // 1_000_000
-        stranger = Stranger(
-            upstream=upstream,
-            submission_id=submission_id,
-            content_type=_header(scope, b"content-type"),
-            reason="",
-            body=body,
-            received_at_ms=received_at_ms,
-        )
+
+        def stranger(reason: str) -> Stranger:
+            return Stranger(
+                upstream=upstream,
+                submission_id=submission_id,
+                content_type=_header(scope, b"content-type"),
+                reason=reason,
+                body=body,
+                received_at_ms=received_at_ms,
+            )
+
         try:
             task = decode_task(body)
         except Undecodable as error:
             raise await self._quarantined(
-                msgspec.structs.replace(stranger, reason=error.reason), 400 if not error.is_json else 422
+                stranger(error.reason), 400 if not error.is_json else 422
             ) from error
         incoming = Incoming(
             upstream=upstream,
@@ -111,14 +109,11 @@ class Ingest:
             received_at_ms=received_at_ms,
         )
         try:
-            async with asyncio.timeout(KEPT_WITHIN_S):
-                await self._database.append(incoming)
-        except (NotDurable, TimeoutError) as error:
+            await self._database.append(incoming)
+        except NotDurable as error:
             raise _not_durable() from error
         except Unkeepable as error:
-            raise await self._quarantined(
-                msgspec.structs.replace(stranger, reason=str(error)), 422
-            ) from error
+            raise await self._quarantined(stranger(str(error)), 422) from error
         return 200, _JSON, _KEPT
 
     async def _quarantined(self, stranger: Stranger, status: int) -> Problem:

@@ -78,6 +78,11 @@ DUE = Prepared(
     .limit(bindparam("most"))
     .with_for_update(of=submissions, skip_locked=True)
 )
+_any_due = Prepared(
+    select(submissions.c.id)
+    .where(text("submissions.state = 'waiting'"), submissions.c.run_at_ms + 0 <= bindparam("now_ms"))
+    .limit(1)
+)
 _begin = Prepared(
     update(submissions)
     .where(submissions.c.id == bindparam("submission_id"))
@@ -90,6 +95,11 @@ _begin = Prepared(
     )
 )
 _attempt = Prepared(insert(attempts))
+
+
+def is_any_due(connection: Connection, now_ms: int) -> bool:
+    """Whether anything waits to be sent by now, at whatever upstream."""
+    return _any_due(connection, now_ms=now_ms).first() is not None
 
 
 def begin_attempts(

@@ -97,6 +97,5 @@ def _asked(rows: Iterable[Iterable[Any]]) -> dict[str, TaskRow]:
 
 def put(connection: Connection, *rows: TaskRow) -> None:
     """Write the rows of tasks, new or changed, that are held."""
-    ordered = sorted(rows, key=lambda row: (row.upstream, row.id))
-    values = [msgspec.structs.astuple(row) for row in ordered]
+    values = [msgspec.structs.astuple(row) for row in rows]
     upsert_rows(connection, tasks, values, TaskRow.__struct_fields__, ("upstream", "id"))

@@ -73,27 +73,27 @@ CONFLICTS = 8
 LOCKED_S = 15.0
 """Seconds for which a write is put off again and again while somebody holds its row; as long as a frozen process may."""
 
-HANGS_S = 20.0
-"""Seconds after which a server that says nothing is hung up on."""
+HANGS_S = 15.0
+"""Seconds after which a server that says nothing is hung up on. Routers of platforms give up after 30 (Heroku: H12)."""
 
 TRUSTED_S = 1.0
 """Seconds for which a connection to a server is believed to live; then it is tried before it is used."""
 
 
-class _Call(msgspec.Struct, frozen=True, eq=False):
+class _Call(msgspec.Struct, eq=False):
     """Units that belong together: all of them are committed, or none."""
 
     units: tuple[tuple[str, Work], ...]
     answer: asyncio.Future[list[Any]]
-    since_s: float = msgspec.field(default_factory=time.monotonic)
+    put_off_s: float = 0.0  # when first
 
 
-class _Append(msgspec.Struct, frozen=True, eq=False):
+class _Append(msgspec.Struct, eq=False):
     """One callback; those of a batch are written with the same statements."""
 
     incoming: Incoming
     answer: asyncio.Future[Recorded]
-    since_s: float = msgspec.field(default_factory=time.monotonic)
+    put_off_s: float = 0.0  # when first
 
 
 class Writer:
@@ -112,6 +112,7 @@ class Writer:
         wake_early: bool = True,
     ) -> None:
         self._engine = engine
+        self._is_file = engine.dialect.name == "sqlite"
         self._wakeups = wakeups
         self._largest_batch = largest_batch
         self._wake_early = wake_early
@@ -195,7 +196,10 @@ class Writer:
                 self._wake.clear()
             if batch:
                 self._writing = len(batch)
-                outcomes = await self._committed(batch)
+                committing = loop.run_in_executor(self._thread, self._commit, batch)
+                if not self._is_file:
+                    await self._watch(committing)
+                outcomes = await committing
                 self._writing = 0
                 _answer(outcomes)
                 if self._put_off:
@@ -203,14 +207,11 @@ class Writer:
                     self._put_off = []
                     self._wake.set()
 
-    async def _committed(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
-        """What became of each, from the thread."""
-        working = asyncio.get_running_loop().run_in_executor(self._thread, self._commit, batch)
-        if not self._is_file:
-            _, hanging = await asyncio.wait([working], timeout=HANGS_S)
-            if hanging:
-                self._hang_up()
-        return await working
+    async def _watch(self, committing: asyncio.Future[Any]) -> None:
+        """Hang up on a server that does not answer."""
+        _, hanging = await asyncio.wait([committing], timeout=HANGS_S)
+        if hanging:
+            self._hang_up()
 
     def _hang_up(self) -> None:
         """End a connection from outside the thread that waits for it: it hears that the server has gone."""
@@ -256,8 +257,7 @@ class Writer:
             if is_conflict(error) and conflicts < CONFLICTS:
                 time.sleep(random.uniform(0, 0.01 * 2**conflicts))  # a thread of its own: nobody else waits
                 return self._commit(batch, conflicts + 1)
-            if is_lock_wait(error) and len(batch) == 1 and time.monotonic() - batch[0].since_s < LOCKED_S:
-                self._put_off += [one for one in batch if not one.answer.done()]
+            if is_lock_wait(error) and len(batch) == 1 and self._may_be_put_off(batch[0]):
                 return []
             outage = is_outage(error)
             if outage:
@@ -265,6 +265,16 @@ class Writer:
             if outage or len(batch) == 1:
                 return [(one.answer, translated(error)) for one in batch]
             return [outcome for one in batch for outcome in self._commit([one])]
+
+    def _may_be_put_off(self, one: _Call | _Append) -> bool:
+        """Put a write off whose row somebody holds, for a while and if anybody still waits for it."""
+        one.put_off_s = one.put_off_s or time.monotonic()
+        if one.answer.done():
+            return True
+        if time.monotonic() - one.put_off_s > LOCKED_S:
+            return False
+        self._put_off.append(one)
+        return True
 
     def _transaction(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
         connection = self._connected()
@@ -296,10 +306,6 @@ class Writer:
         for observer in self.observers:
             for name in names:
                 observer(stage, name)
-
-    @property
-    def _is_file(self) -> bool:
-        return self._engine.dialect.name == "sqlite"
 
     def _connected(self) -> Connection:
         if self._connection is not None and not self._is_file:

@@ -108,4 +108,4 @@ def test_postgres_restarts_and_all_recovers_without_a_restart_of_ours(
     assert web.is_running
     assert worker.is_running
     for process in (web, worker):
-        assert "Traceback" not in process.output
+        assert "Traceback" not in process.output, process.output[process.output.index("Traceback") :][:6000]
