@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CONFIG ?=
 ARGS ?=
 # Tests at the same time: most of them wait for processes, so more than there are cores.
-WORKERS ?= 4
+WORKERS ?= 5
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test soak check format bench lock clean
@@ -31,7 +31,7 @@ run: $(READY) ## Run the server; CONFIG=file.toml picks another configuration
 	@$(if $(CONFIG),HOOKCHAIN_CONFIG="$(CONFIG)",) exec $(BIN)/hookchain serve $(ARGS)
 
 test: $(READY) ## Run the tests; ARGS="-k name" chooses some
-	@$(BIN)/python -m pytest -n $(WORKERS) $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
 
 soak: $(READY) ## Run the long tests: minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -267,10 +268,19 @@ def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
         process.end()
 
 
+@pytest.fixture(scope="session")
+def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A SQLite file with the schema of this release: copied, it spares each server a third of its start."""
+    file = tmp_path_factory.mktemp("template") / "hookchain.db"
+    migrate(f"sqlite:///{file}")
+    return file
+
+
 @pytest.fixture
-def start_server(tmp_path: Path) -> Iterator[Callable[..., HookchainServer]]:
+def start_server(tmp_path: Path, new_file: Path) -> Iterator[Callable[..., HookchainServer]]:
     """Start a server over one database, with a hookchain.toml and environment variables."""
     started: list[HookchainServer] = []
+    shutil.copy(new_file, tmp_path / "hookchain.db")
 
     def start(*, toml: str = "", command: list[str] | None = None, **environment: str) -> HookchainServer:
         if toml:

@@ -24,8 +24,13 @@ def hear(action, **_):
 
 @pytest.fixture(autouse=True)
 def forget_plugins(signals: Any, monkeypatch: pytest.MonkeyPatch) -> Any:
-    """Each test loads its plugins anew."""
+    """Each test loads its plugins anew, whatever others of this process have loaded."""
+    _forget()
     yield
+    _forget()
+
+
+def _forget() -> None:
     for name in [name for name in sys.modules if name.startswith("hookchain_plugin_")]:
         del sys.modules[name]
 

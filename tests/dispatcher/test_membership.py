@@ -111,8 +111,8 @@ async def test_a_worker_whose_lease_ran_out_sends_nothing(
     await bench.start()
     membership = bench._worker._membership
     await membership.loop.stop()
-    await bench.database.write("stage", _staged_imagine)
     membership._believed_until_s = uptime_s() - 1
+    await bench.database.write("stage", _staged_imagine)
     bench.database.wakeups.wake("submissions")
     await bench.callback()
     await asyncio.sleep(0.3)  # that nothing happens cannot be awaited

@@ -50,6 +50,7 @@ async def test_a_changed_file_is_taken_over_between_two_events(bench: Any, file:
         if number % 4 == 0:
             file.write_text(RULE.format("U1" if number % 8 else "U2"))
             assert rules.reload()
+            await bench.until_states(*["accepted"] * (number + 1))
     await bench.until_states(*["accepted"] * 40)
     assert len(await bench.deliveries()) == 40
     assert {one.state for one in await bench.deliveries()} == {"done"}

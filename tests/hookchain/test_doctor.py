@@ -27,7 +27,13 @@ def doctor(cwd: Path, *options: str, **environment: str) -> subprocess.Completed
     )
 
 
-@pytest.mark.parametrize("secret", [[], ["--secret", "sk-1"]], ids=["open", "with a key"])
+@pytest.mark.parametrize(
+    "secret",
+    [
+        pytest.param([], id="open", marks=pytest.mark.soak),
+        pytest.param(["--secret", "sk-1"], id="with a key"),
+    ],
+)
 @pytest.mark.parametrize("dialect", DIALECTS)
 def test_it_names_the_dialect(start_sandbox: Any, tmp_path: Path, dialect: str, secret: list[str]) -> None:
     """Whatever is configured; and nothing was submitted to find out."""

@@ -105,15 +105,23 @@ def needs_upscale_first(name: str, environment: dict[str, str]) -> str:
 
 
 WAYS: dict[str, Callable[[str], tuple[str, dict[str, str]]]] = {"rules": as_rules, "plugin": as_plugin}
+BOTH_WAYS = {"upscale-all", "answer-modal", "archive"}
+"""Tried as plugins in every run too; the others, which are as short, in the long tests."""
+
 RUNS = [
-    (way, name)
+    pytest.param(
+        way,
+        name,
+        id=f"{name} as {way}",
+        marks=[pytest.mark.soak] if way == "plugin" and name not in BOTH_WAYS else [],
+    )
     for name in CASES
     for way in WAYS
     if (way, name) not in {("plugin", one) for one in ONLY_RULES}
 ]
 
 
-@pytest.mark.parametrize(("way", "name"), RUNS, ids=[f"{name} as {way}" for way, name in RUNS])
+@pytest.mark.parametrize(("way", "name"), RUNS)
 def test_a_built_in_does_what_it_says(
     start_sandbox: Any, start_server: Any, eventually: Any, listener: Any, tmp_path: Path, way: str, name: str
 ) -> None:

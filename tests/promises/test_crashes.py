@@ -13,6 +13,11 @@ ROOT = Path(__file__).parent.parent.parent
 RULES = (ROOT / "hookchain.toml").read_text()
 CRASHING = str(Path(__file__).parent / "crashing_server.py")
 POINTS = ["ingest", "fan_out", "claim_delivery", "finish_delivery", "begin_attempt", "settle_attempt"]
+SPENDING = (
+    "ingest",
+    "begin_attempt",
+    "settle_attempt",
+)  # the others: tests/dispatcher/test_crash_points.py, in less time
 
 
 def finished_grid(sandbox: Any, eventually: Any) -> bytes:
@@ -24,8 +29,14 @@ def finished_grid(sandbox: Any, eventually: Any) -> bytes:
     return payload
 
 
-@pytest.mark.parametrize("stage", ["before", "after"])
-@pytest.mark.parametrize("name", POINTS)
+@pytest.mark.parametrize(
+    ("name", "stage"),
+    [
+        pytest.param(name, stage, marks=[] if name in SPENDING else [pytest.mark.soak])
+        for name in POINTS
+        for stage in ("before", "after")
+    ],
+)
 def test_a_crash_at_any_transaction_loses_and_doubles_nothing(
     start_sandbox: Any, start_server: Any, eventually: Any, stage: str, name: str
 ) -> None:
@@ -55,7 +66,7 @@ def _post(hook: str, payload: bytes) -> bool:
         return False
 
 
-@pytest.mark.parametrize("faults", ["", "rough"])
+@pytest.mark.parametrize("faults", [pytest.param("", marks=pytest.mark.soak), "rough"])
 def test_killed_again_and_again_a_chain_still_ends_right(
     start_sandbox: Any, start_server: Any, eventually: Any, faults: str
 ) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 DIALECTS = ["mj-plus", "novicezk", "mj-proxy-2", "trueai", "new-api", "147ai", "v1-relay", "wenwen"]
+SERVERS = ("mj-plus", "novicezk", "trueai")  # the others relay to one of these
 WITHOUT_BUTTONS = ("novicezk", "mj-proxy-2")
 
 # One set of rules for all of them: it does not know which dialects have buttons.
@@ -56,8 +57,19 @@ def faults_of(dialect: str) -> str:
     return NO_EVIDENCE if dialect == "new-api" else "rough"
 
 
-@pytest.mark.parametrize("rough", [False, True], ids=["quiet", "rough"])
-@pytest.mark.parametrize("dialect", DIALECTS)
+@pytest.mark.parametrize(
+    ("dialect", "rough"),
+    [
+        pytest.param(
+            dialect,
+            rough,
+            id=f"{dialect}-{'rough' if rough else 'quiet'}",
+            marks=[pytest.mark.soak] if rough and dialect not in SERVERS else [],
+        )
+        for dialect in DIALECTS
+        for rough in (False, True)
+    ],
+)
 def test_a_chain_grows_whole(
     start_sandbox: Any, start_server: Any, eventually: Any, dialect: str, rough: bool
 ) -> None:

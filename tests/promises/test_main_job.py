@@ -108,7 +108,7 @@ def test_tasks_of_others_that_call_the_registered_hook_are_followed(
     assert len(sandbox.accepted("/action")) == 4
 
 
-@pytest.mark.parametrize("faults", ["", "rough"])
+@pytest.mark.parametrize("faults", [pytest.param("", marks=pytest.mark.soak), "rough"])
 def test_more_than_the_upstream_can_queue_is_pressed_in_the_end(
     start_sandbox: Any, start_server: Any, eventually: Any, faults: str
 ) -> None:

@@ -464,7 +464,7 @@ async def test_a_callback_that_comes_while_its_task_is_pruned_is_kept(databases:
             databases[1].append(late),
             databases[2].write("prune", lambda c: retention.drop_tasks(c, 500, 10)),
         )
-        rows = await databases[0].read(lambda c: queries.task_page(c, most=5))
-        kept = await databases[0].read(lambda c: queries.event_page(c, most=50))
+        rows = await databases[0].read(lambda c: queries.task_page(c, most=50))
+        kept = await databases[0].read(lambda c: queries.event_page(c, most=99))
         assert [row.status for row in rows if row.id == task_id] == ["SUCCESS"]
         assert [one.status for one in kept if one.task_id == task_id][:1] == ["SUCCESS"]
