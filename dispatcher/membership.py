@@ -45,7 +45,8 @@ class Membership:
         self._clock = clock
         self._leads = False
         self._believed_until_s = 0.0
-        self._picking_up = False
+        self._may_sweep = False
+        self._tidying = False
         self.loop = Loop("beat", self._turn, interval_s=BEAT_S)
 
     def leads(self) -> bool:
@@ -104,36 +105,34 @@ class Membership:
             if role.leads != self._leads:
                 log.info("leads" if role.leads else "leads no more", worker=self.name)
             self._leads, self.is_alone = role.leads, role.others == 0
-            if role.leads and role.may_sweep:
+            self._may_sweep = role.leads and role.may_sweep
+        if not self._tidying:
+            self._tidying = True
+            self.loop.spawn(self._tidy())  # beside the beat, which must not wait for anything
+
+    async def _tidy(self) -> None:
+        """Give back what workers that are gone had in hand, and what is marked as ours and is not."""
+        try:
+            if self._may_sweep:
                 await self._take_over()
-        if not self._picking_up:
-            self._picking_up = True
-            self.loop.spawn(self._pick_up())
+            if any(await self._database.read(self._dropped)):
+                self._told(*await self._database.write("release", self._give_back_dropped))
+        finally:
+            self._tidying = False
 
     async def _take_over(self) -> None:
         """Give back what workers that are gone had in hand."""
 
         def take_over(connection: Connection) -> tuple[int, int]:
+            if not self._is_only and not leases.is_alive(connection, self.name):
+                return 0, 0  # the database was away since we meant to: the others have been as silent as we
             left = leases.left_sending(connection)
             return leases.give_back(connection), settlements.doubt(connection, left, self._clock())
 
         self._told(*await self._database.write("release", take_over))
 
-    async def _pick_up(self) -> None:
-        """Give back what is marked as ours and is not: its claim was committed, and the word of it was lost.
-
-        Beside the beat, which must not wait for anything.
-        """
-        try:
-            found = await self._database.read(self._dropped)
-            if any(found):
-                self._told(*await self._database.write("release", self._give_back_dropped))
-        except NotDurable as error:
-            log.debug("not looked for what was dropped", why=str(error))
-        finally:
-            self._picking_up = False
-
     def _dropped(self, connection: Connection) -> tuple[list[int], list[str]]:
+        """What is marked as ours and is not in hand: its claim was committed, and the word of it was lost."""
         deliveries, submissions = self.in_hand()
         before_ms = self._clock() - DROPPED_MS
         running = leases.running(connection, self.name, before_ms)

@@ -105,6 +105,12 @@ def alive(connection: Connection) -> int:
     return int(_workers(connection, now=_clock(connection).scalar_one(), me="").scalar_one())
 
 
+def is_alive(connection: Connection, me: str) -> bool:
+    """Whether the lease of this worker has not run out."""
+    row = _until(connection, of_name=_WORKER + me).first()
+    return row is not None and row.until_ms >= _clock(connection).scalar_one()
+
+
 def resign(connection: Connection, me: str) -> None:
     """This worker ends: nobody need wait until its silence is noticed."""
     _end(connection, me=me)

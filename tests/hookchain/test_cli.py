@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import json
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from storage.migrate import migrate
 
 ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
@@ -161,3 +165,14 @@ def test_a_taken_port_is_told(tmp_path: Path, start_server: Any) -> None:
     port = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9").url.rsplit(":")[-1]
     done = hookchain(tmp_path, "serve", "--port", port)
     assert (done.returncode, "--port" in done.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("command", [["serve", "--port", "0"], ["work"], ["migrate"]])
+def test_a_database_of_a_newer_release_stops_the_start(tmp_path: Path, command: list[str]) -> None:
+    """Before anything is received or sent with it."""
+    migrate(f"sqlite:///{tmp_path}/hookchain.db")
+    with closing(sqlite3.connect(tmp_path / "hookchain.db")) as database:
+        database.execute("UPDATE alembic_version SET version_num = '9999'")
+        database.commit()
+    done = hookchain(tmp_path, *command, HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
+    assert (done.returncode, "9999" in done.stderr, "Traceback" in done.stderr) == (1, True, False)
