@@ -292,7 +292,10 @@ async def test_wake_ups_go_on_after_their_connection_broke(
 
     def end_listeners(connection: Connection) -> int:
         ended = connection.execute(
-            text("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE query LIKE 'LISTEN%'")
+            text(
+                "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+                " WHERE query LIKE 'LISTEN%' AND datname = current_database()"
+            )
         )
         return len(ended.all())
 
