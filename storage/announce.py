@@ -31,6 +31,9 @@ AGAIN_AFTER_S = 2.0
 TRIED_EVERY_S = 30.0
 """Seconds of silence after which the listening connection is tried."""
 
+CANCELLED_S = 0.5
+"""Seconds in which a task that was cancelled should have ended."""
+
 Connection = psycopg.AsyncConnection[Any]
 
 
@@ -55,9 +58,12 @@ class Announcer:
 
     async def stop(self) -> None:
         """Close both connections."""
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        # More than once: asyncio.wait_for, which psycopg waits by, loses a cancellation that comes with the event it
+        # waits for (Python 3.11).
+        while pending := [task for task in self._tasks if not task.done()]:
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=CANCELLED_S)
 
     def _announce(self, topic: Topic) -> None:
         self._untold.add(topic)

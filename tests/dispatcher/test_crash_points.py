@@ -110,8 +110,12 @@ class World:
             call.cancel()
         loops = (*self.worker._loops, self.worker._membership.loop)
         running = [task for loop in loops for task in (loop._loop_task, *loop._running) if task]
-        for task in running:
-            task.cancel()
+        while pending := [
+            task for task in running if not task.done()
+        ]:  # wait_for of 3.11 may lose a cancellation
+            for task in pending:
+                task.cancel()
+            await asyncio.wait(pending, timeout=0.5)
         await asyncio.gather(*running, *self._calls, return_exceptions=True)
         for client in self.worker._clients.values():
             await client.aclose()
