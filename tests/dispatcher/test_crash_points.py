@@ -42,6 +42,14 @@ class Died(BaseException):
     """The process is gone: nothing after this is written, and nobody is told."""
 
 
+async def cancelled(*tasks: asyncio.Task[Any]) -> None:
+    """Returns when they have ended. asyncio.wait_for, which psycopg waits by, may lose a cancellation (Python 3.11)."""
+    while pending := [task for task in tasks if not task.done()]:
+        for task in pending:
+            task.cancel()
+        await asyncio.wait(pending, timeout=0.2)
+
+
 class World:
     """One file, one upstream that ends every task at once and calls back once, and a process that may die."""
 
@@ -110,12 +118,7 @@ class World:
             call.cancel()
         loops = (*self.worker._loops, self.worker._membership.loop)
         running = [task for loop in loops for task in (loop._loop_task, *loop._running) if task]
-        while pending := [
-            task for task in running if not task.done()
-        ]:  # wait_for of 3.11 may lose a cancellation
-            for task in pending:
-                task.cancel()
-            await asyncio.wait(pending, timeout=0.5)
+        await cancelled(*running, *self._calls)
         await asyncio.gather(*running, *self._calls, return_exceptions=True)
         for client in self.worker._clients.values():
             await client.aclose()
@@ -289,7 +292,7 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
         state = await ending
         await world.stop()
         return False, state
-    ending.cancel()
+    await cancelled(ending)
     await asyncio.gather(ending, return_exceptions=True)
     await world.die()
     await world.start()
