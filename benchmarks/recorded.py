@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from midjourney.decode import decode_task
-from storage import deliveries
+from storage import deliveries, endings
 from storage.engine import Connection, Database
 from storage.migrate import migrate
 from storage.records import Incoming, Staged
@@ -135,10 +135,10 @@ async def _deliver(database: Database) -> None:
                 if is_grid and one.chain
                 else ()
             )
-            ending = deliveries.Finish(
+            ending = endings.Finish(
                 state="done", staged=staged, fired=is_grid, decision="asked" if is_grid else ""
             )
-            deliveries.finish(connection, one, ending, refuse=lambda _use, _staged: "", now_ms=now_ms)
+            endings.finish(connection, one, ending, refuse=lambda _use, _staged: "", now_ms=now_ms)
         return len(claimed)
 
     while await database.write("fill", work):

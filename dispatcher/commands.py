@@ -29,7 +29,7 @@ from midjourney.requests import (
     parent_of,
 )
 from midjourney.wire import check
-from storage import chains, deliveries, events, staging, submissions, tasks
+from storage import chains, endings, events, staging, submissions, tasks
 from storage.engine import Connection
 from storage.records import Staged, StageResult, TaskRow
 
@@ -156,7 +156,7 @@ def retry_submission(connection: Connection, submission_id: str, now_ms: int) ->
 
 def retry_delivery(connection: Connection, delivery_id: int, now_ms: int) -> bool:
     """Run a dead delivery again; tells whether it was dead."""
-    return deliveries.retry(connection, delivery_id, now_ms)
+    return endings.retry(connection, delivery_id, now_ms)
 
 
 def drop_submission(connection: Connection, submission_id: str, now_ms: int) -> bool:
@@ -175,7 +175,7 @@ def drop_submission(connection: Connection, submission_id: str, now_ms: int) -> 
 
 def drop_delivery(connection: Connection, delivery_id: int, now_ms: int) -> bool:
     """Give a dead delivery up for good; tells whether it was dead."""
-    return deliveries.drop(connection, delivery_id, now_ms)
+    return endings.drop(connection, delivery_id, now_ms)
 
 
 def _label(connection: Connection, upstream: str, request: Request) -> str:

@@ -31,8 +31,8 @@ from dispatcher.supervisor import Loop, in_thread, until_durable
 from dispatcher.verify import Refuted, Verifier
 from midjourney.errors import ProtocolError
 from midjourney.types import Task
-from storage import deliveries, firings
-from storage.deliveries import Finish
+from storage import deliveries, endings, firings
+from storage.endings import Finish
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost, Unkeepable
 from storage.firings import Limit
@@ -270,11 +270,11 @@ class Deliverer:
         def refuse(use: ChainUse, staged: Staged) -> str:
             return refusal(use, staged, self._budget)
 
-        return lambda connection: deliveries.finish(connection, claimed, ending, refuse=refuse, now_ms=now_ms)
+        return lambda connection: endings.finish(connection, claimed, ending, refuse=refuse, now_ms=now_ms)
 
 
 def _spent(claimed: ClaimedDelivery, limit: Limit, connection: Connection) -> str:
-    return firings.reached(connection, claimed.delivery.receiver, limit, deliveries.subject_of(claimed))
+    return firings.reached(connection, claimed.delivery.receiver, limit, endings.subject_of(claimed))
 
 
 def _as_told(error: Refuted) -> Refutation:

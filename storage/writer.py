@@ -15,30 +15,21 @@ transaction each: what waits for a row that another process holds keeps no callb
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import os
 import random
-import socket
-import sqlite3
 import time
 from collections.abc import Callable, Container, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 import msgspec
-import psycopg
-import structlog
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError
 
 from midjourney.types import Status
-from storage import sqlite
 from storage.ingest import ingest
+from storage.link import Link
 from storage.notify import Wakeups
 from storage.outage import is_conflict, is_lock_wait, is_outage, translated
 from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded
-
-log = structlog.get_logger("hookchain")
 
 Work = Callable[[Connection], Any]
 """What a transaction does: statements on the connection, a value back. It does no other I/O."""
@@ -61,9 +52,6 @@ _SIGNALS_OF_STATUS: dict[str, tuple[str, ...]] = {
 LARGEST_BATCH = 512
 """Writes in one transaction. Past this a larger batch no longer pays, and the first in it wait too long."""
 
-CHECKPOINT_AFTER = 20
-"""Commits, of about ten pages each, after which an idle moment is used to put the journal away."""
-
 IDLE_S = 0.01
 """Seconds without a write that count as an idle moment."""
 
@@ -75,9 +63,6 @@ LOCKED_S = 15.0
 
 HANGS_S = 15.0
 """Seconds after which a server that says nothing is hung up on. Routers of platforms give up after 30 (Heroku: H12)."""
-
-TRUSTED_S = 1.0
-"""Seconds for which a connection to a server is believed to live; then it is tried before it is used."""
 
 
 class _Call(msgspec.Struct, eq=False):
@@ -111,21 +96,17 @@ class Writer:
         largest_batch: int = LARGEST_BATCH,
         wake_early: bool = True,
     ) -> None:
-        self._engine = engine
-        self._is_file = engine.dialect.name == "sqlite"
+        self._link = Link(engine)
         self._wakeups = wakeups
         self._largest_batch = largest_batch
         self._wake_early = wake_early
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hookchain-writer")
-        self._used_s = 0.0
         self._writing = 0
         self._put_off: list[_Call | _Append] = []
         self._waiting: list[_Call | _Append] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
-        self._connection: Connection | None = None
         self._stopping = False
-        self._since_checkpoint = 0
         self.observers: list[Observer] = []
         self.heard: Container[str] = ALL_SIGNALS
 
@@ -145,10 +126,10 @@ class Writer:
         if self._task is not None:
             _, hanging = await asyncio.wait([self._task], timeout=within_s)
             if hanging:
-                self._hang_up()
+                self._link.hang_up()
                 await asyncio.wait([self._task], timeout=within_s)
                 self._task.cancel()
-        await asyncio.get_running_loop().run_in_executor(self._thread, self._close)
+        await asyncio.get_running_loop().run_in_executor(self._thread, self._link.close)
         self._thread.shutdown(wait=False)
 
     async def write(self, units: Sequence[tuple[str, Work]]) -> list[Any]:
@@ -187,7 +168,7 @@ class Writer:
         loop = asyncio.get_running_loop()
         while self._waiting or not self._stopping:
             if not await self._woken():
-                await loop.run_in_executor(self._thread, self._checkpoint)
+                await loop.run_in_executor(self._thread, self._link.checkpoint)
                 continue
             await asyncio.sleep(0)  # whoever is ready now rides along
             most = self._largest_batch
@@ -197,7 +178,7 @@ class Writer:
             if batch:
                 self._writing = len(batch)
                 committing = loop.run_in_executor(self._thread, self._commit, batch)
-                if not self._is_file:
+                if not self._link.is_file:
                     await self._watch(committing)
                 outcomes = await committing
                 self._writing = 0
@@ -211,22 +192,11 @@ class Writer:
         """Hang up on a server that does not answer."""
         _, hanging = await asyncio.wait([committing], timeout=HANGS_S)
         if hanging:
-            self._hang_up()
-
-    def _hang_up(self) -> None:
-        """End a connection from outside the thread that waits for it: it hears that the server has gone."""
-        connection = self._connection
-        driver = None if connection is None or self._is_file else connection.connection.driver_connection
-        if isinstance(driver, psycopg.Connection):
-            with (
-                contextlib.suppress(OSError, psycopg.Error),
-                socket.socket(fileno=os.dup(driver.fileno())) as end,
-            ):
-                end.shutdown(socket.SHUT_RDWR)  # unless it has ended by itself
+            self._link.hang_up()
 
     async def _woken(self) -> bool:
         """Wait for something to write; False when nothing came for a moment, and there is a journal to put away."""
-        if self._since_checkpoint < CHECKPOINT_AFTER:
+        if not self._link.has_journal:
             await self._wake.wait()
             return True
         try:
@@ -235,18 +205,6 @@ class Writer:
         except TimeoutError:
             return False
         return True
-
-    def _checkpoint(self) -> None:
-        """Move the journal into the database file while nobody waits.
-
-        SQLite does it by itself every 1000 pages, within somebody's commit, which then takes 10 to 15 ms.
-        """
-        self._since_checkpoint = 0
-        if self._connection is not None:
-            try:
-                sqlite.checkpoint(self._connection)
-            except sqlite3.Error as error:  # nothing is lost by it: SQLite tries again in a later commit
-                log.warning("checkpoint put off", why=str(error))
 
     def _commit(
         self, batch: list[_Call | _Append], conflicts: int = 0
@@ -261,7 +219,7 @@ class Writer:
                 return []
             outage = is_outage(error)
             if outage:
-                self._disconnect()
+                self._link.give_up()
             if outage or len(batch) == 1:
                 return [(one.answer, translated(error)) for one in batch]
             return [outcome for one in batch for outcome in self._commit([one])]
@@ -277,7 +235,7 @@ class Writer:
         return True
 
     def _transaction(self, batch: list[_Call | _Append]) -> list[tuple[asyncio.Future[Any], Any]]:
-        connection = self._connected()
+        connection = self._link.connected()
         appends = [entry for entry in batch if isinstance(entry, _Append)]
         outcomes: list[tuple[asyncio.Future[Any], Any]] = []
         names: list[str] = []
@@ -291,11 +249,7 @@ class Writer:
                     names += [name for name, _ in call.units]
                     outcomes.append((call.answer, [work(connection) for _, work in call.units]))
             self._tell("before", names)
-            if self._is_file:
-                sqlite.check_in_place(connection, self._engine)
-                self._since_checkpoint += 1
-            connection.commit()
-            self._used_s = time.monotonic()
+            self._link.commit(connection)
         except BaseException:
             connection.rollback()
             raise
@@ -306,36 +260,6 @@ class Writer:
         for observer in self.observers:
             for name in names:
                 observer(stage, name)
-
-    def _connected(self) -> Connection:
-        if self._connection is not None and not self._is_file:
-            self._try_idle(self._connection)
-        if self._connection is None:
-            self._connection = self._engine.connect()
-        return self._connection
-
-    def _try_idle(self, connection: Connection) -> None:
-        """Give up a connection that died while nobody used it: the server was restarted, say."""
-        if time.monotonic() - self._used_s < TRUSTED_S:
-            return
-        try:
-            connection.exec_driver_sql("SELECT 1")
-            connection.rollback()
-        except DBAPIError as error:
-            log.info("connecting to the database again", why=str(error.orig))
-            self._disconnect()
-
-    def _disconnect(self) -> None:
-        if self._connection is not None:
-            with contextlib.suppress(DBAPIError):  # it is given up because it does not work
-                self._connection.invalidate()
-                self._connection.close()
-            self._connection = None
-
-    def _close(self) -> None:
-        if self._connection is not None:
-            self._connection.close()
-        self._engine.dispose()
 
 
 def _answer(outcomes: list[tuple[asyncio.Future[Any], Any]]) -> None:

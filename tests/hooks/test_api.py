@@ -10,8 +10,8 @@ import pytest
 
 from hookchain.settings import load_settings
 from hookchain.wiring import connect_receivers, running
-from storage import deliveries, quarantine
-from storage.deliveries import Finish
+from storage import deliveries, endings, quarantine
+from storage.endings import Finish
 from storage.quarantine import Stranger
 
 GRID = {
@@ -112,7 +112,7 @@ async def test_a_dead_letter_is_listed_shown_and_retried(site: Any) -> None:
         deliveries.fan_out(connection, lambda event: ["plugin:breaks"], 10, 1)
         (claimed,) = deliveries.claim(connection, 10, 2, room=lambda name: 1)
         ending = Finish(state="dead", decision="failed 8 times", error="Traceback: it broke")
-        deliveries.finish(connection, claimed, ending, refuse=lambda *_: "", now_ms=3)
+        endings.finish(connection, claimed, ending, refuse=lambda *_: "", now_ms=3)
 
     await site.database.write("bury", bury)
     (letter,) = (await site.http.get("/api/dead-letters")).json()["dead_letters"]
@@ -229,7 +229,7 @@ async def test_a_dead_letter_is_given_up_by_hand(site: Any) -> None:
     def die(connection: Any) -> int:
         deliveries.fan_out(connection, lambda _event: ["gone"], 10, 1)
         (claimed,) = deliveries.claim(connection, 10, 10**15, room=lambda _name: 9)
-        deliveries.finish(
+        endings.finish(
             connection, claimed, Finish(state="dead", decision="gave up"), refuse=lambda *_: "", now_ms=1
         )
         return claimed.delivery.id

@@ -17,7 +17,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import text
 
 from midjourney.decode import decode_task
-from storage import chains, deliveries, leases, settlements, submissions
+from storage import chains, deliveries, endings, leases, settlements, submissions
 from storage.engine import write_engine
 from storage.errors import LeaseLost
 from storage.ingest import ingest
@@ -150,7 +150,7 @@ class Storage(RuleBasedStateMachine):
         staged = tuple(self.intent(key, one) for key in asked)
         state = {"done": "done", "again": "waiting", "dead": "dead"}[how]
         with self.connection.begin():
-            self.end(one, deliveries.Finish(state=state, staged=staged, run_at_ms=self.now_ms))  # type: ignore[arg-type]  # a literal of three
+            self.end(one, endings.Finish(state=state, staged=staged, run_at_ms=self.now_ms))  # type: ignore[arg-type]  # a literal of three
         self.asked |= set(asked)
         if how != "again":
             self.heard[one.delivery.receiver, one.event.task_id].append(str(one.event.signal))
@@ -162,7 +162,7 @@ class Storage(RuleBasedStateMachine):
         one = self.slow.pop(data.draw(st.integers(0, len(self.slow) - 1)))
         staged = tuple(self.intent(key, one) for key in sorted(wanted))
         with pytest.raises(LeaseLost), self.connection.begin():
-            self.end(one, deliveries.Finish(state="done", staged=staged))
+            self.end(one, endings.Finish(state="done", staged=staged))
 
     @rule(most=st.integers(1, 3))
     def send(self, most: int) -> None:
@@ -280,8 +280,8 @@ class Storage(RuleBasedStateMachine):
             asked_by=one.delivery.receiver,
         )
 
-    def end(self, one: ClaimedDelivery, ending: deliveries.Finish) -> None:
-        deliveries.finish(self.connection, one, ending, refuse=lambda _use, _staged: "", now_ms=self.now_ms)
+    def end(self, one: ClaimedDelivery, ending: endings.Finish) -> None:
+        endings.finish(self.connection, one, ending, refuse=lambda _use, _staged: "", now_ms=self.now_ms)
 
 
 def model(examples: int, steps: int) -> type:
