@@ -31,6 +31,8 @@ FAILED_TURN_PAUSE_S = 1.0
 STOP_WITHIN_S = 8.0
 """Seconds that running work gets when the process is asked to stop. Platforms kill after 10 to 30 (Heroku: 30)."""
 
+CANCEL_AGAIN_S = 1.0
+"""After which a cancellation that shows no effect is repeated. What is left to tidy up takes less."""
 
 _CLOCK = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
 
@@ -80,13 +82,17 @@ async def in_thread(function: Callable[[], T]) -> T:
 
 
 async def _end(tasks: Collection[asyncio.Task[Any]], deadline_s: float) -> None:
-    """Wait for tasks until the deadline (monotonic), then cancel them."""
-    if not tasks:
-        return
-    _, late = await asyncio.wait(tasks, timeout=max(0.0, deadline_s - time.monotonic()))
-    for task in late:
-        task.cancel()
-    await asyncio.gather(*late, return_exceptions=True)
+    """Wait for tasks until the deadline (monotonic), then cancel them, as often as it takes.
+
+    asyncio.wait_for, by which psycopg waits, loses a cancellation that comes together with its result (Python 3.11).
+    """
+    late: Collection[asyncio.Task[Any]] = tasks
+    within_s = max(0.0, deadline_s - time.monotonic())
+    while late:
+        _, late = await asyncio.wait(late, timeout=within_s)
+        for task in late:
+            task.cancel()
+        within_s = CANCEL_AGAIN_S
 
 
 class Loop:
