@@ -8,9 +8,8 @@ import msgspec
 from sqlalchemy import Connection, bindparam, func, insert, select, update
 
 from storage import locks, schema, tasks
-from storage.locks import many_writers
 from storage.prepared import Prepared
-from storage.records import ChainRow, ChainUse
+from storage.records import ChainRow, ChainUse, beginning
 
 chains = schema.chains
 
@@ -57,7 +56,9 @@ def use(connection: Connection, chain_id: str, asked_by: str) -> ChainUse | None
 _create = Prepared(insert(chains))
 
 
-def create(connection: Connection, upstream: str, root_task_id: str, now_ms: int) -> ChainRow:
+def create(
+    connection: Connection, upstream: str, root_task_id: str, now_ms: int, *, prompt: str = ""
+) -> ChainRow:
     """A new chain, with nothing submitted in it yet."""
     chain = ChainRow(
         id=secrets.token_hex(8),
@@ -65,6 +66,7 @@ def create(connection: Connection, upstream: str, root_task_id: str, now_ms: int
         root_task_id=root_task_id,
         submissions=0,
         created_at_ms=now_ms,
+        prompt=beginning(prompt),
     )
     _create(connection, **msgspec.structs.asdict(chain))
     return chain
@@ -95,13 +97,13 @@ def adopt(
     It joins the chain of the task it was pressed on, where its payload named one that is known ("/up <id> …" in
     novicezk and Plus, `parentId` in trueai); otherwise it is the root of a chain of its own.
     """
-    if many_writers(connection):
-        row = tasks.held(connection, upstream, task_id)
-        if row is not None and row.chain_id is not None:
-            return row.chain_id, row.depth  # somebody was quicker
+    row = tasks.held(connection, upstream, task_id)
+    if row is not None and row.chain_id is not None:
+        return row.chain_id, row.depth  # somebody was quicker
     parent = tasks.find(connection, upstream, parent_id) if parent_id and parent_id != task_id else None
     if parent is None:
-        chain_id, depth, parent_id = create(connection, upstream, task_id, now_ms).id, 0, ""
+        prompt = row.prompt if row is not None else ""
+        chain_id, depth, parent_id = create(connection, upstream, task_id, now_ms, prompt=prompt).id, 0, ""
     elif parent.chain_id is not None:
         chain_id, depth = parent.chain_id, parent.depth + 1
     else:  # whatever it was pressed on itself, it is the first of its chain that anybody asks about

@@ -12,7 +12,7 @@ from midjourney.types import TERMINAL, Task
 from storage import events, locks, settlements, submissions, tasks
 from storage.events import NewEvent
 from storage.locks import many_writers
-from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded, TaskRow
+from storage.records import SIGNAL_OF_CHANGE, Incoming, Recorded, TaskRow, beginning
 
 
 def ingest(connection: Connection, batch: list[Incoming], heard: Container[str]) -> list[Recorded]:
@@ -98,6 +98,7 @@ def _advanced(row: TaskRow | None, incoming: Incoming, position: Position | None
         status=position.status,
         progress=position.progress,
         action=incoming.task.action or row.action,
+        prompt=beginning(incoming.task.prompt) or row.prompt,
         updated_at_ms=incoming.received_at_ms,
         misses=0,
         finished_at_ms=incoming.received_at_ms if ended else None,

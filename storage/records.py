@@ -39,6 +39,15 @@ SIGNAL_OF_CHANGE: dict[Change, str | None] = {
 """The signal that a change of a task's state is told by."""
 
 
+LONGEST_BEGINNING = 500
+"""Characters of a prompt that are kept where people look for them. The whole is in the payload."""
+
+
+def beginning(prompt: str) -> str:
+    """The part of a prompt that can be looked for, without what PostgreSQL takes in no text."""
+    return prompt[:LONGEST_BEGINNING].replace("\0", "")
+
+
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """A task payload on its way in. `submission_id` is the one in the hook's path, or ""."""
 
@@ -93,7 +102,7 @@ class PendingEvent(msgspec.Struct, frozen=True):
 
 
 class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Where a task stands. `progress` is a percentage, -1 where none was ever given."""
+    """Where a task stands. `progress` is a percentage, -1 where none was ever given; `prompt` its `beginning`."""
 
     upstream: str
     id: str
@@ -109,16 +118,18 @@ class TaskRow(msgspec.Struct, frozen=True, kw_only=True):
     finished_at_ms: int | None
     looked_at_ms: int | None
     misses: int
+    prompt: str = ""
 
 
 class ChainRow(msgspec.Struct, frozen=True, kw_only=True):
-    """A chain. `submissions` counts what was ever staged in it, which is what its budget limits."""
+    """A chain. `submissions` counts what was ever staged in it, which is what its budget limits; `prompt` is its root's."""
 
     id: str
     upstream: str
     root_task_id: str
     submissions: int
     created_at_ms: int
+    prompt: str = ""
 
 
 class ChainUse(msgspec.Struct, frozen=True, kw_only=True):

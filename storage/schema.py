@@ -80,10 +80,12 @@ tasks = Table(
     Column("finished_at_ms", BigInteger),
     Column("looked_at_ms", BigInteger),  # when the upstream was last asked about it
     Column("misses", Integer, nullable=False),  # times in a row that it did not know it
+    Column("prompt", Text, nullable=False, server_default=""),  # its beginning, to be looked for
     PrimaryKeyConstraint("upstream", "id"),
     _partial("tasks_of_chain", "chain_id", where="chain_id IS NOT NULL"),
     _partial("tasks_of_submission", "submission_id", where="submission_id IS NOT NULL"),
     Index("tasks_by_age", "created_at_ms", "id"),
+    _partial("tasks_unchained", "created_at_ms", "id", where="chain_id IS NULL"),
     _partial("tasks_open", "upstream", "updated_at_ms", where="finished_at_ms IS NULL"),
 )
 
@@ -95,6 +97,7 @@ chains = Table(
     Column("root_task_id", String, nullable=False),  # "" until the root submission is accepted
     Column("submissions", Integer, nullable=False),
     Column("created_at_ms", BigInteger, nullable=False),
+    Column("prompt", Text, nullable=False, server_default=""),  # its root's
     Index("chains_by_age", "created_at_ms", "id"),
 )
 

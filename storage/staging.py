@@ -33,6 +33,15 @@ Refuse = Callable[[ChainUse, Staged], str]
 HOUR_MS = 3_600_000
 _MOST_AN_HOUR = 100_000
 
+
+class _Prompted(msgspec.Struct):
+    """The part of a request that a chain is looked for by."""
+
+    prompt: str = ""
+
+
+_prompted = msgspec.json.Decoder(_Prompted)
+
 _by_key = Prepared(select(*SUBMISSION_COLUMNS).where(submissions.c.idempotency_key == bindparam("key")))
 _spent = Prepared(
     select(schema.spent.c.submission_id).where(schema.spent.c.idempotency_key == bindparam("key"))
@@ -71,7 +80,8 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
     use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
     hour = _hour(connection, staged.upstream, now_ms)
     if use is None:
-        chain = chains.create(connection, staged.upstream, "", now_ms)
+        prompt = _prompted.decode(staged.request).prompt
+        chain = chains.create(connection, staged.upstream, "", now_ms, prompt=prompt)
         staged = msgspec.structs.replace(staged, chain_id=chain.id)
         use = ChainUse(submissions=0, by_same_receiver=0)
     use = msgspec.structs.replace(use, last_hour=hour)
