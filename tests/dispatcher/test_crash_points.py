@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -284,12 +285,13 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
 
     def crash(at_stage: str, at_name: str) -> None:
         nonlocal left
-        left -= armed and (at_stage, at_name) == (stage, name)
-        if not left:
-            world.die_soon()
-            raise Died
+        with arming:
+            left -= armed and (at_stage, at_name) == (stage, name)
+            if not left:
+                world.die_soon()
+                raise Died
 
-    armed = False
+    armed, arming = False, threading.Lock()
     await world.start(crash)
     await world.imagine_unheard(prompt)
     armed = True
@@ -297,6 +299,9 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
     ending = asyncio.create_task(world.end_state(prompt))
     dying = asyncio.create_task(world.dead.wait())
     await asyncio.wait([ending, dying], return_when=asyncio.FIRST_COMPLETED)
+    with arming:
+        armed = False  # a process that dies in its ordinary stop would never come to the stop's end
+    await asyncio.sleep(0)  # for a death of this very moment to be heard of
     if not world.dead.is_set():
         dying.cancel()
         state = await ending
