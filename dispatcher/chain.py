@@ -5,7 +5,6 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
 from typing import Any, Literal, TypedDict, Unpack
-from urllib.parse import urlsplit
 
 import msgspec
 
@@ -14,7 +13,7 @@ from dispatcher.intent import key_of
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import Image
-from midjourney.loading import fetch_image, load_image
+from midjourney.loading import fetch_image, is_at, load_image
 from midjourney.presses import lane_of, presses
 from midjourney.requests import (
     Blend,
@@ -67,8 +66,7 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
 
     def is_own(self, address: str) -> bool:
         """Whether an address is at the upstream itself: we talk to it anyway, wherever it stands."""
-        own, other = urlsplit(self.url), urlsplit(address)
-        return bool(own.netloc) and (own.scheme, own.netloc) == (other.scheme, other.netloc)
+        return is_at(self.url, address)
 
 
 class How(TypedDict, total=False):
@@ -238,7 +236,7 @@ class Chain:
 
     async def picture(self, address: str) -> Image:
         """The image at an address. Raises `BadImage`, as for one inside a network that is not the upstream's own."""
-        return await fetch_image(address, allow_private=self.is_own_address(address))
+        return await fetch_image(address, is_own=self.is_own_address)
 
     async def fresh_image_url(self) -> str:
         """The present address of the task's picture, asked of the upstream: those of Discord expire. "" for none."""

@@ -20,9 +20,19 @@ TYPES: tuple[tuple[str, bytes, bytes], ...] = (
 )
 """Media type, how the bytes begin, and what stands at byte 8."""
 
+START_BYTES = 12
+"""From so many on it shows whether they are an image's."""
+
+EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
+"""What a file's name ends with, by media type."""
+
 
 class BadImage(ProtocolError):
     """What was given is no image that can be sent; the message says what it is and what is wrong with it."""
+
+
+class NotAnImage(BadImage):
+    """The bytes are those of something else, or of an image that is broken."""
 
 
 class Image(msgspec.Struct, frozen=True):
@@ -43,15 +53,15 @@ class Image(msgspec.Struct, frozen=True):
 
 
 def image_of_bytes(data: bytes, *, what: str = "the image", largest: int = LARGEST_BYTES) -> Image:
-    """The image in these bytes. Raises `BadImage` when they are too many, or begin like no image."""
+    """The image in these bytes. Raises `BadImage` when they are too many, `NotAnImage` when they begin like none."""
     if not data:
-        raise BadImage(f"{what} is empty")
+        raise NotAnImage(f"{what} is empty")
     if len(data) > largest:
         raise BadImage(f"{what} has {len(data)} bytes; at most {largest} are taken: make it smaller")
     for media_type, start, at_eight in TYPES:
         if data.startswith(start) and data[8:].startswith(at_eight):
             return Image(data, media_type)
-    raise BadImage(f"{what} is no PNG, JPEG, WebP or GIF")
+    raise NotAnImage(f"{what} is no PNG, JPEG, WebP or GIF")
 
 
 def image_of_text(text: str, *, what: str = "the image", largest: int = LARGEST_BYTES) -> Image:

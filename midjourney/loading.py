@@ -1,7 +1,8 @@
 """Images from where people have them (a file, an address, bytes, base64) as submissions carry them.
 
 An address is fetched by us, so it must not be a way to look around in our own network: only public addresses are
-fetched, the one that was checked is the one that is connected to, and redirects are checked as well.
+fetched, the one that was checked is the one that is connected to, and redirects are checked as well. What an upstream
+of ours serves itself may stand anywhere; `is_at` tells.
 """
 
 from __future__ import annotations
@@ -9,14 +10,17 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import os
+import re
 import socket
+import ssl
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
-from midjourney.image_data import LARGEST_BYTES, BadImage, Image, image_of_bytes, image_of_text
+from midjourney.image_data import LARGEST_BYTES, START_BYTES, BadImage, Image, image_of_bytes, image_of_text
 
 REDIRECTS = 3
 TIMEOUT_S = 20.0
@@ -26,8 +30,43 @@ Progress = Callable[[int, int | None], None]
 """Told the bytes that have come, and how many there will be where the server says so."""
 
 
+IsOwn = Callable[[str], bool]
+"""Whether an address is at somebody we talk to anyway, and may be inside a network. Asked about each redirect too."""
+
+
 class NotServed(BadImage):
-    """The address answered, and not with the image: it has expired, or never was one."""
+    """The address answered, and not with the image: it has expired, or never was one. `status` is the HTTP status."""
+
+    def __init__(self, message: str, *, status: int) -> None:
+        super().__init__(message)
+        self.status = status
+
+    @property
+    def is_gone(self) -> bool:
+        """Whether asking again is of no use: the server has no image for this address, or shows it to nobody."""
+        return self.status in (400, 401, 403, 404, 410)
+
+
+def is_at(url: str, address: str) -> bool:
+    """Whether an address is at the scheme, host and port of `url`; False for what is no address."""
+    try:
+        place = _place(url)
+        return bool(place[1]) and place == _place(address)
+    except ValueError:
+        return False
+
+
+def _place(url: str) -> tuple[str, str, int]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", _port(parts)
+
+
+def _port(parts: SplitResult) -> int:
+    return parts.port or (443 if parts.scheme == "https" else 80)
+
+
+def _nobodys(_address: str) -> bool:
+    return False
 
 
 async def load_image(source: str | bytes | os.PathLike[str], *, largest: int = LARGEST_BYTES) -> Image:
@@ -71,18 +110,21 @@ async def fetch_image(
     *,
     largest: int = LARGEST_BYTES,
     timeout_s: float = TIMEOUT_S,
-    allow_private: bool = False,
+    is_own: IsOwn = _nobodys,
     progress: Progress | None = None,
 ) -> Image:
     """The image at an address. Its query string goes out byte for byte: Discord signs it.
 
-    Raises `BadImage` for an address that is not public (unless `allow_private`), for what is no image or is too
-    large, and when it cannot be had; `NotServed` when the server has no image for it.
+    Raises `BadImage` for an address that is not public (unless it `is_own`), for what is too large, and when it cannot
+    be had; `NotAnImage` for what is none, as soon as it begins; `NotServed` when the server has no image for it.
     """
     try:
-        async with asyncio.timeout(timeout_s), httpx.AsyncClient(timeout=timeout_s, trust_env=False) as http:
+        async with (
+            asyncio.timeout(timeout_s),
+            httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=_tls()) as http,
+        ):
             for _ in range(REDIRECTS + 1):
-                found = await _get(http, url, largest, progress, allow_private=allow_private)
+                found = await _get(http, url, largest, progress, is_own)
                 if isinstance(found, bytes):
                     return image_of_bytes(found, what=_shown(url), largest=largest)
                 url = urljoin(url, found)
@@ -90,37 +132,55 @@ async def fetch_image(
         raise BadImage(f"{_shown(url)} did not come within {timeout_s:g} s") from error
     except httpx.HTTPError as error:
         raise BadImage(f"{_shown(url)} cannot be had: {str(error) or type(error).__name__}") from error
+    except (ValueError, httpx.InvalidURL) as error:  # a port of six digits, a name that no header can carry
+        raise BadImage(f"{_shown(url)} is no address that can be asked: {error}") from error
     raise BadImage(f"{_shown(url)} redirects more than {REDIRECTS} times")
 
 
+@cache
+def _tls() -> ssl.SSLContext:
+    """Made once: reading the certificates takes tens of milliseconds, in which nothing else happens."""
+    return httpx.create_ssl_context(trust_env=False)
+
+
 async def _get(
-    http: httpx.AsyncClient, url: str, largest: int, progress: Progress | None, *, allow_private: bool
+    http: httpx.AsyncClient, url: str, largest: int, progress: Progress | None, is_own: IsOwn
 ) -> bytes | str:
     """The body, or where it redirects to."""
     parts = urlsplit(url)
-    address = await _public_address(parts, allow_private=allow_private)
-    default = 443 if parts.scheme == "https" else 80
-    port = parts.port or default
+    address = await _public_address(parts, allow_private=is_own(url))
     host = f"[{address}]" if ":" in address else address
-    target = httpx.URL(f"{parts.scheme}://{host}:{port}").copy_with(raw_path=_target(parts))
-    headers = {"host": parts.netloc, "accept": "image/*", "user-agent": "hookchain"}
+    target = httpx.URL(f"{parts.scheme}://{host}:{_port(parts)}").copy_with(raw_path=_target(parts))
+    # Images are compressed already, and unpacking what says it is packed has no bound.
+    headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "hookchain"}
+    headers["host"] = parts.netloc
     request = http.build_request("GET", target, headers=headers, extensions={"sni_hostname": parts.hostname})
     answer = await http.send(request, stream=True, follow_redirects=False)
     try:
         if answer.is_redirect:
             return str(answer.headers.get("location", ""))
         if answer.status_code != 200:
-            raise NotServed(f"{_shown(url)} answered HTTP {answer.status_code}")
-        data, declared = bytearray(), answer.headers.get("content-length", "")
-        async for piece in answer.aiter_bytes():
-            data += piece
-            if progress is not None:
-                progress(len(data), int(declared) if declared.isdigit() else None)
-            if len(data) > largest:
-                raise BadImage(f"{_shown(url)} has more than {largest} bytes: make it smaller")
-        return bytes(data)
+            raise NotServed(f"{_shown(url)} answered HTTP {answer.status_code}", status=answer.status_code)
+        return await _body(answer, _shown(url), largest, progress)
     finally:
         await answer.aclose()
+
+
+async def _body(answer: httpx.Response, what: str, largest: int, progress: Progress | None) -> bytes:
+    """All of it, unless it begins like no image, or is too large: neither is read to its end."""
+    declared = answer.headers.get("content-length", "")
+    expected = int(declared) if declared.isdecimal() else None
+    data = bytearray()
+    async for piece in answer.aiter_raw():
+        begins = len(data) < START_BYTES
+        data += piece
+        if begins and len(data) >= START_BYTES:
+            image_of_bytes(bytes(data[:START_BYTES]), what=what)
+        if progress is not None:
+            progress(len(data), expected)
+        if max(len(data), expected or 0) > largest:
+            raise BadImage(f"{what} has more than {largest} bytes: make it smaller")
+    return bytes(data)
 
 
 async def _public_address(parts: SplitResult, *, allow_private: bool) -> str:
@@ -132,7 +192,7 @@ async def _public_address(parts: SplitResult, *, allow_private: bool) -> str:
         raise BadImage(f"{shown}: an address with a user name in it is not fetched")
     try:
         found = await asyncio.get_running_loop().getaddrinfo(
-            parts.hostname, parts.port or 443, type=socket.SOCK_STREAM
+            parts.hostname, _port(parts), type=socket.SOCK_STREAM
         )
     except (OSError, ValueError, UnicodeError) as error:
         raise BadImage(f"{shown} cannot be had: the name {parts.hostname!r} is not known") from error
@@ -163,6 +223,5 @@ def _target(parts: SplitResult) -> bytes:
 
 
 def _shown(url: str) -> str:
-    """An address without its query string, which may be a credential."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}{f':{parts.port}' if parts.port else ''}{parts.path}"
+    """An address without user name and query string, which may be credentials; of a data URL only the beginning."""
+    return re.sub(r"//[^/]*@", "//", re.split("[?#]", url, maxsplit=1)[0])[:200]

@@ -12,7 +12,7 @@ import msgspec
 from dispatcher.chain import Chain
 from dispatcher.effects.store import Store, file_name
 from dispatcher.errors import GiveUp
-from midjourney.image_data import Image
+from midjourney.image_data import EXTENSIONS, Image
 from midjourney.loading import NotServed, Progress, fetch_image
 from midjourney.types import Task
 
@@ -21,8 +21,6 @@ LARGEST_BYTES = 50 * 1024 * 1024
 
 SOON_MS = 60_000
 """An address that expires so soon is asked for anew before it is used."""
-
-EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
 
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True):
@@ -78,8 +76,7 @@ async def picture_of(task: Task, chain: Chain, progress: Progress | None = None)
 
 
 async def _load(address: str, chain: Chain, progress: Progress | None) -> Image:
-    private = chain.is_own_address(address)
-    return await fetch_image(address, largest=LARGEST_BYTES, allow_private=private, progress=progress)
+    return await fetch_image(address, largest=LARGEST_BYTES, is_own=chain.is_own_address, progress=progress)
 
 
 def about_task(task: Task, chain: Chain, address: str) -> dict[str, object]:

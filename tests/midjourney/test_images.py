@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import gzip
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -11,8 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midjourney.image_data import BadImage, image_of_bytes, image_of_text
-from midjourney.loading import fetch_image, load_image, read_image
+from midjourney.image_data import BadImage, NotAnImage, image_of_bytes, image_of_text
+from midjourney.loading import fetch_image, is_at, load_image, read_image
 
 PNG = b"\x89PNG\r\n\x1a\n rest"
 KINDS = {
@@ -21,6 +22,11 @@ KINDS = {
     "image/gif": b"GIF89a rest",
     "image/webp": b"RIFF\x00\x00\x00\x00WEBP rest",
 }
+
+
+def anybodys(_address: str) -> bool:
+    """The sites of these tests are on loopback."""
+    return True
 
 
 class Site:
@@ -118,7 +124,7 @@ async def test_an_address_is_fetched_with_its_query_byte_for_byte(site: Site) ->
     """Discord signs it, and a lost & at its end is a 403."""
     site.say(200, PNG)
     target = "/a%20b/x.png?ex=65b7%2F&is=65a4&hm=2e2d%7e&"
-    assert (await fetch_image(site.url + target, allow_private=True)).data == PNG
+    assert (await fetch_image(site.url + target, is_own=anybodys)).data == PNG
     assert site.lines == [f"GET {target} HTTP/1.1"]
 
 
@@ -148,16 +154,81 @@ async def test_a_redirect_is_checked_too(site: Site) -> None:
     """It may not lead where no address may, nor for ever."""
     site.say(302, b"", "location: file:///etc/passwd")
     with pytest.raises(BadImage, match="no http:// or https://"):
-        await fetch_image(site.url, allow_private=True)
+        await fetch_image(site.url, is_own=anybodys)
     site.say(302, b"", "location: /again")
     with pytest.raises(BadImage, match="redirects more than 3"):
-        await fetch_image(site.url, allow_private=True)
+        await fetch_image(site.url, is_own=anybodys)
+
+
+async def test_a_redirect_leads_out_of_an_upstream_as_it_leads_out_of_anywhere(site: Site) -> None:
+    """What is its own may be inside a network; where it sends us to may not."""
+    site.say(302, b"", f"location: {site.url.replace('127.0.0.1', 'localhost')}/other")
+    with pytest.raises(BadImage, match="inside a network"):
+        await fetch_image(site.url, is_own=lambda address: is_at(site.url, address))
+    assert len(site.lines) == 1
+
+
+@pytest.mark.parametrize(
+    ("url", "address", "same"),
+    [
+        ("http://mj.lan:8080/mj", "http://mj.lan:8080/a.png?b=c", True),
+        ("http://mj.lan", "http://MJ.lan:80/a.png", True),
+        ("https://mj.lan:443", "https://mj.lan/a.png", True),
+        ("http://mj.lan:8080", "http://mj.lan:8081/a.png", False),
+        ("http://mj.lan:8080", "https://mj.lan:8080/a.png", False),
+        ("http://mj.lan", "http://mj.lan@10.0.0.1/a.png", False),
+        ("http://mj.lan", "http://mj.lan.example.com/a.png", False),
+        ("", "/a.png", False),
+        ("http://mj.lan", "http://mj.lan:999999/", False),
+        ("http://mj.lan", "http://[mj.lan", False),
+    ],
+)
+def test_an_address_is_at_the_same_scheme_host_and_port_or_elsewhere(
+    url: str, address: str, same: bool
+) -> None:
+    """However they are written."""
+    assert is_at(url, address) is same
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        "http://[::1",
+        "http://x:999999/a.png",
+        "http://b\u00fccher.invalid:99999999/a.png",
+        "http:///a.png",
+        "http://127.0.0.1:9/\x00\x7f.png",
+        "data:image/png;base64," + "A" * 100_000,
+    ],
+)
+async def test_what_is_no_address_says_so(address: str) -> None:
+    """Callbacks bring them: whatever stands there is a bad image, told in a line."""
+    with pytest.raises(BadImage) as raised:
+        await fetch_image(address, is_own=anybodys)
+    assert len(str(raised.value)) < 400
+
+
+async def test_what_begins_like_no_image_is_not_read(site: Site) -> None:
+    """A video of hundreds of megabytes; nor is what says that it is too large."""
+    site.answer = b"HTTP/1.1 200 X\r\ncontent-length: 300000000\r\n\r\n\0\0\0\x20ftypisom"
+    with pytest.raises(NotAnImage, match="is no PNG"):
+        await fetch_image(f"{site.url}/a", is_own=anybodys, largest=400_000_000)
+    site.answer = b"HTTP/1.1 200 X\r\ncontent-length: 300000000\r\n\r\n" + PNG
+    with pytest.raises(BadImage, match="more than 1000 bytes"):
+        await fetch_image(f"{site.url}/a", is_own=anybodys, largest=1000)
+
+
+async def test_nothing_packed_is_unpacked(site: Site) -> None:
+    """A thousandth of it would have come: none was asked for."""
+    site.say(200, gzip.compress(PNG), "content-encoding: gzip")
+    with pytest.raises(NotAnImage):
+        await fetch_image(f"{site.url}/a", is_own=anybodys)
 
 
 async def test_a_body_without_an_end_is_cut(site: Site) -> None:
     """As soon as it is too large."""
     with pytest.raises(BadImage, match="more than 200000 bytes"):
-        await fetch_image(site.url, largest=200_000, allow_private=True)
+        await fetch_image(site.url, largest=200_000, is_own=anybodys)
 
 
 @pytest.mark.parametrize(
@@ -167,7 +238,7 @@ async def test_what_is_not_there_says_so(site: Site, status: int, body: bytes) -
     """Without the query string, which may be a credential."""
     site.say(status, body)
     with pytest.raises(BadImage) as raised:
-        await fetch_image(f"{site.url}/x.png?hm=secret", allow_private=True)
+        await fetch_image(f"{site.url}/x.png?hm=secret", is_own=anybodys)
     assert "hm=secret" not in str(raised.value)
     assert "/x.png" in str(raised.value)
 
