@@ -19,8 +19,9 @@ from dispatcher.receivers import Registry
 from dispatcher.rules.compile import CompiledRule, asked_keys
 from dispatcher.rules.reload import LiveRules
 from dispatcher.signals import SIGNALS
+from hookchain.asking import dialects_of
 from hookchain.settings import Settings, SettingsError, read_rules
-from hookchain.worker import Worker, dialects_of
+from hookchain.worker import Worker
 from hooks.api import Api
 from hooks.app import create_app
 from hooks.auth import NotifyTokens, notify_token

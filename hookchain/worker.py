@@ -4,13 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from functools import partial
 
-import msgspec
 import structlog
 
-from dispatcher import limits
-from dispatcher.chain import Place
 from dispatcher.deliver import Deliverer
 from dispatcher.membership import Membership
 from dispatcher.prune import Pruner
@@ -18,15 +14,14 @@ from dispatcher.receivers import Registry
 from dispatcher.reconcile import Reconciler
 from dispatcher.settle import Settler
 from dispatcher.submit import Submitter
-from dispatcher.supervisor import Loop, until_durable
+from dispatcher.supervisor import Loop
 from dispatcher.verify import Verifier
+from hookchain.asking import clients_of, places_of
 from hookchain.settings import Settings
 from hooks.auth import notify_token
-from midjourney.client import Client
-from midjourney.dialects import Dialect, Upstream
 from storage import settings as stored
 from storage import upstreams as stored_upstreams
-from storage.engine import Connection, Database
+from storage.engine import Database
 
 log = structlog.get_logger("hookchain")
 
@@ -37,20 +32,6 @@ STANDBY_S = 0.5
 def now_ms() -> int:
     """The time, as epoch milliseconds."""
     return time.time_ns() // 1_000_000
-
-
-def places_of(settings: Settings) -> dict[str, Place]:
-    """Every upstream as chains see it."""
-    dialects = dialects_of(settings)
-    return {
-        name: Place(name=name, dialect=dialects[name], url=upstream.url)
-        for name, upstream in settings.upstreams.items()
-    }
-
-
-def dialects_of(settings: Settings) -> dict[str, Dialect]:
-    """What each upstream speaks."""
-    return {name: settings.dialects[upstream.dialect] for name, upstream in settings.upstreams.items()}
 
 
 class Hooks:
@@ -79,10 +60,7 @@ class Worker:
     def __init__(self, settings: Settings, database: Database, registry: Registry, secret: str) -> None:
         self._database = database
         self._upstreams = tuple(settings.upstreams)
-        self._clients = {
-            name: Client(upstream, settings.dialects[upstream.dialect], pace=partial(self._may_ask, upstream))
-            for name, upstream in settings.upstreams.items()
-        }
+        self._clients = clients_of(settings, database)
         self._hooks = Hooks(settings, database, secret)
         self._membership = Membership(database, now_ms)
         self._submitter = submitter = Submitter(
@@ -98,10 +76,7 @@ class Worker:
             registry,
             submitter,
             Verifier(self._clients),
-            {
-                name: msgspec.structs.replace(place, refresh=self._clients[name].refresh)
-                for name, place in places_of(settings).items()
-            },
+            places_of(settings, self._clients),
             settings.budget,
             now_ms,
             self._membership,
@@ -159,17 +134,3 @@ class Worker:
         await self._membership.join()
         for loop in self._loops:
             loop.start()
-
-    async def _may_ask(self, upstream: Upstream) -> None:
-        """Wait until the upstream's rate allows a question."""
-        if not upstream.rate:
-            return
-
-        def spend(connection: Connection) -> int:
-            at_ms = now_ms()
-            after = limits.spent(upstream, stored_upstreams.held(connection, upstream.name), 1, at_ms)
-            stored_upstreams.save(connection, after)
-            return limits.wait_ms(upstream, after, at_ms)
-
-        wait_ms = await until_durable(lambda: self._database.write("ask", spend))
-        await asyncio.sleep(wait_ms / 1000)

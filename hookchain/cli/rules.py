@@ -14,10 +14,10 @@ import typer
 from dispatcher.costs import price_of
 from dispatcher.rules.compile import CompiledRule, asked_keys
 from dispatcher.rules.whatif import Report, WhatIf
+from hookchain.asking import places_of
 from hookchain.cli.api import running_server
 from hookchain.cli.decisions import since_ms
 from hookchain.settings import SANDBOX, Settings, load_settings, read_rules
-from hookchain.worker import places_of
 from midjourney.dialects import Upstream
 from storage import ledger
 from storage.engine import Connection, Database
