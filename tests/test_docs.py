@@ -16,6 +16,7 @@ from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.signals import SIGNALS
 from hookchain.settings import SANDBOX, Settings
 from hooks.api import Api
+from hooks.images import Images
 from midjourney.dialects import DIALECTS, Dialect, Upstream
 from midjourney.sandbox.faults import SWITCHES
 from storage.engine import Database
@@ -47,10 +48,12 @@ def test_every_signal_is_documented() -> None:
 
 
 def test_every_path_is_documented(tmp_path: Path) -> None:
-    """Of the API."""
+    """Of the API, and of pictures."""
     page = (ROOT / "docs/reference/http.md").read_text()
-    api = Api(Database(f"sqlite:///{tmp_path}/x.db"), {}, {SANDBOX: DIALECTS["mj-plus"]})
-    paths = {re.sub(r":int", "", str(getattr(route, "path", ""))) for route in api.routes()}
+    database = Database(f"sqlite:///{tmp_path}/x.db")
+    api = Api(database, {}, {SANDBOX: DIALECTS["mj-plus"]})
+    routes = [*api.routes(), *Images(database, {}).routes(lambda handler: handler)]
+    paths = {re.sub(r":(int|path)", "", str(getattr(route, "path", ""))) for route in routes}
     assert [path for path in sorted(paths) if f"{path}`" not in page] == []
 
 
