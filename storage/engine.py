@@ -19,6 +19,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 from storage import outage, postgres, sqlite
 from storage.announce import Announcer
 from storage.errors import BadDatabaseUrl
+from storage.meter import Meter
 from storage.notify import Wakeups
 from storage.records import Incoming, Recorded
 from storage.worker_lock import WorkerLock
@@ -35,12 +36,16 @@ CALLBACK_LOCK_WAIT_MS = 300
 
 
 class Database:
-    """A database that is open. `write`, `append` and `read` are all that other parts use."""
+    """A database that is open. `write`, `append` and `read` are all that other parts use.
+
+    `meter` counts what this process does with it, until somebody writes that down.
+    """
 
     def __init__(self, url: str) -> None:
         address = parse_url(url)
         self.url = url
         self.wakeups = Wakeups()
+        self.meter = Meter()
         self.worker_lock: WorkerLock | None = None
         self._announcer: Announcer | None = None
         if isinstance(address, Path):

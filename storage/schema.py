@@ -224,6 +224,17 @@ quarantine = Table(
     Column("received_at_ms", BigInteger, nullable=False),
 )
 
+traffic = Table(  # what all processes counted, see storage/meter.py
+    "traffic",
+    metadata,
+    Column("minute_ms", BigInteger, nullable=False),  # when the minute began
+    Column("series", String, nullable=False),
+    Column("happened", BigInteger, nullable=False),
+    Column("total_us", BigInteger, nullable=False),  # a callback takes about a millisecond
+    Column("slowest_us", BigInteger, nullable=False),
+    PrimaryKeyConstraint("minute_ms", "series"),
+)
+
 __all__ = [
     "attempts",
     "chains",
@@ -237,5 +248,6 @@ __all__ = [
     "spent",
     "submissions",
     "tasks",
+    "traffic",
     "upstreams",
 ]
