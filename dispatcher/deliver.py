@@ -149,6 +149,7 @@ class Deliverer:
         if limit is not None and (reason := await self._database.read(partial(_spent, claimed, limit))):
             return Finish(state="done", decision=reason)
         context = context_of(claimed, self._places)
+        self._count(claimed)
         try:
             await self._call(receiver, context)
         except GiveUp as error:
@@ -170,6 +171,13 @@ class Deliverer:
         if ending.state != "done" or ending.refuted is not None:
             return ending
         return msgspec.structs.replace(ending, fired=context.chain.fired, limit=limit)
+
+    def _count(self, claimed: ClaimedDelivery) -> None:
+        """A receiver runs: how long that was waited for. The fan-out is part of the wait, so a first run waits from its event on."""
+        delivery, now_ms = claimed.delivery, self._clock()
+        is_first = delivery.run_at_ms == delivery.created_at_ms
+        due_ms = claimed.event.received_at_ms if is_first else delivery.run_at_ms
+        self._database.meter.count("deliveries", now_ms, 1000 * (now_ms - due_ms))
 
     def _not_here(self, delivery: Delivery, why: str) -> Finish:
         """During a deployment releases with other rules work side by side: another worker may have what we have not."""

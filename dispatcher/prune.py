@@ -10,7 +10,7 @@ import structlog
 
 from dispatcher.submit import Clock
 from dispatcher.supervisor import Loop
-from storage import retention
+from storage import retention, traffic
 from storage.engine import Database
 from storage.retention import Cursor
 
@@ -23,6 +23,12 @@ EVERY_S = 600.0
 
 EVENTS_A_BITE, CHAINS_A_BITE = 500, 10
 """What one transaction looks at: some milliseconds of the writer's time."""
+
+TRAFFIC_DAYS = 8
+"""How long the figures of charts are kept: a week, and the same day of the week before beside today."""
+
+TRAFFIC_A_BITE_MS = 500 * 60_000
+"""What one transaction drops of them: so many minutes, up to four rows each."""
 
 BREATH_S = 0.05
 """Between two bites the writer is everybody else's."""
@@ -57,6 +63,7 @@ class Pruner:
             before_ms = now_ms - int(DAY_MS * self._keep.chain_days)
             chains = await self._drop_chains(before_ms)
             tasks = await self._drop_tasks(before_ms)
+        await self._drop_traffic(now_ms - DAY_MS * TRAFFIC_DAYS)
         if events or chains or tasks:
             log.info("pruned", events_thinned=events, chains=chains, tasks_without_chain=tasks)
 
@@ -99,3 +106,11 @@ class Pruner:
                 break
             await asyncio.sleep(BREATH_S)
         return gone
+
+    async def _drop_traffic(self, before_ms: int) -> None:
+        while not self.loop.is_stopping:
+            if not await self._database.write(
+                "prune", lambda connection: traffic.prune(connection, before_ms, TRAFFIC_A_BITE_MS)
+            ):
+                break
+            await asyncio.sleep(BREATH_S)

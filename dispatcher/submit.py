@@ -173,13 +173,16 @@ class Submitter:
         may_leave = None if until_s == math.inf else lambda: uptime_s() < until_s
         try:
             hook = await self._hook_for(submission.upstream, submission.id)
+            left_ms = self._clock()
             reply = await client.submit(request, notify_hook=hook, state=submission.id, may_leave=may_leave)
         except InvalidRequest as error:
             return after_invalid(str(error))
         except (NotSent, NotDurable) as error:
             return after_not_sent(submission, str(error), now_ms=self._clock(), luck=random.random())
         except NoAnswer as error:
+            self._count(submission, left_ms)
             return after_silence(str(error))
+        self._count(submission, left_ms)
         return after_answer(
             submission,
             reply.verdict,
@@ -190,6 +193,10 @@ class Submitter:
             now_ms=self._clock(),
             luck=random.random(),
         )
+
+    def _count(self, submission: Submission, left_ms: int) -> None:
+        """It was sent: how long it had waited by then."""
+        self._database.meter.count("submissions", left_ms, 1000 * (left_ms - submission.run_at_ms))
 
     async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
         """Write down how it ended, and take what its place is free for."""

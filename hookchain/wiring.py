@@ -19,6 +19,7 @@ from dispatcher.receivers import Registry
 from dispatcher.rules.compile import CompiledRule, asked_keys
 from dispatcher.rules.reload import LiveRules
 from dispatcher.signals import SIGNALS
+from dispatcher.tally import Tally
 from hookchain.asking import dialects_of
 from hookchain.settings import Settings, SettingsError, read_rules
 from hookchain.worker import Worker
@@ -102,16 +103,19 @@ async def _opened(
     elsewhere, of a newer release maybe, knows who listens."""
     database = await open_database(settings)
     registry, rules = receivers.registry, receivers.rules
+    tally = Tally(database)
     try:
         secret = await secret_of(settings, database)
         if with_worker:
             database.hear_only(registry.heard())
             rules.on_change = lambda: database.hear_only(registry.heard())
         rules.loop.start()
+        tally.loop.start()
         try:
             yield database, secret
         finally:
             await rules.loop.stop()
+            await tally.stop()
     finally:
         await database.close()
 

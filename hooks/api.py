@@ -20,6 +20,7 @@ from hooks.decisions import NOTHING_LOADED, Decisions, Loaded
 from hooks.letters import Letters
 from hooks.pages import age_cursor, filters, id_cursor, page_of, paged, row_id
 from hooks.problems import Problem
+from hooks.traffic import Traffic
 from hooks.upstreams import Upstreams
 from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import InvalidRequest
@@ -73,6 +74,7 @@ class Api:
         self._upstreams = Upstreams(database, upstreams)
         self._by_hand = ByHand(database)
         self._letters = Letters(database)
+        self._traffic = Traffic(database)
         self._dialects = dialects
         self._admin_token = admin_token
 
@@ -107,6 +109,7 @@ class Api:
             ("/api/costs", self._decisions.costs, "GET"),
             ("/api/rules", self._decisions.rules, "GET"),
             ("/api/plugins", self._decisions.plugins, "GET"),
+            ("/api/traffic", self._traffic.traffic, "GET"),
             ("/api/upstreams", self._upstreams.list, "GET"),
             ("/api/upstreams/{name}/pause", self._upstreams.pause, "POST"),
             ("/api/upstreams/{name}/resume", self._upstreams.resume, "POST"),

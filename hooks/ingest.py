@@ -50,19 +50,27 @@ class Ingest:
         intake: Intake | None = None,
     ) -> None:
         self._database = database
+        self._meter = database.meter
         self._tokens = tokens
         self._limit = body_limit_bytes
         self._body_within_s = body_within_s
         self._intake = intake or Intake()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer one request whose path begins with `PREFIX`."""
+        """Answer one request whose path begins with `PREFIX`, and count it (storage/meter.py)."""
+        began_ns, status = time.perf_counter_ns(), 500
         try:
             status, headers, body = await self._answer(scope, receive)
         except Problem as problem:
             status, body = problem.status, problem.body()
             headers = [(b"content-type", CONTENT_TYPE.encode())]
             headers += [(name.encode(), value.encode()) for name, value in problem.headers.items()]
+        finally:
+            self._meter.count(
+                "callbacks" if status == 200 else "refused",
+                time.time_ns() // 1_000_000,
+                (time.perf_counter_ns() - began_ns) // 1000,
+            )
         headers = [*headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})

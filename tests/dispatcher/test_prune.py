@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from dispatcher.prune import DAY_MS, Pruner, Retention
+from dispatcher.tally import Tally
 from hookchain.worker import now_ms
 from storage import quarantine
 from storage.quarantine import Stranger
@@ -154,3 +155,18 @@ async def test_ingest_goes_on_between_the_bites(bench: Any) -> None:
     assert len(bites) > 6
     assert all("ingest" in commits[one:other] for one, other in pairwise(bites[:6]))
     assert left["events"] <= 10 * 2 + 10 + kept
+
+
+async def test_figures_of_charts_go_after_eight_days(bench: Any) -> None:
+    """Those of a week ago are there to compare today's with."""
+    bench.database.meter.count("callbacks", now_ms(), 1)
+    await Tally(bench.database).turn()
+
+    def rows(connection: Connection) -> int:
+        found: int = connection.execute(text("SELECT count(*) FROM traffic")).scalar_one()
+        return found
+
+    await in_days(bench, 7.9)
+    assert await bench.database.read(rows) == 1
+    await in_days(bench, 8.1, progress_days=0, chain_days=0)
+    assert await bench.database.read(rows) == 0

@@ -10,6 +10,7 @@ import pytest
 
 from hookchain.settings import load_settings
 from hookchain.wiring import connect_receivers, running
+from hookchain.worker import now_ms
 from storage import deliveries, endings, quarantine
 from storage.endings import Finish
 from storage.quarantine import Stranger
@@ -268,4 +269,37 @@ async def test_metrics_are_what_prometheus_reads(site: Any) -> None:
     assert 'hookchain_submissions{upstream="main",state="waiting"} 1' in lines
     assert 'hookchain_upstream_paused{upstream="main"} 1' in lines
     assert "hookchain_quarantine 1" in lines
+    assert "# TYPE hookchain_callback_seconds summary" in lines
+    assert "hookchain_callback_seconds_count 1" in lines
+    assert "hookchain_submission_wait_seconds_count 0" in lines
     assert "hookchain_events_waiting 1" in lines
+
+
+async def test_traffic_is_told_in_steps_from_then_until_now(site: Any) -> None:
+    """Each series has the same steps, also those in which nothing happened."""
+    since_ms = now_ms() - 3 * 3_600_000
+    answer = await site.http.get(f"/api/traffic?since_ms={since_ms}&step_s=3600")
+    told = answer.json()
+    begins = {tuple(point["at_ms"] for point in points) for points in told["series"].values()}
+    ((first, *_, last),) = begins
+    assert set(told["series"]) == {"callbacks", "refused", "submissions", "deliveries"}
+    assert first <= since_ms < first + 3_600_000
+    assert last <= told["until_ms"] < last + 3_600_000
+    assert told["series"]["refused"][0] == {"at_ms": first, "happened": 0, "mean_ms": 0.0, "slowest_ms": 0.0}
+
+
+@pytest.mark.parametrize(
+    ("query", "says"),
+    [
+        ("step_s=90", "multiple of 60"),
+        ("step_s=0", "multiple of 60"),
+        ("step_s=-60", "step_s is a whole number"),
+        ("since_ms=yesterday", "since_ms is a whole number"),
+        ("since_ms=" + "9" * 20, "since_ms is a whole number"),
+        ("since_ms=0", "larger step_s"),
+    ],
+)
+async def test_a_bad_question_about_traffic_says_what_is_wrong(site: Any, query: str, says: str) -> None:
+    """And so does one that is too large to answer."""
+    answer = await site.http.get(f"/api/traffic?{query}")
+    assert (answer.status_code, says in answer.json()["detail"]) == (422, True), answer.text
