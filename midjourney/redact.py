@@ -42,6 +42,34 @@ def shortened(payload: Any, depth: int = 0) -> Any:
     return payload
 
 
+def restored(edited: Any, whole: Any, depth: int = 0) -> Any:
+    """What a person made of `whole` as it was shown to them: what stands there as it was shown is as it was.
+
+    An image that cannot be told from another one by how it is shown stays cut, and is no image.
+    """
+    if depth > _DEEPEST:
+        return edited
+    if edited == shortened(redacted(whole)):
+        return whole
+    if isinstance(edited, dict) and isinstance(whole, dict):
+        return {
+            key: whole[key]
+            if value == REDACTED and key in whole
+            else restored(value, whole.get(key), depth + 1)
+            for key, value in edited.items()
+        }
+    if isinstance(edited, list) and isinstance(whole, list):
+        return [_entry(entry, place, edited, whole) for place, entry in enumerate(edited)]
+    return edited
+
+
+def _entry(entry: Any, place: int, edited: list[Any], whole: list[Any]) -> Any:
+    alike = [one for one in whole if shortened(redacted(one)) == entry]
+    if len(edited) == len(whole) and any(one is whole[place] for one in alike):
+        return whole[place]
+    return alike[0] if len(alike) == 1 else entry
+
+
 def shown_body(body: Any) -> str:
     """A request's body in one line."""
     return "" if body is None else msgspec.json.encode(shortened(redacted(body))).decode()
