@@ -11,7 +11,7 @@ import secrets
 import msgspec
 
 from dispatcher.budget import BY_HAND
-from dispatcher.intent import key_of
+from dispatcher.intent import has_own_key, key_of
 from midjourney.buttons import Button
 from midjourney.decode import decode_task
 from midjourney.dialects import Dialect
@@ -23,13 +23,12 @@ from midjourney.requests import (
     Change,
     Modal,
     Request,
-    SimpleChange,
     encode_request,
     kind_of,
     parent_of,
 )
 from midjourney.wire import check
-from storage import chains, endings, events, staging, submissions, tasks
+from storage import chains, events, staging, submissions, tasks
 from storage.engine import Connection
 from storage.records import Staged, StageResult, TaskRow
 
@@ -72,7 +71,7 @@ def submit(
     label = _label(connection, upstream, request)
     within = secrets.token_hex(8)  # without a key of its own, every prompt is a new one
     key = key_of(upstream, request, within=within, generation=again)
-    if idempotency_key and not isinstance(request, Action | Change | SimpleChange | Modal | Cancel):
+    if idempotency_key and not has_own_key(request):
         key = f"{upstream}|api|{idempotency_key}"
     staged = Staged(
         idempotency_key=key,
@@ -136,46 +135,6 @@ def press(
         )
         for one in found
     ]
-
-
-def retry_submission(connection: Connection, submission_id: str, now_ms: int) -> bool:
-    """Send a dead or rejected submission again, with all its attempts; tells whether it was one."""
-    moved = submissions.move(
-        connection,
-        submission_id,
-        from_states=["dead", "rejected"],
-        to="waiting",
-        reason="retried by hand",
-        run_at_ms=now_ms,
-        now_ms=now_ms,
-    )
-    if moved:
-        submissions.forgive(connection, submission_id)
-    return moved
-
-
-def retry_delivery(connection: Connection, delivery_id: int, now_ms: int) -> bool:
-    """Run a dead delivery again; tells whether it was dead."""
-    return endings.retry(connection, delivery_id, now_ms)
-
-
-def drop_submission(connection: Connection, submission_id: str, now_ms: int) -> bool:
-    """Give a dead submission up for good; tells whether it was dead."""
-    return submissions.move(
-        connection,
-        submission_id,
-        from_states=["dead"],
-        to="rejected",
-        outcome="dropped",
-        reason="dropped by hand",
-        run_at_ms=now_ms,
-        now_ms=now_ms,
-    )
-
-
-def drop_delivery(connection: Connection, delivery_id: int, now_ms: int) -> bool:
-    """Give a dead delivery up for good; tells whether it was dead."""
-    return endings.drop(connection, delivery_id, now_ms)
 
 
 def _label(connection: Connection, upstream: str, request: Request) -> str:

@@ -17,6 +17,11 @@ from midjourney.requests import (
 )
 
 
+def has_own_key(request: Request) -> bool:
+    """Whether what it presses, answers or ends is its key: the same for ever, wherever it is asked for."""
+    return isinstance(request, Action | Change | SimpleChange | Modal | Cancel)
+
+
 def key_of(upstream: str, request: Request, *, within: str = "", generation: int = 0) -> str:
     """The key of an intent, unique for ever.
 

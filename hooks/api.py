@@ -20,6 +20,7 @@ from hooks.decisions import NOTHING_LOADED, Decisions, Loaded
 from hooks.letters import Letters
 from hooks.pages import age_cursor, filters, id_cursor, page_of, paged, row_id
 from hooks.problems import Problem
+from hooks.quarantine import Quarantine
 from hooks.traffic import Traffic
 from hooks.upstreams import Upstreams
 from midjourney.dialects import Dialect, Upstream
@@ -73,8 +74,9 @@ class Api:
         self._decisions = Decisions(database, prices, loaded)
         self._upstreams = Upstreams(database, upstreams)
         self._by_hand = ByHand(database)
-        self._letters = Letters(database)
         self._traffic = Traffic(database)
+        self._letters = Letters(database, dialects)
+        self._quarantine = Quarantine(database)
         self._dialects = dialects
         self._admin_token = admin_token
 
@@ -92,14 +94,18 @@ class Api:
             ("/api/submissions/{id}", self.submission, "GET"),
             ("/api/deliveries", self.deliveries, "GET"),
             ("/api/deliveries/{id:int}", self.delivery, "GET"),
-            ("/api/dead-letters", self._letters.dead_letters, "GET"),
-            ("/api/dead-letters/{id}", self._letters.dead_letter, "GET"),
-            ("/api/dead-letters/{id}/retry", self._letters.retry_dead_letter, "POST"),
-            ("/api/dead-letters/{id}/drop", self._letters.drop_dead_letter, "POST"),
-            ("/api/quarantine", self._letters.quarantine, "GET"),
-            ("/api/quarantine/{id:int}", self._letters.quarantined, "GET"),
-            ("/api/quarantine/{id:int}/retry", self._letters.retry_quarantined, "POST"),
-            ("/api/quarantine/{id:int}/drop", self._letters.drop_quarantined, "POST"),
+            ("/api/dead-letters", self._letters.list, "GET"),
+            ("/api/dead-letters/retry", self._letters.retry_all, "POST"),
+            ("/api/dead-letters/drop", self._letters.drop_all, "POST"),
+            ("/api/dead-letters/{id}", self._letters.one, "GET"),
+            ("/api/dead-letters/{id}/retry", self._letters.retry, "POST"),
+            ("/api/dead-letters/{id}/drop", self._letters.drop, "POST"),
+            ("/api/quarantine", self._quarantine.list, "GET"),
+            ("/api/quarantine/retry", self._quarantine.retry_all, "POST"),
+            ("/api/quarantine/drop", self._quarantine.drop_all, "POST"),
+            ("/api/quarantine/{id:int}", self._quarantine.one, "GET"),
+            ("/api/quarantine/{id:int}/retry", self._quarantine.retry, "POST"),
+            ("/api/quarantine/{id:int}/drop", self._quarantine.drop, "POST"),
             ("/api/uncertain", self._by_hand.uncertain, "GET"),
             ("/api/uncertain/{id}/settle", self._by_hand.settle, "POST"),
             ("/api/refused", self._by_hand.refused, "GET"),

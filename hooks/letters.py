@@ -1,148 +1,153 @@
-"""/api/dead-letters and /api/quarantine: what waits for a person, and what the person says."""
+"""/api/dead-letters: what ran out of attempts, and what a person makes of it."""
 
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar
 
+import msgspec
 from starlette.requests import Request
 
-from dispatcher import commands
+from dispatcher import letters
+from dispatcher.letters import Letter, Match
 from hooks import shapes
-from hooks.pages import id_cursor, page_of, paged, row_id
+from hooks.bodies import told
+from hooks.pages import age_cursor, filters, page_of, paged
 from hooks.problems import Problem
-from midjourney.decode import decode_task
-from midjourney.errors import Undecodable
-from storage import quarantine, queries, submissions
-from storage.engine import Database
-from storage.records import Incoming
+from midjourney.dialects import Dialect
+from midjourney.redact import restored
+from midjourney.requests import KINDS
+from midjourney.requests import Request as Submission
+from storage import submissions
+from storage.engine import Connection, Database
+
+T = TypeVar("T", bool, int)
+
+_WHICH = '{"kind": "submission", "receiver": "…", "upstream": "…", "text": "…"}, or {"all": true}'
+_EDITED = '{"request": {"kind": "imagine", "prompt": "…"}}, or nothing'
+
+
+class Which(Match, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Which letters. That nothing is named means all of them, and must be said: a typing mistake is quickly made."""
+
+    all: bool = False
+
+
+class Edited(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The request that a submission is to be sent again with; none for the one it has."""
+
+    request: dict[str, Any] | msgspec.UnsetType = msgspec.UNSET
 
 
 class Letters:
-    """Handlers over one database."""
+    """Handlers over one database; `dialects` is what each upstream speaks."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, dialects: Mapping[str, Dialect]) -> None:
         self._database = database
+        self._dialects = dialects
 
-    async def dead_letters(self, request: Request) -> tuple[int, Any]:
-        """What ran out of attempts: deliveries ("delivery-7") and submissions ("submission-…"), newest first."""
-        most, _ = page_of(request)
-        dead_deliveries, dead_submissions = await self._database.read(
-            lambda connection: (
-                queries.delivery_page(connection, most=most, equal={"state": "dead"}),
-                queries.submission_page(connection, most=most, equal={"state": "dead"}),
-            )
-        )
-        letters = [_dead("delivery", shapes.delivery_shape(one)) for one in dead_deliveries]
-        letters += [_dead("submission", shapes.submission_shape(one)) for one in dead_submissions]
-        letters.sort(key=lambda letter: letter["died_at"], reverse=True)
-        return 200, {"dead_letters": letters[:most], "cursor": None}
+    async def list(self, request: Request) -> tuple[int, Any]:
+        """Deliveries ("delivery-7") and submissions ("submission-…"), those that died last first.
 
-    async def dead_letter(self, request: Request) -> tuple[int, Any]:
-        """One dead letter."""
-        kind, key = _letter_id(request)
-        if kind == "delivery":
-            delivery = await self._database.read(
-                lambda connection: queries.find_delivery(connection, int(key))
-            )
-            if delivery is not None and delivery.state == "dead":
-                return 200, _dead(kind, shapes.delivery_shape(delivery))
-        else:
-            submission = await self._database.read(lambda connection: submissions.find(connection, key))
-            if submission is not None and submission.state == "dead":
-                return 200, _dead(kind, shapes.submission_shape(submission))
-        raise Problem(404, f"no dead letter {kind}-{key}")
-
-    async def retry_dead_letter(self, request: Request) -> tuple[int, Any]:
-        """Try a dead letter again, with all its attempts: 202, or 404 when it is none."""
-        kind, key = _letter_id(request)
-        now_ms = time.time_ns() // 1_000_000
-        if kind == "delivery":
-            again = await self._database.write(
-                "command", lambda connection: commands.retry_delivery(connection, int(key), now_ms)
-            )
-        else:
-            again = await self._database.write(
-                "command", lambda connection: commands.retry_submission(connection, key, now_ms)
-            )
-        if not again:
-            raise Problem(404, f"no dead letter {kind}-{key}")
-        self._database.wakeups.wake("events", "submissions")
-        return 202, {"id": f"{kind}-{key}", "state": "waiting"}
-
-    async def quarantine(self, request: Request) -> tuple[int, Any]:
-        """Bodies that could not be understood, newest first."""
+        `kind`, `receiver`, `upstream` and `text` filter.
+        """
         most, cursor = page_of(request)
+        match = _match(request)
         found = await self._database.read(
-            lambda connection: queries.quarantine_page(connection, most=most, before=id_cursor(cursor))
+            lambda connection: letters.page(connection, match, most=most, before=age_cursor(cursor))
         )
-        last = [found[-1].id] if found else None
-        return 200, paged("quarantine", [shapes.quarantine_shape(entry) for entry in found], most, last)
+        last = [found[-1].died_at_ms, found[-1].id] if found else None
+        return 200, paged("dead_letters", [shapes.letter_shape(letter) for letter in found], most, last)
 
-    async def drop_dead_letter(self, request: Request) -> tuple[int, Any]:
-        """Give a dead letter up for good; it stays as what it was, and says so."""
-        kind, key = _letter_id(request)
-        now_ms = time.time_ns() // 1_000_000
-        dropped = await self._database.write(
-            "command",
-            lambda connection: (
-                commands.drop_delivery(connection, int(key), now_ms)
-                if kind == "delivery"
-                else commands.drop_submission(connection, key, now_ms)
-            ),
-        )
-        if not dropped:
-            raise Problem(404, f"no dead letter {kind}-{key}")
-        return 200, {"id": f"{kind}-{key}", "state": "dropped"}
+    async def one(self, request: Request) -> tuple[int, Any]:
+        """One dead letter."""
+        letter_id = request.path_params["id"]
+        return 200, shapes.letter_shape(await self._found(letter_id))
 
-    async def quarantined(self, request: Request) -> tuple[int, Any]:
-        """One body that could not be understood."""
-        entry_id = row_id(str(request.path_params["id"]))
-        entry = await self._database.read(lambda connection: quarantine.find(connection, entry_id))
-        if entry is None:
-            raise Problem(404, f"nothing is in quarantine as {entry_id}")
-        return 200, shapes.quarantine_shape(entry)
+    async def retry(self, request: Request) -> tuple[int, Any]:
+        """Try one again, with all its attempts; a submission with another request, where the body has one.
 
-    async def retry_quarantined(self, request: Request) -> tuple[int, Any]:
-        """Read a body again, which a newer release may understand: 202, and it comes in as the callback it is."""
-        entry_id = row_id(str(request.path_params["id"]))
-        entry = await self._database.read(lambda connection: quarantine.find(connection, entry_id))
-        if entry is None:
-            raise Problem(404, f"nothing is in quarantine as {entry_id}")
+        202; 404 when it is none, 409 when an upstream may have it, 422 for a request that cannot be.
+        """
+        letter_id, now_ms = request.path_params["id"], _now_ms()
+        edited = await told(request, Edited, example=_EDITED)
+        if edited.request is msgspec.UNSET:
+            again = await self._write(lambda connection: letters.retry(connection, letter_id, now_ms))
+        else:
+            again = await self._edit(letter_id, edited.request, now_ms)
+        if not again:
+            raise _none(letter_id)
+        self._database.wakeups.wake("events", "submissions")
+        return 202, {"id": letter_id, "state": "waiting"}
+
+    async def drop(self, request: Request) -> tuple[int, Any]:
+        """Give one up for good; it stays as what it was, and says so."""
+        letter_id, now_ms = request.path_params["id"], _now_ms()
+        if not await self._write(lambda connection: letters.drop(connection, letter_id, now_ms)):
+            raise _none(letter_id)
+        return 200, {"id": letter_id, "state": "dropped"}
+
+    async def retry_all(self, request: Request) -> tuple[int, Any]:
+        """Try all again that match: 202 with how many."""
+        return 202, {"count": await self._each_bite(request, letters.retry_all)}
+
+    async def drop_all(self, request: Request) -> tuple[int, Any]:
+        """Give all up that match; how many."""
+        return 200, {"count": await self._each_bite(request, letters.drop_all)}
+
+    async def _each_bite(self, request: Request, work: Callable[[Connection, Match, int], int]) -> int:
+        which = await told(request, Which, example=_WHICH)
+        if which.is_empty and not which.all:
+            raise Problem(422, f"say which: {_WHICH}")
+        count, now_ms = 0, _now_ms()
+        while bite := await self._write(lambda connection: work(connection, which, now_ms)):
+            count += bite
+            self._database.wakeups.wake("events", "submissions")
+        return count
+
+    async def _edit(self, letter_id: str, edited: dict[str, Any], now_ms: int) -> bool:
+        """Send a submission again with this request, in which what we show cut stands for the whole."""
+        kind, _, submission_id = letter_id.partition("-")
+        if kind != "submission":
+            raise Problem(422, "only a submission has a request")
+        found = await self._database.read(lambda connection: submissions.find(connection, submission_id))
+        if found is None:
+            return False
+        dialect = self._dialects.get(found.upstream)
+        if dialect is None:
+            raise Problem(422, f"no upstream {found.upstream!r} is configured that could be asked")
+        whole = restored(edited, msgspec.json.decode(found.request))
         try:
-            task = decode_task(entry.body)
-        except Undecodable as error:
-            raise Problem(422, f"{error.reason}; it stays in quarantine") from error
-        await self._database.append(
-            Incoming(
-                upstream=entry.upstream,
-                task=task,
-                submission_id=entry.submission_id,
-                source="callback",
-                received_at_ms=time.time_ns() // 1_000_000,
+            mended = msgspec.convert(whole, Submission)
+        except msgspec.ValidationError as error:
+            raise Problem(422, f"{error}; `kind` is one of {', '.join(KINDS)}") from error
+        return await self._write(
+            lambda connection: letters.edit_and_retry(
+                connection, submission_id, mended, dialect=dialect, now_ms=now_ms
             )
         )
-        await self._database.write("command", lambda connection: quarantine.drop(connection, entry_id))
-        return 202, {"id": entry_id, "task_id": task.id}
 
-    async def drop_quarantined(self, request: Request) -> tuple[int, Any]:
-        """Forget a body."""
-        entry_id = row_id(str(request.path_params["id"]))
-        if not await self._database.write(
-            "command", lambda connection: quarantine.drop(connection, entry_id)
-        ):
-            raise Problem(404, f"nothing is in quarantine as {entry_id}")
-        return 200, {"id": entry_id, "state": "dropped"}
+    async def _found(self, letter_id: str) -> Letter:
+        found = await self._database.read(lambda connection: letters.find(connection, letter_id))
+        if found is None:
+            raise _none(letter_id)
+        return found
+
+    async def _write(self, work: Callable[[Connection], T]) -> T:
+        return await self._database.write("command", work)
 
 
-def _letter_id(request: Request) -> tuple[str, str]:
-    kind, _, key = request.path_params["id"].partition("-")
-    if kind not in ("delivery", "submission"):
-        raise Problem(404, "a dead letter's id is delivery-NUMBER or submission-ID")
-    if kind == "delivery":
-        row_id(key)
-    return kind, key
+def _match(request: Request) -> Match:
+    try:
+        return msgspec.convert(filters(request, *Match.__struct_fields__), Match)
+    except msgspec.ValidationError as error:
+        raise Problem(422, f"{error}; kind is delivery or submission") from error
 
 
-def _dead(kind: str, shape: dict[str, Any]) -> dict[str, Any]:
-    return {"id": f"{kind}-{shape['id']}", "kind": kind, "died_at": shape["updated_at"], kind: shape}
+def _none(letter_id: str) -> Problem:
+    return Problem(404, f"no dead letter {letter_id}")
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

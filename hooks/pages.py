@@ -69,5 +69,8 @@ def id_cursor(cursor: list[Any] | None) -> int | None:
 
 
 def filters(request: Request, *names: str) -> dict[str, str]:
-    """The filters that a list was asked with."""
+    """The filters that a list was asked with. Raises `Problem` 422 for a character that no text in a database has."""
+    for name in names:
+        if "\0" in request.query_params.get(name, ""):
+            raise Problem(422, f"{name} has a NUL in it, which nothing has")
     return {name: request.query_params[name] for name in names if request.query_params.get(name)}

@@ -10,6 +10,7 @@ import msgspec
 from midjourney.decode import decode_task
 from midjourney.redact import redacted, shortened
 from storage.explained import Explained
+from storage.letters import Letter
 from storage.records import (
     Attempt,
     ChainRow,
@@ -147,6 +148,22 @@ def delivery_shape(delivery: Delivery) -> dict[str, Any]:
         "created_at": when(delivery.created_at_ms),
         "updated_at": when(delivery.updated_at_ms),
     }
+
+
+def letter_shape(letter: Letter) -> dict[str, Any]:
+    """A dead letter: which task it is about, where, and the delivery or the submission itself."""
+    shape = {"id": letter.id, "kind": letter.kind, "died_at": when(letter.died_at_ms)}
+    if letter.submission is not None:
+        submission = letter.submission
+        about = {"upstream": submission.upstream, "task_id": submission.parent_id or None}
+        return shape | about | {"submission": submission_shape(submission)}
+    assert letter.delivery is not None, "a letter is one of the two"
+    event = letter.event
+    about = {
+        "upstream": None if event is None else event.upstream,
+        "task_id": None if event is None else event.task_id or None,
+    }
+    return shape | about | {"delivery": delivery_shape(letter.delivery)}
 
 
 def quarantine_shape(entry: Quarantined) -> dict[str, Any]:

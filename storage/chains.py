@@ -82,6 +82,18 @@ def set_root(connection: Connection, chain_id: str, task_id: str) -> None:
     connection.execute(_set_root, {"chain_id": chain_id, "task_id": task_id})
 
 
+_reword = (
+    update(chains)
+    .where(chains.c.id == bindparam("chain_id"), chains.c.root_task_id == "")
+    .values(prompt=bindparam("new_prompt"))
+)
+
+
+def reword(connection: Connection, chain_id: str, prompt: str) -> None:
+    """The request that the chain begins with has another prompt now; nothing, once its first task is known."""
+    connection.execute(_reword, {"chain_id": chain_id, "new_prompt": beginning(prompt)})
+
+
 _place = Prepared(
     update(schema.tasks)
     .where(schema.tasks.c.upstream == bindparam("of_upstream"), schema.tasks.c.id == bindparam("task_id"))

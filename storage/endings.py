@@ -1,4 +1,4 @@
-"""How the runs of deliveries end: done, to be tried again, dead; and what becomes of dead ones.
+"""How the runs of deliveries end: done, to be tried again, dead. What becomes of dead ones: storage/retries.py.
 
 Finishing matches the attempt number: the slower of two workers that ran the same delivery changes nothing, and what
 it staged is dropped with it.
@@ -121,35 +121,3 @@ def subject_of(claimed: ClaimedDelivery) -> Subject:
         task_id=claimed.event.task_id,
         chain_id=claimed.chain.id if claimed.chain is not None else "",
     )
-
-
-_retry = (
-    update(deliveries)
-    .where(deliveries.c.id == bindparam("delivery_id"), deliveries.c.state == "dead")
-    .values(
-        state="waiting",
-        attempts=0,
-        excused=0,
-        run_at_ms=bindparam("now_ms"),
-        updated_at_ms=bindparam("now_ms"),
-    )
-)
-
-
-def retry(connection: Connection, delivery_id: int, now_ms: int) -> bool:
-    """Run a dead delivery again, with all its attempts; tells whether it was dead."""
-    return connection.execute(_retry, {"delivery_id": delivery_id, "now_ms": now_ms}).rowcount == 1
-
-
-_drop = (
-    update(deliveries)
-    .where(deliveries.c.id == bindparam("delivery_id"), deliveries.c.state == "dead")
-    .values(
-        state="done", decision="dropped by hand: " + deliveries.c.decision, updated_at_ms=bindparam("now_ms")
-    )
-)
-
-
-def drop(connection: Connection, delivery_id: int, now_ms: int) -> bool:
-    """Run a dead delivery no more; tells whether it was dead."""
-    return connection.execute(_drop, {"delivery_id": delivery_id, "now_ms": now_ms}).rowcount == 1

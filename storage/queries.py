@@ -15,7 +15,6 @@ from storage.records import (
     ChainRow,
     Delivery,
     Event,
-    Quarantined,
     Submission,
     TaskRow,
 )
@@ -79,15 +78,6 @@ def delivery_page(
     table = schema.deliveries
     query = _by_id(select(*DELIVERY_COLUMNS), table.c.id, before, most)
     return [Delivery(**row._mapping) for row in connection.execute(_filtered(query, table.c, equal))]
-
-
-def quarantine_page(
-    connection: Connection, *, most: int, before: int | None = None, equal: Mapping[str, object] = NO_FILTER
-) -> list[Quarantined]:
-    """Quarantined bodies by id, newest first."""
-    table = schema.quarantine
-    query = _by_id(select(table), table.c.id, before, most)
-    return [Quarantined(**row._mapping) for row in connection.execute(_filtered(query, table.c, equal))]
 
 
 def find_event(connection: Connection, event_id: int) -> Event | None:

@@ -195,18 +195,6 @@ def move(
     return moved.rowcount == 1
 
 
-_forgive = (
-    update(submissions)
-    .where(submissions.c.id == bindparam("submission_id"))
-    .values(forgiven=submissions.c.attempts)
-)
-
-
-def forgive(connection: Connection, submission_id: str) -> None:
-    """Count its attempts from here."""
-    connection.execute(_forgive, {"submission_id": submission_id})
-
-
 _in_state = (
     select(*SUBMISSION_COLUMNS)
     .where(submissions.c.state == bindparam("wanted"))

@@ -252,7 +252,7 @@ async def test_the_concurrency_of_a_receiver_holds(bench: Any) -> None:
 
 async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
     """With all its attempts."""
-    from dispatcher import commands
+    from dispatcher import letters
 
     broken = [True]
 
@@ -267,7 +267,7 @@ async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
     await bench.until_quiet()
     (dead,) = await bench.deliveries()
     broken[0] = False
-    assert await bench.database.write("retry", lambda c: commands.retry_delivery(c, dead.id, 0))
+    assert await bench.database.write("retry", lambda c: letters.retry(c, f"delivery-{dead.id}", 0))
     bench.database.wakeups.wake("events")
     await bench.until_quiet()
     assert [delivery.state for delivery in await bench.deliveries()] == ["done"]

@@ -40,7 +40,9 @@ async def test_pages_go_on_where_they_ended(site: Any) -> None:
     assert sorted(seen) == [str(number) for number in range(7)]
 
 
-@pytest.mark.parametrize("path", ["tasks", "chains", "events", "submissions", "deliveries", "quarantine"])
+@pytest.mark.parametrize(
+    "path", ["tasks", "chains", "events", "submissions", "deliveries", "quarantine", "dead-letters"]
+)
 @pytest.mark.parametrize(
     "query", ["limit=0", "limit=501", "limit=x", "cursor=x", "cursor=bnVsbA==", "cursor=WyJ4Il0="]
 )

@@ -1,0 +1,65 @@
+"""Dead letters for tests, made as they come to be: staged and sent, or fanned out and run, and at their end."""
+
+from __future__ import annotations
+
+from midjourney.requests import Imagine, Request, encode_request, kind_of, parent_of
+from storage import deliveries, endings, events, settlements, staging, submissions
+from storage.endings import Finish
+from storage.engine import Connection
+from storage.records import Staged, SubmissionState
+from storage.settlements import Settlement
+
+
+def submission(
+    connection: Connection,
+    key: str,
+    died_ms: int,
+    *,
+    request: Request | None = None,
+    upstream: str = "main",
+    reason: str = "HTTP 401",
+    state: SubmissionState = "dead",
+) -> str:
+    """The id of a letter whose submission was sent once, and refused."""
+    request = request or Imagine(prompt=f"a {key}")
+    staged = Staged(
+        idempotency_key=key,
+        chain_id="",
+        upstream=upstream,
+        kind=kind_of(request),
+        label=kind_of(request),
+        request=encode_request(request),
+        parent_id=parent_of(request),
+        depth=0,
+        asked_by="by hand: a test",
+    )
+    staging.stage(connection, staged, refuse=lambda *_: "", now_ms=1)
+    (begun,) = submissions.begin_attempts(connection, upstream, 1, 2)
+    ending = Settlement(state=state, outcome="rejected:auth", reason=reason)
+    settlements.settle_attempt(connection, begun, ending, died_ms)
+    return f"submission-{begun.id}"
+
+
+def delivery(
+    connection: Connection,
+    receiver: str,
+    died_ms: int,
+    *,
+    upstream: str = "main",
+    task_id: str = "grid",
+    error: str = "Traceback: it broke",
+) -> str:
+    """The id of a letter whose receiver gave up on an event of a task."""
+    events.record(
+        connection,
+        upstream=upstream,
+        signal="task.succeeded",
+        source="internal",
+        task_id=task_id,
+        now_ms=1,
+    )
+    deliveries.fan_out(connection, lambda _event: [receiver], 100, 1)
+    (claimed,) = deliveries.claim(connection, 1, 2, room=lambda _name: 1)
+    ending = Finish(state="dead", decision="failed 8 times", error=error)
+    endings.finish(connection, claimed, ending, refuse=lambda *_: "", now_ms=died_ms)
+    return f"delivery-{claimed.delivery.id}"
