@@ -15,6 +15,7 @@ from hookchain.cli import (
     look,
     new,
     operate,
+    quarantine,
     rules,
     serve,
     submit,
@@ -57,7 +58,7 @@ app.command()(operate.version)
 app.add_typer(rules.rules, name="rules")
 app.add_typer(new.new, name="new")
 app.add_typer(letters.dead, name="dead")
-app.add_typer(letters.quarantine, name="quarantine")
+app.add_typer(quarantine.quarantine, name="quarantine")
 app.add_typer(by_hand.uncertain, name="uncertain")
 app.add_typer(by_hand.refused, name="refused")
 

@@ -1,25 +1,40 @@
-"""`hookchain dead` and `hookchain quarantine`: what waits for a person."""
+"""`hookchain dead`: deliveries and submissions that wait for a person."""
 
 from __future__ import annotations
 
 import json
-from typing import Annotated, Any
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
+import msgspec
 import typer
 
 from hookchain.cli.api import CallFailed, running_server
+from hookchain.settings import SettingsError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Ids = Annotated[list[str], typer.Argument(help="Ids as `list` prints them.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids as `list` prints them.")]
+All = Annotated[bool, typer.Option("--all", help="All there are.")]
+OfUpstream = Annotated[str, typer.Option(help="Those of this upstream.")]
+OfKind = Annotated[Literal["delivery", "submission"] | None, typer.Option(help="Those of this kind.")]
+OfReceiver = Annotated[str, typer.Option(help="Deliveries of this receiver.")]
+WithText = Annotated[
+    str, typer.Option(help="Those with this in their error, reason or decision, in capitals or not.")
+]
 
 dead = typer.Typer(help="Deliveries and submissions that ran out of attempts.", no_args_is_help=True)
-quarantine = typer.Typer(help="Callbacks that could not be understood, whole.", no_args_is_help=True)
 
 
 @dead.command("list")
-def list_dead(as_json: AsJson = False) -> None:
-    """List the dead letters."""
-    letters = running_server().get("/api/dead-letters")["dead_letters"]
+def list_dead(
+    kind: OfKind = None,
+    receiver: OfReceiver = "",
+    upstream: OfUpstream = "",
+    text: WithText = "",
+    as_json: AsJson = False,
+) -> None:
+    """List the dead letters, those that died last first."""
+    letters = listed("dead-letters", "dead_letters", _match(kind, receiver, upstream, text))
     if as_json:
         print(json.dumps(letters, ensure_ascii=False, indent=2))
         return
@@ -33,48 +48,102 @@ def list_dead(as_json: AsJson = False) -> None:
 
 
 @dead.command("retry")
-def retry_dead(ids: Ids) -> None:
-    """Try dead letters again, with all their attempts."""
-    _each(ids, "dead-letters", "retry", "tried again")
+def retry_dead(
+    ids: Ids = None,
+    all_: All = False,
+    kind: OfKind = None,
+    receiver: OfReceiver = "",
+    upstream: OfUpstream = "",
+    text: WithText = "",
+    request: Annotated[
+        str | None,
+        typer.Option(metavar="JSON", help="Send a submission again with this request in place of its own."),
+    ] = None,
+    edit: Annotated[Path | None, typer.Option(metavar="FILE", help="The same, from a file.")] = None,
+) -> None:
+    """Try dead letters again, with all their attempts; a submission with a mended request, where one is given."""
+    match = _match(kind, receiver, upstream, text)
+    if request is None and edit is None:
+        each_or_all("dead-letters", "retry", "tried again", ids, match, all_=all_)
+        return
+    if (request is not None and edit is not None) or not is_one(ids, match, all_=all_):
+        raise SettingsError(
+            "a request is for one submission: `hookchain dead retry ID --request JSON`, or `--edit FILE`"
+        )
+    body = {"request": _request(text_of(edit) if edit is not None else request or "")}
+    for one in ids or []:
+        running_server().post(f"/api/dead-letters/{one}/retry", body)
+        print(f"{one}: tried again, as edited")
 
 
 @dead.command("drop")
-def drop_dead(ids: Ids) -> None:
+def drop_dead(
+    ids: Ids = None,
+    all_: All = False,
+    kind: OfKind = None,
+    receiver: OfReceiver = "",
+    upstream: OfUpstream = "",
+    text: WithText = "",
+) -> None:
     """Give dead letters up for good."""
-    _each(ids, "dead-letters", "drop", "dropped")
+    match = _match(kind, receiver, upstream, text)
+    each_or_all("dead-letters", "drop", "dropped", ids, match, all_=all_)
 
 
-@quarantine.command("list")
-def list_quarantine(as_json: AsJson = False) -> None:
-    """List them, with why they were not understood."""
-    found: list[dict[str, Any]] = running_server().get("/api/quarantine", limit=500)["quarantine"]
-    if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+def listed(where: str, name: str, match: dict[str, str]) -> list[dict[str, Any]]:
+    """All entries of a list that match, page after page. Raises `CallFailed`."""
+    server, found = running_server(), []
+    query: dict[str, Any] = {"limit": 500, **match}
+    while True:
+        page = server.get(f"/api/{where}", **query)
+        found += page[name]
+        if page["cursor"] is None:
+            return found
+        query["cursor"] = page["cursor"]
+
+
+def each_or_all(
+    where: str, what: str, done: str, ids: list[str] | None, match: dict[str, str], *, all_: bool
+) -> None:
+    """Those that are named, one after the other, or all that match; how it went is printed.
+
+    Named ones that cannot be are told at the end (`CallFailed`). Raises `SettingsError` when it is not clear which.
+    """
+    if bool(ids) == bool(match or all_):
+        raise SettingsError("say which: ids as `list` prints them, or --all, or options that say which ones")
+    if ids:
+        _each(ids, where, what, done)
         return
-    for one in found:
-        print(
-            f"{one['id']}\t{one['received_at']}\t{one['upstream']}\t{one['size_bytes']} bytes\t{one['reason']}"
-        )
-    if not found:
-        print("nothing is in quarantine")
+    told = running_server().post(f"/api/{where}/{what}", {**match, "all": all_})
+    left = f", {told['left']} left as they are" if told.get("left") else ""
+    print(f"{told['count']} {done}{left}")
 
 
-@quarantine.command("show")
-def show_quarantined(id: Annotated[int, typer.Argument(help="Id as `list` prints it.")]) -> None:
-    """Print one whole, without secrets."""
-    print(json.dumps(running_server().get(f"/api/quarantine/{id}"), ensure_ascii=False, indent=2))
+def is_one(ids: list[str] | None, match: dict[str, str], *, all_: bool) -> bool:
+    """Whether exactly one is named."""
+    return len(ids or []) == 1 and not match and not all_
 
 
-@quarantine.command("retry")
-def retry_quarantined(ids: Ids) -> None:
-    """Read them again: a newer release may understand more."""
-    _each(ids, "quarantine", "retry", "came in")
+def text_of(file: Path) -> str:
+    """What a file says. Raises `SettingsError`."""
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise SettingsError(f"{file} cannot be read: {error}") from error
 
 
-@quarantine.command("drop")
-def drop_quarantined(ids: Ids) -> None:
-    """Forget them."""
-    _each(ids, "quarantine", "drop", "dropped")
+def _match(kind: str | None, receiver: str, upstream: str, text: str) -> dict[str, str]:
+    given = {"kind": kind, "receiver": receiver, "upstream": upstream, "text": text}
+    return {name: value for name, value in given.items() if value}
+
+
+def _request(text: str) -> dict[str, Any]:
+    try:
+        return msgspec.json.decode(text, type=dict[str, Any])
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise SettingsError(
+            f'the request is no JSON object: {error}; write {{"kind": "imagine", "prompt": "…"}}'
+        ) from error
 
 
 def _each(ids: list[str], where: str, what: str, done: str) -> None:
