@@ -107,14 +107,19 @@ def _with_own_state(task: Task, mark: str, state: str) -> Task:
 
 
 def _window(claimed: ClaimedDelivery, task: Task) -> Window:
-    """The window: its text from the answer, else from the parent (trueai issue 59: an Inpaint's is empty)."""
+    answer = claimed.event.payload if claimed.event.source in ("answer", "replay") else b""
+    return window_of(task, answer=answer, parent=claimed.parent, submission=claimed.submission)
+
+
+def window_of(task: Task, *, answer: bytes, parent: bytes, submission: Submission | None) -> Window:
+    """The window of a task that waits for one: its text from the task, else from the answer that opened it, else from
+    the parent (trueai issue 59: an Inpaint's is empty). `answer` and `parent` are payloads, b"" where there is none."""
     shown = task.properties.final_prompt
-    if not shown and claimed.event.source in ("answer", "replay"):
-        shown = str(_answered(claimed.event.payload).get("finalPrompt") or "")
-    parent = decode_task(claimed.parent) if claimed.parent else None
-    if not shown and parent is not None:
-        shown = parent.final_prompt
-    submission = claimed.submission
+    if not shown and answer:
+        shown = str(_answered(answer).get("finalPrompt") or "")
+    behind = decode_task(parent) if parent else None
+    if not shown and behind is not None:
+        shown = behind.final_prompt
     request = decode_request(submission.request) if submission is not None else None
     custom_id = request.custom_id if isinstance(request, Action) else ""
     return Window(
@@ -123,9 +128,9 @@ def _window(claimed: ClaimedDelivery, task: Task) -> Window:
         label=submission.label if submission is not None else "",
         kind=Button(custom_id=custom_id).kind,
         custom_id=custom_id,
-        image_url=parent.image_url if parent is not None else "",
-        image_width=_pixels(parent, "imageWidth"),
-        image_height=_pixels(parent, "imageHeight"),
+        image_url=behind.image_url if behind is not None else "",
+        image_width=_pixels(behind, "imageWidth"),
+        image_height=_pixels(behind, "imageHeight"),
     )
 
 

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
 from typing import Any
 
 import msgspec
 import structlog
+from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
 from dispatcher.discovery import Plugin, load_plugins
@@ -20,16 +21,22 @@ from dispatcher.rules.compile import CompiledRule, asked_keys
 from dispatcher.rules.reload import LiveRules
 from dispatcher.signals import SIGNALS
 from dispatcher.tally import Tally
-from hookchain.asking import dialects_of
+from hookchain.asking import asking, dialects_of
+from hookchain.pages import desk_of
 from hookchain.settings import Settings, SettingsError, read_rules
 from hookchain.worker import Worker
 from hooks.api import Api
 from hooks.app import create_app
 from hooks.auth import NotifyTokens, notify_token
+from hooks.dashboard.routes import Dashboard
+from hooks.decisions import Loaded
 from hooks.health import Health
+from hooks.images import Images
 from hooks.ingest import Ingest
 from hooks.metrics import Metrics
+from hooks.session import Sessions
 from hooks.shapes import when
+from hooks.stream import Stream
 from storage import settings as stored
 from storage.engine import Database
 from storage.migrate import migrate
@@ -120,28 +127,57 @@ async def _opened(
         await database.close()
 
 
+class Running(msgspec.Struct, frozen=True, kw_only=True):
+    """A server's parts, started. `hang_up` ends the streams of open pages: whoever stops serving waits for them."""
+
+    application: ASGIApp
+    database: Database
+    secret: str
+    hang_up: Callable[[], None]
+
+
 @asynccontextmanager
 async def running(
     settings: Settings, receivers: Receivers, *, with_worker: bool = True
-) -> AsyncIterator[tuple[ASGIApp, Database]]:
-    """A server's parts, started: the application, and the database under it. Stops them at the end."""
-    async with _opened(settings, receivers, with_worker=with_worker) as (database, secret):
+) -> AsyncIterator[Running]:
+    """Start a server's parts; they are stopped at the end."""
+    async with (
+        _opened(settings, receivers, with_worker=with_worker) as (database, secret),
+        asking(settings, database) as places,
+    ):
         await database.write(
             "address", lambda connection: stored.remember_address(connection, settings.hook_base)
         )
         worker = Worker(settings, database, receivers.registry, secret) if with_worker else None
         if worker is not None:
             await worker.start()
+        images, stream = Images(database, places), Stream(database)
+        loaded = partial(_loaded, receivers)
+        desk = desk_of(settings, database, secret, places, loaded)
+        dashboard = Dashboard(desk, Sessions(secret, settings.admin_token), stream)
+        pages = [*dashboard.routes(), *images.routes(dashboard.guard)]
         gc.freeze()  # what start-up made stays: collecting it again and again is what makes p99
         try:
-            yield _application(settings, database, secret, worker, receivers), database
+            yield Running(
+                application=_application(settings, database, secret, worker, loaded, pages),
+                database=database,
+                secret=secret,
+                hang_up=stream.stop,
+            )
         finally:
+            stream.stop()
+            await images.aclose()
             if worker is not None:
                 await worker.stop()
 
 
 def _application(
-    settings: Settings, database: Database, secret: str, worker: Worker | None, receivers: Receivers
+    settings: Settings,
+    database: Database,
+    secret: str,
+    worker: Worker | None,
+    loaded: Loaded,
+    pages: Sequence[BaseRoute],
 ) -> ASGIApp:
     hook = Ingest(
         database, NotifyTokens(secret, settings.upstreams), body_limit_bytes=settings.body_limit_bytes
@@ -152,10 +188,10 @@ def _application(
         settings.upstreams,
         dialects_of(settings),
         admin_token=settings.admin_token,
-        loaded=partial(_loaded, receivers),
+        loaded=loaded,
     )
     metrics = Metrics(database, admin_token=settings.admin_token)
-    return create_app(hook, [*health.routes(), *metrics.routes(), *api.routes()])
+    return create_app(hook, [*health.routes(), *metrics.routes(), *api.routes(), *pages])
 
 
 def _loaded(receivers: Receivers) -> dict[str, Any]:

@@ -75,7 +75,7 @@ class Letters:
         if edited.request is msgspec.UNSET:
             again = await self._write(lambda connection: letters.retry(connection, letter_id, now_ms))
         else:
-            again = await self._edit(letter_id, edited.request, now_ms)
+            again = await edit_and_retry(self._database, self._dialects, letter_id, edited.request, now_ms)
         if not again:
             raise _none(letter_id)
         self._database.wakeups.wake("events", "submissions")
@@ -106,28 +106,6 @@ class Letters:
             self._database.wakeups.wake("events", "submissions")
         return count
 
-    async def _edit(self, letter_id: str, edited: dict[str, Any], now_ms: int) -> bool:
-        """Send a submission again with this request, in which what we show cut stands for the whole."""
-        kind, _, submission_id = letter_id.partition("-")
-        if kind != "submission":
-            raise Problem(422, "only a submission has a request")
-        found = await self._database.read(lambda connection: submissions.find(connection, submission_id))
-        if found is None:
-            return False
-        dialect = self._dialects.get(found.upstream)
-        if dialect is None:
-            raise Problem(422, f"no upstream {found.upstream!r} is configured that could be asked")
-        whole = restored(edited, msgspec.json.decode(found.request))
-        try:
-            mended = msgspec.convert(whole, Submission)
-        except msgspec.ValidationError as error:
-            raise Problem(422, f"{error}; `kind` is one of {', '.join(KINDS)}") from error
-        return await self._write(
-            lambda connection: letters.edit_and_retry(
-                connection, submission_id, mended, dialect=dialect, now_ms=now_ms
-            )
-        )
-
     async def _found(self, letter_id: str) -> Letter:
         found = await self._database.read(lambda connection: letters.find(connection, letter_id))
         if found is None:
@@ -136,6 +114,33 @@ class Letters:
 
     async def _write(self, work: Callable[[Connection], T]) -> T:
         return await self._database.write("command", work)
+
+
+async def edit_and_retry(
+    database: Database, dialects: Mapping[str, Dialect], letter_id: str, edited: dict[str, Any], now_ms: int
+) -> bool:
+    """Send a submission again with this request, in which what we show cut stands for the whole; tells whether it was
+    dead. Raises `Problem` 422 and `CommandError`."""
+    kind, _, submission_id = letter_id.partition("-")
+    if kind != "submission":
+        raise Problem(422, "only a submission has a request")
+    found = await database.read(lambda connection: submissions.find(connection, submission_id))
+    if found is None:
+        return False
+    dialect = dialects.get(found.upstream)
+    if dialect is None:
+        raise Problem(422, f"no upstream {found.upstream!r} is configured that could be asked")
+    whole = restored(edited, msgspec.json.decode(found.request))
+    try:
+        mended = msgspec.convert(whole, Submission)
+    except msgspec.ValidationError as error:
+        raise Problem(422, f"{error}; `kind` is one of {', '.join(KINDS)}") from error
+    return await database.write(
+        "command",
+        lambda connection: letters.edit_and_retry(
+            connection, submission_id, mended, dialect=dialect, now_ms=now_ms
+        ),
+    )
 
 
 def _match(request: Request) -> Match:

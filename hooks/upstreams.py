@@ -24,7 +24,8 @@ class Upstreams:
 
     async def list(self, _request: Request) -> tuple[int, Any]:
         """All of them, with what waits and how their callbacks come; without keys."""
-        return 200, {"upstreams": await self._database.read(self._shown)}
+        found = await self._database.read(lambda connection: standing(connection, self._upstreams))
+        return 200, {"upstreams": found}
 
     async def pause(self, request: Request) -> tuple[int, Any]:
         """Submit nothing there until it is resumed; what waits is kept."""
@@ -45,18 +46,20 @@ class Upstreams:
             raise Problem(404, f"no upstream {name!r}; there are: {', '.join(sorted(self._upstreams))}")
         return name
 
-    def _shown(self, connection: Connection) -> Any:
-        known = stored.every(connection)
-        standing = {name: known.get(name, Standing(name=name)) for name in self._upstreams}
-        return [
-            {
-                "name": name,
-                "url": upstream.url,
-                "dialect": upstream.dialect,
-                "paused": standing[name].paused,
-                "breaker": "open" if standing[name].open_ms else "closed",
-                "submissions": health.submissions_by_state(connection, name),
-                "callbacks": health.callbacks(connection, name),
-            }
-            for name, upstream in sorted(self._upstreams.items())
-        ]
+
+def standing(connection: Connection, upstreams: Mapping[str, Upstream]) -> list[dict[str, Any]]:
+    """How each of them is doing, by name; without keys."""
+    known = stored.every(connection)
+    now = {name: known.get(name, Standing(name=name)) for name in upstreams}
+    return [
+        {
+            "name": name,
+            "url": upstream.url,
+            "dialect": upstream.dialect,
+            "paused": now[name].paused,
+            "breaker": "open" if now[name].open_ms else "closed",
+            "submissions": health.submissions_by_state(connection, name),
+            "callbacks": health.callbacks(connection, name),
+        }
+        for name, upstream in sorted(upstreams.items())
+    ]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import msgspec
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, func, select
 
 from storage import events as event_rows
 from storage import queries, schema, submissions, tasks
@@ -51,6 +51,24 @@ def explained(connection: Connection, upstream: str, task_id: str) -> Explained 
         asked_for=found,
         attempts={one.id: queries.attempts_of(connection, one.id) for one in everything},
     )
+
+
+def mark(connection: Connection, upstream: str, task_id: str) -> tuple[int, ...]:
+    """What changes with anything that `explained` tells."""
+    events = schema.events
+    of_task = (events.c.upstream == upstream) & (events.c.task_id == task_id)
+    told = connection.execute(select(func.max(events.c.id), func.count()).where(of_task)).one()
+    heard = connection.execute(
+        select(func.sum(_deliveries.c.updated_at_ms % 1_000_003), func.count())
+        .select_from(events.join(_deliveries, _deliveries.c.event_id == events.c.id))
+        .where(of_task)
+    ).one()
+    asked_for = connection.execute(
+        select(func.sum(_submissions.c.updated_at_ms % 1_000_003), func.count()).where(
+            _submissions.c.upstream == upstream, _submissions.c.parent_id == task_id
+        )
+    ).one()
+    return tuple(int(one or 0) for one in (*told, *heard, *asked_for))
 
 
 def _events(connection: Connection, task: TaskRow) -> list[Event]:

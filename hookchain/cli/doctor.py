@@ -6,25 +6,16 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Annotated, Any
-from urllib.parse import urlsplit
 
 import typer
 
 from hookchain.cli.api import CallFailed
+from hookchain.findings import finding
 from hookchain.settings import Settings, SettingsError, load_settings
 from hookchain.wiring import hook_url, open_database, secret_of
-from hooks.shapes import when
 from midjourney.dialects import Upstream
-from midjourney.examine import Examination, examine
 from storage import queries
 from storage.engine import parse_url
-
-_HEADER = {
-    "mj-api-secret": "mj-api-secret",
-    "bearer": "Authorization: Bearer",
-    "raw": "Authorization, bare",
-}
-_HERE = ("127.0.0.1", "localhost", "::1")
 
 
 def doctor(
@@ -58,13 +49,7 @@ def doctor(
 
 async def _examine_all(settings: Settings, chosen: dict[str, Upstream]) -> list[dict[str, Any]]:
     hooks = await _hooks(settings, chosen)
-    return [
-        _finding(settings, one, hooks.get(name), await _look(settings, one)) for name, one in chosen.items()
-    ]
-
-
-async def _look(settings: Settings, upstream: Upstream) -> Examination:
-    return await examine(upstream.url, upstream.key, settings.dialects, prefer=upstream.dialect)
+    return [await finding(settings, one, hooks.get(name)) for name, one in chosen.items()]
 
 
 async def _hooks(settings: Settings, chosen: dict[str, Upstream]) -> dict[str, tuple[str, int | None]]:
@@ -94,55 +79,6 @@ async def _hooks(settings: Settings, chosen: dict[str, Upstream]) -> dict[str, t
 def _has_database(settings: Settings) -> bool:
     address = parse_url(settings.database_url)
     return not isinstance(address, Path) or address.exists()
-
-
-def _finding(
-    settings: Settings, upstream: Upstream, hook: tuple[str, int | None] | None, found: Examination
-) -> dict[str, Any]:
-    address, last_ms = hook or ("", None)
-    configured = upstream.dialect if upstream.name in settings.upstreams else None
-    fits = next((fit for fit in found.fits if fit.dialect == (configured or found.dialect)), None)
-    best = found.fits[0] if found.fits else None
-    right = configured is None or configured == found.dialect or (fits is not None and fits == best)
-    return {
-        "name": upstream.name,
-        "url": upstream.url,
-        "healthy": found.reachable
-        and found.key in ("accepted", "not asked for")
-        and bool(found.dialect)
-        and right,
-        "reachable": found.reachable,
-        "took_ms": found.took_ms,
-        "why": found.why,
-        "key": found.key,
-        "key_accepted_in": [_HEADER[way] for way in found.ways],
-        "prefix": found.prefix,
-        "dialect": found.dialect,
-        "configured_dialect": configured,
-        "fits": [{"dialect": fit.dialect, "agree": fit.agree, "seen": fit.seen} for fit in found.fits],
-        "notify_hook": address,
-        "notify_hook_reached": "yes" if last_ms is not None else "unknown",
-        "last_callback_at": when(last_ms),
-        "advice": _advice(settings, upstream, found, configured, address),
-    }
-
-
-def _advice(
-    settings: Settings, upstream: Upstream, found: Examination, configured: str | None, address: str
-) -> list[str]:
-    advice = []
-    if configured is not None and found.dialect and configured != found.dialect:
-        advice.append(
-            f'set dialect = "{found.dialect}" (HOOKCHAIN_UPSTREAM_DIALECT); configured is {configured}'
-        )
-    if found.dialect and not settings.dialects[found.dialect].calls_back:
-        advice.append(
-            "this kind of server drops notifyHook unless its operator allows it: tasks are asked about instead"
-        )
-    ours, theirs = urlsplit(address).hostname, urlsplit(upstream.url).hostname
-    if address and ours in _HERE and theirs not in _HERE:
-        advice.append(f"an upstream elsewhere cannot reach {ours}: set HOOKCHAIN_PUBLIC_URL")
-    return advice
 
 
 def _lines(finding: dict[str, Any]) -> list[str]:

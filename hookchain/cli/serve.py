@@ -23,7 +23,7 @@ from hookchain import __version__
 from hookchain.cli.api import CallFailed
 from hookchain.logs import set_up_logs
 from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
-from hookchain.wiring import Receivers, connect_receivers, hook_url, running, secret_of, working
+from hookchain.wiring import Receivers, connect_receivers, hook_url, running, working
 from midjourney.dialects import Upstream
 from midjourney.sandbox.app import SandboxOptions, create_app
 from midjourney.sandbox.faults import SWITCHES
@@ -67,15 +67,14 @@ def serve(
 
 
 async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, *, with_worker: bool) -> None:
-    async with running(settings, receivers, with_worker=with_worker) as (application, database):
-        secret = await secret_of(settings, database)
-        lines = _banner(settings, receivers, secret)
-        server = Server(
-            application,
+    async with running(settings, receivers, with_worker=with_worker) as server:
+        lines = _banner(settings, receivers, server.secret)
+        await Server(
+            server.application,
             lambda: print("\n".join(lines), flush=True),
             behind_router=settings.platform is not None,
-        )
-        await server.serve(sockets=[sock])
+            on_stop=server.hang_up,
+        ).serve(sockets=[sock])
 
 
 def work() -> None:
@@ -199,8 +198,10 @@ class Server(uvicorn.Server):
         on_ready: Callable[[], None] | None = None,
         *,
         behind_router: bool = False,
+        on_stop: Callable[[], None] | None = None,
     ) -> None:
-        """`behind_router`: nobody reaches us but through a platform's router, whose headers are true."""
+        """`behind_router`: nobody reaches us but through a platform's router, whose headers are true. `on_stop` is called
+        before open requests are waited for."""
         trusted = "*" if behind_router and "FORWARDED_ALLOW_IPS" not in os.environ else None
         super().__init__(
             uvicorn.Config(
@@ -216,12 +217,19 @@ class Server(uvicorn.Server):
             )
         )
         self._on_ready = on_ready
+        self._on_stop = on_stop
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then say so."""
         await super().startup(sockets=sockets)
         if self._on_ready is not None and not self.should_exit:
             self._on_ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Take nothing more, and wait for what is open."""
+        if self._on_stop is not None:
+            self._on_stop()
+        await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:

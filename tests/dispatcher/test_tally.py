@@ -13,7 +13,7 @@ import httpx
 import pytest
 from sqlalchemy import Connection, text
 
-from dispatcher import commands
+from dispatcher import commands, letters
 from dispatcher.errors import GiveUp
 from dispatcher.signals import task_succeeded
 from dispatcher.tally import Tally
@@ -44,8 +44,8 @@ def settings_for(database_url: str, directory: Path, upstream_url: str = "http:/
 async def receiving(settings: Settings, *, with_worker: bool = False) -> AsyncIterator[httpx.AsyncClient]:
     """A server, without the network."""
     parts = running(settings, connect_receivers(settings), with_worker=with_worker)
-    async with parts as (application, _):
-        transport = httpx.ASGITransport(application, client=("127.0.0.1", 50000))
+    async with parts as server:
+        transport = httpx.ASGITransport(server.application, client=("127.0.0.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             yield http
 
@@ -182,7 +182,7 @@ async def test_a_delivery_waits_from_its_event_on_and_a_repeated_one_from_when_i
     waited = bench.database.meter.since_start["deliveries"]
     assert (dead.state, waited.happened) == ("dead", 1)
     assert MINUTE_US <= waited.total_us < 1.5 * MINUTE_US
-    await bench.database.write("retry", lambda c: commands.retry_delivery(c, dead.id, now_ms()))
+    await bench.database.write("retry", lambda c: letters.retry(c, f"delivery-{dead.id}", now_ms()))
     bench.database.wakeups.wake("events")
     await bench.until_quiet()
     assert (len(runs), waited.happened) == (2, 2)

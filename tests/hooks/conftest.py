@@ -34,8 +34,10 @@ async def site(tmp_path: Path) -> AsyncIterator[Site]:
         },
         tmp_path,
     )
-    async with running(settings, connect_receivers(settings), with_worker=False) as (application, database):
-        database.hear_only(frozenset(SIGNALS))
-        transport = httpx.ASGITransport(application, client=("127.0.0.1", 50000))
+    async with running(settings, connect_receivers(settings), with_worker=False) as server:
+        server.database.hear_only(frozenset(SIGNALS))
+        transport = httpx.ASGITransport(server.application, client=("127.0.0.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            yield Site(http, database, hook_url(settings, "s", "main").removeprefix(settings.hook_base))
+            yield Site(
+                http, server.database, hook_url(settings, "s", "main").removeprefix(settings.hook_base)
+            )

@@ -170,8 +170,8 @@ async def test_with_a_token_the_api_wants_it(tmp_path: Any) -> None:
         },
         tmp_path,
     )
-    async with running(settings, connect_receivers(settings), with_worker=False) as (application, _):
-        transport = httpx.ASGITransport(application, client=("203.0.113.9", 1))
+    async with running(settings, connect_receivers(settings), with_worker=False) as server:
+        transport = httpx.ASGITransport(server.application, client=("203.0.113.9", 1))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
             assert (await http.get("/api/tasks")).status_code == 401
             assert (

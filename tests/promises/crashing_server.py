@@ -16,7 +16,7 @@ import msgspec
 from hookchain.cli.serve import Server, listening
 from hookchain.logs import set_up_logs
 from hookchain.settings import load_settings
-from hookchain.wiring import connect_receivers, hook_url, running, secret_of
+from hookchain.wiring import connect_receivers, hook_url, running
 
 
 class Crash:
@@ -37,16 +37,15 @@ async def main(stage: str, name: str) -> None:
     receivers = connect_receivers(settings)
     with listening("127.0.0.1", 0) as sock:
         settings = msgspec.structs.replace(settings, port=sock.getsockname()[1])
-        async with running(settings, receivers) as (application, database):
-            database.observe(Crash(stage, name))
-            secret = await secret_of(settings, database)
+        async with running(settings, receivers) as server:
+            server.database.observe(Crash(stage, name))
 
             def ready() -> None:
                 print(f"listens on {settings.listening_url}")
-                print(f"notifyHook to register at main: {hook_url(settings, secret, 'main')}")
+                print(f"notifyHook to register at main: {hook_url(settings, server.secret, 'main')}")
                 print("rules and plugins: ready", flush=True)
 
-            await Server(application, ready).serve(sockets=[sock])
+            await Server(server.application, ready, on_stop=server.hang_up).serve(sockets=[sock])
 
 
 if __name__ == "__main__":

@@ -1,0 +1,276 @@
+"""A chain: its tree, the task that is looked at with all its buttons, and what a person does about it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import msgspec
+from starlette.requests import Request
+from starlette.responses import RedirectResponse, Response
+
+from dispatcher import commands
+from dispatcher.chain import Window
+from dispatcher.context import window_of
+from hooks.dashboard.desk import Desk
+from hooks.dashboard.render import HEADERS, answer, is_partial, render
+from hooks.dashboard.views import Node, href_of, key_of, tree
+from hooks.problems import Problem
+from hooks.session import Visitor
+from hooks.stream import Look, Marks, Piece
+from midjourney.buttons import Button
+from midjourney.decode import decode_task
+from midjourney.dialects import Dialect
+from midjourney.presses import presses, with_buttons
+from midjourney.requests import Action, Change, Modal, decode_request
+from midjourney.types import Task
+from storage import events, gallery, queries, submissions, tasks
+from storage.engine import Connection
+from storage.gallery import Card, loose_id
+from storage.records import Submission, TaskRow
+
+
+class Press(msgspec.Struct, frozen=True, kw_only=True):
+    """A button and what became of it: `made` is the submission that pressed it, None where nobody has yet."""
+
+    name: str
+    wanted: str
+    made: Submission | None
+
+
+class Seen(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as its panel shows it."""
+
+    row: TaskRow
+    task: Task
+    buttons: tuple[Press, ...]
+    window: Window | None
+    parent: TaskRow | None
+    made_by: Submission | None
+
+    @property
+    def key(self) -> str:
+        """The name of its node in the tree."""
+        return loose_id(self.row)
+
+
+class Chains:
+    """Handlers over one desk."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def show(self, request: Request, visitor: Visitor) -> Response:
+        """A chain's page; `task` names the one that is looked at."""
+        chain_id = request.path_params["id"]
+        card = await self._desk.database.read(lambda connection: gallery.card(connection, chain_id))
+        if card is None:
+            raise Problem(404, f"no chain {chain_id!r}; it may have been removed ([retention] chain_days)")
+        return await self._page(request, visitor, card)
+
+    async def show_of(self, request: Request, visitor: Visitor) -> Response:
+        """The chain of a task, or the task alone where it has none."""
+        upstream, task_id = request.path_params["upstream"], request.path_params["task_id"]
+        row = await self._desk.database.read(lambda connection: tasks.find(connection, upstream, task_id))
+        if row is None:
+            raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
+        if row.chain_id is not None:
+            return RedirectResponse(f"/chains/{row.chain_id}?task={task_id}", 303, headers=HEADERS)
+        return await self._page(request, visitor, Card(chain=None, tasks=(row,)))
+
+    async def _page(self, request: Request, visitor: Visitor, card: Card) -> Response:
+        at_ms = time.time_ns() // 1_000_000
+        chosen = request.query_params.get("task", "")
+
+        def ask(connection: Connection) -> tuple[list[Node], Seen | None]:
+            roots = tree(card, gallery.payloads(connection, [card]))
+            return roots, seen(connection, card.upstream, chosen, self._desk.dialects) if chosen else None
+
+        roots, looked_at = await self._desk.database.read(ask)
+        return answer(
+            request,
+            "chain.html",
+            **self._desk.shared(visitor, "gallery"),
+            **shown(card, roots, self._desk.budget.submissions),
+            seen=looked_at,
+            live=f"/live/chain/{card.chain.id}?since_ms={at_ms}" if card.chain is not None else "",
+        )
+
+    async def panel(self, request: Request, visitor: Visitor) -> Response:
+        """The task that was clicked."""
+        upstream, task_id = request.path_params["upstream"], request.path_params["task_id"]
+        if not is_partial(request):
+            return await self.show_of(request, visitor)
+        return await self._panel(request, visitor, upstream, task_id)
+
+    async def _panel(
+        self, request: Request, visitor: Visitor, upstream: str, task_id: str, *, told: str = ""
+    ) -> Response:
+        found = await self._desk.database.read(
+            lambda connection: seen(connection, upstream, task_id, self._desk.dialects)
+        )
+        if found is None:
+            raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
+        return answer(request, "_panel.html", seen=found, csrf=visitor.csrf or "", told=told)
+
+    async def press(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
+        """Press a button by hand; one that was pressed already is not pressed, or paid for, again."""
+        upstream, task_id = self._task_of(request)
+        staged = await self._desk.command(
+            lambda connection: commands.press(
+                connection,
+                task_id,
+                form.get("button", ""),
+                upstream=upstream,
+                dialect=self._desk.dialects[upstream],
+                asked_by="page",
+                now_ms=time.time_ns() // 1_000_000,
+            )
+        )
+        told = "pressed" if any(one.created for one in staged) else "pressed before"
+        return await self._after(request, visitor, upstream, task_id, told)
+
+    async def modal(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
+        """Answer a window that waits; the mask is a data URL of a PNG."""
+        upstream, task_id = self._task_of(request)
+        if form.get("needs_mask") and not form.get("mask"):
+            raise Problem(422, "paint what may change first")
+        await self._desk.command(
+            lambda connection: commands.submit(
+                connection,
+                Modal(task_id=task_id, prompt=form.get("prompt", "").strip(), mask=form.get("mask", "")),
+                upstream=upstream,
+                dialect=self._desk.dialects[upstream],
+                asked_by="page",
+                now_ms=time.time_ns() // 1_000_000,
+            )
+        )
+        return await self._after(request, visitor, upstream, task_id, "answered")
+
+    async def _after(
+        self, request: Request, visitor: Visitor, upstream: str, task_id: str, told: str
+    ) -> Response:
+        if is_partial(request):
+            return await self._panel(request, visitor, upstream, task_id, told=told)
+        return await self.show_of(request, visitor)
+
+    def _task_of(self, request: Request) -> tuple[str, str]:
+        upstream: str = request.path_params["upstream"]
+        if upstream not in self._desk.dialects:
+            raise Problem(404, f"there is no upstream {upstream!r} any more")
+        return upstream, request.path_params["task_id"]
+
+    def topic(self, request: Request) -> ChainTopic:
+        """What the page of a chain shows."""
+        return ChainTopic(request.path_params["id"], self._desk.budget.submissions)
+
+
+class ChainTopic:
+    """The tree of one chain, and what it has used."""
+
+    def __init__(self, chain_id: str, budget: int) -> None:
+        self.key = f"chain {chain_id}"
+        self._id = chain_id
+        self._budget = budget
+
+    def look(self, connection: Connection, known: Marks) -> Look:
+        """One piece: the tree, whole."""
+        card = None
+        marks = gallery.marks_of(connection, self._id)
+        if known.get(self._id) != marks:
+            card = gallery.card(connection, self._id)
+        if card is None:
+            return Look(marks={self._id: marks}, changed=[])
+        roots = tree(card, gallery.payloads(connection, [card]))
+        return Look(
+            marks={self._id: marks},
+            changed=[Piece(render=self._renderer(card, roots), changed_at_ms=card.changed_at_ms)],
+        )
+
+    def _renderer(self, card: Card, roots: list[Node]) -> Callable[[str, bool], str]:
+        values = shown(card, roots, self._budget)
+        return lambda language, _is_new: render("_changed_chain.html", language, **values)
+
+
+def shown(card: Card, roots: list[Node], budget: int) -> dict[str, Any]:
+    """What the tree's part of the page shows."""
+    chain = card.chain
+    prompt = chain.prompt if chain is not None else card.tasks[0].prompt
+    return {
+        "key": key_of(card),
+        "href": href_of(card),
+        "prompt": prompt,
+        "status": card.status,
+        "roots": roots,
+        "used": chain.submissions if chain is not None else 0,
+        "budget": budget,
+        "upstream": card.upstream,
+        "created_at_ms": card.created_at_ms,
+    }
+
+
+def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[str, Dialect]) -> Seen | None:
+    """A task with its buttons, and its window where it waits for an answer; None when it is not known."""
+    row = tasks.find(connection, upstream, task_id)
+    dialect = dialects.get(upstream)
+    if row is None:
+        return None
+    payload = events.latest_payload(connection, upstream, task_id)
+    task = decode_task(payload) if payload else _unseen(row)
+    if dialect is not None:
+        task = with_buttons(task, dialect)
+    asked_for = queries.submission_page(
+        connection, most=200, equal={"upstream": upstream, "parent_id": task_id}
+    )
+    made_by = submissions.find(connection, row.submission_id) if row.submission_id else None
+    parent = tasks.find(connection, upstream, row.parent_id) if row.parent_id else None
+    answered = any(one.kind == "modal" and one.state != "rejected" for one in asked_for)
+    window = None
+    if row.status == "MODAL" and not answered:
+        opened = queries.event_page(
+            connection,
+            most=1,
+            equal={"upstream": upstream, "task_id": task_id, "signal": "submission.needs_modal"},
+        )
+        window = window_of(
+            task,
+            answer=opened[0].payload if opened and opened[0].source == "answer" else b"",
+            parent=events.latest_payload(connection, upstream, row.parent_id) if row.parent_id else b"",
+            submission=made_by,
+        )
+    return Seen(
+        row=row,
+        task=task,
+        buttons=_buttons(task, dialect, asked_for),
+        window=window,
+        parent=parent,
+        made_by=made_by,
+    )
+
+
+def _unseen(row: TaskRow) -> Task:
+    """A task that only an answer has told of."""
+    return Task(id=row.id, status=row.status, action=row.action, prompt=row.prompt, parent_id=row.parent_id)
+
+
+def _buttons(task: Task, dialect: Dialect | None, asked_for: list[Submission]) -> tuple[Press, ...]:
+    """All buttons that can be pressed, with the submission that pressed each. A refused one was not pressed."""
+    if dialect is None:
+        return ()
+    made: dict[str, Submission] = {}
+    for one in asked_for:
+        request = decode_request(one.request)
+        if isinstance(request, Action):
+            made[request.custom_id] = one
+        elif isinstance(request, Change):
+            made[one.label] = one
+    return tuple(
+        Press(name=button.name, wanted=_wanted(button), made=made.get(button.custom_id or button.name))
+        for button in task.buttons
+        if presses(task, _wanted(button), dialect)
+    )
+
+
+def _wanted(button: Button) -> str:
+    return button.custom_id or button.name

@@ -1,0 +1,182 @@
+"""All screens under their paths, and who may see them."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from http import HTTPStatus
+from urllib.parse import quote, urlsplit
+
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.routing import BaseRoute, Route
+
+from dispatcher.commands import CommandError
+from hooks.dashboard.chain import Chains
+from hooks.dashboard.desk import Desk
+from hooks.dashboard.gallery import Gallery
+from hooks.dashboard.operations import Operations
+from hooks.dashboard.render import HEADERS, answer, is_partial, language, serve_static
+from hooks.dashboard.rules import Rules
+from hooks.dashboard.setup import Setup
+from hooks.dashboard.timeline import Timeline
+from hooks.problems import Problem
+from hooks.session import Sessions, Visitor, check_same_site, check_word, form_of
+from hooks.stream import Stream, Topic
+from storage.errors import NotDurable
+
+Show = Callable[[Request, Visitor], Awaitable[Response]]
+Do = Callable[[Request, Visitor, dict[str, str]], Awaitable[Response]]
+
+
+class Dashboard:
+    """The pages. `stream` tells them what changes; stop it before the server stops."""
+
+    def __init__(self, desk: Desk, sessions: Sessions, stream: Stream) -> None:
+        self._sessions = sessions
+        self._stream = stream
+        self._gallery = Gallery(desk)
+        self._chains = Chains(desk)
+        self._timeline = Timeline(desk)
+        self._operations = Operations(desk)
+        self._rules = Rules(desk)
+        self._setup = Setup(desk)
+
+    def routes(self) -> list[BaseRoute]:
+        """All paths that people use."""
+        task = "{upstream}/{task_id:path}"
+        shows: list[tuple[str, Show]] = [
+            ("/", self._gallery.show),
+            (f"/chains/of/{task}", self._chains.show_of),
+            ("/chains/{id}", self._chains.show),
+            (f"/panel/{task}", self._chains.panel),
+            (f"/tasks/{task}", self._timeline.show),
+            ("/operations", self._operations.show),
+            ("/rules", self._rules.show),
+            ("/setup", self._setup.show),
+            ("/live/gallery", self._live(self._gallery.topic)),
+            ("/live/chain/{id}", self._live(self._chains.topic)),
+            (f"/live/task/{task}", self._live(self._timeline.topic)),
+            ("/live/operations", self._live(self._operations.topic)),
+            ("/live/setup", self._live(self._setup.topic)),
+        ]
+        does: list[tuple[str, Do]] = [
+            ("/imagine", self._gallery.imagine),
+            (f"/press/{task}", self._chains.press),
+            (f"/modal/{task}", self._chains.modal),
+            ("/operations/upstreams/{name}/pause", self._operations.pause),
+            ("/operations/upstreams/{name}/resume", self._operations.resume),
+            ("/operations/uncertain/{id}", self._operations.settle),
+            ("/operations/refused/{id}", self._operations.release),
+            ("/operations/letters", self._operations.all_letters),
+            ("/operations/letters/{id}", self._operations.letter),
+            ("/operations/quarantine", self._operations.all_bodies),
+            ("/operations/quarantine/{id:int}", self._operations.body),
+            ("/rules/try", self._rules.try_out),
+            ("/setup/examine", self._setup.examine),
+            ("/logout", self._log_out),
+        ]
+        return [
+            Route("/static/{name:path}", serve_static),
+            Route("/login", self._show_login, methods=["GET"]),
+            Route("/login", self._log_in, methods=["POST"]),
+            *(Route(path, self._shown(show), methods=["GET"]) for path, show in shows),
+            *(Route(path, self._done(do), methods=["POST"]) for path, do in does),
+        ]
+
+    def guard(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+        """A handler for those alone who may see the pages."""
+        return self._shown(lambda request, _visitor: handler(request))
+
+    def _shown(self, show: Show) -> Callable[[Request], Awaitable[Response]]:
+        async def handle(request: Request) -> Response:
+            try:
+                return await show(request, self._sessions.visitor(request))
+            except (Problem, CommandError, NotDurable) as error:
+                return _told(request, error)
+
+        return handle
+
+    def _done(self, do: Do) -> Callable[[Request], Awaitable[Response]]:
+        async def handle(request: Request) -> Response:
+            try:
+                check_same_site(request)
+                visitor = self._sessions.visitor(request)
+                form = await form_of(request)
+                check_word(request, form, visitor)
+                return await do(request, visitor, form)
+            except (Problem, CommandError, NotDurable) as error:
+                return _told(request, error)
+
+        return handle
+
+    def _live(self, topic_of: Callable[[Request], Topic]) -> Show:
+        async def stream(request: Request, _visitor: Visitor) -> Response:
+            if self._stream.is_full:
+                raise Problem(503, "too many pages are open", headers={"retry-after": "10"})
+            known = request.headers.get("last-event-id") or request.query_params.get("since_ms", "0")
+            since_ms = int(known) if known.isdigit() and len(known) < 16 else 0
+            messages = self._stream.messages(topic_of(request), language(request), since_ms)
+            headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
+            return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
+
+        return stream
+
+    async def _show_login(self, request: Request) -> Response:
+        if not self._sessions.needs_login:
+            return RedirectResponse("/", 303, headers=HEADERS)
+        return answer(request, "login.html", next=_local(request.query_params.get("next", "")), wrong=False)
+
+    async def _log_in(self, request: Request) -> Response:
+        try:
+            check_same_site(request)
+            form = await form_of(request)
+            response: Response = RedirectResponse(_local(form.get("next", "")), 303, headers=HEADERS)
+            if self._sessions.log_in(request, form.get("token", ""), response):
+                return response
+        except Problem as problem:
+            return _told(request, problem)
+        return answer(request, "login.html", code=401, next=_local(form.get("next", "")), wrong=True)
+
+    async def _log_out(self, _request: Request, _visitor: Visitor, _form: dict[str, str]) -> Response:
+        response = RedirectResponse("/login", 303, headers=HEADERS)
+        self._sessions.log_out(response)
+        return response
+
+
+def _local(path: str) -> str:
+    """A path of ours to go to; the gallery for anything else."""
+    parts = urlsplit(path)
+    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc else "/"
+
+
+def _told(request: Request, error: Problem | CommandError | NotDurable) -> Response:
+    """An error as the one who asked can read it: a line on the page, or a page of its own."""
+    match error:
+        case Problem():
+            problem = error
+        case CommandError():
+            problem = Problem(error.status, str(error))
+        case _:
+            detail = f"the database cannot be used at the moment: {error}"
+            problem = Problem(503, detail, headers={"retry-after": "5"})
+    if problem.status == 401:
+        return _to_login(request)
+    if is_partial(request):
+        response: HTMLResponse = answer(
+            request, "_toast.html", code=problem.status, kind="error", text=problem.detail
+        )
+        response.headers.update({"hx-retarget": "#toasts", "hx-reswap": "innerHTML"})
+    else:
+        title = HTTPStatus(problem.status).phrase
+        response = answer(request, "problem.html", code=problem.status, title=title, detail=problem.detail)
+    response.headers.update(problem.headers)
+    return response
+
+
+def _to_login(request: Request) -> Response:
+    """To the page for logging in, and back from there."""
+    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
+    if is_partial(request):
+        return Response(status_code=401, headers=HEADERS | {"hx-redirect": "/login"})
+    wanted = "" if request.method != "GET" or back == "/" else f"?next={quote(back)}"
+    return RedirectResponse(f"/login{wanted}", 303, headers=HEADERS)

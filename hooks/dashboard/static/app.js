@@ -1,0 +1,85 @@
+// What pages do by themselves: times in the reader's own zone, buttons that copy, and a word when the server is away.
+"use strict";
+
+const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
+const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+const STEPS = [[60, "second"], [3600, "minute"], [86400, "hour"], [604800, "day"]];
+const SIZES = { second: 1, minute: 60, hour: 3600, day: 86400 };
+
+function writeTimes(root) {
+  for (const element of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(element.dateTime);
+    const seconds = (at - Date.now()) / 1000;
+    const step = STEPS.find(([limit]) => Math.abs(seconds) < limit);
+    const said = step ? relative.format(Math.round(seconds / SIZES[step[1]]), step[1]) : exact.format(at);
+    if (element.textContent !== said) element.textContent = said;
+    element.title = exact.format(at);
+  }
+}
+
+function tell(text) {
+  const toast = document.createElement("p");
+  toast.className = "toast error";
+  toast.setAttribute("role", "alert");
+  toast.textContent = text;
+  document.getElementById("toasts").replaceChildren(toast);
+}
+
+document.addEventListener("click", async (event) => {
+  const button = event.target.closest("[data-copy]");
+  if (!button) return;
+  await navigator.clipboard.writeText(button.dataset.copy);
+  button.classList.add("copied");
+  setTimeout(() => button.classList.remove("copied"), 1500);
+});
+
+// The one who writes a prompt sends it with Enter; Shift+Enter begins a new line.
+document.addEventListener("keydown", (event) => {
+  if (event.key === "Enter" && !event.shiftKey && !event.isComposing && event.target.matches("form.imagine textarea")) {
+    event.preventDefault();
+    event.target.form.requestSubmit();
+  }
+});
+
+document.addEventListener("htmx:after:swap", () => writeTimes(document));
+document.addEventListener("htmx:error", (event) => {
+  if (event.detail.error?.name !== "AbortError") tell(document.body.dataset.lost);
+});
+document.addEventListener("htmx:sse:error", () => document.body.classList.add("away"));
+document.addEventListener("htmx:sse:after:connection", () => document.body.classList.remove("away"));
+
+// A picture that cannot be had leaves its place empty.
+document.addEventListener("error", (event) => {
+  if (event.target instanceof HTMLImageElement) event.target.classList.add("gone");
+}, true);
+for (const image of document.images) if (image.complete && !image.naturalWidth) image.classList.add("gone");
+
+// The panel is asked for anew when what it shows has moved on, unless somebody is writing in it.
+function followTree() {
+  const panel = document.getElementById("panel");
+  const seen = document.getElementById("looked-at");
+  if (!panel || !seen) return;
+  const node = document.getElementById(seen.dataset.node);
+  for (const one of document.querySelectorAll(".node[aria-current]")) one.removeAttribute("aria-current");
+  node?.querySelector(":scope > .node")?.setAttribute("aria-current", "true");
+  const state = node?.dataset.state;
+  if (seen.dataset.state && state && seen.dataset.state !== state && !panel.querySelector("form.modal")?.contains(document.activeElement)) {
+    seen.dataset.state = state;
+    htmx.trigger(seen, "refresh");
+  } else if (state) {
+    seen.dataset.state = state;
+  }
+}
+
+document.addEventListener("htmx:after:swap", followTree);
+followTree();
+
+// On a phone the panel stands under the tree.
+document.addEventListener("htmx:after:swap", (event) => {
+  if (event.detail.ctx?.target?.id !== "panel") return;
+  const panel = document.getElementById("panel");
+  if (panel.getBoundingClientRect().top > innerHeight * 0.8) panel.scrollIntoView({ block: "start", behavior: "smooth" });
+});
+
+writeTimes(document);
+setInterval(() => writeTimes(document), 20000);

@@ -1,0 +1,313 @@
+"""What people look at: chains with their pictures, newest first, among them tasks that have no chain yet.
+
+A page looks at no more than `LOOKED_AT` rows, however rare what is asked for is: where it found too few, the next one
+goes on from there. So every page is quick, whatever the size of the database.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import Any
+
+import msgspec
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, or_, select
+
+from storage import queries, schema
+from storage.records import ChainRow, Submission, TaskRow
+from storage.submissions import SUBMISSION_COLUMNS, submission_of
+
+tasks, chains, submissions = schema.tasks, schema.chains, schema.submissions
+
+LOOKED_AT = 3000
+"""Rows of each kind that one page looks at."""
+
+STATUSES = ("active", "attention", "failed", "done")
+"""What a chain is: something of it runs or waits; it waits for a person; something of it failed; it is complete."""
+
+FAILED_TASK = ("FAILURE", "CANCEL")
+WAITING = ("waiting", "sending")
+TROUBLED = ("uncertain", "dead")
+
+Place = tuple[int, str]
+"""(created_at_ms, id): where a page ended."""
+
+
+class Wanted(msgspec.Struct, frozen=True, kw_only=True):
+    """What is looked for; "" and 0 for anything. `text` is a part of the prompt; times are epoch ms, `until_ms` not
+    included. `asked_by` is a receiver ("rule:upscale") that submitted something in the chain."""
+
+    status: str = ""
+    upstream: str = ""
+    asked_by: str = ""
+    text: str = ""
+    since_ms: int = 0
+    until_ms: int = 0
+
+    @property
+    def is_anything(self) -> bool:
+        """Whether nothing is left out."""
+        return self == Wanted()
+
+
+class Card(msgspec.Struct, frozen=True, kw_only=True):
+    """A chain with all its tasks and submissions, oldest first; `chain` is None for a task that has no chain."""
+
+    chain: ChainRow | None
+    tasks: tuple[TaskRow, ...]
+    submissions: tuple[Submission, ...] = ()
+
+    @property
+    def upstream(self) -> str:
+        """Where it is made."""
+        return self.chain.upstream if self.chain is not None else self.tasks[0].upstream
+
+    @property
+    def created_at_ms(self) -> int:
+        """Its age, by which cards are sorted."""
+        return self.chain.created_at_ms if self.chain is not None else self.tasks[0].created_at_ms
+
+    @property
+    def changed_at_ms(self) -> int:
+        """When anything of it changed last."""
+        of_tasks = [one.updated_at_ms for one in self.tasks]
+        return max([*of_tasks, *(one.updated_at_ms for one in self.submissions), self.created_at_ms])
+
+    @property
+    def status(self) -> str:
+        """One of `STATUSES`."""
+        if any(one.status == "MODAL" for one in self.tasks) or any(
+            one.state in TROUBLED for one in self.submissions
+        ):
+            return "attention"
+        if any(one.finished_at_ms is None for one in self.tasks) or any(
+            one.state in WAITING for one in self.submissions
+        ):
+            return "active"
+        failed = any(one.status in FAILED_TASK for one in self.tasks)
+        return "failed" if failed or any(one.state == "rejected" for one in self.submissions) else "done"
+
+
+class Head(msgspec.Struct, frozen=True, kw_only=True):
+    """What a card is found by: a chain, or a task that has none."""
+
+    chain: ChainRow | None = None
+    task: TaskRow | None = None
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the gallery."""
+        row = self.chain or self.task
+        return (0, "") if row is None else (row.created_at_ms, row.id)
+
+    @property
+    def id(self) -> str:
+        """A name for it that no other has."""
+        return (
+            self.chain.id
+            if self.chain is not None
+            else f"{self.task.upstream}|{self.task.id}"
+            if self.task
+            else ""
+        )
+
+
+def loose_id(task: TaskRow) -> str:
+    """A name for the card of a task without a chain, of hexadecimal digits."""
+    return hashlib.sha256(f"{task.upstream}|{task.id}".encode()).hexdigest()[:16]
+
+
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """A page: cards, and where the next one begins; `next` is None when there is nothing older."""
+
+    cards: list[Card]
+    next: Place | None
+
+
+def page(connection: Connection, wanted: Wanted, *, most: int, before: Place | None = None) -> Found:
+    """Up to `most` cards that are wanted, newest first, with all that is on them."""
+    found, after = _found(connection, wanted, most, before)
+    return Found(cards=cards(connection, found), next=after)
+
+
+def heads(connection: Connection, wanted: Wanted, *, most: int) -> list[Head]:
+    """The newest that are wanted."""
+    return _found(connection, wanted, most, None)[0]
+
+
+def _found(
+    connection: Connection, wanted: Wanted, most: int, before: Place | None
+) -> tuple[list[Head], Place | None]:
+    found, ends = _chains(connection, wanted, most, before)
+    if not wanted.asked_by:
+        loose, end = _loose_tasks(connection, wanted, most, before)
+        found, ends = sorted([*found, *loose], key=lambda one: one.place, reverse=True), [*ends, *end]
+    looked_to = max(ends, default=None)  # what is older was not looked at by both
+    entries = [one for one in found if looked_to is None or one.place >= looked_to][:most]
+    return entries, entries[-1].place if len(entries) == most else looked_to
+
+
+def card(connection: Connection, chain_id: str) -> Card | None:
+    """One chain's, or None."""
+    row = connection.execute(select(chains).where(chains.c.id == chain_id)).first()
+    if row is None:
+        return None
+    chain = ChainRow(**row._mapping)
+    return cards(connection, [Head(chain=chain)])[0]
+
+
+def marks(connection: Connection, heads: Sequence[Head]) -> dict[str, tuple[int, ...]]:
+    """For each a mark that changes with anything on its card: times of the last changes, and counts."""
+    ids = [one.chain.id for one in heads if one.chain is not None]
+    found: dict[str, tuple[int, ...]] = {
+        one.id: (one.task.updated_at_ms,) if one.task is not None else () for one in heads
+    }
+    for table in (tasks, submissions) if ids else ():
+        asked = (
+            select(
+                table.c.chain_id,
+                func.max(table.c.updated_at_ms).label("changed"),
+                func.sum(table.c.updated_at_ms % 1_000_003).label("mixed"),
+                func.count().label("how_many"),
+            )
+            .where(table.c.chain_id.in_(ids))
+            .group_by(table.c.chain_id)
+        )
+        for row in connection.execute(asked):
+            found[row.chain_id] += (int(row.changed), int(row.mixed), int(row.how_many))
+    return found
+
+
+def marks_of(connection: Connection, chain_id: str) -> tuple[int, ...]:
+    """The mark of one chain; () where there is none."""
+    row = connection.execute(select(chains).where(chains.c.id == chain_id)).first()
+    if row is None:
+        return ()
+    return marks(connection, [Head(chain=ChainRow(**row._mapping))])[chain_id]
+
+
+def _chains(
+    connection: Connection, wanted: Wanted, most: int, before: Place | None
+) -> tuple[list[Head], list[Place]]:
+    window = _window(select(chains), chains.c.created_at_ms, chains.c.id, wanted, before)
+    looked = window.limit(LOOKED_AT).subquery("looked")
+    conditions = _conditions(wanted, looked) + _status_of_chain(wanted.status, looked)
+    if wanted.asked_by:
+        by = and_(submissions.c.chain_id == looked.c.id, submissions.c.asked_by == wanted.asked_by)
+        conditions.append(exists().where(by))
+    asked = _newest(select(looked).where(*conditions), looked, most)
+    found = [ChainRow(**row._mapping) for row in connection.execute(asked)]
+    return [Head(chain=one) for one in found], _end(connection, window)
+
+
+def _loose_tasks(
+    connection: Connection, wanted: Wanted, most: int, before: Place | None
+) -> tuple[list[Head], list[Place]]:
+    """Tasks that nobody has asked for the chain of: those of other clients, which no rule listens to."""
+    window = _window(select(tasks), tasks.c.created_at_ms, tasks.c.id, wanted, before)
+    window = window.where(tasks.c.chain_id.is_(None))
+    looked = window.limit(LOOKED_AT).subquery("looked")
+    asked = _newest(
+        select(looked).where(*_conditions(wanted, looked), *_status_of_task(wanted.status, looked)),
+        looked,
+        most,
+    )
+    found = [TaskRow(**row._mapping) for row in connection.execute(asked)]
+    return [Head(task=one) for one in found], _end(connection, window)
+
+
+def _window(
+    query: Select[Any],
+    age: ColumnElement[int],
+    key: ColumnElement[str],
+    wanted: Wanted,
+    before: Place | None,
+) -> Select[Any]:
+    if before is not None:
+        query = query.where(age <= before[0], or_(age < before[0], key < before[1]))
+    if wanted.since_ms:
+        query = query.where(age >= wanted.since_ms)
+    if wanted.until_ms:
+        query = query.where(age < wanted.until_ms)
+    return query.order_by(age.desc(), key.desc())
+
+
+def _newest(query: Select[Any], looked: FromClause, most: int) -> Select[Any]:
+    return query.order_by(looked.c.created_at_ms.desc(), looked.c.id.desc()).limit(most)
+
+
+def _end(connection: Connection, window: Select[Any]) -> list[Place]:
+    """The last row that was looked at, where there are older ones."""
+    row = connection.execute(window.limit(1).offset(LOOKED_AT - 1)).first()
+    return [] if row is None else [(row.created_at_ms, row.id)]
+
+
+def _conditions(wanted: Wanted, looked: FromClause) -> list[ColumnElement[bool]]:
+    conditions: list[ColumnElement[bool]] = []
+    if wanted.upstream:
+        conditions.append(looked.c.upstream == wanted.upstream)
+    if wanted.text:
+        conditions.append(looked.c.prompt.icontains(wanted.text, autoescape=True))
+    return conditions
+
+
+def _status_of_chain(status: str, looked: FromClause) -> list[ColumnElement[bool]]:
+    def task(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
+        return exists().where(tasks.c.chain_id == looked.c.id, *conditions)
+
+    def submission(states: Sequence[str]) -> ColumnElement[bool]:
+        return exists().where(submissions.c.chain_id == looked.c.id, submissions.c.state.in_(states))
+
+    attention = or_(task(tasks.c.status == "MODAL"), submission(TROUBLED))
+    active = or_(task(tasks.c.finished_at_ms.is_(None)), submission(WAITING))
+    failed = or_(task(tasks.c.status.in_(FAILED_TASK)), submission(["rejected"]))
+    match status:
+        case "attention":
+            return [attention]
+        case "active":
+            return [active, ~attention]
+        case "failed":
+            return [failed, ~active, ~attention]
+        case "done":
+            return [~failed, ~active, ~attention]
+        case _:
+            return []
+
+
+def _status_of_task(status: str, looked: FromClause) -> list[ColumnElement[bool]]:
+    match status:
+        case "attention":
+            return [looked.c.status == "MODAL"]
+        case "active":
+            return [looked.c.finished_at_ms.is_(None), looked.c.status != "MODAL"]
+        case "failed":
+            return [looked.c.status.in_(FAILED_TASK)]
+        case "done":
+            return [looked.c.finished_at_ms.is_not(None), looked.c.status.not_in(FAILED_TASK)]
+        case _:
+            return []
+
+
+def cards(connection: Connection, heads: Sequence[Head]) -> list[Card]:
+    """All that is on the cards, in their order."""
+    ids = [one.chain.id for one in heads if one.chain is not None]
+    of_chain: dict[str, list[TaskRow]] = {one: [] for one in ids}
+    made: dict[str, list[Submission]] = {one: [] for one in ids}
+    if ids:
+        asked = select(tasks).where(tasks.c.chain_id.in_(ids)).order_by(tasks.c.created_at_ms, tasks.c.id)
+        for row in connection.execute(asked):
+            of_chain[row.chain_id].append(TaskRow(**row._mapping))
+        wanted = select(*SUBMISSION_COLUMNS).where(submissions.c.chain_id.in_(ids))
+        for row in connection.execute(wanted.order_by(submissions.c.created_at_ms, submissions.c.label)):
+            made[row.chain_id].append(submission_of(row))
+    return [
+        Card(chain=one.chain, tasks=tuple(of_chain[one.chain.id]), submissions=tuple(made[one.chain.id]))
+        if one.chain is not None
+        else Card(chain=None, tasks=(one.task,) if one.task is not None else ())
+        for one in heads
+    ]
+
+
+def payloads(connection: Connection, cards: Sequence[Card]) -> dict[tuple[str, str], bytes]:
+    """The newest payloads of all tasks of some cards, by (upstream, id)."""
+    return queries.latest_payloads(connection, [task for one in cards for task in one.tasks])
