@@ -132,6 +132,7 @@ class Operations:
         if work is None:
             raise Problem(422, "retry them or drop them")
         match, now_ms = _match(form), _now_ms()
+        _check_all(form, is_empty=match.is_empty)
         while await self._desk.command(lambda one: work(one, match, now_ms)):
             pass
         return await self._after(request, visitor)
@@ -155,10 +156,8 @@ class Operations:
 
     async def all_bodies(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
         """Read all quarantined bodies again, or forget them."""
-        match, now_ms = (
-            quarantine.Match(upstream=form.get("upstream", ""), text=form.get("text", "")),
-            _now_ms(),
-        )
+        match, now_ms = quarantine.Match(text=form.get("text", "").strip()), _now_ms()
+        _check_all(form, is_empty=match.is_empty)
         if form.get("do") == "drop":
             while await self._desk.command(lambda one: quarantine.drop_all(one, match, now_ms)):
                 pass
@@ -290,6 +289,12 @@ def _match(given: dict[str, str]) -> Match:
         upstream=given.get("upstream", ""),
         text=given.get("text", "").strip(),
     )
+
+
+def _check_all(form: dict[str, str], *, is_empty: bool) -> None:
+    """That nothing is named means all of them, and must be said."""
+    if is_empty and form.get("all") != "1":
+        raise Problem(422, "say which, or all of them")
 
 
 def _span(request: Request) -> str:

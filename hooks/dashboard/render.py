@@ -106,6 +106,11 @@ def language(request: Request) -> str:
     return language_of(request.headers.get("accept-language", ""))
 
 
+def said(request: Request, text: str) -> str:
+    """A sentence in the language of the one who asks, as far as it is known there."""
+    return gettext_of(language(request))(text)
+
+
 def is_partial(request: Request) -> bool:
     """Whether htmx asks for a part of a page."""
     return request.headers.get("hx-request") == "true" and "hx-boosted" not in request.headers

@@ -15,7 +15,7 @@ from hooks.dashboard.chain import Chains
 from hooks.dashboard.desk import Desk
 from hooks.dashboard.gallery import Gallery
 from hooks.dashboard.operations import Operations
-from hooks.dashboard.render import HEADERS, answer, is_partial, language, serve_static
+from hooks.dashboard.render import HEADERS, answer, is_partial, language, said, serve_static
 from hooks.dashboard.rules import Rules
 from hooks.dashboard.setup import Setup
 from hooks.dashboard.timeline import Timeline
@@ -163,12 +163,13 @@ def _told(request: Request, error: Problem | CommandError | NotDurable) -> Respo
         return _to_login(request)
     if is_partial(request):
         response: HTMLResponse = answer(
-            request, "_toast.html", code=problem.status, kind="error", text=problem.detail
+            request, "_toast.html", code=problem.status, kind="error", text=said(request, problem.detail)
         )
         response.headers.update({"hx-retarget": "#toasts", "hx-reswap": "innerHTML"})
     else:
         title = HTTPStatus(problem.status).phrase
-        response = answer(request, "problem.html", code=problem.status, title=title, detail=problem.detail)
+        detail = said(request, problem.detail)
+        response = answer(request, "problem.html", code=problem.status, title=title, detail=detail)
     response.headers.update(problem.headers)
     return response
 

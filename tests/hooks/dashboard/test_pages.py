@@ -1,0 +1,172 @@
+"""What pages show of what came, and what they do; with words that mean harm in everything that others write."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import pytest
+
+from hooks.dashboard.views import tree
+from storage import gallery, schema
+from tests.hooks.conftest import Site
+
+HARM = """<script>alert(1)</script>"'><img src=x onerror=alert(2)><hx-partial hx-target="body">&lt;hx-oob&gt;\r\n\u2028{{ 7*7 }}"""
+
+
+async def called(site: Site, task_id: str, **fields: Any) -> None:
+    body = {"id": task_id, "status": "SUCCESS", "action": "IMAGINE", "progress": "100%"} | fields
+    assert (await site.http.post(site.hook, content=json.dumps(body))).status_code == 200
+
+
+async def word(site: Site) -> dict[str, str]:
+    found = re.search(r'name="csrf" value="(\w+)"', (await site.http.get("/")).text)
+    assert found is not None
+    return {"csrf": found[1]}
+
+
+async def test_a_task_of_somebody_else_is_in_the_gallery_and_has_its_pages(site: Site) -> None:
+    await called(site, "17", prompt="a cat on a mat", imageUrl="https://cdn.example/a.png")
+    page = (await site.http.get("/")).text
+    assert "a cat on a mat" in page
+    assert 'href="/chains/of/main/17"' in page
+    assert "/images/main/17?" in page
+    assert "cdn.example" not in page
+    for path in ("/chains/of/main/17", "/tasks/main/17", "/panel/main/17"):
+        assert "a cat on a mat" in (await site.http.get(path)).text
+
+
+async def test_what_others_write_is_text_and_nothing_else(site: Site) -> None:
+    """Prompts, reasons, labels, custom ids, and task ids of any characters."""
+    task_id = "a/b?c#d %\"'<x>猫"
+    await called(
+        site, task_id, prompt=HARM, status="FAILURE", failReason=HARM, description=HARM,
+        buttons=[{"customId": HARM, "label": HARM}], properties={"finalPrompt": HARM},
+    )  # fmt: skip
+    found = await site.http.get("/")
+    href = re.search(r'class="cover" href="([^"]+)"', found.text)
+    assert href is not None
+    pages = [found, await site.http.get(href[1])]
+    pages += [await site.http.get(href[1].replace("/chains/of/", one)) for one in ("/panel/", "/tasks/")]
+    partial = {"hx-request": "true"}
+    pages.append(await site.http.get(href[1].replace("/chains/of/", "/panel/"), headers=partial))
+    for page in pages:
+        assert page.status_code == 200
+        text = page.text
+        assert "alert(1)" in text
+        assert "<script>alert" not in text
+        assert "<img src=x" not in text
+        assert "<hx-partial" not in text
+        assert "49" not in re.sub(r"[0-9a-f]{8,}", "", text.split("<main", 1)[-1])
+
+
+async def test_a_prompt_is_sent_once_for_one_form(site: Site) -> None:
+    form = await word(site) | {"prompt": "a fox", "once": "the form's own"}
+    first = await site.http.post("/imagine", data=form)
+    second = await site.http.post("/imagine", data=form)
+    assert first.headers["location"] == second.headers["location"]
+    rows = await site.database.read(lambda c: c.execute(schema.submissions.select()).all())
+    assert [row.asked_by for row in rows] == ["person:page"]
+
+
+async def test_a_button_is_pressed_once_however_often_it_is_clicked(site: Site) -> None:
+    buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
+    await called(site, "17", prompt="a cat", buttons=buttons)
+    form = await word(site) | {"button": "MJ::JOB::upsample::1::abc"}
+    partial = {"hx-request": "true"}
+    first = (await site.http.post("/press/main/17", data=form, headers=partial)).text
+    second = (await site.http.post("/press/main/17", data=form, headers=partial)).text
+    assert 'aria-pressed="true"' in first
+    assert "not paid for twice" in second
+    rows = await site.database.read(lambda c: c.execute(schema.submissions.select()).all())
+    assert len(rows) == 1
+    page = await site.http.get("/chains/of/main/17")
+    assert page.headers["location"].startswith("/chains/"), "it has a chain now"
+
+
+@pytest.mark.parametrize(
+    ("path", "status"),
+    [
+        ("/chains/none", 404),
+        ("/chains/of/main/none", 404),
+        ("/tasks/main/none", 404),
+        ("/panel/nowhere/none", 404),
+        ("/?before=x", 422),
+        ("/?before=99999999999999999999-x", 422),
+        ("/?since=tomorrow", 422),
+        ("/?since=9999-12-31&until=9999-12-31", 422),
+        ("/?status=odd", 422),
+        ("/operations?kind=odd", 422),
+        ("/operations?span=odd", 200),
+        ("/?text=%25_%5C%00", 200),
+        ("/?before=-5-x", 422),
+    ],
+)
+async def test_a_bad_address_says_what_is_wrong(site: Site, path: str, status: int) -> None:
+    answer = await site.http.get(path)
+    assert answer.status_code == status
+    assert answer.headers["content-type"].startswith("text/html")
+
+
+async def test_an_error_of_a_part_goes_where_people_see_it(site: Site) -> None:
+    answer = await site.http.post("/imagine", data=await word(site), headers={"hx-request": "true"})
+    assert answer.status_code == 422
+    assert answer.headers["hx-retarget"] == "#toasts"
+    assert "write a prompt first" in answer.text
+
+
+async def test_an_error_is_told_in_the_readers_language(site: Site) -> None:
+    headers = {"hx-request": "true", "accept-language": "zh-CN"}
+    answer = await site.http.post("/imagine", data=await word(site), headers=headers)
+    assert "请先写提示词" in answer.text
+
+
+async def test_all_dead_letters_are_meant_only_when_that_is_said(site: Site) -> None:
+    form = await word(site) | {"do": "drop"}
+    for path in ("/operations/letters", "/operations/quarantine"):
+        assert (await site.http.post(path, data=form)).status_code == 422
+        assert (await site.http.post(path, data=form | {"all": "1"})).status_code == 303
+
+
+async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
+    assert (await site.http.post(site.hook, content=b'{"id": ')).status_code == 400
+    page = (await site.http.get("/operations")).text
+    found = re.search(r'action="/operations/quarantine/(\d+)"', page)
+    assert found is not None
+    form = await word(site) | {"do": "edit", "body": '{"id": "5", "status": "SUCCESS", "prompt": "mended"}'}
+    assert (await site.http.post(f"/operations/quarantine/{found[1]}", data=form)).status_code == 303
+    assert "mended" in (await site.http.get("/")).text
+    assert "/operations/quarantine/" + found[1] not in (await site.http.get("/operations")).text
+
+
+async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) -> None:
+    buttons = [{"customId": f"MJ::JOB::upsample::{n}::abc", "label": f"U{n}"} for n in (1, 2, 3, 4)]
+    await called(site, "17", prompt="a cat", buttons=buttons)
+    rule = '[[rules]]\nname = "up"\non = "task.succeeded"\npress = "U*"\n'
+    form = await word(site) | {"rules": rule, "days": "1"}
+    tried = (await site.http.post("/rules/try", data=form)).text
+    assert "rule:up" in tried
+    assert ">4<" in tried
+    assert await site.database.read(lambda c: c.execute(schema.submissions.select()).all()) == []
+    wrong = await site.http.post("/rules/try", data=form | {"rules": '[[rules]]\nname = "up"\nonn = "x"\n'})
+    assert "onn" in wrong.text
+
+
+async def test_tasks_that_are_their_own_ancestors_are_shown_once(site: Site) -> None:
+    """Senders have written such parents."""
+    for task_id, parent in (("1", "2"), ("2", "1"), ("3", "3")):
+        await called(site, task_id, prompt="a cat", parentId=parent)
+
+    def ask(connection: Any) -> list[str]:
+        rows = [one.tasks[0] for one in gallery.page(connection, gallery.Wanted(), most=10).cards]
+        roots = tree(gallery.Card(chain=None, tasks=tuple(rows)), {})
+        shown: list[str] = []
+        left = list(roots)
+        while left:
+            node = left.pop()
+            shown.append(node.task_id)
+            left += node.children
+        return shown
+
+    assert sorted(await site.database.read(ask)) == ["1", "2", "3"]
