@@ -16,6 +16,7 @@ import structlog
 
 from storage.engine import Connection, Database
 from storage.errors import StorageError
+from storage.outage import is_outage
 
 log = structlog.get_logger("hookchain")
 
@@ -121,9 +122,8 @@ class Stream:
     def stop(self) -> None:
         """End all streams."""
         self._stopping = True
-        for page in [page for pages in self._pages.values() for page in pages]:
-            page.is_over = True
-            page.news.set()
+        for pages in self._pages.values():
+            _end(pages)
 
     async def messages(self, topic: Topic, language: str, since_ms: int) -> AsyncIterator[bytes]:
         """The bytes of one page's stream. `since_ms` is the id of the last message that it got, or when it was made:
@@ -185,13 +185,33 @@ class Stream:
         topics = [next(iter(pages)).topic for pages in self._pages.values()]
         marks = dict(self._marks)
         looks = await self._database.read(
-            lambda connection: [(one.key, one.look(connection, marks.get(one.key, {}))) for one in topics]
+            lambda connection: [(one.key, _looked(one, connection, marks.get(one.key, {}))) for one in topics]
         )
         for key, look in looks:
-            if key in self._pages:
+            pages = self._pages.get(key, set())
+            if look is None:
+                _end(pages)
+            elif pages:
                 self._marks[key] = look.marks
-                _tell(self._pages[key], look, at_ms)
-                await asyncio.sleep(0)  # callbacks come first
+                _tell(pages, look, at_ms)
+            await asyncio.sleep(0)  # callbacks come first
+
+
+def _end(pages: Collection[_Page]) -> None:
+    for page in pages:
+        page.is_over = True
+        page.news.set()
+
+
+def _looked(topic: Topic, connection: Connection, known: Marks) -> Look | None:
+    """None where the topic has a mistake, which is its own: the pages of others go on."""
+    try:
+        return topic.look(connection, known)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        log.exception("a page cannot be told what changed", topic=topic.key)
+        return None
 
 
 def _tell(pages: Collection[_Page], look: Look, at_ms: int) -> None:
@@ -205,7 +225,9 @@ def _tell(pages: Collection[_Page], look: Look, at_ms: int) -> None:
 
 def _message(html: str, at_ms: int) -> str:
     """One message (WHATWG HTML, "Server-sent events"): unnamed, so that htmx swaps what is in it."""
-    lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
+    lines = "".join(
+        f"data: {line}\n" for line in html.splitlines()
+    )  # which knows more ends of lines than SSE does
     return f"id: {at_ms}\n{lines}\n"
 
 
