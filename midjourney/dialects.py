@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Literal
+from urllib.parse import quote
 
 import msgspec
 
@@ -53,8 +54,9 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
         return kind in self.paths
 
     def path(self, kind: str, task_id: str = "") -> str:
-        """The path under the base address. Raises KeyError where there is none: ask `has` first."""
-        return f"{self.prefix}/{self.paths[kind].replace('{id}', task_id)}"
+        """The path under the base address; ids come from callbacks, and are quoted. Raises KeyError where there is none: ask
+        `has` first."""
+        return f"{self.prefix}/{self.paths[kind].replace('{id}', quote(task_id, safe=''))}"
 
 
 _OPEN = {

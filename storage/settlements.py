@@ -79,11 +79,12 @@ def settle_attempt(
 ) -> None:
     """Record what the attempt came to, the tasks it made, and the answer as an event: together.
 
-    An attempt without a clear answer is accepted all the same when a task that carries its mark has called already.
+    An attempt without a clear answer, or one that would be made again, is accepted all the same when a task that carries
+    its mark has called already.
     Raises `LeaseLost` when this attempt is no longer the current one.
     """
     locks.submissions(connection, [submission.id])
-    if settlement.state == "uncertain" and (known := children(connection, submission.id)):
+    if settlement.state in ("uncertain", "waiting") and (known := children(connection, submission.id)):
         settlement = msgspec.structs.replace(
             settlement,
             state="accepted",

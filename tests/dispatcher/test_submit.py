@@ -101,6 +101,30 @@ async def test_what_passes_is_tried_again(bench: Any, answer: tuple[int, Any]) -
     assert made.task_ids == ("child",)
 
 
+async def test_what_has_called_by_its_own_path_is_not_sent_again_whatever_the_answer(bench: Any) -> None:
+    """The callback overtakes an answer that says "queue full": it is there, and would be paid for twice."""
+    bench.rules(PRESS_ONE)
+    bench.upstream.answer = lambda path, body: (
+        200,
+        {"code": 23, "description": "Queue full", "result": None},
+    )
+    bench.upstream.gate.clear()
+    await bench.start()
+    await bench.callback()
+
+    async def sent() -> bool:
+        return bool(bench.upstream.received)
+
+    await bench.until(sent)
+    mark = bench.upstream.received[0][1]["notifyHook"].rsplit("/", 1)[-1]
+    await bench.callback("child", mark, status="SUBMITTED", progress="0%", action="UPSCALE")
+    bench.upstream.gate.set()
+    (made,) = await bench.until_states("accepted")
+    await bench.until_quiet()
+    assert made.task_ids == ("child",)
+    assert len(bench.upstream.received) == 1
+
+
 @pytest.mark.parametrize(
     ("answer", "state", "signal"),
     [

@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
+from urllib.parse import unquote
 
 import pytest
 
@@ -259,3 +260,12 @@ async def test_what_a_dialect_has_no_endpoint_for_is_not_sent(dialect: str, kind
 def test_every_kind_of_request_is_known_to_some_dialect() -> None:
     """No request that nobody takes."""
     assert {kind for kind in KINDS if any(dialect.has(kind) for dialect in DIALECTS.values())} == set(KINDS)
+
+
+@pytest.mark.parametrize("task_id", ["../../account/list", "1?x=2", "a b#c", "é"])
+def test_a_task_id_cannot_lead_elsewhere(task_id: str) -> None:
+    """It comes from a callback, and our key goes along with the question."""
+    path = DIALECTS["mj-plus"].path("fetch", task_id)
+    assert unquote(path.removeprefix("/mj/task/").removesuffix("/fetch")) == task_id
+    assert not {"?", "#", " "} & set(path)
+    assert path.count("/") == 4
