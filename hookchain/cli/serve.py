@@ -111,7 +111,11 @@ def _warn(settings: Settings) -> None:
 
 def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
     names = receivers.registry.names()
-    lines = [f"hookchain {__version__} listens on {settings.listening_url}"]
+    lines = [
+        f"hookchain {__version__} listens on {settings.listening_url}",
+        f"dashboard: {settings.listening_url}/"
+        + ("" if settings.admin_token else "  (for this machine only, until HOOKCHAIN_ADMIN_TOKEN is set)"),
+    ]
     if settings.poll_only:
         lines.append("poll only: no notifyHook is sent, the upstreams are asked every 15 s")
     lines += [
