@@ -3,11 +3,19 @@
 
 const relative = new Intl.RelativeTimeFormat(document.documentElement.lang, { numeric: "auto", style: "short" });
 const exact = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "medium" });
+const precise = new Intl.DateTimeFormat(document.documentElement.lang, {
+  month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", second: "2-digit", fractionalSecondDigits: 3,
+});
 const STEPS = [[60, "second"], [3600, "minute"], [86400, "hour"], [604800, "day"]];
 const SIZES = { second: 1, minute: 60, hour: 3600, day: 86400 };
 
 function writeTimes(root) {
   for (const element of root.querySelectorAll("time[datetime]")) {
+    if (element.dataset.exact) {
+      const said = precise.format(new Date(Number(element.dataset.exact)));
+      if (element.textContent !== said) element.textContent = said;
+      continue;
+    }
     const at = new Date(element.dateTime);
     const seconds = (at - Date.now()) / 1000;
     const step = STEPS.find(([limit]) => Math.abs(seconds) < limit);
