@@ -1,4 +1,4 @@
-"""`make bench`: durable ingest as a ratio to a bare route, and the time from a callback to its follow-up."""
+"""`make bench`: durable ingest as a ratio to a bare route, the time from a callback to its follow-up, and the pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import postgres, recorded
+from benchmarks import pages, postgres, recorded
 from benchmarks.load import Saturated, Soon, percentile, saturate, stub_upstream, trickle
 from benchmarks.targets import pin, pin_to_all, target
 
@@ -36,6 +36,7 @@ def main() -> None:
     _ingest(rounds=1 if quick else 3, seconds=1.0 if quick else 4.0)
     _latency(count=40 if quick else 400)
     recorded.measure(2_900 if quick else 100_000)
+    pages.measure(tasks=2_000 if quick else 100_000, requests=5 if quick else 30)
     pin_to_all()
     postgres.measure(
         seconds=1.0 if quick else 4.0, chains=400 if quick else 4_000, rows=20_000 if quick else 1_000_000

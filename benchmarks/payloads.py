@@ -7,10 +7,12 @@ from typing import Any
 
 STEPS = (("SUBMITTED", 0), ("IN_PROGRESS", 0), ("IN_PROGRESS", 46), ("IN_PROGRESS", 93), ("SUCCESS", 100))
 _UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
-_PROMPT = "a cat on a wall in the rain, watercolour, soft light, muted colours, high detail --ar 3:2 --v 7.0 --s 250"
+PROMPT = "a cat on a wall in the rain, watercolour, soft light, muted colours, high detail --ar 3:2 --v 7.0 --s 250"
 
 
-def callback(task_id: str, status: str, percent: int) -> bytes:
+def callback(
+    task_id: str, status: str, percent: int, *, action: str = "IMAGINE", prompt: str = PROMPT
+) -> bytes:
     """One callback."""
     link = f"https://cdn.discordapp.com/attachments/1050703772185268251/1376858603847417937/{_UUID}_{percent}.png"
     payload: dict[str, Any] = {
@@ -24,15 +26,15 @@ def callback(task_id: str, status: str, percent: int) -> bytes:
             "flags": 0,
             "messageId": "1376858604266586205",
             "messageHash": _UUID,
-            "finalPrompt": _PROMPT,
+            "finalPrompt": prompt,
             "progressMessageId": "1376858432602243142",
-            "messageContent": f"**{_PROMPT}** - <@1050702627576483930> ({percent}%) (fast)",
+            "messageContent": f"**{prompt}** - <@1050702627576483930> ({percent}%) (fast)",
         },
-        "action": "IMAGINE",
+        "action": action,
         "status": status,
-        "prompt": _PROMPT,
-        "promptEn": _PROMPT,
-        "description": f"/imagine {_PROMPT}",
+        "prompt": prompt,
+        "promptEn": prompt,
+        "description": f"/imagine {prompt}",
         "submitTime": 1748339029401,
         "startTime": 1748339030665,
         "finishTime": 1748339072775 if status == "SUCCESS" else None,

@@ -11,7 +11,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
 import aiosqlite
@@ -47,11 +47,19 @@ def pin_to_all() -> None:
 
 
 @contextlib.contextmanager
-def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[int]:
-    """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to."""
+def target(
+    name: str,
+    directory: Path,
+    *,
+    upstream_port: int = 9,
+    database_url: str = "",
+    options: Sequence[str] = (),
+) -> Iterator[int]:
+    """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to, `options` are
+    those of `hookchain serve`."""
     port = free_port()
     command = (
-        ["hookchain", "serve", "--port", str(port)]
+        ["hookchain", "serve", "--port", str(port), *options]
         if name == "hookchain"
         else ["benchmarks.targets", name, str(port)]
     )
@@ -62,6 +70,8 @@ def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[in
         "HOOKCHAIN_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}",
         "LOG_LEVEL": "warning",
     }
+    if database_url:
+        environment["DATABASE_URL"] = database_url
     process = subprocess.Popen(
         [sys.executable, "-m", *command],
         cwd=directory,

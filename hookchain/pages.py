@@ -14,7 +14,7 @@ from hookchain.settings import SANDBOX, Settings
 from hooks.auth import notify_token
 from hooks.dashboard.desk import Desk, Hook
 from hooks.decisions import Loaded
-from storage import queries
+from storage import health
 from storage.engine import Database
 
 _HERE = ("127.0.0.1", "localhost", "::1", "0.0.0.0", "::")
@@ -50,12 +50,6 @@ def _hook(settings: Settings, secret: str, name: str) -> Hook:
 
 
 async def _examine(settings: Settings, database: Database, secret: str, name: str) -> dict[str, Any]:
-    came = await database.read(
-        lambda connection: queries.event_page(
-            connection, most=1, equal={"upstream": name, "source": "callback"}
-        )
-    )
+    came_at_ms = await database.read(lambda connection: health.last_call_ms(connection, name))
     address = _hook(settings, secret, name).address
-    return await finding(
-        settings, settings.upstreams[name], (address, came[0].received_at_ms if came else None)
-    )
+    return await finding(settings, settings.upstreams[name], (address, came_at_ms))

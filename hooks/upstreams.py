@@ -9,7 +9,7 @@ from starlette.requests import Request
 
 from hooks.problems import Problem
 from midjourney.dialects import Upstream
-from storage import health
+from storage import gauges, health
 from storage import upstreams as stored
 from storage.engine import Connection, Database
 from storage.upstreams import Standing
@@ -49,7 +49,7 @@ class Upstreams:
 
 def standing(connection: Connection, upstreams: Mapping[str, Upstream]) -> list[dict[str, Any]]:
     """How each of them is doing, by name; without keys."""
-    known = stored.every(connection)
+    known, counted = stored.every(connection), gauges.submissions_by_state(connection)
     now = {name: known.get(name, Standing(name=name)) for name in upstreams}
     return [
         {
@@ -58,7 +58,7 @@ def standing(connection: Connection, upstreams: Mapping[str, Upstream]) -> list[
             "dialect": upstream.dialect,
             "paused": now[name].paused,
             "breaker": "open" if now[name].open_ms else "closed",
-            "submissions": health.submissions_by_state(connection, name),
+            "submissions": {state: count for (at, state), count in counted.items() if at == name},
             "callbacks": health.callbacks(connection, name),
         }
         for name, upstream in sorted(upstreams.items())

@@ -37,7 +37,7 @@ def explained(connection: Connection, upstream: str, task_id: str) -> Explained 
     told = _events(connection, task)
     asked_for = connection.execute(
         select(*submissions.SUBMISSION_COLUMNS)
-        .where(_submissions.c.upstream == upstream, _submissions.c.parent_id == task_id)
+        .where(submissions.of_parent(upstream, task_id))
         .order_by(_submissions.c.created_at_ms, _submissions.c.label)
     )
     found = [submissions.submission_of(row) for row in asked_for]
@@ -65,7 +65,7 @@ def mark(connection: Connection, upstream: str, task_id: str) -> tuple[int, ...]
     ).one()
     asked_for = connection.execute(
         select(func.sum(_submissions.c.updated_at_ms % 1_000_003), func.count()).where(
-            _submissions.c.upstream == upstream, _submissions.c.parent_id == task_id
+            submissions.of_parent(upstream, task_id)
         )
     ).one()
     return tuple(int(one or 0) for one in (*told, *heard, *asked_for))

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, exists, func, or_, select
+from sqlalchemy import ColumnElement, Connection, FromClause, Select, and_, case, func, or_, select, union_all
 
 from storage import queries, schema
 from storage.records import ChainRow, Submission, TaskRow
@@ -24,6 +24,8 @@ LOOKED_AT = 3000
 
 STATUSES = ("active", "attention", "failed", "done")
 """What a chain is: something of it runs or waits; it waits for a person; something of it failed; it is complete."""
+
+_WEIGHTS = {"done": 0, "failed": 1, "active": 2, "attention": 3}
 
 FAILED_TASK = ("FAILURE", "CANCEL")
 WAITING = ("waiting", "sending")
@@ -194,7 +196,8 @@ def _chains(
     conditions = _conditions(wanted, looked) + _status_of_chain(wanted.status, looked)
     if wanted.asked_by:
         by = and_(submissions.c.chain_id == looked.c.id, submissions.c.asked_by == wanted.asked_by)
-        conditions.append(exists().where(by))
+        # EXISTS would let PostgreSQL read the whole table once, to have them all.
+        conditions.append(select(func.count()).where(by).scalar_subquery() > 0)
     asked = _newest(select(looked).where(*conditions), looked, most)
     found = [ChainRow(**row._mapping) for row in connection.execute(asked)]
     return [Head(chain=one) for one in found], _end(connection, window)
@@ -252,26 +255,27 @@ def _conditions(wanted: Wanted, looked: FromClause) -> list[ColumnElement[bool]]
 
 
 def _status_of_chain(status: str, looked: FromClause) -> list[ColumnElement[bool]]:
-    def task(*conditions: ColumnElement[bool]) -> ColumnElement[bool]:
-        return exists().where(tasks.c.chain_id == looked.c.id, *conditions)
-
-    def submission(states: Sequence[str]) -> ColumnElement[bool]:
-        return exists().where(submissions.c.chain_id == looked.c.id, submissions.c.state.in_(states))
-
-    attention = or_(task(tasks.c.status == "MODAL"), submission(TROUBLED))
-    active = or_(task(tasks.c.finished_at_ms.is_(None)), submission(WAITING))
-    failed = or_(task(tasks.c.status.in_(FAILED_TASK)), submission(["rejected"]))
-    match status:
-        case "attention":
-            return [attention]
-        case "active":
-            return [active, ~attention]
-        case "failed":
-            return [failed, ~active, ~attention]
-        case "done":
-            return [~failed, ~active, ~attention]
-        case _:
-            return []
+    """The worst of its tasks and submissions tells, as in `Card.status`."""
+    if not status:
+        return []
+    of_task = case(
+        (tasks.c.status == "MODAL", 3),
+        (tasks.c.finished_at_ms.is_(None), 2),
+        (tasks.c.status.in_(FAILED_TASK), 1),
+        else_=0,
+    )
+    of_submission = case(
+        (submissions.c.state.in_(TROUBLED), 3),
+        (submissions.c.state.in_(WAITING), 2),
+        (submissions.c.state == "rejected", 1),
+        else_=0,
+    )
+    each = union_all(
+        select(of_task.label("weight")).where(tasks.c.chain_id == looked.c.id).correlate(looked),
+        select(of_submission).where(submissions.c.chain_id == looked.c.id).correlate(looked),
+    ).subquery("each")
+    worst = func.coalesce(select(func.max(each.c.weight)).scalar_subquery(), 0)
+    return [worst == _WEIGHTS[status]]
 
 
 def _status_of_task(status: str, looked: FromClause) -> list[ColumnElement[bool]]:

@@ -15,19 +15,12 @@ events, tasks, submissions = schema.events, schema.tasks, schema.submissions
 LAST = 200
 """Finished tasks that callback health is judged by."""
 
-_by_state = (
-    select(submissions.c.state, func.count())
-    .where(submissions.c.upstream == bindparam("of_upstream"))
-    .group_by(submissions.c.state)
-)
+# By way of their submissions, which an index gives by upstream and age; one for tasks would be written at each callback.
 _finished = (
     select(tasks.c.upstream, tasks.c.id, tasks.c.finished_at_ms)
-    .where(
-        tasks.c.upstream == bindparam("of_upstream"),
-        tasks.c.finished_at_ms.is_not(None),
-        tasks.c.submission_id.is_not(None),
-    )
-    .order_by(tasks.c.created_at_ms.desc())
+    .select_from(submissions.join(tasks, tasks.c.submission_id == submissions.c.id))
+    .where(submissions.c.upstream == bindparam("of_upstream"), tasks.c.finished_at_ms.is_not(None))
+    .order_by(submissions.c.created_at_ms.desc())
     .limit(bindparam("most"))
     .subquery("finished")
 )
@@ -90,10 +83,20 @@ def never_calls(connection: Connection, upstream: str) -> bool:
     return bool(heard.finished >= ENOUGH and heard.called == 0)
 
 
-def submissions_by_state(connection: Connection, upstream: str) -> dict[str, int]:
-    """How many submissions are in each state."""
-    rows = connection.execute(_by_state, {"of_upstream": upstream})
-    return {str(state): int(count) for state, count in rows}
+_some = (  # the last by their ids, which grow with time at most vendors
+    select(events.c.source, events.c.received_at_ms)
+    .where(events.c.upstream == bindparam("of_upstream"))
+    .order_by(events.c.task_id.desc(), events.c.id.desc())
+    .limit(bindparam("most"))
+    .subquery("some")
+)
+_last_call = select(func.max(_some.c.received_at_ms)).where(_some.c.source == "callback")
+
+
+def last_call_ms(connection: Connection, upstream: str) -> int | None:
+    """When a callback came last, judged by a thousand events; None where none of them was a callback."""
+    found: int | None = connection.execute(_last_call, {"of_upstream": upstream, "most": 1000}).scalar_one()
+    return found
 
 
 def callbacks(connection: Connection, upstream: str, most: int = LAST) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from storage.records import (
     Submission,
     TaskRow,
 )
-from storage.submissions import SUBMISSION_COLUMNS, submission_of
+from storage.submissions import SUBMISSION_COLUMNS, of_parent, submission_of
 
 events, tasks, chains = schema.events, schema.tasks, schema.chains
 
@@ -120,6 +120,23 @@ def submissions_of_chain(connection: Connection, chain_id: str) -> list[Submissi
     return [submission_of(row) for row in rows]
 
 
+def submissions_of_parent(
+    connection: Connection, upstream: str, parent_id: str, *, most: int
+) -> list[Submission]:
+    """What was asked for because of a task, newest first."""
+    query = select(*SUBMISSION_COLUMNS).where(of_parent(upstream, parent_id))
+    query = query.order_by(schema.submissions.c.created_at_ms.desc(), schema.submissions.c.id.desc())
+    return [submission_of(row) for row in connection.execute(query.limit(most))]
+
+
+def was_any_accepted(connection: Connection) -> bool:
+    """Whether an upstream ever took a submission."""
+    table = schema.submissions
+    return (
+        connection.execute(select(table.c.id).where(table.c.state == "accepted").limit(1)).first() is not None
+    )
+
+
 def latest_payloads(connection: Connection, rows: Sequence[TaskRow]) -> dict[tuple[str, str], bytes]:
     """The newest payload of each task that ever sent one, by (upstream, id)."""
     found: dict[tuple[str, str], bytes] = {}
@@ -142,24 +159,40 @@ def upstreams_of_task(connection: Connection, task_id: str) -> list[str]:
     return list(connection.execute(select(tasks.c.upstream).where(tasks.c.id == task_id)).scalars())
 
 
+COUNTED = 100_000
+"""Of the deliveries that are done, the newest: so many are counted while somebody waits for the page."""
+
+
 def deliveries_by_receiver(connection: Connection) -> dict[str, dict[str, int]]:
-    """For each receiver: deliveries by state, those that failed and are tried again, and how often it fired."""
+    """For each receiver: deliveries by state, those that failed and are tried again, and how often it fired.
+
+    What waits, runs or is dead is counted whole; done and fired among the newest `COUNTED` of all deliveries.
+    """
     table = schema.deliveries
-    rows = connection.execute(
+    newest = select(func.max(table.c.id)).scalar_subquery()
+    done = (
+        select(
+            table.c.receiver, func.count().label("done"), func.count().filter(table.c.fired).label("fired")
+        )
+        .where(table.c.id > newest - COUNTED, table.c.state + "" == "done")  # not by the index of states
+        .group_by(table.c.receiver)
+    )
+    others = (
         select(
             table.c.receiver,
             table.c.state,
-            func.count().label("all"),
-            func.count().filter(table.c.fired).label("fired"),
+            func.count().label("how_many"),
             func.count().filter(table.c.error != "").label("failed"),
-        ).group_by(table.c.receiver, table.c.state)
+        )
+        .where(table.c.state.in_(("waiting", "running", "dead")))
+        .group_by(table.c.receiver, table.c.state)
     )
-    found: dict[str, dict[str, int]] = {}
-    for receiver, state, count, fired, failed in rows:
-        one = found.setdefault(receiver, {})
-        one[state] = count
-        one["fired"] = one.get("fired", 0) + fired
-        one["failing"] = one.get("failing", 0) + (failed if state in ("waiting", "running") else 0)
+    found = {row.receiver: {"done": row.done, "fired": row.fired} for row in connection.execute(done)}
+    for row in connection.execute(others):
+        one = found.setdefault(row.receiver, {})
+        one[row.state] = row.how_many
+        if row.state != "dead":
+            one["failing"] = one.get("failing", 0) + row.failed
     return found
 
 

@@ -11,7 +11,20 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Integer, Row, and_, bindparam, exists, insert, or_, select, text, update
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Integer,
+    Row,
+    and_,
+    bindparam,
+    exists,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
 
 from storage import schema
 from storage.prepared import Prepared
@@ -28,6 +41,11 @@ def find(connection: Connection, submission_id: str) -> Submission | None:
     """One submission, or None."""
     row = _by_id(connection, id=submission_id).first()
     return None if row is None else submission_of(row)
+
+
+def of_parent(upstream: str, parent_id: str) -> ColumnElement[bool]:
+    """What was asked for because of a task. Not by the index of its upstream, which SQLite would take."""
+    return and_(submissions.c.parent_id == parent_id, submissions.c.upstream + "" == upstream)
 
 
 LANE_HELD_MS = 60_000

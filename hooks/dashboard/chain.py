@@ -220,9 +220,7 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
     task = decode_task(payload) if payload else _unseen(row)
     if dialect is not None:
         task = with_buttons(task, dialect)
-    asked_for = queries.submission_page(
-        connection, most=200, equal={"upstream": upstream, "parent_id": task_id}
-    )
+    asked_for = queries.submissions_of_parent(connection, upstream, task_id, most=200)
     made_by = submissions.find(connection, row.submission_id) if row.submission_id else None
     parent = tasks.find(connection, upstream, row.parent_id) if row.parent_id else None
     answered = any(one.kind == "modal" and one.state != "rejected" for one in asked_for)

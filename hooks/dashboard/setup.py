@@ -14,7 +14,7 @@ from hooks.dashboard.render import answer, render
 from hooks.problems import Problem
 from hooks.session import Visitor
 from hooks.stream import Look, Marks, Piece
-from storage import queries
+from storage import health, queries
 from storage.engine import Connection
 
 
@@ -89,11 +89,9 @@ def checks(connection: Connection, desk: Desk) -> list[Check]:
         for one in desk.hooks[:1]
     ]
     for hook in desk.hooks:
-        equal = {"upstream": hook.name, "source": "callback"}
-        came = queries.event_page(connection, most=1, equal=equal)
-        at_ms = came[0].received_at_ms if came else 0
-        found.append(Check(state="good" if came else "open", name="callback", about=hook.name, at_ms=at_ms))
-    accepted = queries.submission_page(connection, most=1, equal={"state": "accepted"})
+        at_ms = health.last_call_ms(connection, hook.name) or 0
+        found.append(Check(state="good" if at_ms else "open", name="callback", about=hook.name, at_ms=at_ms))
+    accepted = queries.was_any_accepted(connection)
     found.append(Check(state="good" if accepted else "open", name="submission"))
     error = loaded["rules"]["error"]
     found.append(

@@ -8,9 +8,9 @@ from typing import Any
 import msgspec
 
 from midjourney.decode import decode_task
-from storage import health, tasks
+from storage import health, staging, tasks
 from storage.engine import Connection, Database
-from storage.records import Incoming
+from storage.records import Incoming, Staged
 
 END_MS = 1_700_000_000_000
 
@@ -30,6 +30,22 @@ async def call(
     )
 
 
+def made(connection: Connection, number: str) -> str:
+    """A submission's id."""
+    staged = Staged(
+        idempotency_key=number,
+        chain_id="",
+        upstream="main",
+        kind="imagine",
+        label="imagine",
+        request=b"{}",
+        parent_id="",
+        depth=0,
+        asked_by="test",
+    )
+    return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=1).submission_id
+
+
 async def test_share_delay_duplicates_and_order_are_told(database: Database) -> None:
     """Three tasks of ours: two call, one of them twice over and out of order; the third is found by asking."""
     end = {"finishTime": END_MS}
@@ -44,7 +60,7 @@ async def test_share_delay_duplicates_and_order_are_told(database: Database) -> 
         for task_id in ("1", "2", "3"):
             row = tasks.find(connection, "main", task_id)
             assert row is not None
-            tasks.put(connection, msgspec.structs.replace(row, submission_id=task_id))
+            tasks.put(connection, msgspec.structs.replace(row, submission_id=made(connection, task_id)))
 
     await database.write("test", ours)
     assert await database.read(lambda connection: health.callbacks(connection, "main")) == {
@@ -57,3 +73,13 @@ async def test_share_delay_duplicates_and_order_are_told(database: Database) -> 
         "out_of_order": 1,
         "delay_ms": {"median": 300, "p95": 700},
     }
+
+
+async def test_when_a_callback_came_last_is_told(database: Database) -> None:
+    """None before the first; what was asked for is no callback, and another upstream's is not ours."""
+    await call(database, "1", "SUCCESS", "100%", after_ms=0, source="reconcile")
+    assert await database.read(lambda connection: health.last_call_ms(connection, "main")) is None
+    await call(database, "2", "IN_PROGRESS", "10%", after_ms=50)
+    await call(database, "1", "SUCCESS", "100%", after_ms=70)
+    assert await database.read(lambda connection: health.last_call_ms(connection, "main")) == END_MS + 70
+    assert await database.read(lambda connection: health.last_call_ms(connection, "other")) is None
