@@ -155,9 +155,13 @@ class Stream:
                 self._marks.pop(topic.key, None)
 
     async def _catch_up(self, page: _Page, since_ms: int) -> None:
-        at_ms = _now_ms()
-        look = await self._database.read(lambda connection: page.topic.look(connection, {}))
-        self._marks.setdefault(page.topic.key, look.marks)
+        key = page.topic.key
+        while True:  # what all were told meanwhile may be newer than what was read here, and must not be undone
+            at_ms, told = _now_ms(), self._marks.get(key)
+            look = await self._database.read(lambda connection: page.topic.look(connection, {}))
+            if self._marks.get(key) is told:
+                break
+        self._marks.setdefault(key, look.marks)
         for piece in look.changed:
             if piece.changed_at_ms > since_ms - SKEW_MS:
                 is_new = piece.born_at_ms > since_ms - SKEW_MS
