@@ -6,7 +6,7 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from hookchain.settings import Settings
-from hooks.shapes import when
+from hooks.api.shapes import when
 from midjourney.dialects import Upstream
 from midjourney.examine import Examination, examine
 

@@ -11,9 +11,9 @@ from dispatcher.chain import Place
 from hookchain.asking import dialects_of
 from hookchain.findings import finding
 from hookchain.settings import SANDBOX, Settings
+from hooks.api.decisions import Loaded
 from hooks.auth import notify_token
 from hooks.dashboard.desk import Desk, Hook
-from hooks.decisions import Loaded
 from storage import health
 from storage.engine import Database
 

@@ -25,17 +25,17 @@ from hookchain.asking import asking, dialects_of
 from hookchain.pages import desk_of
 from hookchain.settings import Settings, SettingsError, read_rules
 from hookchain.worker import Worker
-from hooks.api import Api
+from hooks.api.decisions import Loaded
+from hooks.api.routes import Api
+from hooks.api.shapes import when
 from hooks.app import create_app
 from hooks.auth import NotifyTokens, notify_token
 from hooks.dashboard.routes import Dashboard
-from hooks.decisions import Loaded
 from hooks.health import Health
-from hooks.images import Images
+from hooks.images.proxy import Images
 from hooks.ingest import Ingest
 from hooks.metrics import Metrics
 from hooks.session import Sessions
-from hooks.shapes import when
 from hooks.stream import Stream
 from storage import settings as stored
 from storage.engine import Database

@@ -156,7 +156,9 @@ class Stream:
 
     async def _catch_up(self, page: _Page, since_ms: int) -> None:
         key = page.topic.key
-        while True:  # what all were told meanwhile may be newer than what was read here, and must not be undone
+        while (
+            True
+        ):  # what all were told meanwhile may be newer than what was read here, and must not be undone
             at_ms, told = _now_ms(), self._marks.get(key)
             look = await self._database.read(lambda connection: page.topic.look(connection, {}))
             if self._marks.get(key) is told:

@@ -15,8 +15,8 @@ from dispatcher.rules.load import load_rules
 from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.signals import SIGNALS
 from hookchain.settings import SANDBOX, Settings
-from hooks.api import Api
-from hooks.images import Images
+from hooks.api.routes import Api
+from hooks.images.proxy import Images
 from midjourney.dialects import DIALECTS, Dialect, Upstream
 from midjourney.sandbox.faults import SWITCHES
 from storage.engine import Database

@@ -10,7 +10,7 @@ import msgspec
 from dispatcher.budget import Budget
 from dispatcher.chain import Place
 from dispatcher.costs import Prices
-from hooks.decisions import Loaded
+from hooks.api.decisions import Loaded
 from hooks.session import Visitor
 from midjourney.dialects import Dialect, Upstream
 from storage.engine import Connection, Database

@@ -12,16 +12,16 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dispatcher import letters, readmit
-from hooks import shapes
+from hooks.api import shapes
+from hooks.api.letters import edit_and_retry
+from hooks.api.upstreams import standing
 from hooks.dashboard.charts import chart
 from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.timeline import pretty
-from hooks.letters import edit_and_retry
 from hooks.problems import Problem
 from hooks.session import Visitor
 from hooks.stream import Look, Marks, Piece
-from hooks.upstreams import standing
 from midjourney.redact import redacted, shortened
 from storage import gauges, quarantine, queries, settlements, staging, submissions, traffic
 from storage import upstreams as stored

@@ -14,7 +14,7 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
 from hooks.dashboard.words import gettext_of, language_of
-from hooks.images import image_path
+from hooks.images.proxy import image_path
 
 HERE = Path(__file__).parent
 

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hooks import shapes
+from hooks.api import shapes
 from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import answer, render
 from hooks.problems import Problem

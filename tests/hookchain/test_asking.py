@@ -14,7 +14,7 @@ from starlette.applications import Starlette
 
 from hookchain.asking import asking
 from hookchain.settings import load_settings
-from hooks.images import Images, image_path
+from hooks.images.proxy import Images, image_path
 from midjourney.decode import decode_task
 from storage import upstreams
 from storage.engine import Database

@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 
 from dispatcher.costs import Prices, sums
-from hooks import shapes
+from hooks.api import shapes
 from hooks.problems import Problem
 from storage import explained, ledger, queries, replay
 from storage.engine import Database

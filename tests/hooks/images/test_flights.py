@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from hooks.flights import Busy, Flights
+from hooks.images.flights import Busy, Flights
 
 
 class Work:

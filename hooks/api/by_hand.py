@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
-from hooks import shapes
+from hooks.api import shapes
 from hooks.problems import Problem
 from storage import queries, settlements, staging, submissions
 from storage.engine import Connection, Database

@@ -9,9 +9,9 @@ import msgspec
 from starlette.requests import Request
 
 from dispatcher import readmit
-from hooks import shapes
-from hooks.bodies import told
-from hooks.pages import filters, id_cursor, page_of, paged, row_id
+from hooks.api import shapes
+from hooks.api.bodies import told
+from hooks.api.pages import filters, id_cursor, page_of, paged, row_id
 from hooks.problems import Problem
 from storage import quarantine
 from storage.engine import Database

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Message
 
-from hooks.outgoing import PIECE_BYTES, Outgoing, Pieces
+from hooks.images.outgoing import PIECE_BYTES, Outgoing, Pieces
 
 SCOPE = {"type": "http"}
 BODY = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"rest"

@@ -17,12 +17,12 @@ from starlette.routing import BaseRoute, Route
 
 from dispatcher.chain import Place
 from dispatcher.effects.store import file_name
-from hooks.flights import Busy, Flights
-from hooks.originals import REFRESH_WITHIN_S, Originals, Picture, now_ms
-from hooks.outgoing import Outgoing, Pieces, busy
+from hooks.images.flights import Busy, Flights
+from hooks.images.originals import REFRESH_WITHIN_S, Originals, Picture, now_ms
+from hooks.images.outgoing import Outgoing, Pieces, busy
+from hooks.images.recent import Recent
+from hooks.images.thumbnails import WIDTHS, thumbnail
 from hooks.problems import Problem
-from hooks.recent import Recent
-from hooks.thumbnails import WIDTHS, thumbnail
 from midjourney.decode import decode_task
 from midjourney.errors import Undecodable
 from midjourney.image_data import EXTENSIONS, BadImage, Image, NotAnImage

@@ -18,7 +18,7 @@ from starlette.responses import Response
 from dispatcher.chain import Place
 from hooks.app import create_app
 from hooks.auth import NotifyTokens, check_admin, notify_token
-from hooks.images import Handler, Images, image_path
+from hooks.images.proxy import Handler, Images, image_path
 from hooks.ingest import Ingest
 from hooks.problems import Problem
 from midjourney.decode import decode_task

@@ -11,17 +11,17 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from dispatcher.commands import CommandError
-from hooks import shapes
+from hooks.api import shapes
+from hooks.api.by_hand import ByHand
+from hooks.api.decisions import NOTHING_LOADED, Decisions, Loaded
+from hooks.api.letters import Letters
+from hooks.api.pages import age_cursor, filters, id_cursor, page_of, paged, row_id
+from hooks.api.quarantine import Quarantine
+from hooks.api.submitting import Submitting
+from hooks.api.traffic import Traffic
+from hooks.api.upstreams import Upstreams
 from hooks.auth import check_admin
-from hooks.by_hand import ByHand
-from hooks.decisions import NOTHING_LOADED, Decisions, Loaded
-from hooks.letters import Letters
-from hooks.pages import age_cursor, filters, id_cursor, page_of, paged, row_id
 from hooks.problems import Problem
-from hooks.quarantine import Quarantine
-from hooks.submitting import Submitting
-from hooks.traffic import Traffic
-from hooks.upstreams import Upstreams
 from midjourney.dialects import Dialect, Upstream
 from storage import chains, events, queries, submissions, tasks
 from storage.engine import Database

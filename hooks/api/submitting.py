@@ -10,7 +10,7 @@ import msgspec
 from starlette.requests import Request
 
 from dispatcher import commands
-from hooks import shapes
+from hooks.api import shapes
 from hooks.problems import Problem
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest

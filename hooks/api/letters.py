@@ -11,9 +11,9 @@ from starlette.requests import Request
 
 from dispatcher import letters
 from dispatcher.letters import Letter, Match
-from hooks import shapes
-from hooks.bodies import told
-from hooks.pages import age_cursor, filters, page_of, paged
+from hooks.api import shapes
+from hooks.api.bodies import told
+from hooks.api.pages import age_cursor, filters, page_of, paged
 from hooks.problems import Problem
 from midjourney.dialects import Dialect
 from midjourney.redact import restored

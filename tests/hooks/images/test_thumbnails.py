@@ -7,7 +7,7 @@ import io
 import pytest
 from PIL import Image as Pillow
 
-from hooks.thumbnails import thumbnail
+from hooks.images.thumbnails import thumbnail
 from midjourney.image_data import NotAnImage
 
 

@@ -16,7 +16,7 @@ import structlog
 
 from dispatcher.chain import Place
 from dispatcher.effects.archive import LARGEST_BYTES, SOON_MS, expires_at_ms
-from hooks.flights import Flights
+from hooks.images.flights import Flights
 from midjourney.errors import ProtocolError
 from midjourney.image_data import BadImage, Image
 from midjourney.loading import TIMEOUT_S, NotServed, fetch_image

@@ -1,0 +1,1 @@
+"""The JSON API: what programs and the command line ask and tell."""
