@@ -22,6 +22,9 @@ from storage.submissions import SUBMISSION_COLUMNS, of_parent, submission_of
 
 events, tasks, chains = schema.events, schema.tasks, schema.chains
 
+LOOKED_AT = 2000
+"""Rows that a question looks at which no index answers."""
+
 NO_FILTER: Mapping[str, object] = {}
 
 
@@ -78,6 +81,23 @@ def delivery_page(
     table = schema.deliveries
     query = _by_id(select(*DELIVERY_COLUMNS), table.c.id, before, most)
     return [Delivery(**row._mapping) for row in connection.execute(_filtered(query, table.c, equal))]
+
+
+def failing_deliveries(connection: Connection, *, most: int) -> list[Delivery]:
+    """Deliveries that failed and are tried again, the one that waits longest first. They stand behind all that have not
+    run yet, since their next attempt is in the future: so many are looked at as there can be of them."""
+    table = schema.deliveries
+    last = (
+        select(*DELIVERY_COLUMNS)
+        .where(table.c.state == "waiting")
+        .order_by(table.c.run_at_ms.desc(), table.c.id.desc())
+        .limit(LOOKED_AT)
+        .subquery("last")
+    )
+    rows = connection.execute(
+        select(last).where(last.c.error != "").order_by(last.c.run_at_ms.desc(), last.c.id.desc()).limit(most)
+    )
+    return [Delivery(**row._mapping) for row in rows]
 
 
 def find_event(connection: Connection, event_id: int) -> Event | None:

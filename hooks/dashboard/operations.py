@@ -256,11 +256,7 @@ def lists(connection: Connection, match: Match) -> dict[str, Any]:
             }
             for one in quarantine.page(connection, quarantine.Match(), most=MOST)
         ],
-        "failing": [
-            one
-            for one in queries.delivery_page(connection, most=MOST, equal={"state": "waiting"})
-            if one.error
-        ],
+        "failing": queries.failing_deliveries(connection, most=MOST),
     }
 
 

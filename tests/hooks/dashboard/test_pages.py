@@ -170,3 +170,22 @@ async def test_tasks_that_are_their_own_ancestors_are_shown_once(site: Site) -> 
         return shown
 
     assert sorted(await site.database.read(ask)) == ["1", "2", "3"]
+
+
+async def test_what_fails_and_is_tried_again_is_shown_before_what_has_not_run(site: Site) -> None:
+    """However much waits beside it."""
+    rows = [delivery(n, error="") for n in range(60)] + [
+        delivery(60, error="Traceback\nOSError: the disk is full")
+    ]
+    await site.database.write("test", lambda c: c.execute(schema.deliveries.insert(), rows))
+    page = (await site.http.get("/operations")).text
+    assert "OSError: the disk is full" in page
+
+
+def delivery(event_id: int, *, error: str) -> dict[str, Any]:
+    """One that waits; one that failed waits for its next attempt."""
+    return {
+        "event_id": event_id, "receiver": "rule:a", "lane": "", "state": "waiting", "attempts": int(bool(error)),
+        "excused": 0, "run_at_ms": 2 if error else 1, "fired": False, "decision": "", "error": error,
+        "created_at_ms": 1, "updated_at_ms": 1,
+    }  # fmt: skip
