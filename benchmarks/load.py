@@ -64,10 +64,13 @@ class _Sender(asyncio.Protocol):
         self._transport.write(self._requests[len(self.latencies)])
 
 
-async def saturate(ports: Sequence[int], seconds: float, run: int) -> Saturated:
-    """Keep `CONNECTIONS` requests under way for a while, shared among servers. `run` makes ids that no earlier run used."""
+async def saturate(
+    ports: Sequence[int], seconds: float, run: int, *, others: Sequence[list[bytes]] = ()
+) -> Saturated:
+    """Keep `CONNECTIONS` requests under way for a while, shared among servers. `run` makes ids that no earlier run used;
+    `others` are what the first connections send instead."""
     loop = asyncio.get_running_loop()
-    prepared = [_requests_of(connection, run) for connection in range(CONNECTIONS)]
+    prepared = [*others, *(_requests_of(connection, run) for connection in range(len(others), CONNECTIONS))]
     done = [loop.create_future() for _ in prepared]
     started, cpu = time.perf_counter(), time.process_time()
     senders = []

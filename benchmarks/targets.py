@@ -57,6 +57,21 @@ def target(
 ) -> Iterator[int]:
     """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to, `options` are
     those of `hookchain serve`."""
+    with _running(name, directory, upstream_port, database_url, options) as (port, _process_id):
+        yield port
+
+
+@contextlib.contextmanager
+def watched_target(directory: Path) -> Iterator[tuple[int, int]]:
+    """Ours, with its worker; its port and its process id."""
+    with _running("hookchain", directory, 9, "", ()) as found:
+        yield found
+
+
+@contextlib.contextmanager
+def _running(
+    name: str, directory: Path, upstream_port: int, database_url: str, options: Sequence[str]
+) -> Iterator[tuple[int, int]]:
     port = free_port()
     command = (
         ["hookchain", "serve", "--port", str(port), *options]
@@ -81,7 +96,7 @@ def target(
     )
     try:
         wait_for(port, process)
-        yield port
+        yield port, process.pid
     finally:
         process.terminate()
         process.wait(20)

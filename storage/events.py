@@ -82,7 +82,8 @@ SKEW_MS = 2_000
 _may_be_a_child = and_(
     tasks.c.chain_id.is_(None),
     exists().where(
-        schema.submissions.c.upstream == events.c.upstream,
+        # Not by the index of upstreams: SQLite would take it, and read all of the upstream's for each event.
+        schema.submissions.c.upstream + "" == events.c.upstream,
         schema.submissions.c.state == "sending",
         schema.submissions.c.started_at_ms <= events.c.received_at_ms + bindparam("skew_ms"),
     ),

@@ -134,7 +134,7 @@ def _dead(match: Match, kind: Kind) -> Iterable[ColumnElement[bool]]:
     else:
         yield submissions.c.state == "dead"
         if match.upstream:
-            yield submissions.c.upstream == match.upstream
+            yield submissions.c.upstream + "" == match.upstream  # not by its index: few of them are dead
         if match.text:
             yield submissions.c.reason.icontains(match.text, autoescape=True)
 

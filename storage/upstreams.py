@@ -71,16 +71,15 @@ _answered = Prepared(
     .where(upstreams.c.name == bindparam("of_name"), or_(upstreams.c.failures != 0, upstreams.c.open_ms != 0))
     .values(failures=0, open_until_ms=0, open_ms=0)
 )
-_sending = (
-    select(func.count())
-    .where(submissions.c.state == "sending", submissions.c.upstream == upstreams.c.name)
-    .scalar_subquery()
-)
+_here = (
+    submissions.c.upstream + "" == upstreams.c.name
+)  # not by its index: few are on their way, many were here
+_sending = select(func.count()).where(submissions.c.state == "sending", _here).scalar_subquery()
 _coming = (
     select(func.count())
     .where(
         submissions.c.state.in_(bindparam("coming", expanding=True)),
-        submissions.c.upstream == upstreams.c.name,
+        _here,
         submissions.c.kind != "cancel",
     )
     .scalar_subquery()
