@@ -10,7 +10,7 @@ ARGS ?=
 WORKERS ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak check format bench lock clean
+.PHONY: help setup run test soak check format bench screenshots lock clean
 
 help: ## Print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1	/' | expand -t 18
@@ -48,6 +48,9 @@ format: $(READY) ## Format the code and mend what can be mended
 
 bench: $(READY) ## Measure ingest rate and chain latency
 	@$(BIN)/python -m benchmarks $(ARGS)
+
+screenshots: $(READY) ## Take the pictures in docs/ again, from the sandbox (needs Chromium)
+	@$(BIN)/python -m tests.screenshots docs/screenshots
 
 lock: ## Lock the dependencies again, by version and hash
 	@test -x $(BIN)/pip-compile || { $(PYTHON) -m venv $(VENV) && $(BIN)/python -m pip install --quiet pip-tools; }
