@@ -22,6 +22,7 @@ function easel(field) {
       context.arc(cursor.x * shown.width, cursor.y * shown.height, radius() * shown.width, 0, 2 * Math.PI);
       context.stroke();
     }
+    if (stroke !== null) return; // what moves the canvas, or takes long, waits until the brush is lifted
     hidden.value = strokes.length ? mask() : "";
     if (strokes.length) field.querySelector("[data-empty]").hidden = true;
   }
@@ -52,6 +53,10 @@ function easel(field) {
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.fillStyle = context.strokeStyle = "#fff";
     paint(context);
+    // Edges are drawn softly: what is grey would be half changed.
+    const image = context.getImageData(0, 0, canvas.width, canvas.height);
+    for (let at = 0; at < image.data.length; at += 4) image.data.fill(image.data[at] < 128 ? 0 : 255, at, at + 3);
+    context.putImageData(image, 0, 0);
     return canvas.toDataURL("image/png");
   }
 
@@ -72,7 +77,11 @@ function easel(field) {
     stroke.points.push(place(event));
     draw();
   });
-  const lift = () => { stroke = null; };
+  const lift = () => {
+    if (stroke === null) return;
+    stroke = null;
+    draw();
+  };
   shown.addEventListener("pointerup", lift);
   shown.addEventListener("pointercancel", lift);
   shown.addEventListener("focus", draw);
