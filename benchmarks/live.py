@@ -76,7 +76,7 @@ def turns_of(directory: Path, crowd: Crowd, *, seconds: float, rounds: int) -> N
     about = _about(crowd, 2 * rounds + 2)
     with watched_target(directory) as (port, process_id):
         memory = {"at the start": _resident_mb(process_id)}
-        _turn(port, process_id, crowd, next(about), seconds / 2, 90, with_pages=False)  # what it does once
+        _turn(port, process_id, crowd, next(about), seconds / 2, 90, with_pages=True)  # what it does once
         memory["before pages"] = _resident_mb(process_id)
         for number in range(rounds):
             order = (False, True) if number % 2 == 0 else (True, False)
@@ -101,8 +101,7 @@ def _turn(
     *,
     with_pages: bool,
 ) -> Turn:
-    before_s = 0.0
-    measured: Saturated
+    _until_quiet(process_id)
     if not with_pages:
         before_s = _cpu_s(process_id)
         measured = uvloop.run(saturate([port], seconds, run, others=others))
@@ -189,6 +188,15 @@ def _reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any
             process.communicate()
 
 
+def _until_quiet(process_id: int) -> None:
+    """Until the server has done what the turn before left it, and for ten seconds at most."""
+    for _ in range(20):
+        before_s = _cpu_s(process_id)
+        time.sleep(0.5)
+        if _cpu_s(process_id) - before_s < 0.05:
+            return
+
+
 def _cpu_s(process_id: int) -> float:
     """Seconds of CPU that a process has taken, in user and in system mode (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
@@ -235,11 +243,11 @@ def _show(found: dict[bool, list[Turn]], memory: dict[str, float]) -> None:
         f"time a callback, readers beside the senders: {statistics.median(rate):.1%} ({_each(rate)}); "
         f"goal: CPU below {GOAL:.0%}: {loud}"
     )
-    told = [one for turn in found[True] for one in turn.told]
-    silent, paged = sum(one == 0 for one in told), found[True]
+    paged = found[True]
+    told = [sum(of_stream) for of_stream in zip(*(one.told for one in paged), strict=True)]
     console.print(
-        f"messages a stream and turn: {min(told)} to {max(told)}, median {statistics.median(told):.0f}, "
-        f"{silent} streams got none; {statistics.median(one.megabytes for one in paged):.1f} MB a turn; "
+        f"messages of a stream in {len(paged)} turns: {min(told)} to {max(told)}, median {statistics.median(told):.0f}, "
+        f"{told.count(0)} streams got none; {statistics.median(one.megabytes for one in paged):.1f} MB a turn; "
         f"{sum(one.again for one in paged)} connected again"
     )
     console.print("MB resident: " + ", ".join(f"{name} {size:.0f}" for name, size in memory.items()) + "\n")

@@ -1,14 +1,15 @@
 """Server-sent events: pages that stay true, fed from the database, so whichever process wrote what they show.
 
-All pages of a process share one look at the database: what several show is asked for, and rendered, once. A look takes
-its share of the process at most (`SHARE`), so that any number of pages costs callbacks little: they are told later.
+All pages of a process share one look at the database, in a thread of its own: what several show is asked for, and
+rendered, once. Looks take their share of the process at most (`SHARE`), so that any number of pages costs callbacks
+little: under load they are told later, and of several changes the last.
 """
 
 from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
 
 import msgspec
@@ -16,7 +17,6 @@ import structlog
 
 from storage.engine import Connection, Database
 from storage.errors import StorageError
-from storage.outage import is_outage
 
 log = structlog.get_logger("hookchain")
 
@@ -27,7 +27,13 @@ LOOK_S = 1.0
 """Between two looks at most, while anybody looks. What other processes write may come with no wake-up."""
 
 SHARE = 0.04
-"""Of the time that may go into looking and rendering."""
+"""Of a processor that may go into looking, rendering and sending."""
+
+SENT_IN_A_SECOND = 300e6
+"""Bytes that a processor sends when it does nothing else, many pages together; measured over loopback."""
+
+REST = 3.0
+"""Times as long as a look took, nobody looks: a database elsewhere works in it, and its processor is not ours to see."""
 
 PING_S = 15.0
 """Between two words on a stream: routers close those that are silent (Heroku after 55 s)."""
@@ -36,8 +42,8 @@ LIFE_S = 3600.0
 """Of a stream; then the page connects again, and is asked again whether it may."""
 
 MOST_STREAMS = 1000
-MOST_WAITING = 64
-"""Messages that wait for one page. Who reads slower is cut off, connects again and gets what is then true."""
+MOST_WAITING = 16
+"""Looks whose news wait for one page. Who reads slower is cut off, connects again and gets what is then true."""
 
 SKEW_MS = 5000
 """What the clocks of several machines may differ by: a page is told again rather than not at all."""
@@ -79,21 +85,40 @@ class Topic(Protocol):
 
 
 class _Page:
-    """One stream."""
+    """One stream. `since_ms`: it has not been told yet what changed since then; None once it has."""
 
-    def __init__(self, topic: Topic, language: str) -> None:
-        self.topic = topic
+    def __init__(self, language: str, since_ms: int) -> None:
         self.language = language
-        self.waiting: list[str] = []
+        self.since_ms: int | None = since_ms
+        self.waiting: list[bytes] = []
         self.news = asyncio.Event()
         self.is_over = False
 
-    def send(self, message: str) -> None:
+    def send(self, news: bytes) -> None:
         if len(self.waiting) >= MOST_WAITING:
             self.is_over = True
-        else:
-            self.waiting.append(message)
+            self.waiting.clear()
+        elif news and not self.is_over:
+            self.waiting.append(news)
         self.news.set()
+
+
+class _Asked(msgspec.Struct, frozen=True):
+    """What a look asks about a topic. `known` is None where no page has been told of it; `late` are those that have
+    not been told yet, by language and since when."""
+
+    topic: Topic
+    known: Marks | None
+    languages: frozenset[str]
+    late: frozenset[tuple[str, int]]
+
+
+class _Told(msgspec.Struct, frozen=True):
+    """What it found: news for the pages by language, and for those that were late."""
+
+    marks: Marks
+    news: Mapping[str, bytes]
+    late: Mapping[tuple[str, int], bytes]
 
 
 class Stream:
@@ -101,6 +126,7 @@ class Stream:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._topics: dict[str, Topic] = {}
         self._pages: dict[str, set[_Page]] = {}
         self._marks: dict[str, Marks] = {}
         self._woken = asyncio.Event()
@@ -122,25 +148,27 @@ class Stream:
     def stop(self) -> None:
         """End all streams."""
         self._stopping = True
-        for pages in self._pages.values():
-            _end(pages)
+        for page in [page for pages in self._pages.values() for page in pages]:
+            page.is_over = True
+            page.news.set()
 
     async def messages(self, topic: Topic, language: str, since_ms: int) -> AsyncIterator[bytes]:
         """The bytes of one page's stream. `since_ms` is the id of the last message that it got, or when it was made:
-        what has changed since is told at once."""
-        page = _Page(topic, language)
+        what has changed since is told with the next look."""
+        page = _Page(language, since_ms)
         ends_s = time.monotonic() + LIFE_S
         yield b"retry: 1000\n\n"
+        self._topics.setdefault(topic.key, topic)
         self._pages.setdefault(topic.key, set()).add(page)
+        self._woken.set()
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._look_on(), name="stream")
         try:
-            await self._catch_up(page, since_ms)
-            if self._looking is None or self._looking.done():
-                self._looking = asyncio.create_task(self._look_on(), name="stream")
             while not page.is_over and time.monotonic() < ends_s:
                 page.news.clear()
                 if page.waiting:
-                    batch, page.waiting = "".join(page.waiting), []
-                    yield batch.encode()
+                    batch, page.waiting = page.waiting, []
+                    yield batch[0] if len(batch) == 1 else b"".join(batch)
                     continue
                 try:
                     async with asyncio.timeout(PING_S):
@@ -148,92 +176,95 @@ class Stream:
                 except TimeoutError:
                     yield b": still here\n\n"
         finally:
-            pages = self._pages[topic.key]
-            pages.discard(page)
-            if not pages:
-                del self._pages[topic.key]
-                self._marks.pop(topic.key, None)
+            self._leave(topic.key, page)
 
-    async def _catch_up(self, page: _Page, since_ms: int) -> None:
-        key = page.topic.key
-        while (
-            True
-        ):  # what all were told meanwhile may be newer than what was read here, and must not be undone
-            at_ms, told = _now_ms(), self._marks.get(key)
-            look = await self._database.read(lambda connection: page.topic.look(connection, {}))
-            if self._marks.get(key) is told:
-                break
-        self._marks.setdefault(key, look.marks)
-        for piece in look.changed:
-            if piece.changed_at_ms > since_ms - SKEW_MS:
-                is_new = piece.born_at_ms > since_ms - SKEW_MS
-                page.send(_message(piece.render(page.language, is_new), at_ms))
+    def _leave(self, key: str, page: _Page) -> None:
+        pages = self._pages[key]
+        pages.discard(page)
+        if not pages:
+            del self._pages[key], self._topics[key]
+            self._marks.pop(key, None)
 
     async def _look_on(self) -> None:
         """Look again and again for as long as there is a page."""
         while self._pages:
-            began_s = time.monotonic()
+            began_s, took_s = time.monotonic(), 0.0
+            self._woken.clear()
             try:
-                await self._look()
+                took_s = await self._look()
             except StorageError as error:  # an outage: the pages stay as they are
                 log.warning("pages are not told, the database cannot be asked", why=str(error))
-            took_s = time.monotonic() - began_s
-            await asyncio.sleep(max(GAP_S, took_s / SHARE))
+            rest_s = max(GAP_S, took_s / SHARE, REST * (time.monotonic() - began_s))
+            await asyncio.sleep(rest_s)
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._woken.wait()
             except TimeoutError:
                 pass  # nobody woke us: look anyway
-            self._woken.clear()
 
-    async def _look(self) -> None:
+    async def _look(self) -> float:
+        """Look once, and tell all pages; seconds of a processor that it took."""
         at_ms = _now_ms()
-        topics = [next(iter(pages)).topic for pages in self._pages.values()]
-        marks = dict(self._marks)
-        looks = await self._database.read(
-            lambda connection: [(one.key, _looked(one, connection, marks.get(one.key, {}))) for one in topics]
-        )
-        for key, look in looks:
-            pages = self._pages.get(key, set())
-            if look is None:
-                _end(pages)
-            elif pages:
-                self._marks[key] = look.marks
-                _tell(pages, look, at_ms)
-            await asyncio.sleep(0)  # callbacks come first
-
-
-def _end(pages: Collection[_Page]) -> None:
-    for page in pages:
-        page.is_over = True
-        page.news.set()
-
-
-def _looked(topic: Topic, connection: Connection, known: Marks) -> Look | None:
-    """None where the topic has a mistake, which is its own: the pages of others go on."""
-    try:
-        return topic.look(connection, known)
-    except Exception as error:
-        if is_outage(error):
-            raise
-        log.exception("a page cannot be told what changed", topic=topic.key)
-        return None
-
-
-def _tell(pages: Collection[_Page], look: Look, at_ms: int) -> None:
-    for piece in look.changed:
-        for language in {page.language for page in pages}:
-            message = _message(piece.render(language, piece.is_new), at_ms)
+        asked = [self._asked(key, pages) for key, pages in self._pages.items()]
+        told, took_s = await self._database.look(lambda connection: _ask(connection, asked, at_ms))
+        sent = 0
+        for one, found in zip(asked, told, strict=True):
+            pages = self._pages.get(one.topic.key, set())
+            if pages:
+                self._marks[one.topic.key] = found.marks
             for page in pages:
-                if page.language == language:
-                    page.send(message)
+                if page.since_ms is None:
+                    news = found.news.get(page.language, b"")
+                elif (page.language, page.since_ms) in one.late:
+                    news, page.since_ms = found.late[page.language, page.since_ms], None
+                else:
+                    continue  # it came while we looked
+                if news:
+                    page.send(news)
+                    sent += len(news)
+            await asyncio.sleep(0)  # callbacks come first
+        return took_s + sent / SENT_IN_A_SECOND
+
+    def _asked(self, key: str, pages: Collection[_Page]) -> _Asked:
+        return _Asked(
+            self._topics[key],
+            self._marks.get(key),
+            frozenset(page.language for page in pages if page.since_ms is None),
+            frozenset((page.language, page.since_ms) for page in pages if page.since_ms is not None),
+        )
+
+
+def _ask(connection: Connection, asked: Sequence[_Asked], at_ms: int) -> tuple[list[_Told], float]:
+    """All that was asked, and the seconds of a processor that this thread took for it."""
+    began_s = time.thread_time()
+    return [_told(connection, one, at_ms) for one in asked], time.thread_time() - began_s
+
+
+def _told(connection: Connection, asked: _Asked, at_ms: int) -> _Told:
+    known, pieces = asked.known, []
+    if known is not None:
+        look = asked.topic.look(connection, known)
+        known, pieces = look.marks, look.changed
+    news = {one: _news([(piece, piece.is_new) for piece in pieces], one, at_ms) for one in asked.languages}
+    if not asked.late:
+        return _Told(known or {}, news, {})
+    whole = asked.topic.look(connection, {})
+    late = {}
+    for language, since_ms in asked.late:
+        told_ms = since_ms - SKEW_MS
+        missed = [(one, one.born_at_ms > told_ms) for one in whole.changed if one.changed_at_ms > told_ms]
+        late[language, since_ms] = _news(missed, language, at_ms)
+    return _Told(whole.marks if known is None else known, news, late)
+
+
+def _news(pieces: Iterable[tuple[Piece, bool]], language: str, at_ms: int) -> bytes:
+    """All pieces, a message each; b"" for none."""
+    return "".join(_message(one.render(language, is_new), at_ms) for one, is_new in pieces).encode()
 
 
 def _message(html: str, at_ms: int) -> str:
     """One message (WHATWG HTML, "Server-sent events"): unnamed, so that htmx swaps what is in it."""
-    lines = "".join(
-        f"data: {line}\n" for line in html.splitlines()
-    )  # which knows more ends of lines than SSE does
+    lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
     return f"id: {at_ms}\n{lines}\n"
 
 

@@ -18,6 +18,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from storage import outage, postgres, sqlite
 from storage.announce import Announcer
+from storage.apart import Apart
 from storage.errors import BadDatabaseUrl
 from storage.meter import Meter
 from storage.notify import Wakeups
@@ -29,14 +30,14 @@ T = TypeVar("T")
 
 PATHS = 2
 """On PostgreSQL, connections that write what is no callback. With one for callbacks, one for leases, two for questions and
-two for wake-ups a process has eight at most."""
+two for wake-ups a process has eight at most, and one more while pages are open."""
 
 CALLBACK_LOCK_WAIT_MS = 300
 """How long a callback's transaction waits for a row: others wait behind it."""
 
 
 class Database:
-    """A database that is open. `write`, `append` and `read` are all that other parts use.
+    """A database that is open. `write`, `append`, `read` and `look` are all that other parts use.
 
     `meter` counts what this process does with it, until somebody writes that down.
     """
@@ -50,11 +51,13 @@ class Database:
         self._announcer: Announcer | None = None
         if isinstance(address, Path):
             self._readers = sqlite.read_engine(address)
+            self._looks = Apart(sqlite.look_engine(address))
             self._callbacks = self._apart = Writer(sqlite.write_engine(address), self.wakeups)
             self._paths = [self._callbacks]
             self.worker_lock = WorkerLock(address)
         else:
             self._readers = postgres.read_engine(address)
+            self._looks = Apart(postgres.look_engine(address))
             self._announcer = Announcer(address, self.wakeups)
             self._callbacks = Writer(
                 postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS),
@@ -82,6 +85,7 @@ class Database:
         await asyncio.gather(*(writer.stop() for writer in self._writers))
         if self._announcer is not None:
             await self._announcer.stop()
+        await self._looks.close()
         await self._readers.dispose()
 
     async def append(self, incoming: Incoming) -> Recorded:
@@ -113,6 +117,10 @@ class Database:
             if isinstance(error, PoolTimeout) or outage.is_outage(error):
                 raise outage.translated(error) from error
             raise
+
+    async def look(self, question: Callable[[Connection], T]) -> T:
+        """As `read`, all of it in a thread that has one question at a time: for long ones that nobody waits for."""
+        return await self._looks.ask(question)
 
     def hear_only(self, signals: Container[str]) -> None:
         """Callbacks that give another signal are kept, and fanned out to nobody."""

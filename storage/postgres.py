@@ -151,6 +151,26 @@ def read_engine(address: Address) -> AsyncEngine:
     )
 
 
+def look_engine(address: Address) -> Engine:
+    """For questions that a thread asks, on one connection."""
+
+    def connect() -> psycopg.Connection[Any]:
+        connection = psycopg.connect(address.conninfo, prepare_threshold=None if address.pooled else 5)
+        connection.adapters.register_dumper(str, _Text)
+        return connection
+
+    return create_engine(
+        "postgresql+psycopg://",
+        creator=connect,
+        paramstyle="format",
+        isolation_level="READ COMMITTED",
+        pool_size=1,
+        max_overflow=0,
+        pool_pre_ping=True,
+        pool_recycle=600,
+    )
+
+
 def _session(lock_wait_ms: int) -> bytes:
     """Answered means on the server's disk, whatever it does by default; nobody holds a row, or waits for it, for long."""
     return (

@@ -61,13 +61,23 @@ def read_engine(path: Path) -> AsyncEngine:
     """For questions, beside the writer."""
     engine = create_async_engine(_url("sqlite+aiosqlite", path), pool_size=4, max_overflow=0)
     _set_up(engine.sync_engine, begin="BEGIN")
+    _check_at_checkout(engine.sync_engine, path)
+    return engine
 
-    @event.listens_for(engine.sync_engine, "checkout")
+
+def look_engine(path: Path) -> Engine:
+    """For questions that a thread asks."""
+    engine = create_engine(_url("sqlite", path), creator=lambda: _connect_existing(path), pool_size=1)
+    _set_up(engine, begin="BEGIN")
+    _check_at_checkout(engine, path)
+    return engine
+
+
+def _check_at_checkout(engine: Engine, path: Path) -> None:
+    @event.listens_for(engine, "checkout")
     def on_checkout(_connection: Any, record: Any, _proxy: Any) -> None:
         if record.info["inode"] != _inode_of(path):
             raise DisconnectionError("another file has come in the place of the database")  # connects again
-
-    return engine
 
 
 def _set_up(engine: Engine, *, begin: str) -> None:
