@@ -8,6 +8,7 @@ little: under load they are told later, and of several changes the last.
 from __future__ import annotations
 
 import asyncio
+import re
 import time
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from typing import Protocol
@@ -17,6 +18,7 @@ import structlog
 
 from storage.engine import Connection, Database
 from storage.errors import StorageError
+from storage.outage import is_outage
 
 log = structlog.get_logger("hookchain")
 
@@ -48,27 +50,37 @@ MOST_WAITING = 16
 SKEW_MS = 5000
 """What the clocks of several machines may differ by: a page is told again rather than not at all."""
 
+CUT_OFF_S = 1.0
+"""Seconds after a stop that a browser which does not read gets."""
+
+LONGEST_REST_S = 10.0
+"""Between two looks, however long the last one took."""
+
+FULL = b"retry: 15000\n\n"
+"""A stream that ends at once: the page comes again, where a refusal would make it give up."""
+
+_END_OF_LINE = re.compile(r"\r\n|\r|\n")
+
 Marks = Mapping[str, object]
 """For each piece of a page a value that changes with it."""
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a page that is to be written anew; times are epoch ms. `is_new`: the look before did not have it.
+    """A part of a page that is to be written anew: when it changed (epoch ms), and its HTML by language."""
 
-    `render` makes HTML of a language, and of whether the page may lack the piece.
-    """
-
-    render: Callable[[str, bool], str]
+    render: Callable[[str], str]
     changed_at_ms: int
-    born_at_ms: int = 0
-    is_new: bool = False
 
 
 class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What a topic is like now: the marks of all its pieces, and those pieces whose mark was not the known one."""
+    """What a topic is like now: the marks of all its pieces, and those pieces whose mark was not the known one.
+
+    `missed` chooses what a page lacks that was told last at a time (epoch ms); without it, what has changed since.
+    """
 
     marks: Marks
     changed: list[Piece]
+    missed: Callable[[int], list[Piece]] | None = None
 
 
 class Topic(Protocol):
@@ -131,6 +143,7 @@ class Stream:
         self._marks: dict[str, Marks] = {}
         self._woken = asyncio.Event()
         self._looking: asyncio.Task[None] | None = None
+        self._serving: set[asyncio.Task[object]] = set()
         self._stopping = False
         database.wakeups.subscribe("events", self._woken.set)
         database.wakeups.subscribe("submissions", self._woken.set)
@@ -146,17 +159,28 @@ class Stream:
         return self._stopping or self.pages >= MOST_STREAMS
 
     def stop(self) -> None:
-        """End all streams."""
+        """End all streams; those whose browser does not read are cut off a little later."""
         self._stopping = True
-        for page in [page for pages in self._pages.values() for page in pages]:
-            page.is_over = True
-            page.news.set()
+        for pages in self._pages.values():
+            _end(pages)
+        if self._serving:
+            asyncio.get_running_loop().call_later(CUT_OFF_S, self._cut_off)
+
+    def _cut_off(self) -> None:
+        for task in self._serving:
+            task.cancel()
 
     async def messages(self, topic: Topic, language: str, since_ms: int) -> AsyncIterator[bytes]:
         """The bytes of one page's stream. `since_ms` is the id of the last message that it got, or when it was made:
         what has changed since is told with the next look."""
         page = _Page(language, since_ms)
         ends_s = time.monotonic() + LIFE_S
+        if self.is_full:
+            yield FULL
+            return
+        if (serving := asyncio.current_task()) is not None:
+            self._serving.add(serving)
+            serving.add_done_callback(self._serving.discard)
         yield b"retry: 1000\n\n"
         self._topics.setdefault(topic.key, topic)
         self._pages.setdefault(topic.key, set()).add(page)
@@ -164,7 +188,7 @@ class Stream:
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._look_on(), name="stream")
         try:
-            while not page.is_over and time.monotonic() < ends_s:
+            while not (page.is_over or self._stopping) and time.monotonic() < ends_s:
                 page.news.clear()
                 if page.waiting:
                     batch, page.waiting = page.waiting, []
@@ -195,7 +219,7 @@ class Stream:
             except StorageError as error:  # an outage: the pages stay as they are
                 log.warning("pages are not told, the database cannot be asked", why=str(error))
             rest_s = max(GAP_S, took_s / SHARE, REST * (time.monotonic() - began_s))
-            await asyncio.sleep(rest_s)
+            await asyncio.sleep(min(rest_s, LONGEST_REST_S))
             try:
                 async with asyncio.timeout(LOOK_S):
                     await self._woken.wait()
@@ -210,6 +234,9 @@ class Stream:
         sent = 0
         for one, found in zip(asked, told, strict=True):
             pages = self._pages.get(one.topic.key, set())
+            if found is None:
+                _end(pages)
+                continue
             if pages:
                 self._marks[one.topic.key] = found.marks
             for page in pages:
@@ -234,10 +261,27 @@ class Stream:
         )
 
 
-def _ask(connection: Connection, asked: Sequence[_Asked], at_ms: int) -> tuple[list[_Told], float]:
+def _end(pages: Collection[_Page]) -> None:
+    for page in pages:
+        page.is_over = True
+        page.news.set()
+
+
+def _ask(connection: Connection, asked: Sequence[_Asked], at_ms: int) -> tuple[list[_Told | None], float]:
     """All that was asked, and the seconds of a processor that this thread took for it."""
     began_s = time.thread_time()
-    return [_told(connection, one, at_ms) for one in asked], time.thread_time() - began_s
+    return [_told_safely(connection, one, at_ms) for one in asked], time.thread_time() - began_s
+
+
+def _told_safely(connection: Connection, asked: _Asked, at_ms: int) -> _Told | None:
+    """None where the topic has a mistake, which is its own: the pages of others go on."""
+    try:
+        return _told(connection, asked, at_ms)
+    except Exception as error:
+        if is_outage(error):
+            raise
+        log.exception("a page cannot be told what changed", topic=asked.topic.key)
+        return None
 
 
 def _told(connection: Connection, asked: _Asked, at_ms: int) -> _Told:
@@ -245,26 +289,30 @@ def _told(connection: Connection, asked: _Asked, at_ms: int) -> _Told:
     if known is not None:
         look = asked.topic.look(connection, known)
         known, pieces = look.marks, look.changed
-    news = {one: _news([(piece, piece.is_new) for piece in pieces], one, at_ms) for one in asked.languages}
+    news = {one: _news(pieces, one, at_ms) for one in asked.languages}
     if not asked.late:
         return _Told(known or {}, news, {})
     whole = asked.topic.look(connection, {})
     late = {}
     for language, since_ms in asked.late:
-        told_ms = since_ms - SKEW_MS
-        missed = [(one, one.born_at_ms > told_ms) for one in whole.changed if one.changed_at_ms > told_ms]
-        late[language, since_ms] = _news(missed, language, at_ms)
+        late[language, since_ms] = _news(_missed(whole, since_ms - SKEW_MS), language, at_ms)
     return _Told(whole.marks if known is None else known, news, late)
 
 
-def _news(pieces: Iterable[tuple[Piece, bool]], language: str, at_ms: int) -> bytes:
+def _missed(look: Look, told_ms: int) -> list[Piece]:
+    if look.missed is not None:
+        return look.missed(told_ms)
+    return [one for one in look.changed if one.changed_at_ms > told_ms]
+
+
+def _news(pieces: Iterable[Piece], language: str, at_ms: int) -> bytes:
     """All pieces, a message each; b"" for none."""
-    return "".join(_message(one.render(language, is_new), at_ms) for one, is_new in pieces).encode()
+    return "".join(_message(one.render(language), at_ms) for one in pieces).encode()
 
 
 def _message(html: str, at_ms: int) -> str:
     """One message (WHATWG HTML, "Server-sent events"): unnamed, so that htmx swaps what is in it."""
-    lines = "".join(f"data: {line}\n" for line in html.splitlines() if line.strip())
+    lines = "".join(f"data: {line}\n" for line in _END_OF_LINE.split(html))
     return f"id: {at_ms}\n{lines}\n"
 
 

@@ -117,14 +117,10 @@ class Head(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def id(self) -> str:
-        """A name for it that no other has."""
-        return (
-            self.chain.id
-            if self.chain is not None
-            else f"{self.task.upstream}|{self.task.id}"
-            if self.task
-            else ""
-        )
+        """A name for it that no other has, of hexadecimal digits."""
+        if self.chain is not None:
+            return self.chain.id
+        return loose_id(self.task) if self.task is not None else ""
 
 
 def loose_id(task: TaskRow) -> str:
@@ -172,10 +168,11 @@ def card(connection: Connection, chain_id: str) -> Card | None:
 
 
 def marks(connection: Connection, heads: Sequence[Head]) -> dict[str, tuple[int, ...]]:
-    """For each a mark that changes with anything on its card: times of the last changes, and counts."""
+    """For each a mark that changes with anything on its card: its age, times of the last changes, and counts."""
     ids = [one.chain.id for one in heads if one.chain is not None]
     found: dict[str, tuple[int, ...]] = {
-        one.id: (one.task.updated_at_ms,) if one.task is not None else () for one in heads
+        one.id: (one.place[0], one.task.updated_at_ms) if one.task is not None else (one.place[0],)
+        for one in heads
     }
     for table in (tasks, submissions) if ids else ():
         asked = (

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Any, Literal
 
 import msgspec
-from sqlalchemy import ColumnElement, Connection, Select, and_, exists, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, exists, func, or_, select
 
 from storage import schema
 from storage.deliveries import columns_of, part_of
@@ -84,6 +84,16 @@ def page(connection: Connection, match: Match, *, most: int, before: Place | Non
             found.append([letter_of(row) for row in connection.execute(query)])
     newest = heapq.merge(*found, key=lambda letter: (letter.died_at_ms, letter.kind), reverse=True)
     return list(itertools.islice(newest, most))
+
+
+def count(connection: Connection, match: Match) -> int:
+    """How many match."""
+    kinds: list[tuple[Kind, Any]] = [("submission", submissions), ("delivery", deliveries)]
+    return sum(
+        connection.execute(select(func.count()).select_from(table).where(*_dead(match, kind))).scalar_one()
+        for kind, table in kinds
+        if match.takes(kind)
+    )
 
 
 def find(connection: Connection, kind: Kind, key: int | str) -> Letter | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.parse import urlencode
 
 import msgspec
 from starlette.requests import Request
@@ -12,6 +13,7 @@ from starlette.responses import RedirectResponse, Response
 
 from dispatcher import commands
 from dispatcher.chain import Window
+from dispatcher.commands import CommandError
 from dispatcher.context import window_of
 from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
@@ -25,10 +27,10 @@ from midjourney.dialects import Dialect
 from midjourney.presses import presses, with_buttons
 from midjourney.requests import Action, Change, Modal, decode_request
 from midjourney.types import Task
-from storage import events, gallery, queries, submissions, tasks
+from storage import events, gallery, queries, staging, submissions, tasks
 from storage.engine import Connection
 from storage.gallery import Card, loose_id
-from storage.records import Submission, TaskRow
+from storage.records import StageResult, Submission, TaskRow
 
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
@@ -76,7 +78,9 @@ class Chains:
         if row is None:
             raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
         if row.chain_id is not None:
-            return RedirectResponse(f"/chains/{row.chain_id}?task={task_id}", 303, headers=HEADERS)
+            return RedirectResponse(
+                f"/chains/{row.chain_id}?{urlencode({'task': task_id})}", 303, headers=HEADERS
+            )
         return await self._page(request, visitor, Card(chain=None, tasks=(row,)))
 
     async def _page(self, request: Request, visitor: Visitor, card: Card) -> Response:
@@ -105,39 +109,58 @@ class Chains:
         return await self._panel(request, visitor, upstream, task_id)
 
     async def _panel(
-        self, request: Request, visitor: Visitor, upstream: str, task_id: str, *, told: str = ""
+        self,
+        request: Request,
+        visitor: Visitor,
+        upstream: str,
+        task_id: str,
+        *,
+        told: str = "",
+        before: Submission | None = None,
     ) -> Response:
         found = await self._desk.database.read(
             lambda connection: seen(connection, upstream, task_id, self._desk.dialects)
         )
         if found is None:
             raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
-        return answer(request, "_panel.html", seen=found, csrf=visitor.csrf or "", told=told)
+        return answer(request, "_panel.html", seen=found, csrf=visitor.csrf or "", told=told, before=before)
 
     async def press(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
         """Press a button by hand; one that was pressed already is not pressed, or paid for, again."""
         upstream, task_id = self._task_of(request)
-        staged = await self._desk.command(
-            lambda connection: commands.press(
+        now_ms = time.time_ns() // 1_000_000
+
+        def press(connection: Connection) -> tuple[str, Submission | None]:
+            staged = commands.press(
                 connection,
                 task_id,
                 form.get("button", ""),
                 upstream=upstream,
                 dialect=self._desk.dialects[upstream],
                 asked_by="page",
-                now_ms=time.time_ns() // 1_000_000,
+                now_ms=now_ms,
             )
-        )
-        told = "pressed" if any(one.created for one in staged) else "pressed before"
-        return await self._after(request, visitor, upstream, task_id, told)
+            if any(one.created for one in staged):
+                return "pressed", None
+            before = submissions.find(connection, staged[0].submission_id)
+            if before is not None and staging.release(connection, before.id, now_ms):
+                return "released", before  # the budget holds rules, not people
+            return "pressed before", before
+
+        told, before = await self._desk.command(press)
+        return await self._after(request, visitor, upstream, task_id, told, before)
 
     async def modal(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
         """Answer a window that waits; the mask is a data URL of a PNG."""
         upstream, task_id = self._task_of(request)
         if form.get("needs_mask") and not form.get("mask"):
             raise Problem(422, "paint what may change first")
-        await self._desk.command(
-            lambda connection: commands.submit(
+
+        def reply(connection: Connection) -> StageResult:
+            row = tasks.find(connection, upstream, task_id)
+            if row is not None and row.status != "MODAL":
+                raise CommandError("this task asks nothing, or has been answered", status=409)
+            return commands.submit(
                 connection,
                 Modal(task_id=task_id, prompt=form.get("prompt", "").strip(), mask=form.get("mask", "")),
                 upstream=upstream,
@@ -145,14 +168,22 @@ class Chains:
                 asked_by="page",
                 now_ms=time.time_ns() // 1_000_000,
             )
-        )
-        return await self._after(request, visitor, upstream, task_id, "answered")
+
+        staged = await self._desk.command(reply)
+        told = "answered" if staged.created else "answered before"
+        return await self._after(request, visitor, upstream, task_id, told)
 
     async def _after(
-        self, request: Request, visitor: Visitor, upstream: str, task_id: str, told: str
+        self,
+        request: Request,
+        visitor: Visitor,
+        upstream: str,
+        task_id: str,
+        told: str,
+        before: Submission | None = None,
     ) -> Response:
         if is_partial(request):
-            return await self._panel(request, visitor, upstream, task_id, told=told)
+            return await self._panel(request, visitor, upstream, task_id, told=told, before=before)
         return await self.show_of(request, visitor)
 
     def _task_of(self, request: Request) -> tuple[str, str]:
@@ -188,9 +219,9 @@ class ChainTopic:
             changed=[Piece(render=self._renderer(card, roots), changed_at_ms=card.changed_at_ms)],
         )
 
-    def _renderer(self, card: Card, roots: list[Node]) -> Callable[[str, bool], str]:
+    def _renderer(self, card: Card, roots: list[Node]) -> Callable[[str], str]:
         values = shown(card, roots, self._budget)
-        return lambda language, _is_new: render("_changed_chain.html", language, **values)
+        return lambda language: render("_changed_chain.html", language, **values)
 
 
 def shown(card: Card, roots: list[Node], budget: int) -> dict[str, Any]:

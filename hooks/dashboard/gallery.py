@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import itertools
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, date, datetime, timedelta
+from functools import partial
 from typing import Any
 from urllib.parse import urlencode
 
@@ -13,8 +15,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dispatcher import commands
+from dispatcher.commands import CommandError
 from hooks.dashboard.desk import Desk
-from hooks.dashboard.render import HEADERS, answer, render
+from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.views import CardView, card_view
 from hooks.problems import Problem
 from hooks.session import Visitor
@@ -22,10 +25,11 @@ from hooks.stream import Look, Marks, Piece
 from midjourney.requests import Imagine
 from storage import gallery
 from storage.engine import Connection
-from storage.gallery import Place, Wanted
+from storage.gallery import Head, Place, Wanted
+from storage.records import StageResult
 
 PAGE = 24
-LIVE = 48
+LIVE = PAGE
 """Cards of a gallery that are told when they change: the newest. Older ones are as they were when they were loaded."""
 
 _FILTERS = ("status", "upstream", "rule", "text", "since", "until")
@@ -46,10 +50,10 @@ class Gallery:
         )
         values: dict[str, Any] = {
             "cards": views,
-            "more": _address("/", request, before=_written(after)) if after is not None else "",
+            "more": _more(dict(request.query_params), after) if after is not None else "",
             "budget": self._desk.budget.submissions,
         }
-        if before is not None:
+        if before is not None and is_partial(request):
             return answer(request, "_cards.html", **values)
         return answer(
             request,
@@ -60,13 +64,14 @@ class Gallery:
             rules=self._desk.rule_names(),
             chosen={name: request.query_params.get(name, "") for name in _FILTERS},
             is_filtered=not wanted.is_anything,
-            live=_address("/live/gallery", request, since_ms=str(at_ms)),
+            live=_address("/live/gallery", dict(request.query_params), since_ms=str(at_ms)),
             once=secrets.token_urlsafe(12),
         )
 
     def topic(self, request: Request) -> GalleryTopic:
         """What the page of these filters shows."""
-        return GalleryTopic(wanted_of(request), self._desk.budget.submissions)
+        more_of = partial(_more, dict(request.query_params))
+        return GalleryTopic(wanted_of(request), self._desk.budget.submissions, more_of)
 
     async def imagine(self, request: Request, _visitor: Visitor, form: dict[str, str]) -> Response:
         """Ask for a new picture; the form's `once` makes a second click the same one."""
@@ -75,17 +80,14 @@ class Gallery:
             raise Problem(422, "write a prompt first")
         if upstream not in self._desk.dialects:
             raise Problem(422, f"there is no upstream {upstream!r}")
-        staged = await self._desk.command(
-            lambda connection: commands.submit(
-                connection,
-                Imagine(prompt=prompt),
-                upstream=upstream,
-                dialect=self._desk.dialects[upstream],
-                asked_by="page",
-                now_ms=time.time_ns() // 1_000_000,
-                idempotency_key=form.get("once", ""),
-            )
-        )
+        try:
+            staged = await self._staged(upstream, prompt, form.get("once", ""))
+        except CommandError as error:
+            if "Idempotency-Key" not in str(error):
+                raise
+            staged = await self._staged(
+                upstream, prompt, ""
+            )  # another prompt than the form was sent with before
         if request.headers.get("hx-request") != "true":
             return RedirectResponse(f"/chains/{staged.chain_id}", 303, headers=HEADERS)
         card = await self._desk.database.read(lambda connection: gallery.card(connection, staged.chain_id))
@@ -98,13 +100,27 @@ class Gallery:
             once=secrets.token_urlsafe(12),
         )
 
+    async def _staged(self, upstream: str, prompt: str, once: str) -> StageResult:
+        return await self._desk.command(
+            lambda connection: commands.submit(
+                connection,
+                Imagine(prompt=prompt),
+                upstream=upstream,
+                dialect=self._desk.dialects[upstream],
+                asked_by="page",
+                now_ms=time.time_ns() // 1_000_000,
+                idempotency_key=once,
+            )
+        )
+
 
 class GalleryTopic:
-    """The newest cards of a gallery."""
+    """The newest cards of a gallery. `more_of` makes the address of what comes after a place."""
 
-    def __init__(self, wanted: Wanted, budget: int) -> None:
+    def __init__(self, wanted: Wanted, budget: int, more_of: Callable[[Place], str]) -> None:
         self._wanted = wanted
         self._budget = budget
+        self._more_of = more_of
 
     @property
     def key(self) -> str:
@@ -112,36 +128,58 @@ class GalleryTopic:
         return f"gallery {self._wanted}"
 
     def look(self, connection: Connection, known: Marks) -> Look:
-        """Only what has changed is asked for whole; a card that was not there is put first."""
+        """Only what has changed is asked for whole. A card that a page lacks goes behind the one that stands before it."""
         found = gallery.heads(connection, self._wanted, most=LIVE)
         marks = gallery.marks(connection, found)
         changed = [head for head in found if known.get(head.id) != marks[head.id]]
         cards = gallery.cards(connection, changed)
         payloads = gallery.payloads(connection, cards)
+        before = {head.id: earlier.id for earlier, head in itertools.pairwise(found)}
+        views = [card_view(card, payloads) for card in cards]
         pieces = [
             Piece(
-                render=_renderer(card_view(card, payloads), self._budget),
+                render=_renderer(view, before.get(view.key, ""), self._budget),
                 changed_at_ms=card.changed_at_ms,
-                born_at_ms=card.created_at_ms,
-                is_new=head.id not in known,
             )
-            for head, card in zip(changed, cards, strict=True)
+            for card, view in zip(cards, views, strict=True)
         ]
-        pieces.reverse()  # the newest last, so that it comes to stand first
-        if self._wanted.status:
-            gone = [key for key in known if key not in marks]
-            pieces += [Piece(render=_remover(key), changed_at_ms=0) for key in gone]
-        return Look(marks=marks, changed=pieces)
+        gone = [Piece(render=_remover(key), changed_at_ms=0) for key in _gone(known, marks, found)]
+        return Look(
+            marks=marks,
+            changed=[*gone, *pieces],
+            missed=partial(self._missed, found, pieces, views),
+        )
+
+    def _missed(
+        self, found: list[Head], pieces: list[Piece], views: list[CardView], told_ms: int
+    ) -> list[Piece]:
+        """What changed; or the list as it is now, where cards may have left it, or more may have come than are live."""
+        has_gap = len(found) == LIVE and all(one.place[0] > told_ms for one in found)
+        if not self._wanted.status and not has_gap:
+            return [one for one in pieces if one.changed_at_ms > told_ms]
+        more = self._more_of(found[-1].place) if len(found) == LIVE else ""
+        values: dict[str, Any] = {"cards": views, "more": more, "budget": self._budget}
+        return [
+            Piece(render=lambda language: render("_changed_list.html", language, **values), changed_at_ms=0)
+        ]
 
 
-def _renderer(view: CardView, budget: int) -> Callable[[str, bool], str]:
-    return lambda language, is_new: render(
-        "_changed_card.html", language, card=view, budget=budget, is_new=is_new
-    )
+def _gone(known: Marks, marks: Marks, found: list[Head]) -> list[str]:
+    """Cards that are no longer wanted, or have become others. Those that newer ones have pushed out may stay."""
+    oldest_ms = found[-1].place[0] if len(found) == LIVE else 0
+    return [
+        key
+        for key, mark in known.items()
+        if key not in marks and isinstance(mark, tuple) and mark[0] > oldest_ms
+    ]
 
 
-def _remover(key: str) -> Callable[[str, bool], str]:
-    return lambda _language, _is_new: f'<hx-partial hx-target="#card-{key}" hx-swap="delete"></hx-partial>'
+def _renderer(view: CardView, after: str, budget: int) -> Callable[[str], str]:
+    return lambda language: render("_changed_card.html", language, card=view, after=after, budget=budget)
+
+
+def _remover(key: str) -> Callable[[str], str]:
+    return lambda language: render("_gone_card.html", language, key=key)
 
 
 def _page(
@@ -188,10 +226,10 @@ def before_of(request: Request) -> Place | None:
     return int(age), key
 
 
-def _written(place: Place) -> str:
-    return f"{place[0]}-{place[1]}"
+def _more(query: Mapping[str, str], after: Place) -> str:
+    return _address("/", query, before=f"{after[0]}-{after[1]}")
 
 
-def _address(path: str, request: Request, **more: str) -> str:
-    kept = {name: request.query_params[name] for name in _FILTERS if request.query_params.get(name)}
+def _address(path: str, query: Mapping[str, str], **more: str) -> str:
+    kept = {name: query[name] for name in _FILTERS if query.get(name)}
     return f"{path}?{urlencode(kept | more)}"

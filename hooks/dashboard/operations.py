@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
 from starlette.requests import Request
@@ -24,9 +24,13 @@ from hooks.session import Visitor
 from hooks.stream import Look, Marks, Piece
 from midjourney.redact import redacted, shortened
 from storage import gauges, quarantine, queries, settlements, staging, submissions, traffic
+from storage import letters as stored_letters
 from storage import upstreams as stored
 from storage.engine import Connection
 from storage.letters import Letter, Match
+
+SHOWN = 32 * 1024
+"""Characters of a body that a page shows, and bytes of one that may be edited there: fifty of them are on it."""
 
 MOST = 50
 """Of each list; what is more is counted, and found by filters."""
@@ -195,8 +199,8 @@ class OperationsTopic:
         return Look(marks=marks, changed=changed)
 
 
-def _renderer(found: dict[str, Any]) -> Callable[[str, bool], str]:
-    return lambda language, _is_new: render("_changed_state.html", language, **found)
+def _renderer(found: dict[str, Any]) -> Callable[[str], str]:
+    return lambda language: render("_changed_state.html", language, **found)
 
 
 def state(connection: Connection, desk: Desk, span: str) -> dict[str, Any]:
@@ -247,17 +251,23 @@ def lists(connection: Connection, match: Match) -> dict[str, Any]:
     return {
         "uncertain": queries.submission_page(connection, most=MOST, equal={"state": "uncertain"}),
         "refused": queries.submission_page(connection, most=MOST, equal={"state": "refused"}),
+        "matching": stored_letters.count(connection, match),
         "letters": [_shown(one) for one in letters.page(connection, match, most=MOST)],
         "bodies": [
             {
                 "entry": one,
-                "text": one.body.decode("utf-8", "replace"),
-                "shown": pretty(shapes.shown(one.body)),
+                "text": _editable(one.body),
+                "shown": pretty(shapes.shown(one.body))[:SHOWN],
             }
             for one in quarantine.page(connection, quarantine.Match(), most=MOST)
         ],
         "failing": queries.failing_deliveries(connection, most=MOST),
     }
+
+
+def _editable(body: bytes) -> str | None:
+    """A body as a person may edit it; None for one that is too large for a page."""
+    return body.decode("utf-8", "replace") if len(body) <= SHOWN else None
 
 
 def _shown(letter: Letter) -> dict[str, Any]:
@@ -299,8 +309,12 @@ def _span(request: Request) -> str:
 
 
 def _as_asked(request: Request) -> Request:
-    """The request for the page that the person looks at."""
-    query = urlsplit(request.headers.get("hx-current-url", "")).query
+    """The request for the page that the person looks at; without its filters where they are none."""
+    try:
+        query = urlsplit(request.headers.get("hx-current-url", "")).query
+        _match(dict(parse_qsl(query)))
+    except (ValueError, Problem):
+        query = ""
     return Request({**request.scope, "query_string": query.encode()})
 
 

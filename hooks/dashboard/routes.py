@@ -111,8 +111,6 @@ class Dashboard:
 
     def _live(self, topic_of: Callable[[Request], Topic]) -> Show:
         async def stream(request: Request, _visitor: Visitor) -> Response:
-            if self._stream.is_full:
-                raise Problem(503, "too many pages are open", headers={"retry-after": "10"})
             known = request.headers.get("last-event-id") or request.query_params.get("since_ms", "0")
             since_ms = int(known) if known.isdigit() and len(known) < 16 else 0
             messages = self._stream.messages(topic_of(request), language(request), since_ms)

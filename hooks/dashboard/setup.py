@@ -74,8 +74,8 @@ class SetupTopic:
         return Look(marks=marks, changed=changed)
 
 
-def _renderer(found: list[Check]) -> Callable[[str, bool], str]:
-    return lambda language, _is_new: render("_changed_checks.html", language, checks=found)
+def _renderer(found: list[Check]) -> Callable[[str], str]:
+    return lambda language: render("_changed_checks.html", language, checks=found)
 
 
 def checks(connection: Connection, desk: Desk) -> list[Check]:

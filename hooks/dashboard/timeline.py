@@ -76,9 +76,9 @@ class TimelineTopic:
         return Look(marks=marks, changed=changed)
 
 
-def _renderer(found: Explained) -> Callable[[str, bool], str]:
+def _renderer(found: Explained) -> Callable[[str], str]:
     values = shown(found)
-    return lambda language, _is_new: render("_changed_story.html", language, **values)
+    return lambda language: render("_changed_story.html", language, **values)
 
 
 def _last_ms(found: Explained) -> int:

@@ -11,7 +11,7 @@ from dispatcher.budget import BY_HAND
 from midjourney.decode import decode_task
 from midjourney.types import Task
 from storage.gallery import WAITING, Card, loose_id
-from storage.records import Submission, TaskRow
+from storage.records import Submission, TaskRow, beginning
 
 Payloads = Mapping[tuple[str, str], bytes]
 """The newest payloads of tasks, by (upstream, id)."""
@@ -77,7 +77,7 @@ def card_view(card: Card, payloads: Payloads) -> CardView:
     return CardView(
         key=key_of(card),
         href=href_of(card),
-        prompt=prompt,
+        prompt=beginning(prompt),
         status=card.status,
         progress=sum(running) // len(running) if running else None,
         main=pictures[0] if pictures else None,

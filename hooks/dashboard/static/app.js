@@ -49,6 +49,16 @@ document.addEventListener("keydown", (event) => {
   }
 });
 
+// What was sent goes from the box; what was written there meanwhile stays.
+document.addEventListener("htmx:before:request", (event) => {
+  if (event.target.matches?.("form.imagine")) event.target.dataset.sent = event.target.elements.prompt.value;
+});
+document.addEventListener("htmx:after:request", (event) => {
+  const form = event.target;
+  if (!form.matches?.("form.imagine") || !event.detail.ctx?.response?.raw.ok) return;
+  if (form.elements.prompt.value === form.dataset.sent) form.elements.prompt.value = "";
+});
+
 document.addEventListener("htmx:after:swap", () => writeTimes(document));
 document.addEventListener("htmx:error", (event) => {
   if (event.detail.error?.name !== "AbortError") tell(document.body.dataset.lost);

@@ -49,8 +49,10 @@ class Page:
 
 
 @asynccontextmanager
-async def page_of(stream: Stream, *, since_ms: int = 0, language: str = "en") -> AsyncIterator[Page]:
-    page = Page(stream.messages(GalleryTopic(Wanted(), 64), language, since_ms))
+async def page_of(
+    stream: Stream, *, since_ms: int = 0, language: str = "en", wanted: Wanted | None = None
+) -> AsyncIterator[Page]:
+    page = Page(stream.messages(topic(wanted), language, since_ms))
     reading = asyncio.create_task(page.read())
     try:
         await page.until("retry:")
@@ -58,6 +60,10 @@ async def page_of(stream: Stream, *, since_ms: int = 0, language: str = "en") ->
     finally:
         reading.cancel()
         await asyncio.gather(reading, return_exceptions=True)
+
+
+def topic(wanted: Wanted | None = None) -> GalleryTopic:
+    return GalleryTopic(wanted or Wanted(), 64, lambda place: f"/?before={place[0]}")
 
 
 async def call(database: Database, task_id: str, prompt: str, **fields: object) -> None:
@@ -120,7 +126,7 @@ async def test_no_text_can_end_a_message_or_begin_another(database: Database) ->
         await call(database, "1", "one\r\nevent: evil\rdata: x\n\nid: 5\u2028two\x85three")
         await page.until("three")
         for line in page.text.split("\n"):
-            assert re.match(r"(id: \d+|data: .*|retry: 1000|: still here|)$", line), line
+            assert re.match(r"(id: \d+|data: .*|retry: 1000|: still here|)$", line, re.DOTALL), line
         assert "\r" not in page.text
 
 
@@ -143,7 +149,7 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(
     monkeypatch.setattr(streams, "MOST_WAITING", 3)
     monkeypatch.setattr(streams, "GAP_S", 0.01)
     stream = Stream(database)
-    slow = stream.messages(GalleryTopic(Wanted(), 64), "en", now_ms())
+    slow = stream.messages(topic(), "en", now_ms())
     assert await anext(slow) == b"retry: 1000\n\n"
     first = asyncio.ensure_future(anext(slow))
     async with page_of(stream) as page:
@@ -165,7 +171,7 @@ class Breaking:
     def look(self, connection: Connection, known: Marks) -> Look:
         if self.is_broken:
             raise LookupError("a mistake")
-        return Look(marks={}, changed=[Piece(render=lambda *_: "it is well", changed_at_ms=now_ms())])
+        return Look(marks={}, changed=[Piece(render=lambda _: "it is well", changed_at_ms=now_ms())])
 
 
 async def test_a_topic_with_a_mistake_ends_its_own_pages_alone(database: Database) -> None:
@@ -180,3 +186,58 @@ async def test_a_topic_with_a_mistake_ends_its_own_pages_alone(database: Databas
         await call(database, "1", "a lighthouse")
         await page.until("a lighthouse")
     await reading
+
+
+async def test_a_card_stands_where_its_age_puts_it(database: Database) -> None:
+    """Behind the one before it; a page that has neither is not told of a place."""
+    for n in range(3):
+        await call(database, str(n), f"card {n}")
+        await asyncio.to_thread(_until_after, now_ms())
+    async with page_of(Stream(database)) as page:
+        await page.until("card 0")
+        newest, middle, oldest = re.findall(r'id="card-(\w+)"', page.text)[::2]
+        assert f'hx-target="#gallery:not(:has(#card-{newest}))" hx-swap="afterbegin"' in page.text
+        for card, before in ((middle, newest), (oldest, middle)):
+            place = f"#gallery:not(:has(#card-{card})) > #card-{before}"
+            assert f'hx-target="{place}" hx-swap="afterend"' in page.text
+
+
+FAILED = Wanted(status="failed")
+
+
+async def test_a_card_that_is_no_longer_wanted_goes(database: Database) -> None:
+    """Whatever the id of its task: its name on the page is of hexadecimal digits."""
+    running = Wanted(status="active")
+    async with page_of(Stream(database), wanted=running) as page:
+        await call(database, 'a|b"><x>', "a lighthouse")
+        await page.until("a lighthouse")
+        (key, *_) = re.findall(r'id="card-([0-9a-f]+)"', page.text)
+        await call(database, 'a|b"><x>', "a lighthouse", status="SUCCESS")
+        await page.until(f'hx-target="#card-{key}" hx-swap="delete"')
+
+
+async def test_a_page_that_comes_back_to_a_filter_has_what_is_wanted_now(database: Database) -> None:
+    """An old task failed in the meantime, others ceased to be wanted: the list comes whole."""
+    await call(database, "1", "an old card")
+    await call(database, "2", "a failed card", status="FAILURE")
+    async with page_of(Stream(database), wanted=FAILED) as page:
+        await page.until("a failed card")
+        known = page.last_id
+    await call(database, "1", "an old card", status="FAILURE")
+    async with page_of(Stream(database), wanted=FAILED, since_ms=known + 60_000) as page:
+        await page.until('hx-target="#gallery" hx-swap="innerMorph"')
+        assert "an old card" in page.text
+
+
+async def test_a_page_that_was_away_for_long_gets_the_list_anew(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """More has come than is live: between it and what the page has would be a gap."""
+    monkeypatch.setattr("hooks.dashboard.gallery.LIVE", 3)
+    for n in range(5):
+        await call(database, str(n), f"card {n}")
+    async with page_of(Stream(database), since_ms=1) as page:
+        await page.until('hx-target="#gallery" hx-swap="innerMorph"')
+        await page.until("/?before=")
+        assert "card 4" in page.text
+        assert "card 1" not in page.text

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from typing import Any
 
 import pytest
 
 from hooks.dashboard.views import tree
 from storage import gallery, schema
+from storage.engine import Connection
 from tests.hooks.conftest import Site
 
 HARM = """<script>alert(1)</script>"'><img src=x onerror=alert(2)><hx-partial hx-target="body">&lt;hx-oob&gt;\r\n\u2028{{ 7*7 }}"""
@@ -49,8 +51,8 @@ async def test_what_others_write_is_text_and_nothing_else(site: Site) -> None:
     assert href is not None
     pages = [found, await site.http.get(href[1])]
     pages += [await site.http.get(href[1].replace("/chains/of/", one)) for one in ("/panel/", "/tasks/")]
-    partial = {"hx-request": "true"}
-    pages.append(await site.http.get(href[1].replace("/chains/of/", "/panel/"), headers=partial))
+    in_part = {"hx-request": "true"}
+    pages.append(await site.http.get(href[1].replace("/chains/of/", "/panel/"), headers=in_part))
     for page in pages:
         assert page.status_code == 200
         text = page.text
@@ -74,15 +76,53 @@ async def test_a_button_is_pressed_once_however_often_it_is_clicked(site: Site) 
     buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
     await called(site, "17", prompt="a cat", buttons=buttons)
     form = await word(site) | {"button": "MJ::JOB::upsample::1::abc"}
-    partial = {"hx-request": "true"}
-    first = (await site.http.post("/press/main/17", data=form, headers=partial)).text
-    second = (await site.http.post("/press/main/17", data=form, headers=partial)).text
+    in_part = {"hx-request": "true"}
+    first = (await site.http.post("/press/main/17", data=form, headers=in_part)).text
+    second = (await site.http.post("/press/main/17", data=form, headers=in_part)).text
     assert 'aria-pressed="true"' in first
     assert "not paid for twice" in second
     rows = await site.database.read(lambda c: c.execute(schema.submissions.select()).all())
     assert len(rows) == 1
     page = await site.http.get("/chains/of/main/17")
     assert page.headers["location"].startswith("/chains/"), "it has a chain now"
+
+
+async def test_a_person_may_press_what_the_budget_refused_a_rule(site: Site) -> None:
+    buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
+    await called(site, "17", prompt="a cat", buttons=buttons)
+    form = await word(site) | {"button": "MJ::JOB::upsample::1::abc"}
+    in_part = {"hx-request": "true"}
+    await site.http.post("/press/main/17", data=form, headers=in_part)
+    for state, told in (
+        ("refused", "the budget had refused it"),
+        ("dead", "It was tried, and did not succeed"),
+    ):
+        await site.database.write("test", partial(set_state, state))
+        assert told in (await site.http.post("/press/main/17", data=form, headers=in_part)).text
+
+
+def set_state(state: str, connection: Connection) -> None:
+    connection.execute(schema.submissions.update().values(state=state))
+
+
+async def test_a_window_is_answered_once_and_the_second_answer_is_not_said_to_be_sent(site: Site) -> None:
+    await called(site, "17", prompt="a cat", status="MODAL", action="ZOOM")
+    form, in_part = await word(site), {"hx-request": "true"}
+    first = await site.http.post("/modal/main/17", data=form | {"prompt": "one"}, headers=in_part)
+    second = await site.http.post("/modal/main/17", data=form | {"prompt": "two"}, headers=in_part)
+    assert "Answered." in first.text
+    assert "your words were not sent" in second.text
+    await called(site, "18", prompt="a cat")
+    none = await site.http.post("/modal/main/18", data=form | {"prompt": "x"}, headers=in_part)
+    assert none.status_code == 409
+
+
+async def test_another_prompt_in_the_same_form_is_another_picture(site: Site) -> None:
+    """Who writes the next one before the answer to the first has come."""
+    form = await word(site) | {"once": "the form's own"}
+    first = await site.http.post("/imagine", data=form | {"prompt": "a fox"})
+    second = await site.http.post("/imagine", data=form | {"prompt": "a heron"})
+    assert first.headers["location"] != second.headers["location"]
 
 
 @pytest.mark.parametrize(
