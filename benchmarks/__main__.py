@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import pages, postgres, recorded
+from benchmarks import live, pages, postgres, recorded
 from benchmarks.load import Saturated, Soon, percentile, saturate, stub_upstream, trickle
 from benchmarks.targets import pin, pin_to_all, target
 
@@ -37,6 +37,7 @@ def main() -> None:
     _latency(count=40 if quick else 400)
     recorded.measure(2_900 if quick else 100_000)
     pages.measure(tasks=2_000 if quick else 100_000, requests=5 if quick else 30)
+    live.measure(tasks=2_000 if quick else 100_000, seconds=1.0 if quick else 5.0, rounds=1 if quick else 6)
     pin_to_all()
     postgres.measure(
         seconds=1.0 if quick else 4.0, chains=400 if quick else 4_000, rows=20_000 if quick else 1_000_000
