@@ -32,7 +32,7 @@ class Board:
         number = int(connection.exec_driver_sql(f"SELECT {self.number}").scalar_one())
         marks = {"piece": number}
 
-        def render(language: str, _is_new: bool) -> str:
+        def render(language: str) -> str:
             self.rendered.append(language)
             return f"{language} {number}"
 
