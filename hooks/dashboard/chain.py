@@ -30,7 +30,7 @@ from midjourney.types import Task
 from storage import events, gallery, queries, staging, submissions, tasks
 from storage.engine import Connection
 from storage.gallery import Card, loose_id
-from storage.records import StageResult, Submission, TaskRow
+from storage.records import Submission, TaskRow
 
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
@@ -155,23 +155,27 @@ class Chains:
         upstream, task_id = self._task_of(request)
         if form.get("needs_mask") and not form.get("mask"):
             raise Problem(422, "paint what may change first")
+        wanted = Modal(task_id=task_id, prompt=form.get("prompt", "").strip(), mask=form.get("mask", ""))
 
-        def reply(connection: Connection) -> StageResult:
+        def reply(connection: Connection) -> str:
+            equal = {"upstream": upstream, "parent_id": task_id, "kind": "modal"}
+            before = queries.submission_page(connection, most=1, equal=equal)
+            if before and before[0].state != "rejected":
+                return "answered" if decode_request(before[0].request) == wanted else "answered before"
             row = tasks.find(connection, upstream, task_id)
             if row is not None and row.status != "MODAL":
                 raise CommandError("this task asks nothing, or has been answered", status=409)
-            return commands.submit(
+            commands.submit(
                 connection,
-                Modal(task_id=task_id, prompt=form.get("prompt", "").strip(), mask=form.get("mask", "")),
+                wanted,
                 upstream=upstream,
                 dialect=self._desk.dialects[upstream],
                 asked_by="page",
                 now_ms=time.time_ns() // 1_000_000,
             )
+            return "answered"
 
-        staged = await self._desk.command(reply)
-        told = "answered" if staged.created else "answered before"
-        return await self._after(request, visitor, upstream, task_id, told)
+        return await self._after(request, visitor, upstream, task_id, await self._desk.command(reply))
 
     async def _after(
         self,

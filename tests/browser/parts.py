@@ -110,7 +110,7 @@ class Watch:
     def check(self) -> None:
         """Fails with all of them."""
         left = [one for one in self.problems if not any(part in one for part in self.expected)]
-        assert left == []
+        assert left == [], left
 
 
 async def stays(page: Page) -> None:
