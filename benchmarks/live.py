@@ -27,7 +27,7 @@ from benchmarks.crowd import STARTED, Crowd, fill
 from benchmarks.load import Saturated, saturate
 from benchmarks.pages import RULES
 from benchmarks.payloads import callback, request
-from benchmarks.targets import HOOK, ROOT, watched_target
+from benchmarks.targets import HOOK, ROOT, cpu_s, watched_target
 
 STREAMS = 200
 ABOUT_CHAINS = 8
@@ -35,8 +35,6 @@ ABOUT_CHAINS = 8
 
 GOAL = 0.10
 """What 200 pages may cost."""
-
-_TICKS = os.sysconf("SC_CLK_TCK")
 
 
 class Turn(msgspec.Struct, frozen=True, kw_only=True):
@@ -103,18 +101,18 @@ def _turn(
 ) -> Turn:
     _until_quiet(process_id)
     if not with_pages:
-        before_s = _cpu_s(process_id)
+        before_s = cpu_s(process_id)
         measured = uvloop.run(saturate([port], seconds, run, others=others))
-        return _made(measured, _cpu_s(process_id) - before_s)
+        return _made(measured, cpu_s(process_id) - before_s)
     with _reading(port, _paths(crowd)) as readers:
-        before_s = _cpu_s(process_id)
+        before_s = cpu_s(process_id)
         began_s = time.perf_counter()
         measured = uvloop.run(saturate([port], seconds, run, others=others))
-        cpu_s = _cpu_s(process_id) - before_s
+        taken_s = cpu_s(process_id) - before_s
         told = readers()
     elapsed_s = time.perf_counter() - began_s
     return msgspec.structs.replace(
-        _made(measured, cpu_s),
+        _made(measured, taken_s),
         told=told.told,
         megabytes=told.byte_count / 1e6,
         reader_cpu=told.cpu_s / elapsed_s,
@@ -122,12 +120,12 @@ def _turn(
     )
 
 
-def _made(measured: Saturated, cpu_s: float) -> Turn:
+def _made(measured: Saturated, taken_s: float) -> Turn:
     return Turn(
         rate=measured.rate,
         p50_ms=measured.p50_ms,
         p99_ms=measured.p99_ms,
-        cpu_us=1e6 * cpu_s / measured.answered,
+        cpu_us=1e6 * taken_s / measured.answered,
         sender_cpu=measured.sender_cpu,
     )
 
@@ -191,16 +189,10 @@ def _reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any
 def _until_quiet(process_id: int) -> None:
     """Until the server has done what the turn before left it, and for ten seconds at most."""
     for _ in range(20):
-        before_s = _cpu_s(process_id)
+        before_s = cpu_s(process_id)
         time.sleep(0.5)
-        if _cpu_s(process_id) - before_s < 0.05:
+        if cpu_s(process_id) - before_s < 0.05:
             return
-
-
-def _cpu_s(process_id: int) -> float:
-    """Seconds of CPU that a process has taken, in user and in system mode (proc(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / _TICKS
 
 
 def _resident_mb(process_id: int) -> float:
@@ -304,14 +296,14 @@ async def _read(port: int, *, slow: bool) -> None:
     await asyncio.sleep(1)  # what they missed has been told
     for reader in readers:
         reader.told = reader.byte_count = 0
-    cpu_s = time.process_time()
+    began_s = time.process_time()
     print("open", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
     told = Readers(
         told=tuple(one.told for one in readers),
         byte_count=sum(one.byte_count for one in readers),
         again=sum(one.connections - 1 for one in readers),
-        cpu_s=time.process_time() - cpu_s,
+        cpu_s=time.process_time() - began_s,
     )
     sys.stdout.buffer.write(msgspec.json.encode(told))
     sys.stdout.flush()

@@ -47,25 +47,25 @@ def pin_to_all() -> None:
 
 
 @contextlib.contextmanager
-def target(
-    name: str,
-    directory: Path,
-    *,
-    upstream_port: int = 9,
-    database_url: str = "",
-    options: Sequence[str] = (),
-) -> Iterator[int]:
-    """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to, `options` are
-    those of `hookchain serve`."""
-    with _running(name, directory, upstream_port, database_url, options) as (port, _process_id):
+def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[int]:
+    """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to."""
+    with _running(name, directory, upstream_port, "", ()) as (port, _process_id):
         yield port
 
 
 @contextlib.contextmanager
-def watched_target(directory: Path) -> Iterator[tuple[int, int]]:
-    """Ours, with its worker; its port and its process id."""
-    with _running("hookchain", directory, 9, "", ()) as found:
+def watched_target(
+    directory: Path, *, database_url: str = "", options: Sequence[str] = ()
+) -> Iterator[tuple[int, int]]:
+    """Ours with these options of `hookchain serve`; its port and its process id."""
+    with _running("hookchain", directory, 9, database_url, options) as found:
         yield found
+
+
+def cpu_s(process_id: int) -> float:
+    """Seconds of CPU that a process has taken, in user and in system mode (proc(5), fields 14 and 15)."""
+    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 @contextlib.contextmanager
