@@ -32,7 +32,7 @@ SHARE = 0.04
 """Of a processor that may go into looking, rendering and sending."""
 
 SENT_IN_A_SECOND = 300e6
-"""Bytes that a processor sends when it does nothing else, many pages together; measured over loopback."""
+"""Bytes that a processor sends when it does nothing else, many pages together: an estimate, for loopback."""
 
 REST = 3.0
 """Times as long as a look took, nobody looks: a database elsewhere works in it, and its processor is not ours to see."""
