@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pytest
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.upstream import Upstream
@@ -28,6 +29,9 @@ SCREENS: dict[str, dict[str, Any]] = {
     "desk": {"viewport": {"width": 1280, "height": 800}},
     "phone": {"viewport": {"width": 390, "height": 844}, "has_touch": True, "is_mobile": True},
 }
+
+PHONE_IN_SOAK = ["desk", pytest.param("phone", marks=pytest.mark.soak)]
+"""For what is the same on both, and looked at on a phone by others."""
 
 TOML = """
 [upstreams.main]
@@ -83,9 +87,9 @@ class Site:
         """Go on."""
         assert self.server.http.post("/api/upstreams/main/resume").status_code == 200
 
-    def call(self, body: bytes) -> None:
-        """A callback."""
-        assert self.server.http.post(self.server.hook, content=body).status_code == 200
+    def call(self, body: bytes) -> int:
+        """A callback; the status that its sender gets."""
+        return self.server.http.post(self.server.hook, content=body).status_code
 
 
 class Watch:
