@@ -29,7 +29,7 @@ from hooks.api.decisions import Loaded
 from hooks.api.routes import Api
 from hooks.api.shapes import when
 from hooks.app import create_app
-from hooks.auth import NotifyTokens, notify_token
+from hooks.auth import Admin, NotifyTokens, notify_token
 from hooks.dashboard.routes import Dashboard
 from hooks.health import Health
 from hooks.images.proxy import Images
@@ -154,12 +154,13 @@ async def running(
         images, stream = Images(database, places), Stream(database)
         loaded = partial(_loaded, receivers)
         desk = desk_of(settings, database, secret, places, loaded)
-        dashboard = Dashboard(desk, Sessions(secret, settings.admin_token), stream)
+        admin = Admin(settings.admin_token)
+        dashboard = Dashboard(desk, Sessions(secret, admin, settings.known_url), stream)
         pages = [*dashboard.routes(), *images.routes(dashboard.guard)]
         gc.freeze()  # what start-up made stays: collecting it again and again is what makes p99
         try:
             yield Running(
-                application=_application(settings, database, secret, worker, loaded, pages),
+                application=_application(settings, database, secret, admin, worker, loaded, pages),
                 database=database,
                 secret=secret,
                 hang_up=stream.stop,
@@ -175,6 +176,7 @@ def _application(
     settings: Settings,
     database: Database,
     secret: str,
+    admin: Admin,
     worker: Worker | None,
     loaded: Loaded,
     pages: Sequence[BaseRoute],
@@ -187,10 +189,10 @@ def _application(
         database,
         settings.upstreams,
         dialects_of(settings),
-        admin_token=settings.admin_token,
+        admin=admin,
         loaded=loaded,
     )
-    metrics = Metrics(database, admin_token=settings.admin_token)
+    metrics = Metrics(database, admin)
     return create_app(hook, [*health.routes(), *metrics.routes(), *api.routes(), *pages])
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
+from hooks.guesses import Guesses
 from hooks.problems import Problem
 
 
@@ -24,32 +25,68 @@ class NotifyTokens:
     """The upstreams by their tokens, compared in constant time."""
 
     def __init__(self, secret: str, upstreams: Iterable[str]) -> None:
-        self._tokens = [(notify_token(secret, name).encode(), name) for name in upstreams]
+        self.tokens = [(notify_token(secret, name).encode(), name) for name in upstreams]
 
     def upstream_of(self, token: str) -> str | None:
         """The upstream whose token this is, or None."""
         given = token.encode()
         found = None
-        for known, name in self._tokens:  # all of them, whichever matches
+        for known, name in self.tokens:  # all of them, whichever matches
             if hmac.compare_digest(known, given):
                 found = name
         return found
 
 
-def check_admin(request: Request, admin_token: str) -> None:
-    """Let the administrator through: by `Authorization: Bearer`, or from this machine while no token is set.
+class Admin:
+    """Whoever knows the administrator's token; or, while none is set, whoever is on this machine.
 
-    Raises `Problem` 401 or 403.
+    One for a process: wrong tokens are counted together, wherever they are given. `token` is "" while none is set.
     """
-    if admin_token:
-        given = request.headers.get("authorization", "")
-        if not hmac.compare_digest(given.encode(), f"Bearer {admin_token}".encode()):
+
+    def __init__(self, token: str = "") -> None:
+        self.token = token
+        self._guesses = Guesses()
+
+    def check(self, request: Request) -> None:
+        """Let the administrator through: by `Authorization: Bearer`, or from this machine while no token is set.
+
+        Raises `Problem` 401, 403, or 429 after too many wrong tokens.
+        """
+        if not self.token:
+            _check_local(request)
+            return
+        given = bearer_of(request)
+        if given is None or not self.is_right(request, given):
             raise Problem(
                 401,
                 "send HOOKCHAIN_ADMIN_TOKEN as `Authorization: Bearer …`",
                 headers={"www-authenticate": "Bearer"},
             )
-        return
+
+    def is_right(self, request: Request, given: str) -> bool:
+        """Whether this is the token. Raises `Problem` 429 for a wrong one when there were too many; the right one is
+        always right."""
+        if self.token and hmac.compare_digest(given.encode(), self.token.encode()):
+            return True
+        self._guesses.note(request.client.host if request.client is not None else "")
+        return False
+
+
+def bearer_of(request: Request) -> str | None:
+    """The token that a program sends. None also for other schemes: `Basic` is what a proxy before us asks for."""
+    scheme, _, given = request.headers.get("authorization", "").partition(" ")
+    return given.strip() if scheme.lower() == "bearer" else None
+
+
+def netloc_of(url: str) -> str:
+    """Host and port of an address, in small letters; "" of what is none, such as `http://[`."""
+    try:
+        return urlsplit(url).netloc.lower()
+    except ValueError:
+        return ""
+
+
+def _check_local(request: Request) -> None:
     # A proxy on this machine forwards strangers: with its header, the sender is not local.
     forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
     if forwarded or request.client is None or not _is_loopback(request.client.host):
@@ -58,7 +95,7 @@ def check_admin(request: Request, admin_token: str) -> None:
     # not ours (cross-site requests, DNS rebinding).
     origin = request.headers.get("origin", "")
     if not _names_this_machine(request.headers.get("host", "")) or (
-        origin and not _names_this_machine(urlsplit(origin).netloc)
+        origin and not _names_this_machine(netloc_of(origin))
     ):
         raise Problem(
             403, "without HOOKCHAIN_ADMIN_TOKEN the API answers to localhost and 127.0.0.1 only; set one"
@@ -66,7 +103,10 @@ def check_admin(request: Request, admin_token: str) -> None:
 
 
 def _names_this_machine(netloc: str) -> bool:
-    name = urlsplit(f"//{netloc}").hostname or ""
+    try:
+        name = urlsplit(f"//{netloc}").hostname or ""
+    except ValueError:
+        return False
     return name == "localhost" or _is_loopback(name)
 
 

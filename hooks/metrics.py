@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from hooks.auth import check_admin
+from hooks.auth import Admin
 from hooks.problems import Problem
 from storage import gauges
 from storage.engine import Database
@@ -39,9 +39,9 @@ _HELP = {
 class Metrics:
     """Counts commits from its making on, beside the database's meter; the rest is read when it is asked for."""
 
-    def __init__(self, database: Database, *, admin_token: str = "") -> None:
+    def __init__(self, database: Database, admin: Admin) -> None:
         self._database = database
-        self._admin_token = admin_token
+        self._admin = admin
         self._commits: Counter[str] = Counter()
         database.observe(self._count)
 
@@ -52,7 +52,7 @@ class Metrics:
     async def metrics(self, request: Request) -> Response:
         """All figures, as they are now."""
         try:
-            check_admin(request, self._admin_token)
+            self._admin.check(request)
         except Problem as problem:
             return problem.response()
         found = await self._database.read(gauges.gauges)

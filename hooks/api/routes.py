@@ -20,7 +20,7 @@ from hooks.api.quarantine import Quarantine
 from hooks.api.submitting import Submitting
 from hooks.api.traffic import Traffic
 from hooks.api.upstreams import Upstreams
-from hooks.auth import check_admin
+from hooks.auth import Admin
 from hooks.problems import Problem
 from midjourney.dialects import Dialect, Upstream
 from storage import chains, events, queries, submissions, tasks
@@ -32,7 +32,8 @@ State = Literal["waiting", "running", "done", "dead"]
 
 
 class Api:
-    """Handlers over one database and its upstreams; `dialects` is what each of them speaks."""
+    """Handlers over one database and its upstreams; `dialects` is what each of them speaks. Without an `admin`
+    it answers on this machine only."""
 
     def __init__(
         self,
@@ -40,7 +41,7 @@ class Api:
         upstreams: Mapping[str, Upstream],
         dialects: Mapping[str, Dialect],
         *,
-        admin_token: str = "",
+        admin: Admin | None = None,
         loaded: Loaded = lambda: NOTHING_LOADED,
     ) -> None:
         self._database = database
@@ -52,7 +53,7 @@ class Api:
         self._letters = Letters(database, dialects)
         self._quarantine = Quarantine(database)
         self._submitting = Submitting(database, dialects)
-        self._admin_token = admin_token
+        self._admin = admin or Admin()
 
     def routes(self) -> list[BaseRoute]:
         """All paths under /api."""
@@ -99,7 +100,7 @@ class Api:
     def _guarded(self, handler: Handler) -> Handler:
         async def handle(request: Request) -> Response:
             try:
-                check_admin(request, self._admin_token)
+                self._admin.check(request)
                 status, body = await handler(request)
             except Problem as problem:
                 return problem.response()

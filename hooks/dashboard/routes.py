@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from http import HTTPStatus
-from urllib.parse import quote, urlsplit
 
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, RedirectResponse, Response, StreamingResponse
+from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from dispatcher.commands import CommandError
+from hooks.api.pages import row_id
 from hooks.dashboard.chain import Chains
 from hooks.dashboard.desk import Desk
+from hooks.dashboard.errors import Handler, local, telling
 from hooks.dashboard.gallery import Gallery
 from hooks.dashboard.operations import Operations
-from hooks.dashboard.render import HEADERS, answer, is_partial, language, said, serve_static
+from hooks.dashboard.render import HEADERS, answer, language, serve_static
 from hooks.dashboard.rules import Rules
 from hooks.dashboard.setup import Setup
 from hooks.dashboard.timeline import Timeline
 from hooks.problems import Problem
-from hooks.session import Sessions, Visitor, check_same_site, check_word, form_of
+from hooks.session import LARGEST_LOGIN, Sessions, Visitor, check_word, form_of
 from hooks.stream import Stream, Topic
-from storage.errors import NotDurable
 
 Show = Callable[[Request, Visitor], Awaitable[Response]]
 Do = Callable[[Request, Visitor, dict[str, str]], Awaitable[Response]]
@@ -70,49 +68,43 @@ class Dashboard:
             ("/operations/letters", self._operations.all_letters),
             ("/operations/letters/{id}", self._operations.letter),
             ("/operations/quarantine", self._operations.all_bodies),
-            ("/operations/quarantine/{id:int}", self._operations.body),
+            ("/operations/quarantine/{id}", _of_row(self._operations.body)),
             ("/rules/try", self._rules.try_out),
             ("/setup/examine", self._setup.examine),
             ("/logout", self._log_out),
         ]
         return [
             Route("/static/{name:path}", serve_static),
-            Route("/login", self._show_login, methods=["GET"]),
-            Route("/login", self._log_in, methods=["POST"]),
+            Route("/login", telling(self._show_login), methods=["GET"]),
+            Route("/login", telling(self._log_in), methods=["POST"]),
             *(Route(path, self._shown(show), methods=["GET"]) for path, show in shows),
             *(Route(path, self._done(do), methods=["POST"]) for path, do in does),
         ]
 
-    def guard(self, handler: Callable[[Request], Awaitable[Response]]) -> Callable[..., Awaitable[Response]]:
+    def guard(self, handler: Handler) -> Handler:
         """A handler for those alone who may see the pages."""
         return self._shown(lambda request, _visitor: handler(request))
 
-    def _shown(self, show: Show) -> Callable[[Request], Awaitable[Response]]:
+    def _shown(self, show: Show) -> Handler:
         async def handle(request: Request) -> Response:
-            try:
-                return await show(request, self._sessions.visitor(request))
-            except (Problem, CommandError, NotDurable) as error:
-                return _told(request, error)
+            return await show(request, self._sessions.visitor(request))
 
-        return handle
+        return telling(handle)
 
-    def _done(self, do: Do) -> Callable[[Request], Awaitable[Response]]:
+    def _done(self, do: Do) -> Handler:
         async def handle(request: Request) -> Response:
-            try:
-                check_same_site(request)
-                visitor = self._sessions.visitor(request)
-                form = await form_of(request)
-                check_word(request, form, visitor)
-                return await do(request, visitor, form)
-            except (Problem, CommandError, NotDurable) as error:
-                return _told(request, error)
+            self._sessions.check_site(request)
+            visitor = self._sessions.visitor(request)
+            form = await form_of(request)
+            check_word(request, form, visitor)
+            return await do(request, visitor, form)
 
-        return handle
+        return telling(handle)
 
     def _live(self, topic_of: Callable[[Request], Topic]) -> Show:
         async def stream(request: Request, _visitor: Visitor) -> Response:
             known = request.headers.get("last-event-id") or request.query_params.get("since_ms", "0")
-            since_ms = int(known) if known.isdigit() and len(known) < 16 else 0
+            since_ms = int(known) if known.isascii() and known.isdigit() and len(known) < 16 else 0
             messages = self._stream.messages(topic_of(request), language(request), since_ms)
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
             return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
@@ -122,18 +114,19 @@ class Dashboard:
     async def _show_login(self, request: Request) -> Response:
         if not self._sessions.needs_login:
             return RedirectResponse("/", 303, headers=HEADERS)
-        return answer(request, "login.html", next=_local(request.query_params.get("next", "")), wrong=False)
+        return answer(request, "login.html", next=local(request.query_params.get("next", "")), wrong=False)
 
     async def _log_in(self, request: Request) -> Response:
-        try:
-            check_same_site(request)
-            form = await form_of(request)
-            response: Response = RedirectResponse(_local(form.get("next", "")), 303, headers=HEADERS)
-            if self._sessions.log_in(request, form.get("token", ""), response):
-                return response
-        except Problem as problem:
-            return _told(request, problem)
-        return answer(request, "login.html", code=401, next=_local(form.get("next", "")), wrong=True)
+        """The one form that strangers may send: a small one, and none at all while there is no token."""
+        if not self._sessions.needs_login:
+            return RedirectResponse("/", 303, headers=HEADERS)
+        self._sessions.check_site(request)
+        form = await form_of(request, largest=LARGEST_LOGIN)
+        back = local(form.get("next", ""))
+        response = RedirectResponse(back, 303, headers=HEADERS)
+        if self._sessions.log_in(request, form.get("token", ""), response):
+            return response
+        return answer(request, "login.html", code=401, next=back, wrong=True)
 
     async def _log_out(self, _request: Request, _visitor: Visitor, _form: dict[str, str]) -> Response:
         response = RedirectResponse("/login", 303, headers=HEADERS)
@@ -141,41 +134,11 @@ class Dashboard:
         return response
 
 
-def _local(path: str) -> str:
-    """A path of ours to go to; the gallery for anything else."""
-    parts = urlsplit(path)
-    return path if path.startswith("/") and not path.startswith(("//", "/\\")) and not parts.netloc else "/"
+def _of_row(do: Do) -> Do:
+    """A handler for a row's number in the path: one that a database can have."""
 
+    async def handle(request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
+        request.path_params["id"] = row_id(request.path_params["id"])
+        return await do(request, visitor, form)
 
-def _told(request: Request, error: Problem | CommandError | NotDurable) -> Response:
-    """An error as the one who asked can read it: a line on the page, or a page of its own."""
-    match error:
-        case Problem():
-            problem = error
-        case CommandError():
-            problem = Problem(error.status, str(error))
-        case _:
-            detail = f"the database cannot be used at the moment: {error}"
-            problem = Problem(503, detail, headers={"retry-after": "5"})
-    if problem.status == 401:
-        return _to_login(request)
-    if is_partial(request):
-        response: HTMLResponse = answer(
-            request, "_toast.html", code=problem.status, kind="error", text=said(request, problem.detail)
-        )
-        response.headers.update({"hx-retarget": "#toasts", "hx-reswap": "innerHTML"})
-    else:
-        title = HTTPStatus(problem.status).phrase
-        detail = said(request, problem.detail)
-        response = answer(request, "problem.html", code=problem.status, title=title, detail=detail)
-    response.headers.update(problem.headers)
-    return response
-
-
-def _to_login(request: Request) -> Response:
-    """To the page for logging in, and back from there."""
-    back = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    if is_partial(request):
-        return Response(status_code=401, headers=HEADERS | {"hx-redirect": "/login"})
-    wanted = "" if request.method != "GET" or back == "/" else f"?next={quote(back)}"
-    return RedirectResponse(f"/login{wanted}", 303, headers=HEADERS)
+    return handle

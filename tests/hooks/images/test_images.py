@@ -17,7 +17,7 @@ from starlette.responses import Response
 
 from dispatcher.chain import Place
 from hooks.app import create_app
-from hooks.auth import NotifyTokens, check_admin, notify_token
+from hooks.auth import Admin, NotifyTokens, notify_token
 from hooks.images.proxy import Handler, Images, image_path
 from hooks.ingest import Ingest
 from hooks.problems import Problem
@@ -173,7 +173,7 @@ def guard(handler: Handler) -> Handler:
 
     async def handle(request: Request) -> Response:
         try:
-            check_admin(request, "")
+            Admin().check(request)
         except Problem as problem:
             return problem.response()
         return await handler(request)
