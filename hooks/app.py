@@ -14,6 +14,7 @@ from starlette.routing import BaseRoute
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hooks import ingest
+from hooks.dashboard.errors import NO_PAGE, NO_WAY, told, wants_page
 from hooks.problems import Problem
 from storage.errors import NotDurable
 
@@ -43,9 +44,12 @@ def create_app(hook: ASGIApp, routes: Sequence[BaseRoute], lifespan: Lifespan | 
     return entry
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     headers: Any = error.headers
+    if wants_page(request):
+        detail = {404: NO_PAGE, 405: NO_WAY}.get(error.status_code, error.detail)
+        return told(request, Problem(error.status_code, detail, headers=dict(headers or {})))
     return Problem(error.status_code, error.detail, headers=dict(headers or {})).response()
 
 
