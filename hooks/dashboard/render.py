@@ -55,8 +55,10 @@ async def serve_static(request: Request) -> Response:
     found = statics().get(request.path_params["name"])
     if found is None:
         return Response(status_code=404)
-    data, media_type, _ = found
-    kept = "public, max-age=31536000, immutable" if "v" in request.query_params else "no-cache"
+    data, media_type, digest = found
+    # Of another digest it is another release's: during a deployment both serve.
+    is_that = request.query_params.get("v") == digest
+    kept = "public, max-age=31536000, immutable" if is_that else "no-cache"
     headers = {"cache-control": kept, "x-content-type-options": "nosniff"}
     return Response(data, media_type=media_type, headers=headers)
 

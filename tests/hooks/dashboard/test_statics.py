@@ -38,13 +38,15 @@ def test_no_template_has_a_script_or_a_style_in_it() -> None:
 
 
 async def test_a_file_is_kept_for_ever_by_its_digest_and_never_without(site: Site) -> None:
+    """Nor by that of another release, which serves beside this one during a deployment."""
     name = "style.css"
     data, media_type, digest = statics()[name]
     kept = await site.http.get(f"/static/{name}?v={digest}")
     assert kept.content == data
     assert kept.headers["content-type"] == media_type
     assert "immutable" in kept.headers["cache-control"]
-    assert (await site.http.get(f"/static/{name}")).headers["cache-control"] == "no-cache"
+    for path in (f"/static/{name}", f"/static/{name}?v=another", f"/static/{name}?v="):
+        assert (await site.http.get(path)).headers["cache-control"] == "no-cache"
 
 
 async def test_nothing_but_these_files_is_served(site: Site) -> None:
