@@ -63,6 +63,13 @@ document.addEventListener("htmx:after:swap", () => writeTimes(document));
 document.addEventListener("htmx:error", (event) => {
   if (event.detail.error?.name !== "AbortError") tell(document.body.dataset.lost);
 });
+// An answer that is not ours, such as a proxy's, is told and not shown; one of ours brings its own line.
+document.addEventListener("htmx:response:error", (event) => {
+  const { hx } = event.detail.ctx;
+  if (hx.retarget === "#toasts" || hx.redirect) return;
+  hx.reswap = "none";
+  tell(document.body.dataset.lost);
+});
 document.addEventListener("htmx:sse:error", () => document.body.classList.add("away"));
 document.addEventListener("htmx:sse:after:connection", () => document.body.classList.remove("away"));
 
