@@ -18,7 +18,6 @@ from hooks.dashboard.render import HEADERS, answer, language, serve_static
 from hooks.dashboard.rules import Rules
 from hooks.dashboard.setup import Setup
 from hooks.dashboard.timeline import Timeline
-from hooks.problems import Problem
 from hooks.session import LARGEST_LOGIN, Sessions, Visitor, check_word, form_of
 from hooks.stream import Stream, Topic
 

@@ -68,7 +68,7 @@ document.addEventListener("htmx:response:error", (event) => {
   const { hx } = event.detail.ctx;
   if (hx.retarget === "#toasts" || hx.redirect) return;
   hx.reswap = "none";
-  tell(document.body.dataset.lost);
+  tell(document.body.dataset.failed);
 });
 document.addEventListener("htmx:sse:error", () => document.body.classList.add("away"));
 document.addEventListener("htmx:sse:after:connection", () => document.body.classList.remove("away"));
