@@ -38,29 +38,32 @@ _OUTAGES = frozenset(
 
 
 def is_outage(error: BaseException | None) -> bool:
-    """Whether the file as a whole refused: full, locked, read-only, gone."""
+    """Whether the file as a whole refused: full, locked, read-only, gone, or another one without our tables."""
     code = getattr(error, "sqlite_errorcode", None)
+    if code == sqlite3.SQLITE_ERROR:  # a database is migrated before it is used: its tables were there
+        return str(error).startswith("no such table")
     return code is not None and code & 0xFF in _OUTAGES
 
 
 def write_engine(path: Path) -> Engine:
     """For the one writing connection."""
     engine = create_engine(_url("sqlite", path), creator=lambda: _connect_existing(path))
-    _set_up(engine, begin="BEGIN IMMEDIATE")
+    _set_up(engine, path, begin="BEGIN IMMEDIATE")
     return engine
 
 
 def migration_engine(path: Path) -> Engine:
     """The one that may make the file."""
     engine = create_engine(_url("sqlite", path))
-    _set_up(engine, begin="BEGIN IMMEDIATE")
+    _set_up(engine, path, begin="BEGIN IMMEDIATE")
     return engine
 
 
 def read_engine(path: Path) -> AsyncEngine:
     """For questions, beside the writer."""
-    engine = create_async_engine(_url("sqlite+aiosqlite", path), pool_size=4, max_overflow=0)
-    _set_up(engine.sync_engine, begin="BEGIN")
+    address = URL.create("sqlite+aiosqlite", database=_file(path), query={"mode": "rw", "uri": "true"})
+    engine = create_async_engine(address, pool_size=4, max_overflow=0)
+    _set_up(engine.sync_engine, path, begin="BEGIN")
     _check_at_checkout(engine.sync_engine, path)
     return engine
 
@@ -68,7 +71,7 @@ def read_engine(path: Path) -> AsyncEngine:
 def look_engine(path: Path) -> Engine:
     """For questions that a thread asks."""
     engine = create_engine(_url("sqlite", path), creator=lambda: _connect_existing(path), pool_size=1)
-    _set_up(engine, begin="BEGIN")
+    _set_up(engine, path, begin="BEGIN")
     _check_at_checkout(engine, path)
     return engine
 
@@ -80,12 +83,12 @@ def _check_at_checkout(engine: Engine, path: Path) -> None:
             raise DisconnectionError("another file has come in the place of the database")  # connects again
 
 
-def _set_up(engine: Engine, *, begin: str) -> None:
+def _set_up(engine: Engine, path: Path, *, begin: str) -> None:
     """Have each connection of the engine use the journal, durability and kind of transaction that we rely on."""
 
     @event.listens_for(engine, "connect")
     def on_connect(connection: Any, record: Any) -> None:
-        record.info["inode"] = _inode_of(Path(engine.url.database or ""))
+        record.info["inode"] = _inode_of(path)
         # The driver's own BEGIN comes late and is deferred: a lock would be met in the middle of a transaction.
         connection.isolation_level = None
         cursor = connection.cursor()
@@ -104,9 +107,14 @@ def _url(driver: str, path: Path) -> URL:
     return URL.create(driver, database=str(path))
 
 
+def _file(path: Path) -> str:
+    """The path for an address with mode=rw, which opens what is there: else an empty database would be made in the place
+    of one that is gone."""
+    return f"file:{quote(str(path))}"
+
+
 def _connect_existing(path: Path) -> sqlite3.Connection:
-    """Open a file that is there. Without this an empty database would be made in the place of one that is gone."""
-    return sqlite3.connect(f"file:{quote(str(path))}?mode=rw", uri=True, check_same_thread=False)
+    return sqlite3.connect(f"{_file(path)}?mode=rw", uri=True, check_same_thread=False)
 
 
 def _inode_of(path: Path) -> int | None:

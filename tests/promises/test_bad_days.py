@@ -82,6 +82,31 @@ def test_a_full_disk_in_the_middle_of_a_chain_delays_it(
     assert len({body["customId"] for body in sandbox.accepted("/action")}) == 4
 
 
+def test_a_file_that_is_renamed_away_is_503_until_it_is_back(start_server: Any, tmp_path: Path) -> None:
+    """Pages and callbacks alike; nobody makes an empty database in its place, and all that was answered 200 is there."""
+    server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
+    file, away = tmp_path / "hookchain.db", tmp_path / "away.db"
+
+    def post(number: int) -> int:
+        return httpx.post(server.hook, content=callback(number), timeout=30).status_code
+
+    assert post(1) == 200
+    file.rename(away)
+    assert [server.http.get(path).status_code for path in ("/", "/api/tasks", "/readyz")] == [503] * 3
+    assert [post(2), post(3)] == [503] * 2
+    assert server.http.get("/").status_code == 503
+    assert not file.exists()
+    away.rename(file)
+    assert post(4) == 200
+    assert [server.http.get(path).status_code for path in ("/", "/api/tasks", "/readyz")] == [200] * 3
+    server.kill()
+    with closing(sqlite3.connect(file)) as database:
+        assert database.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+        kept = {task_id for (task_id,) in database.execute("SELECT DISTINCT task_id FROM events")}
+    assert kept == {"task-1", "task-4"}
+    assert "Traceback" not in server.output
+
+
 def test_a_directory_that_cannot_be_written_is_said_in_one_line(start_server: Any, tmp_path: Path) -> None:
     """The configured place does not exist: no traceback, and the exit code of a failure."""
     server = start_server(DATABASE_URL=f"sqlite:///{tmp_path}/nowhere/hookchain.db")

@@ -85,6 +85,48 @@ async def test_what_is_written_to_a_file_that_is_gone_is_not_called_kept(
     assert await impatient.read(keys) == {"first", "third"}
 
 
+async def test_whoever_asks_makes_no_new_file_in_the_place_of_one_that_is_gone(
+    impatient: Database, tmp_path: Path
+) -> None:
+    """An empty one would be used from then on: "no such table", even when the right one is back."""
+    assert await impatient.read(keys) == await impatient.look(keys) == {"first"}
+    file, away = tmp_path / "hookchain.db", tmp_path / "away.db"
+    file.rename(away)
+    for ask in (impatient.read, impatient.look):
+        with pytest.raises(NotDurable, match="unable to open"):
+            await ask(keys)
+    with pytest.raises(NotDurable, match=r"moved or deleted|unable to open"):
+        await impatient.write("w", put("second"))
+    assert not file.exists()
+    away.rename(file)
+    await impatient.write("w", put("third"))
+    assert await impatient.read(keys) == await impatient.look(keys) == {"first", "third"}
+
+
+async def test_a_file_without_tables_is_an_outage_until_the_right_one_is_back(
+    impatient: Database, tmp_path: Path
+) -> None:
+    """Something else has made an empty file there, and somebody puts the database back."""
+    away = tmp_path / "away"
+    away.mkdir()
+    files = [tmp_path / f"hookchain.db{suffix}" for suffix in ("", "-wal", "-shm")]
+    for file in files:
+        file.rename(away / file.name)
+    (tmp_path / "hookchain.db").touch()
+    for ask in (impatient.read, impatient.look):
+        with pytest.raises(NotDurable, match="no such table"):
+            await ask(keys)
+    for _ in range(2):
+        with pytest.raises(NotDurable, match=r"moved or deleted|no such table"):
+            await impatient.write("w", put("second"))
+    for file in files:
+        file.unlink(missing_ok=True)
+        if (away / file.name).exists():
+            (away / file.name).rename(file)
+    await impatient.write("w", put("third"))
+    assert await impatient.read(keys) == await impatient.look(keys) == {"first", "third"}
+
+
 async def test_a_restored_backup_is_what_is_written_and_read_from_then_on(
     impatient: Database, tmp_path: Path
 ) -> None:
