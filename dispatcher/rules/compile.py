@@ -70,9 +70,9 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Surroundings(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule may refer to: files beside it, and upstreams by name (None: not known here)."""
+    """What a rule may refer to: files beside it (None: no files at all), and upstreams by name (None: not known here)."""
 
-    directory: Path
+    directory: Path | None
     upstreams: Collection[str] | None = None
 
 

@@ -16,7 +16,7 @@ Effect = Callable[[Chain, Names], Awaitable[str]]
 """Does it, and tells in words what it did."""
 
 
-def _archive(rule: Rule, directory: Path) -> Effect:
+def _archive(rule: Rule, directory: Path | None) -> Effect:
     to = _place(rule.archive, directory)
 
     async def keep(chain: Chain, names: Names) -> str:
@@ -26,7 +26,7 @@ def _archive(rule: Rule, directory: Path) -> Effect:
     return keep
 
 
-def _split_grid(rule: Rule, directory: Path) -> Effect:
+def _split_grid(rule: Rule, directory: Path | None) -> Effect:
     to = _place(rule.split_grid, directory)
 
     async def split(chain: Chain, names: Names) -> str:
@@ -35,7 +35,7 @@ def _split_grid(rule: Rule, directory: Path) -> Effect:
     return split
 
 
-def _forward(rule: Rule, _directory: Path) -> Effect:
+def _forward(rule: Rule, _directory: Path | None) -> Effect:
     to = ForwardTo(url=rule.forward) if isinstance(rule.forward, str) else rule.forward
     if not to.url.startswith(("http://", "https://")):
         raise GiveUp(f"{to.url!r} is no http:// or https:// address")
@@ -50,9 +50,10 @@ def _forward(rule: Rule, _directory: Path) -> Effect:
     return tell
 
 
-def _notify(rule: Rule, _directory: Path) -> Effect:
+def _notify(rule: Rule, directory: Path | None) -> Effect:
     told = rule.notify if isinstance(rule.notify, NotifyTo) else NotifyTo(to=rule.notify)
-    notify.service(told.to)
+    if directory is not None:  # keys of some addresses lie in files, and Apprise makes files for others
+        notify.service(told.to)
     text = compile_template(told.text)
     title = compile_template(told.title) if told.title else None
 
@@ -63,15 +64,15 @@ def _notify(rule: Rule, _directory: Path) -> Effect:
     return tell
 
 
-BUILD: dict[str, Callable[[Rule, Path], Effect]] = {
+BUILD: dict[str, Callable[[Rule, Path | None], Effect]] = {
     "archive": _archive,
     "split_grid": _split_grid,
     "forward": _forward,
     "notify": _notify,
 }
-"""Makes the effect of a key, for a rule and the folder its file is in. Raises `GiveUp` or `RuleError` for what cannot work."""
+"""Makes the effect of a key, for a rule and the folder its file is in (None: no file is read). Raises `GiveUp` or `RuleError` for what cannot work."""
 
 
-def _place(to: str | ArchiveTo, directory: Path) -> str:
+def _place(to: str | ArchiveTo, directory: Path | None) -> str:
     place = to.to if isinstance(to, ArchiveTo) else to
-    return place if "://" in place else str(directory / place)
+    return place if "://" in place else str((directory or Path()) / place)

@@ -23,13 +23,14 @@ def load_rules(
     directory: Path | None = None,
     upstreams: Collection[str] | None = None,
 ) -> list[CompiledRule]:
-    """The rules of a file. `text` is its source, for line numbers; `directory` is where its masks are.
+    """The rules of a file. `text` is its source, for line numbers; `directory` is where its masks are; without one
+    a mask is a region or a data URL, whom `notify` tells is not looked at, and no file is read.
 
     Raises `RuleError` at the first mistake.
     """
     if not isinstance(tables, list):
         raise RuleError(f"{file}: `rules` must be an array of tables. Write [[rules]] above each rule.")
-    around = Surroundings(directory=directory or Path(), upstreams=upstreams)
+    around = Surroundings(directory=directory, upstreams=upstreams)
     rules: dict[str, CompiledRule] = {}
     for index, table in enumerate(tables):
         place = _Place(file, text, index, table)

@@ -70,13 +70,21 @@ def size_of(image: Image) -> tuple[int, int]:
         raise BadImage(f"the image cannot be read: {error}") from error
 
 
-def load_mask(written: str, directory: Path) -> Region | str:
-    """What a rule's `mask` means: a region, or a PNG as a data URL. Raises `RuleError`."""
+def load_mask(written: str, directory: Path | None) -> Region | str:
+    """What a rule's `mask` means: a region, or a PNG as a data URL. Without a directory no file is looked for.
+
+    Raises `RuleError`.
+    """
     if region := _region(written.strip()):
         return region
     try:
         if written.startswith("data:"):
             found = image_of_text(written, what="the mask")
+        elif directory is None:
+            raise RuleError(
+                f"mask {written!r} is no region, and no files are read here; "
+                f"write a region or a data: address.{nearest(written, NAMES)}"
+            )
         elif not (directory / written).is_file():
             raise RuleError(f"mask {written!r} is neither a PNG file nor a region.{nearest(written, NAMES)}")
         else:

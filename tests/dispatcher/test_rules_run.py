@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from PIL import Image as Pillow
 
 from dispatcher.errors import RuleError
 from dispatcher.rules.expressions import Condition
+from dispatcher.rules.load import load_rules
 from dispatcher.rules.masks import Region, load_mask, size_of
 from hookchain.testing import Hookchain, grid, upscale
 from midjourney.image_data import image_of_text
@@ -106,6 +108,36 @@ def test_a_mask_of_ones_own_is_a_png(tmp_path: Path) -> None:
         load_mask("mask.jpg", tmp_path)
     with pytest.raises(RuleError, match='Did you mean "center"'):
         load_mask("centre", tmp_path)
+
+
+def test_without_a_directory_no_file_is_looked_for(tmp_path: Path) -> None:
+    """What is there and what is not are answered alike; regions and data URLs are taken."""
+    Pillow.new("L", (4, 4)).save(tmp_path / "mask.png")
+    data = str(load_mask("mask.png", tmp_path))
+    assert load_mask(data, None) == data
+    assert isinstance(load_mask("center", None), Region)
+    for name in (
+        str(tmp_path / "mask.png"),
+        "/etc/passwd",
+        "/no/such/file",
+        "../../etc/hostname",
+        "mask.png",
+    ):
+        with pytest.raises(RuleError) as raised:
+            load_mask(name, None)
+        said = f"mask {name!r} is no region, and no files are read here; write a region or a data: address."
+        assert str(raised.value).startswith(said)
+
+
+def test_without_a_directory_nobody_is_looked_up_who_is_told(tmp_path: Path) -> None:
+    """Apprise reads the files that addresses name, and makes some."""
+    for name in ("there", "missing"):
+        (tmp_path / "there").write_text("no key")
+        address = f"vapid://a@example.com/b@example.com?keyfile={tmp_path / name}&subfile={tmp_path / 'made'}"
+        text = rule(notify=address)
+        (found,) = load_rules(tomllib.loads(text)["rules"], file="here", text=text)
+        assert list(found.effects) == ["notify"]
+    assert [file.name for file in tmp_path.iterdir()] == ["there"]
 
 
 def test_prompts_and_images_are_templates(hookchain: Hookchain) -> None:
