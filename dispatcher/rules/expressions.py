@@ -7,12 +7,14 @@ is the rule file's own text, and the sandbox keeps it from reaching into Python.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sized
 from typing import Any, Protocol
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.exceptions import SecurityError
 from jinja2.parser import Parser
+from jinja2.runtime import Context
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dispatcher.chain import Window
@@ -52,7 +54,34 @@ FIELDS: dict[str, frozenset[str]] = {
 
 NAMES = [name for name in FIELDS if "." not in name]
 
-_environment = ImmutableSandboxedEnvironment(undefined=jinja2.StrictUndefined, autoescape=False)
+LONGEST = 10_000
+"""Characters or items that a repetition such as `"ab" * 3` may make."""
+
+LARGEST_BITS = 1_000
+"""Bits of a whole number that `*` and `**` may make: about 300 digits, as many as a float can be large."""
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox, with products and powers that end. What it intercepts it does not work out at compile time."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """The value of `left operator right`. Raises `SecurityError` when it would be too large."""
+        if _is_too_large(operator, left, right):
+            raise SecurityError(f"the result of {operator} would be too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _is_too_large(operator: str, left: Any, right: Any) -> bool:
+    if isinstance(left, int) and isinstance(right, int):
+        bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
+        return bits > LARGEST_BITS
+    many, times = (right, left) if isinstance(left, int) else (left, right)
+    return isinstance(many, Sized) and isinstance(times, int) and len(many) * times > LONGEST
+
+
+_environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)
 _environment.globals = {}  # no range, no cycler: a rule looks at a task, and that is all
 _TOO_LONG = 4096
 

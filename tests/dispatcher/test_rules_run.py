@@ -13,7 +13,7 @@ import pytest
 from PIL import Image as Pillow
 
 from dispatcher.errors import RuleError
-from dispatcher.rules.expressions import Condition
+from dispatcher.rules.expressions import Condition, compile_template
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.masks import Region, load_mask, size_of
 from hookchain.testing import Hookchain, grid, upscale
@@ -291,3 +291,46 @@ def test_times_are_read_as_people_write_them(hookchain: Hookchain, after: Any) -
     seconds: dict[Any, float] = {1: 1, 30: 30, "5 s": 5, "10min": 600, "2 h": 7200, "1.5 h": 5400}
     hookchain.load_rules(rule(press="U1", after=after))
     assert hookchain.succeed(grid()).asks[0].after_s == seconds[after]
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "9**(9**9) > 1",
+        "'a'*3000000000 == 'b'",
+        "3000000000 * 'a' == 'b'",
+        "[1]*3000000000 == []",
+        "(1, 2)*3000000000 == ()",
+        "true*'a'*3000000000 == 'b'",
+        "2**999**9 > 1",
+        "(-9)**999999999 > 1",
+        "(9**300) * (9**300) > 1",
+    ],
+)
+def test_a_product_that_never_ends_is_refused_when_it_is_asked_for(source: str) -> None:
+    """And not worked out when the rule is read, where it would stop everything else; of templates likewise."""
+    condition, template = Condition(source), compile_template(f"{{{{ {source} }}}}")
+    for ask in (condition, template):
+        with pytest.raises(RuleError, match=r"the result of \*+ would be too large"):
+            ask({})
+
+
+@pytest.mark.parametrize(
+    "source",
+    [
+        "2 * 3 == 6",
+        "2 ** 10 == 1024",
+        "1.5 * 2 == 3.0",
+        "2 ** -1 == 0.5",
+        "2 ** 0.5 > 1.4",
+        "1 ** 900 == 1",
+        "'ab' * 2 == 'abab'",
+        "3 * '-' == '---'",
+        "'a' * -5 == ''",
+        "[1] * 2 == [1, 1]",
+        "true * 3 == 3",
+    ],
+)
+def test_what_is_multiplied_in_earnest_is_worked_out(source: str) -> None:
+    assert Condition(source)({})
+    assert compile_template(f"{{{{ {source} }}}}")({}) == "True"
