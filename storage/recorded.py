@@ -63,7 +63,7 @@ def recorded(connection: Connection, signals: Iterable[str], since_ms: int) -> I
         rows = _page(connection, after=after, since_ms=since_ms, signals=wanted, most=A_PAGE).all()
         for row in rows:
             found = row._mapping
-            event = Event(**part_of(found, _event, Event))
+            event = Event(**part_of(found, _event, Event) | {"advanced": bool(found["events_advanced"])})
             yield ClaimedDelivery(
                 delivery=_delivery(event),
                 event=event,

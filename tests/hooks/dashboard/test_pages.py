@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 from functools import partial
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.rules import tryout
 from hooks.dashboard.views import tree
 from storage import gallery, schema
 from storage.engine import Connection
@@ -191,6 +193,23 @@ async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) 
     assert await site.database.read(lambda c: c.execute(schema.submissions.select()).all()) == []
     wrong = await site.http.post("/rules/try", data=form | {"rules": '[[rules]]\nname = "up"\nonn = "x"\n'})
     assert "onn" in wrong.text
+
+
+async def test_rules_that_never_end_stop_nothing_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They are given up when their time is over; until then all else is answered, and other rules wait."""
+    monkeypatch.setattr(tryout, "WITHIN_S", 4)
+    rule = """[[rules]]\nname = "up"\non = "task.succeeded"\nshorten = "{{ 1.5|round(1000000000, 'floor') }}"\n"""
+    form = await word(site) | {"rules": rule, "days": "1"}
+    both = [asyncio.create_task(site.http.post("/rules/try", data=form)) for _ in range(2)]
+    (done,), (tried,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
+    assert done.result().status_code == 503
+    assert "other rules are being tried at the moment" in done.result().text
+    assert (await site.http.get("/healthz")).status_code == 200
+    await called(site, "17", prompt="a cat")
+    assert not tried.done()
+    given_up = await tried
+    assert given_up.status_code == 422
+    assert "took more than 4 s, or more memory than they may, and were given up" in given_up.text
 
 
 async def test_tasks_that_are_their_own_ancestors_are_shown_once(site: Site) -> None:

@@ -1,0 +1,190 @@
+"""Rules that are tried in a process of their own, whatever they are."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import json
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from dispatcher.budget import Budget
+from dispatcher.errors import RuleError
+from dispatcher.rules import tryout
+from dispatcher.rules.trial import Busy, GivenUp, Trials
+from dispatcher.rules.tryout import Asked, Happened, Heard, Mistake, Outcome
+from hookchain.testing import grid
+from midjourney.decode import decode_task
+from midjourney.dialects import DIALECTS
+from storage.engine import Database
+from storage.recorded import recorded
+from storage.records import Incoming
+
+UP = 'on = "task.succeeded"\npress = "U1"\n'
+
+
+def asked(rest: str = UP) -> Asked:
+    """One rule, with these keys."""
+    return Asked(
+        rules=f'[[rules]]\nname = "up"\n{rest}',
+        dialects={"main": DIALECTS["mj-plus"]},
+        prices={"main": {"upscale": 0.5}},
+        budget=Budget(),
+    )
+
+
+async def nothing(_signals: Sequence[str]) -> Happened:
+    return Happened(events=[])
+
+
+@pytest.fixture
+async def happened(database: Database) -> Happened:
+    """Two grids that were made, as both databases tell of them."""
+    for number in (1, 2):
+        task = decode_task(json.dumps(grid(id=f"task-{number}")).encode())
+        await database.append(
+            Incoming(upstream="main", task=task, submission_id="", source="callback", received_at_ms=number)
+        )
+    return Happened(events=await database.read(lambda one: list(recorded(one, ["task.succeeded"], 0))))
+
+
+def processes() -> list[Path]:
+    """Those of ours in which rules are tried."""
+    return [
+        file.parent
+        for file in Path("/proc").glob("[0-9]*/cmdline")
+        if tryout.__name__.encode() in _read(file)
+        and f"PPid:\t{os.getpid()}\n".encode() in _read(file.parent / "status")
+    ]
+
+
+def _read(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""  # it has ended
+
+
+async def test_what_rules_would_have_done_is_told(happened: Happened) -> None:
+    """With its price, for the signals that they listen to;"""
+
+    async def find(signals: Sequence[str]) -> Happened:
+        assert signals == ["task.succeeded"]
+        return msgspec.structs.replace(happened, is_cut=True)
+
+    outcome = await Trials().run(asked(), find)
+    assert (outcome.events, outcome.errors, outcome.is_cut) == (2, {}, True)
+    assert outcome.by_rule == {"rule:up": (2, 1.0, 0)}
+    assert [(one.task_id, one.label) for one in outcome.suggested] == [("task-1", "U1"), ("task-2", "U1")]
+
+
+async def test_a_mistake_is_told_as_a_file_would_have_it() -> None:
+    for text, told in (
+        ('on = "task.succeeded"\npres = "U1"', r'here:4, rule "up".*unknown key. Did you mean "press"'),
+        ("on =", "this is not TOML"),
+        (f"{UP}x = {'[' * 5000}", "nested too deeply|unknown key|not TOML"),
+        (UP + 'vary = "region"\nmodal = { mask = "/etc/passwd" }', "no files are read here"),
+        (UP + f"if = '{'(' * 1500}1{')' * 1500}'", "."),
+    ):
+        with pytest.raises(RuleError, match=told):
+            await Trials().run(asked(text), nothing)
+    with pytest.raises(RuleError, match="there is no rule in it"):
+        await Trials().run(msgspec.structs.replace(asked(), rules=""), nothing)
+
+
+LOOP = "{% for a in '%9000d'|format(1) %}" * 3 + "{% endfor %}" * 3
+
+
+@pytest.mark.parametrize(
+    "rule",
+    [
+        """on = "task.succeeded"\nimagine = "{{ 1.5|round(1000000000, 'floor') }}" """,
+        f"""on = "task.succeeded"\nimagine = "{LOOP}z" """,
+    ],
+    ids=["while it is read", "while it runs"],
+)
+async def test_what_never_ends_is_given_up_and_ended(
+    rule: str, happened: Happened, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In time; there is no process left, and the next rules are tried as ever."""
+
+    async def find(_signals: Sequence[str]) -> Happened:
+        return happened
+
+    monkeypatch.setattr(tryout, "WITHIN_S", 4)
+    trials = Trials()
+    with pytest.raises(GivenUp, match="took more than 4 s, or more memory than they may, and were given up"):
+        await trials.run(asked(rule), find)
+    assert processes() == []
+    monkeypatch.undo()
+    assert (await trials.run(asked(), find)).events == 2
+
+
+async def test_memory_has_an_end(happened: Happened) -> None:
+    """Three gigabytes are not had, whether they are asked for while a rule is read or while it runs: an error of the rule,
+    or the end of the process."""
+
+    async def find(_signals: Sequence[str]) -> Happened:
+        return happened
+
+    for width in ("3000000000", "3000000000 + chain.depth"):
+        rule = f"""on = "task.succeeded"\nimagine = "{{{{ 'x'|center({width}) }}}}" """
+        outcome = await Trials().run(asked(rule), find)
+        assert outcome.by_rule == {}
+        assert list(outcome.errors.values()) == [2]
+
+
+async def test_one_is_tried_at_a_time_and_the_process_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Our environment has keys of upstreams and the address of the database."""
+    monkeypatch.setenv("HOOKCHAIN_SECRET", "word")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:word@localhost/x")
+    trials = Trials()
+    seen: list[bytes] = []
+
+    async def find(_signals: Sequence[str]) -> Happened:
+        (process,) = processes()
+        seen.append((process / "environ").read_bytes())
+        with pytest.raises(Busy, match="other rules are being tried"):
+            await trials.run(asked(), nothing)
+        return Happened(events=[])
+
+    assert (await trials.run(asked(), find)).events == 0
+    assert b"PYTHONPATH=" in seen[0]
+    assert b"word" not in seen[0]
+    assert b"HOOKCHAIN" not in seen[0]
+
+
+async def test_who_asked_and_has_gone_leaves_no_process() -> None:
+    trials, asking = Trials(), asyncio.Event()
+
+    async def find(_signals: Sequence[str]) -> Happened:
+        asking.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    task = asyncio.create_task(trials.run(asked(), find))
+    await asking.wait()
+    assert len(processes()) == 1
+    task.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    assert processes() == []
+
+
+async def test_what_the_process_says_is_what_its_functions_say(happened: Happened) -> None:
+    """The same without a process."""
+    outgoing = io.BytesIO()
+    tryout.answer(io.BytesIO(tryout.framed(asked()) + tryout.framed(happened)), outgoing)
+    said = outgoing.getvalue()
+    heard = tryout.framed(Heard(signals=["task.succeeded"]))
+    assert said.startswith(heard)
+    outcome = msgspec.msgpack.decode(said[len(heard) + tryout.LENGTH_BYTES :], type=Outcome)
+    assert outcome.by_rule == {"rule:up": (2, 1.0, 0)}
+    outgoing = io.BytesIO()
+    tryout.answer(io.BytesIO(tryout.framed(asked("on ="))), outgoing)
+    mistake = msgspec.msgpack.decode(outgoing.getvalue()[tryout.LENGTH_BYTES :], type=Mistake)
+    assert "not TOML" in mistake.told
