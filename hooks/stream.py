@@ -10,12 +10,12 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
-from typing import Protocol
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
 
+from hooks.topics import Look, Marks, Piece, Topic
 from storage.engine import Connection, Database
 from storage.errors import StorageError
 from storage.outage import is_outage
@@ -60,40 +60,6 @@ FULL = b"retry: 15000\n\n"
 """A stream that ends at once: the page comes again, where a refusal would make it give up."""
 
 _END_OF_LINE = re.compile(r"\r\n|\r|\n")
-
-Marks = Mapping[str, object]
-"""For each piece of a page a value that changes with it."""
-
-
-class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a page that is to be written anew: when it changed (epoch ms), and its HTML by language."""
-
-    render: Callable[[str], str]
-    changed_at_ms: int
-
-
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What a topic is like now: the marks of all its pieces, and those pieces whose mark was not the known one.
-
-    `missed` chooses what a page lacks that was told last at a time (epoch ms); without it, what has changed since.
-    """
-
-    marks: Marks
-    changed: list[Piece]
-    missed: Callable[[int], list[Piece]] | None = None
-
-
-class Topic(Protocol):
-    """What a page shows. Topics of one `key` show the same."""
-
-    @property
-    def key(self) -> str:
-        """Its name."""
-        ...
-
-    def look(self, connection: Connection, known: Marks) -> Look:
-        """Its pieces; asked in a thread that may block."""
-        ...
 
 
 class _Page:

@@ -3,58 +3,27 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from typing import Any
 from urllib.parse import urlencode
 
-import msgspec
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dispatcher import commands
-from dispatcher.chain import Window
 from dispatcher.commands import CommandError
-from dispatcher.context import window_of
 from hooks.dashboard.desk import Desk
+from hooks.dashboard.panel import Seen, seen
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.views import Node, href_of, key_of, tree
 from hooks.problems import Problem
 from hooks.session import Visitor
-from hooks.stream import Look, Marks, Piece
-from midjourney.buttons import Button
-from midjourney.decode import decode_task
-from midjourney.dialects import Dialect
-from midjourney.presses import presses, with_buttons
-from midjourney.requests import Action, Change, Modal, decode_request
-from midjourney.types import Task
-from storage import events, gallery, queries, staging, submissions, tasks
+from hooks.topics import Look, Marks, Piece
+from midjourney.requests import Modal, decode_request
+from storage import gallery, queries, staging, submissions, tasks
+from storage.cards import Card
 from storage.engine import Connection
-from storage.gallery import Card, loose_id
-from storage.records import Submission, TaskRow
-
-
-class Press(msgspec.Struct, frozen=True, kw_only=True):
-    """A button and what became of it: `made` is the submission that pressed it, None where nobody has yet."""
-
-    name: str
-    wanted: str
-    made: Submission | None
-
-
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as its panel shows it."""
-
-    row: TaskRow
-    task: Task
-    buttons: tuple[Press, ...]
-    window: Window | None
-    parent: TaskRow | None
-    made_by: Submission | None
-
-    @property
-    def key(self) -> str:
-        """The name of its node in the tree."""
-        return loose_id(self.row)
+from storage.records import Submission
 
 
 class Chains:
@@ -243,67 +212,3 @@ def shown(card: Card, roots: list[Node], budget: int) -> dict[str, Any]:
         "upstream": card.upstream,
         "created_at_ms": card.created_at_ms,
     }
-
-
-def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[str, Dialect]) -> Seen | None:
-    """A task with its buttons, and its window where it waits for an answer; None when it is not known."""
-    row = tasks.find(connection, upstream, task_id)
-    dialect = dialects.get(upstream)
-    if row is None:
-        return None
-    payload = events.latest_payload(connection, upstream, task_id)
-    task = decode_task(payload) if payload else _unseen(row)
-    if dialect is not None:
-        task = with_buttons(task, dialect)
-    asked_for = queries.submissions_of_parent(connection, upstream, task_id, most=200)
-    made_by = submissions.find(connection, row.submission_id) if row.submission_id else None
-    parent = tasks.find(connection, upstream, row.parent_id) if row.parent_id else None
-    answered = any(one.kind == "modal" and one.state != "rejected" for one in asked_for)
-    window = None
-    if row.status == "MODAL" and not answered:
-        opened = queries.event_page(
-            connection,
-            most=1,
-            equal={"upstream": upstream, "task_id": task_id, "signal": "submission.needs_modal"},
-        )
-        window = window_of(
-            task,
-            answer=opened[0].payload if opened and opened[0].source == "answer" else b"",
-            parent=events.latest_payload(connection, upstream, row.parent_id) if row.parent_id else b"",
-            submission=made_by,
-        )
-    return Seen(
-        row=row,
-        task=task,
-        buttons=_buttons(task, dialect, asked_for),
-        window=window,
-        parent=parent,
-        made_by=made_by,
-    )
-
-
-def _unseen(row: TaskRow) -> Task:
-    """A task that only an answer has told of."""
-    return Task(id=row.id, status=row.status, action=row.action, prompt=row.prompt, parent_id=row.parent_id)
-
-
-def _buttons(task: Task, dialect: Dialect | None, asked_for: list[Submission]) -> tuple[Press, ...]:
-    """All buttons that can be pressed, with the submission that pressed each. A refused one was not pressed."""
-    if dialect is None:
-        return ()
-    made: dict[str, Submission] = {}
-    for one in asked_for:
-        request = decode_request(one.request)
-        if isinstance(request, Action):
-            made[request.custom_id] = one
-        elif isinstance(request, Change):
-            made[one.label] = one
-    return tuple(
-        Press(name=button.name, wanted=_wanted(button), made=made.get(button.custom_id or button.name))
-        for button in task.buttons
-        if presses(task, _wanted(button), dialect)
-    )
-
-
-def _wanted(button: Button) -> str:
-    return button.custom_id or button.name

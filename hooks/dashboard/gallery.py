@@ -21,11 +21,11 @@ from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.views import CardView, card_view
 from hooks.problems import Problem
 from hooks.session import Visitor
-from hooks.stream import Look, Marks, Piece
+from hooks.topics import Look, Marks, Piece
 from midjourney.requests import Imagine
 from storage import gallery
+from storage.cards import STATUSES, Head, Place, Wanted
 from storage.engine import Connection
-from storage.gallery import Head, Place, Wanted
 from storage.records import StageResult
 
 PAGE = 24
@@ -193,8 +193,8 @@ def _page(
 def wanted_of(request: Request) -> Wanted:
     """The filters of an address. Days are those of UTC. Raises `Problem` 422."""
     given = {name: request.query_params.get(name, "").strip() for name in _FILTERS}
-    if given["status"] and given["status"] not in gallery.STATUSES:
-        raise Problem(422, f"status is one of {', '.join(gallery.STATUSES)}")
+    if given["status"] and given["status"] not in STATUSES:
+        raise Problem(422, f"status is one of {', '.join(STATUSES)}")
     return Wanted(
         status=given["status"],
         upstream=given["upstream"],

@@ -19,7 +19,8 @@ from hooks.dashboard.rules import Rules
 from hooks.dashboard.setup import Setup
 from hooks.dashboard.timeline import Timeline
 from hooks.session import LARGEST_LOGIN, Sessions, Visitor, check_word, form_of
-from hooks.stream import Stream, Topic
+from hooks.stream import Stream
+from hooks.topics import Topic
 
 Show = Callable[[Request, Visitor], Awaitable[Response]]
 Do = Callable[[Request, Visitor, dict[str, str]], Awaitable[Response]]

@@ -13,7 +13,7 @@ from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import answer, render
 from hooks.problems import Problem
 from hooks.session import Visitor
-from hooks.stream import Look, Marks, Piece
+from hooks.topics import Look, Marks, Piece
 from storage import health, queries
 from storage.engine import Connection
 

@@ -15,7 +15,7 @@ from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import answer, render
 from hooks.problems import Problem
 from hooks.session import Visitor
-from hooks.stream import Look, Marks, Piece
+from hooks.topics import Look, Marks, Piece
 from midjourney.redact import redacted, shortened
 from storage import explained
 from storage.engine import Connection

@@ -10,7 +10,7 @@ import msgspec
 from dispatcher.budget import BY_HAND
 from midjourney.decode import decode_task
 from midjourney.types import Task
-from storage.gallery import WAITING, Card, loose_id
+from storage.cards import WAITING, Card, loose_id
 from storage.records import Submission, TaskRow, beginning
 
 Payloads = Mapping[tuple[str, str], bytes]

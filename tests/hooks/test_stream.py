@@ -8,7 +8,8 @@ from collections.abc import AsyncIterator
 import pytest
 
 from hooks import stream as streams
-from hooks.stream import Look, Marks, Piece, Stream
+from hooks.stream import Stream
+from hooks.topics import Look, Marks, Piece
 from storage.engine import Connection, Database
 from storage.errors import NotDurable
 

@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
 from storage import gallery, schema, tasks
+from storage.cards import STATUSES, Card, Wanted
 from storage.engine import Connection, Database
-from storage.gallery import Card, Wanted
 from storage.records import TaskRow
 
 
@@ -67,7 +67,7 @@ THINGS = st.lists(
 )
 WANTED = st.builds(
     Wanted,
-    status=st.sampled_from(["", "", *gallery.STATUSES]),
+    status=st.sampled_from(["", "", *STATUSES]),
     upstream=st.sampled_from(["", "main"]),
     asked_by=st.sampled_from(["", "rule:a"]),
     text=st.sampled_from(["", "cat", "100%", "_", "猫", "\\"]),

@@ -13,10 +13,11 @@ import pytest
 
 from hooks import stream as streams
 from hooks.dashboard.gallery import GalleryTopic
-from hooks.stream import Look, Marks, Piece, Stream
+from hooks.stream import Stream
+from hooks.topics import Look, Marks, Piece
 from midjourney.decode import decode_task
+from storage.cards import Wanted
 from storage.engine import Connection, Database
-from storage.gallery import Wanted
 from storage.records import Incoming
 
 

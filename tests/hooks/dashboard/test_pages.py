@@ -13,6 +13,7 @@ import pytest
 from dispatcher.rules import tryout
 from hooks.dashboard.views import tree
 from storage import gallery, schema
+from storage.cards import Card, Wanted
 from storage.engine import Connection
 from tests.hooks.conftest import Site
 
@@ -218,8 +219,8 @@ async def test_tasks_that_are_their_own_ancestors_are_shown_once(site: Site) -> 
         await called(site, task_id, prompt="a cat", parentId=parent)
 
     def ask(connection: Any) -> list[str]:
-        rows = [one.tasks[0] for one in gallery.page(connection, gallery.Wanted(), most=10).cards]
-        roots = tree(gallery.Card(chain=None, tasks=tuple(rows)), {})
+        rows = [one.tasks[0] for one in gallery.page(connection, Wanted(), most=10).cards]
+        roots = tree(Card(chain=None, tasks=tuple(rows)), {})
         shown: list[str] = []
         left = list(roots)
         while left:
