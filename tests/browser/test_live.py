@@ -144,3 +144,29 @@ async def test_a_page_is_live_however_late_its_scripts_come(page: Page, site: Si
     await page.goto("/")
     site.submit(f"alone, {word}")
     await expect(page.locator(".card", has_text=word)).to_have_count(1)
+
+
+@pytest.mark.parametrize("screen", ["desk"], indirect=True)
+async def test_a_page_becomes_live_though_its_first_connection_failed(
+    page: Page, watch: Watch, site: Site, word: str
+) -> None:
+    """Once nobody answers, once the server is too busy; then it is let through."""
+    watch.expected += ["ERR_FAILED", "503", "Failed to fetch", "htmx"]
+    tries = 0
+
+    async def refuse(route: Route) -> None:
+        nonlocal tries
+        tries += 1
+        if tries == 1:
+            await route.abort()
+        elif tries == 2:
+            await route.fulfill(status=503, body="too many pages are open")
+        else:
+            await route.continue_()
+
+    await page.route("**/live/gallery*", refuse)
+    await page.goto("/")
+    site.submit(f"alone, {word}")
+    await expect(page.locator(".card", has_text=word)).to_have_count(1)
+    assert tries == 3
+    await expect(page.locator("body.away")).to_have_count(0)

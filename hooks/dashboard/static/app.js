@@ -73,6 +73,14 @@ document.addEventListener("htmx:response:error", (event) => {
 document.addEventListener("htmx:sse:error", () => document.body.classList.add("away"));
 document.addEventListener("htmx:sse:after:connection", () => document.body.classList.remove("away"));
 
+// htmx connects again what was connected once; a first connection that fails it leaves.
+document.addEventListener("htmx:finally:request", ({ target }) => {
+  const address = target.getAttribute?.("hx-sse:connect");
+  if (!address || target._htmx?.sse) return;
+  document.body.classList.add("away");
+  setTimeout(() => target.isConnected && htmx.ajax("GET", address, { source: target }), 2000 + 2000 * Math.random());
+});
+
 // A picture that cannot be had leaves its place empty.
 document.addEventListener("error", (event) => {
   if (event.target instanceof HTMLImageElement) event.target.classList.add("gone");
