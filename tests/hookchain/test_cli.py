@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from storage.migrate import migrate
+from tests import command
 
 ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
@@ -83,7 +84,8 @@ def test_a_mistake_is_one_clear_message(
 ) -> None:
     """2 for a wrong call or configuration, 1 for what failed; never a traceback."""
     (tmp_path / "hookchain.toml").write_text(toml)
-    done = hookchain(tmp_path, *arguments, **environment)
+    call = hookchain if arguments[0] in ("serve", "work", "sandbox") else command.run
+    done = call(tmp_path, *arguments, **environment)
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr

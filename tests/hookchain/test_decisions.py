@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+
+from tests import command
 
 REPOSITORY = Path(__file__).parent.parent.parent
 TOML = """
@@ -54,14 +54,7 @@ class Shell:
 
     def run(self, *arguments: str, code: int = 0) -> str:
         port = self.server.url.rsplit(":", 1)[-1]
-        ran = subprocess.run(
-            [sys.executable, "-m", "hookchain", *arguments],
-            cwd=self._directory,
-            env={"PYTHONPATH": str(REPOSITORY), "PATH": "", "PORT": port, "HOST": "127.0.0.1"},
-            capture_output=True,
-            text=True,
-            timeout=30,
-        )
+        ran = command.run(self._directory, *arguments, PORT=port, HOST="127.0.0.1")
         assert ran.returncode == code, ran.stdout + ran.stderr
         return ran.stdout if code == 0 else ran.stderr
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -12,19 +11,13 @@ from typing import Any
 
 import pytest
 
+from tests import command
+
 DIALECTS = ["mj-plus", "novicezk", "mj-proxy-2", "trueai", "new-api", "147ai", "v1-relay", "wenwen"]
 
 
 def doctor(cwd: Path, *options: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "hookchain", "doctor", *options],
-        cwd=cwd,
-        env={"PYTHONPATH": str(Path(__file__).parent.parent.parent), "HOOKCHAIN_SECRET": "s"} | environment,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    return command.run(cwd, "doctor", *options, **({"HOOKCHAIN_SECRET": "s"} | environment))
 
 
 @pytest.mark.parametrize(

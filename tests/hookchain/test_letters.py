@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,22 +10,14 @@ import pytest
 
 from midjourney.requests import Imagine
 from storage.engine import write_engine
-from tests import buried
+from tests import buried, command
 
 REPOSITORY = Path(__file__).parent.parent.parent
 
 
 def hookchain(cwd: Path, port: str, *arguments: str, code: int = 0) -> str:
     """What it prints; what it says is wrong, where it is to fail."""
-    ran = subprocess.run(
-        [sys.executable, "-m", "hookchain", *arguments],
-        cwd=cwd,
-        env={"PYTHONPATH": str(REPOSITORY), "PATH": "", "PORT": port, "HOST": "127.0.0.1"},
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+    ran = command.run(cwd, *arguments, PORT=port, HOST="127.0.0.1")
     assert ran.returncode == code, ran.stdout + ran.stderr
     assert "Traceback" not in ran.stderr
     return ran.stdout if code == 0 else ran.stderr

@@ -64,7 +64,7 @@ def faults_of(dialect: str) -> str:
             dialect,
             rough,
             id=f"{dialect}-{'rough' if rough else 'quiet'}",
-            marks=[pytest.mark.soak] if rough and dialect not in SERVERS else [],
+            marks=[pytest.mark.soak] if rough and dialect != "mj-plus" else [],
         )
         for dialect in DIALECTS
         for rough in (False, True)
