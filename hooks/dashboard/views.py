@@ -7,7 +7,6 @@ from urllib.parse import quote
 
 import msgspec
 
-from dispatcher.budget import BY_HAND
 from midjourney.decode import decode_task
 from midjourney.types import Task
 from storage.cards import WAITING, Card, loose_id
@@ -18,6 +17,12 @@ Payloads = Mapping[tuple[str, str], bytes]
 
 STRIP = 4
 """Small pictures under the large one."""
+
+DEEPEST = 100
+"""Levels of a tree; what is deeper stands beside it."""
+
+Key = tuple[str, str]
+"""Upstream and id of a task; "" and the id of a submission."""
 
 _NOT_NODES = ("modal", "cancel")
 """Kinds of submissions that make no task of their own."""
@@ -106,39 +111,35 @@ def href_of(card: Card) -> str:
 def tree(card: Card, payloads: Payloads) -> list[Node]:
     """The roots of a chain, each with what grew from it; a task whose parent is not there is a root too."""
     made = {one.id: one for one in card.submissions}
-    nodes: dict[str, Node] = {}
-    parents: dict[str, str] = {}
+    nodes: dict[Key, Node] = {}
+    parents: dict[Key, Key] = {}
     for row in card.tasks:
-        submission = made.get(row.submission_id or "")
-        nodes[row.id] = _node(row, submission, _task(row, payloads))
-        parents[row.id] = row.parent_id if row.parent_id != row.id else ""
+        key = (row.upstream, row.id)
+        nodes[key] = _node(row, made.get(row.submission_id or ""), _task(row, payloads))
+        parents[key] = (row.upstream, row.parent_id)
     for one in card.submissions:
-        if one.kind not in _NOT_NODES and not set(one.task_ids) & nodes.keys():
-            nodes[one.id] = _pending(one)
-            parents[one.id] = one.parent_id
+        if (
+            one.kind not in _NOT_NODES
+            and not {(one.upstream, task_id) for task_id in one.task_ids} & nodes.keys()
+        ):
+            nodes["", one.id] = _pending(one)
+            parents["", one.id] = (one.upstream, one.parent_id)
     roots = []
     for key, node in nodes.items():
         parent = nodes.get(parents[key])
-        if parent is None or _is_above(key, parents[key], parents):
+        if parent is None or not _hangs(key, parents):
             roots.append(node)
         else:
             parent.children.append(node)
     return roots
 
 
-def by_whom(asked_by: str) -> str:
-    """Who asked, without the kind: "rule:upscale" is "upscale"; "" for a person."""
-    return "" if asked_by.startswith(BY_HAND) else asked_by.removeprefix("rule:")
-
-
-def _is_above(key: str, parent: str, parents: Mapping[str, str]) -> bool:
-    """Whether a task would be its own ancestor: senders have written such."""
-    seen = {key}
-    while parent in parents:
-        if parent in seen:
+def _hangs(key: Key, parents: Mapping[Key, Key]) -> bool:
+    """Whether it hangs below a root, and not too deep: senders have written tasks that are their own ancestors."""
+    for _ in range(DEEPEST):
+        if (above := parents.get(key)) is None:
             return True
-        seen.add(parent)
-        parent = parents[parent]
+        key = above
     return False
 
 

@@ -36,7 +36,12 @@ function tell(text) {
 document.addEventListener("click", async (event) => {
   const button = event.target.closest("[data-copy]");
   if (!button) return;
-  await navigator.clipboard.writeText(button.dataset.copy);
+  if (navigator.clipboard) {
+    await navigator.clipboard.writeText(button.dataset.copy);
+  } else { // a page that came without TLS has none
+    getSelection().selectAllChildren(button.parentElement.querySelector("code"));
+    document.execCommand("copy");
+  }
   button.classList.add("copied");
   setTimeout(() => button.classList.remove("copied"), 1500);
 });

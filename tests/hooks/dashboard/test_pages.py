@@ -8,11 +8,12 @@ import re
 from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from dispatcher.rules import tryout
 from hooks.dashboard.views import tree
-from storage import gallery, schema
+from storage import gallery, schema, tasks
 from storage.cards import Card, Wanted
 from storage.engine import Connection
 from tests.hooks.conftest import Site
@@ -249,3 +250,23 @@ def delivery(event_id: int, *, error: str) -> dict[str, Any]:
         "excused": 0, "run_at_ms": 2 if error else 1, "fired": False, "decision": "", "error": error,
         "created_at_ms": 1, "updated_at_ms": 1,
     }  # fmt: skip
+
+
+async def test_a_chain_of_any_depth_has_its_page(site: Site) -> None:
+    """What is too deep to be drawn stands beside the tree."""
+    for n in range(230):
+        await called(site, str(n), prompt="a cat", parentId=str(n - 1) if n else "")
+    for task_id in ("229", "0"):
+        buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
+        await called(site, task_id, prompt="a cat", buttons=buttons)
+    form = await word(site) | {"button": "U1"}
+    await site.http.post("/press/main/229", data=form)
+    page = await site.http.get("/chains/of/main/229", follow_redirects=True)
+    assert page.status_code == 200
+
+
+async def test_two_tasks_of_one_id_are_two(site: Site) -> None:
+    """Upstreams count for themselves."""
+    rows = [msgspec.structs.replace(tasks.blank(name, "1", 5), chain_id="c") for name in ("main", "other")]
+    roots = tree(Card(chain=None, tasks=tuple(rows)), {})
+    assert [node.upstream for node in roots] == ["main", "other"]
