@@ -11,7 +11,6 @@ from typing import Any
 import pytest
 
 DIALECTS = ["mj-plus", "novicezk", "mj-proxy-2", "trueai", "new-api", "147ai", "v1-relay", "wenwen"]
-SERVERS = ("mj-plus", "novicezk", "trueai")  # the others relay to one of these
 WITHOUT_BUTTONS = ("novicezk", "mj-proxy-2")
 
 # One set of rules for all of them: it does not know which dialects have buttons.
@@ -64,7 +63,7 @@ def faults_of(dialect: str) -> str:
             dialect,
             rough,
             id=f"{dialect}-{'rough' if rough else 'quiet'}",
-            marks=[pytest.mark.soak] if rough and dialect != "mj-plus" else [],
+            marks=[pytest.mark.soak] if rough else [],
         )
         for dialect in DIALECTS
         for rough in (False, True)
