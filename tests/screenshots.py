@@ -177,7 +177,7 @@ def take(browser: Browser, server: HookchainServer, where: dict[str, str], into:
         ("chain-phone", where["chain"].partition("?")[0], phone | {"color_scheme": "dark"}, 844),
         ("task", where["task"], desk, 860),
         ("operations", "/operations", desk, None),
-        ("rules", "/rules", desk, 860),
+        ("rules", "/rules", desk, None),
         ("setup", "/setup", desk, 620),
     ]
     for name, path, options, height in pages:
