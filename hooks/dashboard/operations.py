@@ -30,14 +30,15 @@ class Operations:
         self._desk = desk
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
-        """The page. `receiver`, `kind`, `upstream` and `text` choose dead letters."""
+        """The page. `receiver`, `kind`, `upstream` and `text` choose dead letters, `body` quarantined bodies."""
         match, span = _match(dict(request.query_params)), _span(request)
+        bodies = quarantine.Match(text=request.query_params.get("body", "").strip()[:500])
         at_ms = _now_ms()
 
         def ask(connection: Connection) -> dict[str, Any]:
             return {
                 **state(connection, self._desk, span),
-                **lists(connection, match),
+                **lists(connection, match, bodies),
             }
 
         found = await self._desk.database.read(ask)
@@ -47,6 +48,7 @@ class Operations:
             **self._desk.shared(visitor, "operations"),
             **found,
             match=match,
+            body_text=bodies.text,
             receivers=self._desk.rule_names(),
             since_ms=at_ms,
         )

@@ -96,7 +96,7 @@ def state(connection: Connection, desk: Desk, span: str) -> dict[str, Any]:
     }
 
 
-def lists(connection: Connection, match: Match) -> dict[str, Any]:
+def lists(connection: Connection, match: Match, bodies: quarantine.Match) -> dict[str, Any]:
     """What waits for a person, newest first."""
     return {
         "uncertain": queries.submission_page(connection, most=MOST, equal={"state": "uncertain"}),
@@ -109,7 +109,7 @@ def lists(connection: Connection, match: Match) -> dict[str, Any]:
                 "text": _editable(one.body),
                 "shown": pretty(shapes.shown(one.body))[:SHOWN],
             }
-            for one in quarantine.page(connection, quarantine.Match(), most=MOST)
+            for one in quarantine.page(connection, bodies, most=MOST)
         ],
         "failing": queries.failing_deliveries(connection, most=MOST),
     }

@@ -55,7 +55,7 @@ async def test_dead_letters_are_retried_mended_and_dropped(
     assert f"alone, mended, {word}" in [body.get("prompt") for _, body in site.upstream.bodies]
     assert await has_stayed(page)
 
-    form = page.locator("form.filters")
+    form = page.locator("#letters form.filters")
     await form.get_by_label("Contains").fill(f"{word}c")
     await press(form.get_by_role("button", name="Show"))
     await expect(letters).to_have_count(2)

@@ -270,3 +270,16 @@ async def test_two_tasks_of_one_id_are_two(site: Site) -> None:
     rows = [msgspec.structs.replace(tasks.blank(name, "1", 5), chain_id="c") for name in ("main", "other")]
     roots = tree(Card(chain=None, tasks=tuple(rows)), {})
     assert [node.upstream for node in roots] == ["main", "other"]
+
+
+async def test_quarantined_bodies_are_chosen_by_why_they_are_there(site: Site) -> None:
+    """And those alone are dropped."""
+    for body in (b"no JSON", b'{"id": "7"}'):
+        await site.http.post(site.hook, content=body)
+    both = (await site.http.get("/operations")).text
+    assert both.count('<li id="body-') == 2
+    one = (await site.http.get("/operations?body=no+task")).text
+    assert one.count('<li id="body-') == 1
+    form = await word(site) | {"do": "drop", "text": "no task"}
+    assert (await site.http.post("/operations/quarantine", data=form)).status_code == 303
+    assert (await site.http.get("/operations")).text.count('<li id="body-') == 1
