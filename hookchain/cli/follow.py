@@ -39,7 +39,7 @@ def follow_chain(server: Server, chain_id: str) -> bool:
     ) as live:
         rests_since = time.monotonic()
         while True:
-            time.sleep(LOOK_EVERY_S)  # the API has no stream yet
+            time.sleep(LOOK_EVERY_S)  # the API has no stream; that of the pages is HTML
             seen = server.get(f"/api/chains/{chain_id}")
             if seen != shown or not _rests(seen):
                 rests_since = time.monotonic()

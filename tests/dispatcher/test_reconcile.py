@@ -11,9 +11,10 @@ import pytest
 from dispatcher.reconcile import LONGEST_INTERVAL_S, due_at_ms
 from hookchain import task_lost
 from midjourney.dialects import Upstream
-from storage import health, staging, tasks
+from storage import health, tasks
 from storage.engine import Connection
-from storage.records import Staged, TaskRow
+from storage.records import TaskRow
+from tests.staged import staged
 
 UPSTREAM = Upstream(url="http://x", look_after_s=2, quiet_s=30)
 
@@ -115,23 +116,7 @@ async def test_an_upstream_that_never_calls_is_recognised(bench: Any) -> None:
 
 
 def finished_task(connection: Connection, number: int) -> None:
-    submission_id = made(connection, str(number))
+    submission_id = staged(connection, str(number))
     tasks.put(
         connection, row(id=str(number), submission_id=submission_id, finished_at_ms=1, status="SUCCESS")
     )
-
-
-def made(connection: Connection, number: str) -> str:
-    """A submission's id."""
-    staged = Staged(
-        idempotency_key=number,
-        chain_id="",
-        upstream="main",
-        kind="imagine",
-        label="imagine",
-        request=b"{}",
-        parent_id="",
-        depth=0,
-        asked_by="test",
-    )
-    return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=1).submission_id

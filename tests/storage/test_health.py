@@ -8,9 +8,10 @@ from typing import Any
 import msgspec
 
 from midjourney.decode import decode_task
-from storage import health, staging, tasks
+from storage import health, tasks
 from storage.engine import Connection, Database
-from storage.records import Incoming, Staged
+from storage.records import Incoming
+from tests.staged import staged
 
 END_MS = 1_700_000_000_000
 
@@ -30,22 +31,6 @@ async def call(
     )
 
 
-def made(connection: Connection, number: str) -> str:
-    """A submission's id."""
-    staged = Staged(
-        idempotency_key=number,
-        chain_id="",
-        upstream="main",
-        kind="imagine",
-        label="imagine",
-        request=b"{}",
-        parent_id="",
-        depth=0,
-        asked_by="test",
-    )
-    return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=1).submission_id
-
-
 async def test_share_delay_duplicates_and_order_are_told(database: Database) -> None:
     """Three tasks of ours: two call, one of them twice over and out of order; the third is found by asking."""
     end = {"finishTime": END_MS}
@@ -60,7 +45,7 @@ async def test_share_delay_duplicates_and_order_are_told(database: Database) -> 
         for task_id in ("1", "2", "3"):
             row = tasks.find(connection, "main", task_id)
             assert row is not None
-            tasks.put(connection, msgspec.structs.replace(row, submission_id=made(connection, task_id)))
+            tasks.put(connection, msgspec.structs.replace(row, submission_id=staged(connection, task_id)))
 
     await database.write("test", ours)
     assert await database.read(lambda connection: health.callbacks(connection, "main")) == {
