@@ -5,9 +5,9 @@ from __future__ import annotations
 import asyncio
 from functools import partial
 
-import msgspec
 import structlog
 
+from dispatcher.retention import Retention
 from dispatcher.submit import Clock
 from dispatcher.supervisor import Loop
 from storage import retention, traffic
@@ -32,16 +32,6 @@ TRAFFIC_A_BITE_MS = 500 * 60_000
 
 BREATH_S = 0.05
 """Between two bites the writer is everybody else's."""
-
-
-class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How long things are kept, in days; 0 is for ever.
-
-    `progress_days`: how far a task was, once it has ended. `chain_days`: chains in which nothing happens any more.
-    """
-
-    progress_days: float = 2
-    chain_days: float = 90
 
 
 class Pruner:

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from dispatcher.budget import Budget
-from dispatcher.prune import Retention
-from dispatcher.rules.expressions import nearest
+from dispatcher.retention import Retention
+from dispatcher.spelling import nearest
 from midjourney.dialects import Upstream
 
 

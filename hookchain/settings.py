@@ -5,29 +5,27 @@ from __future__ import annotations
 import math
 import os
 import re
-import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
 
 from dispatcher.budget import Budget
-from dispatcher.errors import RuleError
-from dispatcher.prune import Retention
-from dispatcher.rules.compile import CompiledRule
-from dispatcher.rules.expressions import nearest
-from dispatcher.rules.load import load_rules
-from hookchain import platforms
+from dispatcher.retention import Retention
+from dispatcher.spelling import nearest
 from hookchain.environment import CONFIG, TOML, check_variables, put_over
 from hookchain.environment import SettingsError as SettingsError
-from hookchain.platforms import Platform
-from hooks.ingest import BODY_LIMIT_BYTES
+from hookchain.file import parse, read, short
+from hookchain.platforms import Platform, detect, warning
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
 
 DEFAULT_FILE = "hookchain.toml"
 MOST_A_SECOND = 10_000
 """Requests to one upstream; more is a mistake."""
+
+BODY_LIMIT_BYTES = 1024 * 1024
+"""Largest callback. Those seen have 0.4 to 10 kB; a relay that fills `maskBase64` adds a PNG to that."""
 
 DATABASE_FILE = "hookchain.db"
 SANDBOX = "sandbox"
@@ -61,6 +59,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `dialects` are the shipped ones and those of the file. `worker`: whether `serve` brings one. `volume`: a directory
     that outlives a restart, where the platform's disk does not. `listens`: whether this process is the one that receives.
+    `text`: the file's, with the rules in it.
     """
 
     database_url: str
@@ -75,9 +74,9 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     body_limit_bytes: int
     budget: Budget
     upstreams: dict[str, Upstream]
-    rules: tuple[CompiledRule, ...]
     directory: Path
     file: Path = Path(DEFAULT_FILE)
+    text: str = ""
     retention: Retention = Retention()
     poll_only: bool = False
     worker: bool = True
@@ -112,33 +111,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         """Why what is kept here will be lost; "" where it will not."""
         if not self.is_file:
             return ""
-        return platforms.warning(self.platform, Path(self.database_url.partition(":///")[2]), self.volume)
+        return warning(self.platform, Path(self.database_url.partition(":///")[2]), self.volume)
 
 
-def load_settings(
-    environment: Mapping[str, str] | None = None, directory: Path | None = None, *, with_rules: bool = True
-) -> Settings:
-    """Read the file (if there is one) and the environment over it. Raises `SettingsError`.
-
-    Without rules: for a client of a running server, which goes on with the old ones while the new ones have a mistake.
-    """
+def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+    """Read the file (if there is one) and the environment over it; its rules are not looked at (hookchain/rules.py).
+    Raises `SettingsError`."""
     environment = os.environ if environment is None else environment
     directory = Path.cwd() if directory is None else directory
     check_variables(environment)
-    platform = platforms.detect(environment)
+    platform = detect(environment)
     path = directory / (TOML if environment.get(TOML) else environment.get(CONFIG) or DEFAULT_FILE)
-    text = environment.get(TOML) or _read(path, required=bool(environment.get(CONFIG)))
-    tables = _parse(text, path)
-    rules = tables.pop("rules", [])
+    text = environment.get(TOML) or read(path, required=bool(environment.get(CONFIG)))
+    tables = parse(text, path)
+    tables.pop("rules", None)
     _check_keys(tables, path)
     put_over(tables, environment)
     file = _convert(tables, path)
     if not 0 <= file.port < 65536:
-        raise SettingsError(f"{_short(path)} or PORT: a port is a number up to 65535, not {file.port}")
+        raise SettingsError(f"{short(path)} or PORT: a port is a number up to 65535, not {file.port}")
     days = (file.retention.progress_days, file.retention.chain_days)
     if min(days) < 0 or not all(map(math.isfinite, days)):
-        raise SettingsError(f"{_short(path)}, [retention]: days are 0 for ever, or more")
-    compiled = _rules(rules, path, text, file.upstreams or (SANDBOX,)) if with_rules else []
+        raise SettingsError(f"{short(path)}, [retention]: days are 0 for ever, or more")
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
         database_url=file.database_url
@@ -157,9 +151,9 @@ def load_settings(
         upstreams={
             name: _checked(name, upstream, path, dialects) for name, upstream in file.upstreams.items()
         },
-        rules=tuple(compiled),
         directory=directory,
         file=path,
+        text=text,
         dialects=dialects,
         poll_only=file.poll_only,
         worker=file.worker,
@@ -173,65 +167,16 @@ def _default_database(volume: str) -> str:
     return f"sqlite:///{Path(volume) / DATABASE_FILE}" if volume else f"sqlite:///{DATABASE_FILE}"
 
 
-def read_rules(path: Path, upstreams: Collection[str]) -> list[CompiledRule]:
-    """The rules that stand in a file now. Raises `SettingsError`."""
-    text = _read(path, required=False)
-    return _rules(_parse(text, path).get("rules", []), path, text, upstreams or (SANDBOX,))
-
-
-def _read(path: Path, *, required: bool) -> str:
-    try:
-        return path.read_text(encoding="utf-8")
-    except FileNotFoundError:
-        if required:
-            raise SettingsError(f"HOOKCHAIN_CONFIG names {path}, and there is no such file") from None
-        return ""
-    except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"{path} cannot be read: {error}") from error
-
-
-def _parse(text: str, path: Path) -> dict[str, Any]:
-    try:
-        tables: dict[str, Any] = _expanded(tomllib.loads(text), path)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path}: not TOML: {error}") from error
-    return tables
-
-
-def _expanded(value: Any, path: Path) -> Any:
-    """The value with ${VAR} replaced. Raises `SettingsError` for a variable that is not set."""
-    if isinstance(value, dict):
-        return {key: _expanded(inner, path) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [_expanded(inner, path) for inner in value]
-    if not isinstance(value, str):
-        return value
-
-    def variable(found: re.Match[str]) -> str:
-        if found[1] not in os.environ:
-            raise SettingsError(f"{path}: ${{{found[1]}}} is used, but the variable is not set")
-        return os.environ[found[1]]
-
-    return re.sub(r"\$\{(\w+)\}", variable, value)
-
-
-def _rules(tables: Any, path: Path, text: str, upstreams: Collection[str]) -> list[CompiledRule]:
-    try:
-        return load_rules(tables, file=_short(path), text=text, directory=path.parent, upstreams=upstreams)
-    except RuleError as error:
-        raise SettingsError(str(error)) from error
-
-
 def _check_keys(tables: dict[str, Any], path: Path) -> None:
-    _check_table(tables, _File, _short(path))
+    _check_table(tables, _File, short(path))
     kinds: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention}
     for name, kind in kinds.items():
         if isinstance(tables.get(name), dict):
-            _check_table(tables[name], kind, f"{_short(path)}, [{name}]")
+            _check_table(tables[name], kind, f"{short(path)}, [{name}]")
     upstreams = tables.get("upstreams", {})
     for name, upstream in upstreams.items() if isinstance(upstreams, dict) else ():
         if isinstance(upstream, dict):
-            _check_table(upstream, Upstream, f"{_short(path)}, [upstreams.{name}]")
+            _check_table(upstream, Upstream, f"{short(path)}, [upstreams.{name}]")
 
 
 def _check_table(table: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
@@ -245,12 +190,12 @@ def _convert(tables: dict[str, Any], path: Path) -> _File:
     try:
         return msgspec.convert(tables, _File)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{_short(path)} or the environment: {error}") from error
+        raise SettingsError(f"{short(path)} or the environment: {error}") from error
 
 
 def _own(name: str, table: dict[str, Any], path: Path) -> Dialect:
     """A dialect of the file: one that is shipped, named by `like`, with some facts changed."""
-    where = f"{_short(path)}, [dialects.{name}]"
+    where = f"{short(path)}, [dialects.{name}]"
     changes = dict(table)
     like = changes.pop("like", DEFAULT_DIALECT)
     if like not in DIALECTS:
@@ -268,7 +213,7 @@ def _own(name: str, table: dict[str, Any], path: Path) -> Dialect:
 
 
 def _checked(name: str, upstream: Upstream, path: Path, dialects: Mapping[str, Dialect]) -> Upstream:
-    where = f"{_short(path)}, [upstreams.{name}]" if name != "main" else "upstream main"
+    where = f"{short(path)}, [upstreams.{name}]" if name != "main" else "upstream main"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
         raise SettingsError(f"{where}: a name has letters, digits, - and _ only")
     if not re.match(r"https?://[^/]+", upstream.url):
@@ -289,11 +234,3 @@ def _checked(name: str, upstream: Upstream, path: Path, dialects: Mapping[str, D
     if min(upstream.look_after_s, upstream.quiet_s, upstream.settle_after_s) < 0:
         raise SettingsError(f"{where}: look_after_s, quiet_s and settle_after_s are 0 or more seconds")
     return msgspec.structs.replace(upstream, name=name)
-
-
-def _short(path: Path) -> str:
-    """The file as people know it: relative to where they are, if it is below."""
-    try:
-        return str(path.relative_to(Path.cwd()))
-    except ValueError:
-        return str(path)

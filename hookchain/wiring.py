@@ -23,7 +23,8 @@ from dispatcher.signals import SIGNALS
 from dispatcher.tally import Tally
 from hookchain.asking import asking, dialects_of
 from hookchain.pages import desk_of
-from hookchain.settings import Settings, SettingsError, read_rules
+from hookchain.rules import read_rules, rules_of
+from hookchain.settings import Settings, SettingsError
 from hookchain.worker import Worker
 from hooks.api.decisions import Loaded
 from hooks.api.routes import Api
@@ -56,9 +57,9 @@ class Receivers(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def connect_receivers(settings: Settings) -> Receivers:
-    """Load plugins and connect rules. Raises `PluginError`."""
+    """Load plugins and connect rules. Raises `PluginError` and `SettingsError`."""
     plugins = load_plugins(settings.plugins, settings.directory)
-    rules = LiveRules(settings.rules, settings.file, partial(_read_rules, settings))
+    rules = LiveRules(rules_of(settings), settings.file, partial(_read_rules, settings))
     registry = Registry(SIGNALS)
     rules.watch(registry)
     return Receivers(plugins=plugins, rules=rules, registry=registry)

@@ -27,9 +27,6 @@ if TYPE_CHECKING:
 
 PREFIX = "/notify/"
 
-BODY_LIMIT_BYTES = 1024 * 1024
-"""Largest callback. Those seen have 0.4 to 10 kB; a relay that fills `maskBase64` adds a PNG to that."""
-
 BODY_WITHIN_S = 10.0
 """Seconds for a body to be complete. Senders write theirs at once; who sends a byte a second only holds a place."""
 
@@ -45,7 +42,7 @@ class Ingest:
         database: Database,
         tokens: NotifyTokens,
         *,
-        body_limit_bytes: int = BODY_LIMIT_BYTES,
+        body_limit_bytes: int,
         body_within_s: float = BODY_WITHIN_S,
         intake: Intake | None = None,
     ) -> None:

@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from dispatcher.budget import Budget
-from dispatcher.prune import Retention
+from dispatcher.retention import Retention
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.signals import SIGNALS
@@ -23,7 +23,7 @@ from storage.engine import Database
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
-HIDDEN = {"name", "rules", "directory", "file", "upstreams", "budget", "retention", "platform", "listens"}
+HIDDEN = {"name", "directory", "file", "text", "upstreams", "budget", "retention", "platform", "listens"}
 
 
 @pytest.mark.parametrize("kind", [Settings, Upstream, Budget, Retention])

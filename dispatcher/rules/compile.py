@@ -12,10 +12,11 @@ from dispatcher.errors import GiveUp, RuleError
 from dispatcher.rules import actions
 from dispatcher.rules.actions import Step
 from dispatcher.rules.effects import BUILD, Effect
-from dispatcher.rules.expressions import Condition, Template, compile_template, nearest
+from dispatcher.rules.expressions import Condition, Template, compile_template
 from dispatcher.rules.masks import load_mask
 from dispatcher.rules.model import EFFECTS, PRESSES, STAGED, BlendWith, ImagineWith, ModalAnswer, Rule
 from dispatcher.signals import SIGNALS
+from dispatcher.spelling import nearest
 from midjourney.buttons import KINDS as BUTTON_KINDS
 from storage.firings import Limit
 

@@ -6,8 +6,7 @@ is the rule file's own text, and the sandbox keeps it from reaching into Python.
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Iterable, Mapping, Sized
+from collections.abc import Mapping, Sized
 from typing import Any, Protocol
 
 import jinja2
@@ -20,6 +19,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from dispatcher.chain import Window
 from dispatcher.errors import RuleError
 from dispatcher.rules.why import why_not
+from dispatcher.spelling import nearest
 from midjourney.types import Properties, Task
 from storage.records import Event, Submission
 
@@ -213,12 +213,3 @@ def _path(node: nodes.Expr) -> str:
     if isinstance(node, nodes.Getattr):
         return f"{_path(node.node)}.{node.attr}"
     return ""
-
-
-def nearest(word: str, known: Iterable[str]) -> str:
-    """' Did you mean "press"?', or the list of what there is when nothing is near."""
-    known = sorted(known)
-    close = difflib.get_close_matches(word, known, n=1, cutoff=0.5)
-    if close:
-        return f' Did you mean "{close[0]}"?'
-    return f" There are: {', '.join(known)}."

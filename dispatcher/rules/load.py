@@ -11,8 +11,8 @@ import msgspec
 
 from dispatcher.errors import RuleError
 from dispatcher.rules.compile import CompiledRule, Mistake, Surroundings, compile_rule
-from dispatcher.rules.expressions import nearest
 from dispatcher.rules.model import KEYS, TABLES, Rule
+from dispatcher.spelling import nearest
 
 
 def load_rules(

@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from PIL import ImageDraw
 
 from dispatcher.errors import RuleError
-from dispatcher.rules.expressions import nearest
+from dispatcher.spelling import nearest
 from midjourney.image_data import BadImage, Image, image_of_bytes, image_of_text
 
 LARGEST_SIDE = 8192

@@ -3,70 +3,74 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Mapping
+from importlib import import_module
 
 import typer
 
 from dispatcher.errors import PluginError, RuleError
-from hookchain.cli import (
-    by_hand,
-    decisions,
-    doctor,
-    letters,
-    look,
-    new,
-    operate,
-    quarantine,
-    rules,
-    serve,
-    submit,
-    upstreams,
-)
 from hookchain.cli.api import CallFailed
-from hookchain.settings import SettingsError
+from hookchain.environment import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
 
-app = typer.Typer(
-    name="hookchain",
-    help="Receives midjourney-proxy callbacks, keeps them all, and chains the next submission.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command()(serve.serve)
-app.command()(serve.work)
-app.command()(serve.sandbox)
-app.command()(submit.imagine)
-app.command()(submit.press)
-app.command()(submit.modal)
-app.command()(submit.submit)
-app.command()(submit.chain)
-app.command()(doctor.doctor)
-app.command()(operate.url)
-app.command()(look.tasks)
-app.command()(look.events)
-app.command()(decisions.explain)
-app.command()(decisions.replay)
-app.command()(decisions.costs)
-app.command()(decisions.plugins)
-app.command()(upstreams.upstreams)
-app.command()(operate.pause)
-app.command()(operate.resume)
-app.command()(operate.migrate)
-app.command()(operate.healthcheck)
-app.command()(operate.version)
-app.add_typer(rules.rules, name="rules")
-app.add_typer(new.new, name="new")
-app.add_typer(letters.dead, name="dead")
-app.add_typer(quarantine.quarantine, name="quarantine")
-app.add_typer(by_hand.uncertain, name="uncertain")
-app.add_typer(by_hand.refused, name="refused")
+MODULES: Mapping[str, str] = {
+    "serve": "serve",
+    "work": "serve",
+    "sandbox": "sandbox",
+    "imagine": "submit",
+    "press": "submit",
+    "modal": "submit",
+    "submit": "submit",
+    "chain": "submit",
+    "doctor": "doctor",
+    "url": "operate",
+    "tasks": "look",
+    "events": "look",
+    "explain": "decisions",
+    "replay": "decisions",
+    "costs": "decisions",
+    "plugins": "decisions",
+    "upstreams": "upstreams",
+    "pause": "operate",
+    "resume": "operate",
+    "migrate": "operate",
+    "healthcheck": "health",
+    "version": "health",
+    "rules": "rules",
+    "new": "new",
+    "dead": "letters",
+    "quarantine": "quarantine",
+    "uncertain": "by_hand",
+    "refused": "by_hand",
+}
+"""Each command, in the order of --help, and which module here has it: a function, or a group of its own."""
+
+
+def command_line(name: str) -> typer.Typer:
+    """The command line with this command alone, or with all, for --help and for a name that is misspelt. What is not
+    called is not loaded: a container asks `healthcheck` every few seconds, and it needs no server."""
+    app = typer.Typer(
+        name="hookchain",
+        help="Receives midjourney-proxy callbacks, keeps them all, and chains the next submission.",
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        rich_markup_mode=None,
+    )
+    app.callback()(lambda: None)  # a group, even of one command
+    for one in [name] if name in MODULES else MODULES:
+        found = getattr(import_module(f"hookchain.cli.{MODULES[one]}"), one)
+        if isinstance(found, typer.Typer):
+            app.add_typer(found, name=one)
+        else:
+            app.command(one)(found)
+    return app
 
 
 def main() -> None:
     """Run a command; a mistake of the caller's is one line, never a traceback."""
     try:
-        app()
+        command_line(next(iter(sys.argv[1:]), ""))()
     except (SettingsError, PluginError, RuleError, BadDatabaseUrl) as error:
         _fail(str(error), 2)
     except (CallFailed, StorageError) as error:

@@ -58,5 +58,5 @@ class Server:
 
 
 def running_server() -> Server:
-    """The server of the configuration at hand; its rules may have a mistake by now."""
-    return Server(load_settings(with_rules=False))
+    """The server of the configuration at hand."""
+    return Server(load_settings())

@@ -1,18 +1,17 @@
-"""`hookchain url`, `pause`, `resume`, `migrate`, `healthcheck`, `version`: what an operator types."""
+"""`hookchain url`, `pause`, `resume`, `migrate`: what an operator types."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-import time
 from functools import partial
 from typing import Annotated, Literal, Protocol
 
 import msgspec
 import typer
 
-from hookchain import __version__
-from hookchain.cli.api import Server, running_server
+from hookchain.cli.api import Server
+from hookchain.rules import rules_of
 from hookchain.settings import SANDBOX, Settings, SettingsError, load_settings
 from hookchain.wiring import PATIENCE_S, hook_url, open_database, secret_of
 from storage import settings as stored
@@ -46,8 +45,10 @@ async def _urls(settings: Settings) -> dict[str, str]:
 
 
 def migrate() -> None:
-    """Bring the database to the schema of this release."""
-    revision = migrate_database(load_settings().database_url, patience_s=PATIENCE_S)
+    """Bring the database to the schema of this release. Rules with a mistake fail it: no platform should release them."""
+    settings = load_settings()
+    rules_of(settings)
+    revision = migrate_database(settings.database_url, patience_s=PATIENCE_S)
     print(f"the database is at revision {revision}")
 
 
@@ -88,19 +89,3 @@ async def _switch_stored(settings: Settings, names: list[str], switch: Switch) -
         await database.write_together(*(("command", partial(switch, upstream=name)) for name in names))
     finally:
         await database.close()
-
-
-def healthcheck(
-    wait: Annotated[float, typer.Option(help="Seconds to wait for it to become ready.", min=0)] = 0,
-) -> None:
-    """Exit with 0 when the server is ready, with 1 when it is not. For containers."""
-    server = running_server()
-    deadline_s = time.monotonic() + wait
-    while time.monotonic() < deadline_s and not server.is_up():
-        time.sleep(0.2)
-    print(server.get("/readyz")["status"])
-
-
-def version() -> None:
-    """Print the version."""
-    print(f"hookchain {__version__}")

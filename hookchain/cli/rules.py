@@ -17,7 +17,8 @@ from dispatcher.rules.whatif import Report, WhatIf
 from hookchain.asking import places_of
 from hookchain.cli.api import running_server
 from hookchain.cli.decisions import since_ms
-from hookchain.settings import SANDBOX, Settings, load_settings, read_rules
+from hookchain.rules import read_rules
+from hookchain.settings import SANDBOX, Settings, load_settings
 from midjourney.dialects import Upstream
 from storage import ledger
 from storage.engine import Connection, Database
@@ -35,7 +36,7 @@ MOST_CHAINS = 20
 @rules.command("check")
 def check(file: File = Path("hookchain.toml")) -> None:
     """Say whether a file's rules are right; if not, what is wrong, where, and what to write."""
-    found = read_rules(_there(file), load_settings(with_rules=False).upstreams)
+    found = read_rules(_there(file), load_settings().upstreams)
     for one in found:
         print(f"{one.where}: {one.rule.name}: on {one.rule.on}, {', '.join(asked_keys(one.rule))}")
     print(f"{len(found)} rules, all right")
@@ -66,7 +67,7 @@ def try_rules(
     as_json: AsJson = False,
 ) -> None:
     """Run a file's rules over recorded events, and print what they would have submitted. Nothing is sent."""
-    settings = _with_upstream(load_settings(with_rules=False))
+    settings = _with_upstream(load_settings())
     compiled = read_rules(_there(file), settings.upstreams)
     report, real = asyncio.run(_tried(settings, compiled, since_ms(since)))
     print(

@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from dispatcher import commands
-from dispatcher.rules.expressions import nearest
+from dispatcher.spelling import nearest
 from hookchain.cli.api import CallFailed, Server, running_server
 from hookchain.cli.follow import follow_chain, tree_of
 from hookchain.settings import Settings, SettingsError, load_settings

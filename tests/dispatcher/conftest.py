@@ -162,7 +162,6 @@ class Bench:
             body_limit_bytes=1,
             budget=self.budget,
             upstreams={"main": upstream},
-            rules=(),
             directory=self._directory,
         )
         return Worker(settings, self.database, registry or Registry(SIGNALS), "s")

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from dispatcher.prune import DAY_MS, Pruner, Retention
+from dispatcher.prune import DAY_MS, Pruner
+from dispatcher.retention import Retention
 from dispatcher.tally import Tally
 from hookchain.worker import now_ms
 from storage import quarantine

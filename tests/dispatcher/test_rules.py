@@ -10,6 +10,7 @@ import pytest
 from dispatcher.errors import RuleError
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.load import load_rules
+from hookchain.rules import rules_of
 from hookchain.settings import load_settings
 
 ROOT = Path(__file__).parent.parent.parent
@@ -80,7 +81,7 @@ def test_the_shipped_rules_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("FORWARD_URL", "https://other.example.com/in")
     monkeypatch.setenv("FORWARD_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")
     monkeypatch.setenv("NOTIFY_TO", "json://127.0.0.1")
-    assert load_settings({"HOOKCHAIN_CONFIG": str(path)}).rules
+    assert rules_of(load_settings({"HOOKCHAIN_CONFIG": str(path)}))
 
 
 def test_a_rule_cannot_reach_into_python() -> None:

@@ -57,6 +57,24 @@ def test_the_url_stays_the_same(tmp_path: Path) -> None:
     assert address in first.stdout
 
 
+def test_rules_with_a_mistake_are_not_released(tmp_path: Path) -> None:
+    """`migrate` is what platforms run before a release; nothing is made. `url` needs no rules."""
+    (tmp_path / "hookchain.toml").write_text('[[rules]]\nname="x"\non="task.succeeded"\npres="U*"')
+    refused = command.run(tmp_path, "migrate")
+    assert (refused.returncode, 'Did you mean "press"?' in refused.stderr) == (2, True)
+    assert not (tmp_path / "hookchain.db").exists()
+    assert "/notify/" in command.run(tmp_path, "url").stdout
+
+
+def test_what_machines_ask_often_loads_no_server() -> None:
+    """A container's health check is a process every few seconds, on a small part of a core."""
+    loaded = "import sys, hookchain.cli.health, hookchain.cli.look; print(*sys.modules)"
+    done = subprocess.run(
+        [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert {"hookchain.plugin_api", "sqlalchemy", "uvicorn", "starlette"} & set(done.stdout.split()) == set()
+
+
 @pytest.mark.parametrize(
     ("arguments", "toml", "environment", "code", "says"),
     [
@@ -111,18 +129,18 @@ def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, star
     assert followed.returncode == 0, followed.stderr
     for number in (1, 2, 3, 4):
         assert f"U{number} (rule:upscale-all) UPSCALE" in followed.stdout
-    root = json.loads(hookchain(tmp_path, "imagine", "a dog", "--json", PORT=port).stdout)
+    root = json.loads(command.run(tmp_path, "imagine", "a dog", "--json", PORT=port).stdout)
     assert root["state"] in ("waiting", "sending", "accepted")
     task_id = sandbox.http.get("/mj/task/list").json()[-1]["id"]
-    shown = hookchain(tmp_path, "chain", task_id, "--json", PORT=port)
+    shown = command.run(tmp_path, "chain", task_id, "--json", PORT=port)
     assert len(json.loads(shown.stdout)["tasks"]) == 5
-    assert "chain" in hookchain(tmp_path, "chain", task_id, PORT=port).stdout
+    assert "chain" in command.run(tmp_path, "chain", task_id, PORT=port).stdout
     pressed = hookchain(tmp_path, "press", task_id, "V1", "--follow", PORT=port)
     assert pressed.returncode == 0, pressed.stderr
-    wrong = hookchain(tmp_path, "press", task_id, "U9", PORT=port)
+    wrong = command.run(tmp_path, "press", task_id, "U9", PORT=port)
     assert (wrong.returncode, "it offers: U1" in wrong.stderr) == (1, True)
-    assert hookchain(tmp_path, "healthcheck", PORT=port).stdout == "ready\n"
-    assert hookchain(tmp_path, "dead", "list", PORT=port).stdout == "no dead letters\n"
+    assert command.run(tmp_path, "healthcheck", PORT=port).stdout == "ready\n"
+    assert command.run(tmp_path, "dead", "list", PORT=port).stdout == "no dead letters\n"
 
 
 def test_any_kind_of_request_is_submitted(
@@ -142,14 +160,14 @@ def test_any_kind_of_request_is_submitted(
         ["edit", "prompt=a hat", f"image={picture}"],
         ["video", "motion=high", f"image={picture}", "batch_size=2"],
     ):
-        done = hookchain(tmp_path, "submit", *typed, PORT=port)
+        done = command.run(tmp_path, "submit", *typed, PORT=port)
         assert done.returncode == 0, done.stderr
     eventually(lambda: len(sandbox.ledger()["submissions"]) >= 6)
     sent = {entry["path"].split("/mj/")[1]: entry for entry in sandbox.ledger()["submissions"]}
     assert {entry["code"] for entry in sent.values()} <= {1, 22}
     assert sent["submit/video"]["body"]["batchSize"] == 2
     assert sent["submit/blend"]["body"]["base64Array"][0].startswith("data:image/png;base64,iVBORw0KGgo")
-    refused = hookchain(tmp_path, "submit", "blend", f"images={picture}", PORT=port)
+    refused = command.run(tmp_path, "submit", "blend", f"images={picture}", PORT=port)
     assert (refused.returncode, "a blend takes 2 to 5 images, not 1" in refused.stderr) == (1, True)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from hookchain.rules import rules_of
 from hookchain.settings import SettingsError, load_settings
 
 
@@ -95,7 +96,7 @@ def test_a_mistake_is_named(tmp_path: Path, toml: str, environment: dict[str, st
     """What is wrong, where, and the nearest valid name."""
     write(tmp_path, toml)
     with pytest.raises(SettingsError) as raised:
-        load_settings(environment, tmp_path)
+        rules_of(load_settings(environment, tmp_path))
     assert says in str(raised.value)
 
 
@@ -190,9 +191,9 @@ def test_a_whole_file_can_stand_in_a_variable(tmp_path: Path) -> None:
     """Rules too; mistakes name the variable."""
     rule = '[[rules]]\nname = "up"\non = "task.succeeded"\npress = "U*"\n'
     (tmp_path / "hookchain.toml").write_text("nonsense here is not read")
-    assert [one.rule.name for one in load_settings({"HOOKCHAIN_TOML": rule}, tmp_path).rules] == ["up"]
+    assert [one.rule.name for one in rules_of(load_settings({"HOOKCHAIN_TOML": rule}, tmp_path))] == ["up"]
     with pytest.raises(SettingsError, match="HOOKCHAIN_TOML"):
-        load_settings({"HOOKCHAIN_TOML": rule.replace("press", "pres")}, tmp_path)
+        rules_of(load_settings({"HOOKCHAIN_TOML": rule.replace("press", "pres")}, tmp_path))
 
 
 @pytest.mark.parametrize(

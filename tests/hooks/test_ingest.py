@@ -41,6 +41,11 @@ async def kept(site: Any, table: str, column: str) -> list[bytes]:
     return answer
 
 
+def another_hook(site: Any, **options: Any) -> Ingest:
+    """A hook of its own beside the site's."""
+    return Ingest(site.database, NotifyTokens("s", ["main"]), body_limit_bytes=1_000_000, **options)
+
+
 async def test_every_recorded_payload_is_kept_byte_for_byte(site: Any) -> None:
     """All callbacks, fetches and lists of the corpus: as an event of the right task, or in quarantine; never a 5xx."""
     payloads = [sample for sample in SAMPLES if sample["kind"] in ("callback", "fetch", "list")]
@@ -172,9 +177,7 @@ async def test_a_callback_that_cannot_be_kept_is_503(site: Any) -> None:
 
 async def test_more_than_there_is_room_for_is_503(site: Any, tmp_path: Path) -> None:
     """Storage stands still: three callbacks wait for it, the fourth is told to come back; then all three are kept."""
-    hook = Ingest(
-        site.database, NotifyTokens("s", ["main"]), intake=Intake(most_requests=3, most_bytes=1_000_000)
-    )
+    hook = another_hook(site, intake=Intake(most_requests=3, most_bytes=1_000_000))
     transport = httpx.ASGITransport(hook)
     other = sqlite3.connect(tmp_path / "hookchain.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
@@ -193,7 +196,7 @@ async def test_more_than_there_is_room_for_is_503(site: Any, tmp_path: Path) -> 
 
 async def test_bodies_that_are_larger_together_than_there_is_room_for_are_503(site: Any) -> None:
     """The bytes of one that was refused are free again."""
-    hook = Ingest(site.database, NotifyTokens("s", ["main"]), intake=Intake(most_bytes=1000))
+    hook = another_hook(site, intake=Intake(most_bytes=1000))
     async with httpx.AsyncClient(transport=httpx.ASGITransport(hook), base_url="http://localhost") as http:
         for size, status in ((2000, 503), (100, 200), (2000, 503), (900, 200)):
             body = json.dumps({"id": "1", "status": "SUCCESS", "prompt": "x" * size})
@@ -202,7 +205,7 @@ async def test_bodies_that_are_larger_together_than_there_is_room_for_are_503(si
 
 async def test_a_body_that_does_not_come_is_408(site: Any) -> None:
     """A sender writes the half of it and hangs; nothing is kept, not even in quarantine."""
-    hook = Ingest(site.database, NotifyTokens("s", ["main"]), body_within_s=0.05)
+    hook = another_hook(site, body_within_s=0.05)
     never = asyncio.Event()
 
     async def half() -> Any:

@@ -13,7 +13,7 @@ import sys
 
 import msgspec
 
-from hookchain.cli.serve import Server, listening
+from hookchain.cli.http_server import Server, listening
 from hookchain.logs import set_up_logs
 from hookchain.settings import load_settings
 from hookchain.wiring import connect_receivers, hook_url, running

@@ -1,0 +1,62 @@
+"""`hookchain sandbox`: a stand-in for an upstream."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from hookchain.cli.http_server import Server, listening, run
+from hookchain.environment import SettingsError
+from hookchain.logs import set_up_logs
+from midjourney.sandbox.app import SandboxOptions, create_app
+from midjourney.sandbox.faults import SWITCHES
+from midjourney.sandbox.manners import MANNERS
+
+
+def sandbox(
+    host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[
+        int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)
+    ] = 8062,
+    seed: Annotated[
+        int | None, typer.Option(help="Make ids, pictures and faults the same at every start.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option(help="How many times faster than the demonstration pace.", min=0.01)
+    ] = 1.0,
+    secret: Annotated[str, typer.Option(help="Ask for this mj-api-secret.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Jobs that run at once.", min=1)] = 3,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=0)] = 10,
+    notify_hook: Annotated[str, typer.Option(help="Hook of submissions that carry none.")] = "",
+    dialect: Annotated[
+        str, typer.Option(help="Whose API it speaks: " + ", ".join(MANNERS) + ".")
+    ] = "mj-plus",
+    faults: Annotated[
+        str,
+        typer.Option(
+            help='Comma-separated: "rough", or of ' + ", ".join(SWITCHES) + '; "drop=0.1" for a probability.'
+        ),
+    ] = "",
+) -> None:
+    """Run a stand-in for a midjourney-proxy server: it draws its own pictures and sends real callbacks."""
+    try:
+        options = SandboxOptions(
+            dialect=dialect,
+            seed=seed,
+            speed=speed,
+            secret=secret,
+            concurrency=concurrency,
+            queue=queue,
+            notify_hook=notify_hook,
+            faults=faults,
+        )
+        application = create_app(options)
+    except ValueError as error:
+        raise SettingsError(str(error)) from error
+    set_up_logs("warning", "console")
+    with listening(host, port) as sock:
+        url = f"http://{host}:{sock.getsockname()[1]}"
+        run(
+            Server(application, lambda: print(f"sandbox upstream on {url}", flush=True)).serve(sockets=[sock])
+        )
