@@ -238,13 +238,14 @@ class HookchainWorker(Process):
 
 
 def _eventually(question: Callable[[], T], *, within_s: float = PATIENCE_S) -> T:
-    deadline = time.monotonic() + within_s
+    began = time.monotonic()
     while True:
         answer = question()
         if answer:
             return answer
-        assert time.monotonic() < deadline, f"not within {within_s} s; the last answer was {answer!r}"
-        time.sleep(0.05)  # another process: nothing of it can be awaited
+        waited_s = time.monotonic() - began
+        assert waited_s < within_s, f"not within {within_s} s; the last answer was {answer!r}"
+        time.sleep(min(max(0.05, waited_s / 10), 0.5))  # another process, which asking slows: nothing can be awaited
 
 
 @pytest.fixture

@@ -122,7 +122,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         str(work),
         str(REPOSITORY),
     ]
-    subprocess.run(command, check=True, capture_output=True, timeout=120)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
     (wheel,) = work.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(work / "site")
