@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from starlette.requests import Request
 from starlette.responses import Response
@@ -12,7 +13,7 @@ from dispatcher.errors import RuleError
 from dispatcher.rules.trial import Busy, GivenUp, Trials
 from dispatcher.rules.tryout import Asked, Happened
 from hooks.dashboard.desk import Desk
-from hooks.dashboard.render import answer
+from hooks.dashboard.render import answer, is_partial
 from hooks.problems import Problem
 from hooks.session import Visitor
 from storage import queries
@@ -46,6 +47,9 @@ class Rules:
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """The page."""
+        return await self._page(request, visitor, written=EXAMPLE, days_chosen=DAYS[0], is_tried=False)
+
+    async def _page(self, request: Request, visitor: Visitor, **tried: Any) -> Response:
         counted = await self._desk.database.read(queries.deliveries_by_receiver)
         loaded = self._desk.loaded()
         names = sorted({*loaded["receivers"], *counted})
@@ -64,11 +68,11 @@ class Rules:
                 for name in names
             ],
             details={f"rule:{one['name']}": one for one in loaded["rules"]["rules"]},
-            example=EXAMPLE,
             days=DAYS,
+            **tried,
         )
 
-    async def try_out(self, request: Request, _visitor: Visitor, form: dict[str, str]) -> Response:
+    async def try_out(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
         """Run rules over recorded events, in a process of its own; nothing is sent or written."""
         days = next((one for one in DAYS if str(one) == form.get("days")), DAYS[0])
         since_ms = time.time_ns() // 1_000_000 - days * 24 * 3600 * 1000
@@ -82,15 +86,19 @@ class Rules:
         async def find(signals: Sequence[str]) -> Happened:
             return await self._desk.database.read(lambda one: _cut(recorded(one, signals, since_ms)))
 
+        outcome, mistake = None, ""
         try:
             outcome = await self._trials.run(asked, find)
         except RuleError as error:
-            return answer(request, "_tried.html", outcome=None, mistake=str(error))
+            mistake = str(error)
         except GivenUp as error:
             raise Problem(422, str(error)) from error
         except Busy as error:
             raise Problem(503, str(error)) from error
-        return answer(request, "_tried.html", outcome=outcome, mistake="")
+        if is_partial(request):
+            return answer(request, "_tried.html", outcome=outcome, mistake=mistake)
+        told = {"is_tried": True, "outcome": outcome, "mistake": mistake}
+        return await self._page(request, visitor, written=asked.rules, days_chosen=days, **told)
 
 
 def _cut(events: Iterable[ClaimedDelivery]) -> Happened:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from typing import Any
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
 from hooks.dashboard.desk import Desk
-from hooks.dashboard.render import answer, render
+from hooks.dashboard.render import answer, is_partial, render
 from hooks.problems import Problem
 from hooks.session import Visitor
 from hooks.topics import Look, Marks, Piece
@@ -35,6 +36,9 @@ class Setup:
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
         """The page."""
+        return await self._page(request, visitor, {})
+
+    async def _page(self, request: Request, visitor: Visitor, findings: dict[str, Any]) -> Response:
         at_ms = time.time_ns() // 1_000_000
         found = await self._desk.database.read(lambda connection: checks(connection, self._desk))
         return answer(
@@ -43,15 +47,19 @@ class Setup:
             **self._desk.shared(visitor, "setup"),
             hooks=self._desk.hooks,
             checks=found,
+            findings=findings,
             since_ms=at_ms,
         )
 
-    async def examine(self, request: Request, _visitor: Visitor, form: dict[str, str]) -> Response:
+    async def examine(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
         """What the doctor finds at one upstream. Costs nothing."""
         name = form.get("upstream", "")
         if name not in self._desk.upstreams:
             raise Problem(404, f"there is no upstream {name!r}")
-        return answer(request, "_findings.html", finding=await self._desk.examine(name))
+        finding = await self._desk.examine(name)
+        if is_partial(request):
+            return answer(request, "_findings.html", finding=finding)
+        return await self._page(request, visitor, {name: finding})
 
     def topic(self, _request: Request) -> SetupTopic:
         """What the page shows."""

@@ -189,12 +189,25 @@ async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) 
     await called(site, "17", prompt="a cat", buttons=buttons)
     rule = '[[rules]]\nname = "up"\non = "task.succeeded"\npress = "U*"\n'
     form = await word(site) | {"rules": rule, "days": "1"}
-    tried = (await site.http.post("/rules/try", data=form)).text
+    tried = (await site.http.post("/rules/try", data=form, headers={"hx-request": "true"})).text
     assert "rule:up" in tried
     assert ">4<" in tried
+    assert "<html" not in tried
     assert await site.database.read(lambda c: c.execute(schema.submissions.select()).all()) == []
     wrong = await site.http.post("/rules/try", data=form | {"rules": '[[rules]]\nname = "up"\nonn = "x"\n'})
     assert "onn" in wrong.text
+
+
+async def test_without_scripts_the_answer_comes_with_its_page(site: Site) -> None:
+    """What was written stands in it, and what came of it."""
+    form = await word(site) | {"rules": '[[rules]]\nname = "up"\nonn = "x"\n', "days": "7"}
+    tried = (await site.http.post("/rules/try", data=form)).text
+    assert "unknown key" in tried.partition('id="tried"')[2]
+    assert "onn = &#34;x&#34;" in tried.partition("<textarea")[2].partition("</textarea>")[0]
+    assert '<option value="7" selected>' in tried
+    examined = (await site.http.post("/setup/examine", data=form | {"upstream": "main"})).text
+    assert "<h1>" in examined
+    assert "Reachable" in examined
 
 
 async def test_rules_that_never_end_stop_nothing_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
