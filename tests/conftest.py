@@ -178,7 +178,7 @@ class Sandbox(Process):
             environment={},
         )
         self.url = self.find(r"(http://\S+)")
-        self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
 
     def ledger(self) -> dict[str, Any]:
         """What it really accepted."""
@@ -208,7 +208,7 @@ class HookchainServer(Process):
             self.wait()  # it said why it ends
         if self.is_running:
             self.url = self.find(r"listens on (http://\S+)")
-            self.http = httpx.Client(base_url=self.url, timeout=10, trust_env=False)
+            self.http = httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
 
     @property
     def hook(self) -> str:

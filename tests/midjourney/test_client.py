@@ -76,7 +76,7 @@ async def client(wire: Wire) -> AsyncIterator[Callable[..., Client]]:
     made: list[Client] = []
 
     def connect(**fields: Any) -> Client:
-        upstream = Upstream(url=wire.url, key="sk-secret", timeout_s=1.0)
+        upstream = Upstream(url=wire.url, key="sk-secret", timeout_s=30.0)
         told = msgspec.structs.replace(upstream, **fields)
         made.append(Client(told, DIALECTS[told.dialect]))
         return made[-1]
