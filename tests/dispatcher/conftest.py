@@ -29,8 +29,9 @@ from hookchain.worker import Worker, now_ms
 from midjourney.decode import decode_task
 from midjourney.dialects import Upstream
 from storage import gauges, queries
-from storage.engine import Database
+from storage.engine import Connection, Database
 from storage.records import Delivery, Event, Incoming, Submission
+from tests.conftest import PATIENCE_S
 
 UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 U = [f"MJ::JOB::upsample::{number}::{UUID}" for number in (1, 2, 3, 4)]
@@ -146,9 +147,7 @@ class Bench:
 
     def worker(self, registry: Registry | None = None) -> Worker:
         """A worker over the database, with what is connected by now; not started."""
-        upstream = msgspec.structs.replace(
-            Upstream(name="main", url=self.upstream.url, timeout_s=2.0), **self.options
-        )
+        upstream = msgspec.structs.replace(Upstream(name="main", url=self.upstream.url), **self.options)
         settings = Settings(
             database_url="",
             host="127.0.0.1",
@@ -219,7 +218,7 @@ class Bench:
                 loop.call_soon_threadsafe(committed.set)
 
         self.database.observe(on_commit)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             while not (answer := await question()):
                 committed.clear()
                 with contextlib.suppress(TimeoutError):
@@ -240,14 +239,19 @@ class Bench:
     async def until_quiet(self) -> None:
         """Until nothing is waiting or running."""
 
-        async def ask() -> bool:
-            if (await self.database.read(gauges.gauges)).events_waiting:
-                return False
-            busy = [d for d in await self.deliveries() if d.state in ("waiting", "running")]
-            busy_too = [s for s in await self.submissions() if s.state in ("waiting", "sending")]
-            return not busy and not busy_too
+        def ask(connection: Connection) -> bool:
+            # As of one moment: what is asked for in turn can go meanwhile from where is still to be looked to where has been.
+            if connection.dialect.name == "postgresql":
+                connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ")
+            found = gauges.gauges(connection)
+            submissions = {state for _, state in found.submissions}
+            return not (
+                found.events_waiting
+                or found.deliveries.keys() & {"waiting", "running"}
+                or submissions & {"waiting", "sending"}
+            )
 
-        await self.until(ask)
+        await self.until(lambda: self.database.read(ask))
 
 
 @pytest.fixture
