@@ -47,12 +47,16 @@ PROCESSES = 3
 
 @pytest.fixture
 async def databases(postgres_url: str) -> AsyncIterator[list[Database]]:
-    """As many as there would be processes, on one PostgreSQL."""
+    """As many as there would be processes, on one PostgreSQL; each hears the others."""
     async with contextlib.AsyncExitStack() as stack:
         opened = [Database(postgres_url) for _ in range(PROCESSES)]
         for database in opened:
+            listens = asyncio.Event()
+            database.wakeups.subscribe("events", listens.set)
             await database.open()
             stack.push_async_callback(database.close)
+            async with asyncio.timeout(30):
+                await listens.wait()
         yield opened
 
 
@@ -276,8 +280,6 @@ async def test_who_waits_elsewhere_is_woken(databases: list[Database]) -> None:
     woken = asyncio.Event()
     databases[1].wakeups.subscribe("events", woken.set)
     async with asyncio.timeout(10):
-        await woken.wait()  # it listens now
-        woken.clear()
         await databases[0].append(callback("t", "SUCCESS"))
         await woken.wait()
 
@@ -300,8 +302,6 @@ async def test_wake_ups_go_on_after_their_connection_broke(
         return len(ended.all())
 
     async with asyncio.timeout(10):
-        await woken.wait()
-        woken.clear()
         assert await databases[0].write("end", end_listeners) == PROCESSES
         await woken.wait()  # it listens again
         woken.clear()
@@ -354,7 +354,7 @@ async def test_events_are_fanned_out_by_one_at_a_time(databases: list[Database])
 
 async def test_one_worker_leads_and_the_next_one_when_it_is_silent(databases: list[Database]) -> None:
     """By the database's clock; one that has just come, or come back, declares nobody dead."""
-    ttl_ms = 400
+    ttl_ms = 1500
 
     async def beat(me: str) -> leases.Role:
         return await databases[0].write("beat", lambda c: leases.beat(c, me, ttl_ms=ttl_ms))
