@@ -115,16 +115,17 @@ def test_a_directory_that_cannot_be_written_is_said_in_one_line(start_server: An
     assert "Traceback" not in server.output
 
 
-def test_sigterm_ends_it_in_time_whatever_hangs(start_server: Any, tmp_path: Path) -> None:
+def test_sigterm_ends_it_in_time_whatever_hangs(start_server: Any, eventually: Any, tmp_path: Path) -> None:
     """A receiver, an upstream and a sender that hang: ended within a platform's 30 s, and taken up again after."""
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "hangs.py").write_text(PLUGIN)
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         server = start_server(HOOKCHAIN_UPSTREAM_URL=url)
-        assert httpx.post(server.hook, content=callback(1)).status_code == 200
+        assert httpx.post(server.hook, content=callback(1), timeout=30).status_code == 200
         made = server.submit(kind="imagine", prompt="a cat")
         connection, _ = deaf.accept()
+        eventually(lambda: server.get("/api/deliveries?state=running")["deliveries"])
         slow = socket.create_connection(("127.0.0.1", int(server.url.rsplit(":", 1)[1])))
         path = server.hook.removeprefix(server.url)
         slow.sendall(f'POST {path} HTTP/1.1\r\nhost: x\r\ncontent-length: 50\r\n\r\n{{"id"'.encode())
@@ -134,7 +135,7 @@ def test_sigterm_ends_it_in_time_whatever_hangs(start_server: Any, tmp_path: Pat
         slow.close()
         connection.close()
     again = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
-    (delivery,) = again.get("/api/deliveries?state=running")["deliveries"]
+    (delivery,) = eventually(lambda: again.get("/api/deliveries?state=running")["deliveries"])
     assert delivery["attempts"] == 2
     assert again.get(f"/api/submissions/{made['id']}")["state"] == "uncertain"
     again.kill()
