@@ -51,7 +51,7 @@ def test_a_crash_at_any_transaction_loses_and_doubles_nothing(
     if stage == "before" and not answered:
         # It was not kept, and the sender does not try again: what asks the upstream would bring it.
         assert _post(server.hook, payload)
-    eventually(lambda: len(server.get("/api/submissions?state=accepted")["submissions"]) == 4, within_s=20)
+    eventually(lambda: len(server.get("/api/submissions?state=accepted")["submissions"]) == 4, within_s=60)
     pressed = [body["customId"].split("::")[3] for body in sandbox.accepted("/action")]
     assert sorted(pressed) == ["1", "2", "3", "4"]
     assert sandbox.ledger()["billed"]["action"] == 4

@@ -30,7 +30,7 @@ def test_one_callback_never_gives_two_runs(start_server: Any, eventually: Any, t
     assert {answer.status_code for answer in answers} == {200}
     assert len(server.get("/api/events?limit=100")["events"]) == 50
     eventually(lambda: server.get("/api/deliveries?state=done")["deliveries"])
-    httpx.post(server.hook, content=body.replace('"1"', '"2"'))
+    httpx.post(server.hook, content=body.replace('"1"', '"2"'), timeout=20)
     eventually(lambda: len(server.get("/api/deliveries?state=done")["deliveries"]) == 2)
     assert (tmp_path / "runs.txt").read_text().split() == ["1", "2"]
 
