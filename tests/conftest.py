@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
+import secrets
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -235,6 +238,15 @@ class HookchainWorker(Process):
         super().__init__(
             ["-m", "hookchain", "work"], ready="works; rules and plugins:", cwd=cwd, environment=environment
         )
+
+
+def free_port() -> int:
+    """For a command that must be told its port: one below those that the system gives away, so that it stays free."""
+    for _ in range(100):
+        port = 20_000 + secrets.randbelow(12_000)
+        with contextlib.suppress(OSError), socket.create_server(("127.0.0.1", port)):
+            return port
+    raise AssertionError("no port is free")
 
 
 def _eventually(question: Callable[[], T], *, within_s: float = PATIENCE_S) -> T:

@@ -6,7 +6,6 @@ import json
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -22,7 +21,7 @@ import pytest
 
 from hookchain.cli import MODULES
 from hookchain.environment import known_variables
-from tests.conftest import REPOSITORY
+from tests.conftest import REPOSITORY, free_port
 from tests.postgres import fresh_database
 
 PROCFILE = (REPOSITORY / "Procfile").read_text()
@@ -69,7 +68,7 @@ class Procfile:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while not self._ready():
             assert time.monotonic() < deadline, "\n".join(self.lines)
             time.sleep(0.1)  # other processes: nothing of them can be awaited
@@ -93,12 +92,6 @@ class Procfile:
             os.killpg(self._process.pid, signal.SIGTERM)
             self._process.wait(30)
             self._reader.join(30)
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
 
 
 @pytest.fixture(scope="session")

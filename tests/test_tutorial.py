@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-import socket
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.conftest import free_port
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
@@ -35,8 +36,6 @@ def comparable(text: str) -> str:
 
 def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     """In one shell, from an empty folder, with the commands that an installation has."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = str(free.getsockname()[1])
     commands = [command for command, _ in steps()]
     script = "set -e; trap 'kill $(jobs -p) 2>/dev/null || true' EXIT\n" + "".join(
         f"{command}\necho '{END}'\n" for command in commands
@@ -45,7 +44,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None
         "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
         "PYTHONPATH": str(ROOT),
         "HOME": str(tmp_path),
-        "PORT": port,
+        "PORT": str(free_port()),
         "HOST": "127.0.0.1",
     }
     ran = subprocess.run(
