@@ -29,6 +29,9 @@ T = TypeVar("T")
 CORPUS = Path(__file__).parent / "corpus"
 REPOSITORY = Path(__file__).parent.parent
 PATIENCE_S = 30.0
+UNHURRIED = pytest.mark.timeout(300)
+"""For tests that wait longer in all, on a busy machine, than the two minutes that each has."""
+
 MEASURING = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 """What makes coverage measure the processes that tests start."""
 

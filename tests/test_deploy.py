@@ -21,7 +21,7 @@ import pytest
 
 from hookchain.cli import MODULES
 from hookchain.environment import known_variables
-from tests.conftest import REPOSITORY, free_port
+from tests.conftest import REPOSITORY, UNHURRIED, free_port
 from tests.postgres import fresh_database
 
 PROCFILE = (REPOSITORY / "Procfile").read_text()
@@ -142,6 +142,7 @@ def deployed(tmp_path: Path, installed: dict[str, str], start_sandbox: Any, post
         processes.stop()
 
 
+@UNHURRIED
 def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: Any) -> None:
     """Chains are begun, everything is stopped by SIGTERM in the middle, started again, and comes to its end."""
     processes, sandbox = deployed

@@ -6,6 +6,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import UNHURRIED
+
 UPSCALE_ALL = """
 [[rules]]
 name = "upscale-all"
@@ -126,6 +128,7 @@ async def test_a_window_that_is_forged_is_not_answered(bench: Any) -> None:
     assert bench.upstream.received == []
 
 
+@UNHURRIED
 def test_a_thousand_forged_callbacks_press_nothing(
     start_sandbox: Any, start_server: Any, eventually: Any
 ) -> None:

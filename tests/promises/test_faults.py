@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from midjourney.sandbox.faults import SWITCHES
+from tests.conftest import UNHURRIED
 
 UPSCALE_ALL = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
@@ -27,7 +28,9 @@ FEW, MANY = 4, 50
 FINAL = ("failure", "banned")
 
 
-@pytest.mark.parametrize("chains", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
+@pytest.mark.parametrize(
+    "chains", [pytest.param(FEW, marks=UNHURRIED), pytest.param(MANY, marks=pytest.mark.soak)]
+)
 @pytest.mark.parametrize("fault", SWITCHES)
 def test_one_fault_alone_loses_and_doubles_nothing(
     start_sandbox: Any, start_server: Any, eventually: Any, fault: str, chains: int

@@ -14,6 +14,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import UNHURRIED
+
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
 [upstreams.main]
@@ -28,7 +30,7 @@ SEED = 20
 SPEED = "1.2"
 """At which the jobs alone, 12 at once, take longer than the kills: each of them meets open work."""
 SIZES = [
-    pytest.param(30, 5, id="30 chains, 5 kills"),
+    pytest.param(30, 5, id="30 chains, 5 kills", marks=UNHURRIED),
     pytest.param(200, 50, id="200 chains, 50 kills", marks=pytest.mark.soak),
 ]
 

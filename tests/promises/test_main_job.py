@@ -7,6 +7,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import UNHURRIED
+
 ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
 CUSTOM_ZOOM = (ROOT / "examples" / "answer-modal.toml").read_text()
@@ -108,7 +110,9 @@ def test_tasks_of_others_that_call_the_registered_hook_are_followed(
     assert len(sandbox.accepted("/action")) == 4
 
 
-@pytest.mark.parametrize("faults", [pytest.param("", marks=pytest.mark.soak), "rough"])
+@pytest.mark.parametrize(
+    "faults", [pytest.param("", marks=pytest.mark.soak), pytest.param("rough", marks=UNHURRIED)]
+)
 def test_more_than_the_upstream_can_queue_is_pressed_in_the_end(
     start_sandbox: Any, start_server: Any, eventually: Any, faults: str
 ) -> None:

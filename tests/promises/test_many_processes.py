@@ -15,6 +15,8 @@ import httpx
 import psycopg
 import pytest
 
+from tests.conftest import UNHURRIED
+
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 CONCURRENCY, JOBS, RATE = 4, 10, 60
 # The time-out is longer than the sandbox holds an answer back: what is given up here is still under way there.
@@ -34,7 +36,7 @@ quiet_s = 1.0
 """
 SEED = 31
 SIZES = [
-    pytest.param(24, 3, id="24 chains, 3 kills of each kind"),
+    pytest.param(24, 3, id="24 chains, 3 kills of each kind", marks=UNHURRIED),
     pytest.param(300, 30, id="300 chains, 30 kills of each kind", marks=pytest.mark.soak),
 ]
 

@@ -11,13 +11,15 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import UNHURRIED
+
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 WAYS = {"hook dropped": [], "poll only": ["--poll-only"]}
 REAL, QUICK = "0.15", "0.6"
 """Speeds of the sandbox: an imagine of 40 s and upscales of 5 s, as in Midjourney; and one of 10 s for the tests."""
 
 CASES = [
-    pytest.param("poll only", 5, QUICK, id="poll only"),
+    pytest.param("poll only", 5, QUICK, id="poll only", marks=UNHURRIED),
     pytest.param("hook dropped", 25, REAL, id="hook dropped, at real speed", marks=pytest.mark.soak),
     pytest.param("poll only", 25, REAL, id="poll only, at real speed", marks=pytest.mark.soak),
 ]

@@ -15,6 +15,7 @@ import pytest
 
 from storage.migrate import migrate
 from tests import postgres
+from tests.conftest import UNHURRIED
 
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
@@ -61,6 +62,7 @@ class Caller:
         self._thread.join()
 
 
+@UNHURRIED
 def test_postgres_restarts_and_all_recovers_without_a_restart_of_ours(
     start_sandbox: Any,
     start_server: Any,

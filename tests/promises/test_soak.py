@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from tests.conftest import UNHURRIED
+
 ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
 UPSTREAM = """
@@ -23,7 +25,7 @@ CHAINS = 8
 DIALECTS = ["mj-plus", "novicezk", "trueai"]
 SHORT = (1, "mj-plus")  # one rough chain in each dialect is in test_dialects.py
 CASES = [
-    pytest.param(seed, dialect, marks=[] if (seed, dialect) == SHORT else [pytest.mark.soak])
+    pytest.param(seed, dialect, marks=UNHURRIED if (seed, dialect) == SHORT else pytest.mark.soak)
     for seed in range(1, 21)
     for dialect in DIALECTS
 ]
