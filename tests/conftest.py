@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
+import hypothesis
 import pytest
 
 from storage.engine import Database
@@ -25,6 +26,15 @@ from storage.migrate import migrate
 from tests import postgres
 
 T = TypeVar("T")
+
+# How long an example takes is the machine's matter: one that is busy elsewhere for 0.2 s is no mistake of ours.
+hypothesis.settings.register_profile(
+    "unhurried",
+    hypothesis.settings(),
+    deadline=None,
+    suppress_health_check=[hypothesis.HealthCheck.too_slow],
+)
+hypothesis.settings.load_profile("unhurried")
 
 CORPUS = Path(__file__).parent / "corpus"
 REPOSITORY = Path(__file__).parent.parent
