@@ -33,6 +33,12 @@ CALLBACK = {"id": "1", "action": "IMAGINE", "status": "SUBMITTED"}
 MINUTE_US = MINUTE_MS * 1000
 
 
+@pytest.fixture(autouse=True)
+def patient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stop gives the last figures a second, which a busy machine may take; a database that is away refuses at once."""
+    monkeypatch.setattr("dispatcher.tally.LAST_WITHIN_S", 30.0)
+
+
 def settings_for(database_url: str, directory: Path, upstream_url: str = "http://127.0.0.1:9") -> Settings:
     return load_settings(
         {"HOOKCHAIN_SECRET": "s", "HOOKCHAIN_UPSTREAM_URL": upstream_url, "DATABASE_URL": database_url},
