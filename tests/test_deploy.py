@@ -149,7 +149,7 @@ def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: 
     assert "revision" in processes.release()
     processes.start()
     with httpx.Client(
-        base_url=processes.url, headers={"authorization": "Bearer a token"}, trust_env=False, timeout=10
+        base_url=processes.url, headers={"authorization": "Bearer a token"}, trust_env=False, timeout=30
     ) as http:
         for number in range(6):
             http.post(
