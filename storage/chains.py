@@ -5,7 +5,7 @@ from __future__ import annotations
 import secrets
 
 import msgspec
-from sqlalchemy import Connection, bindparam, func, insert, select, update
+from sqlalchemy import Connection, and_, bindparam, func, insert, select, update
 
 from storage import locks, schema, tasks
 from storage.prepared import Prepared
@@ -21,6 +21,10 @@ _set_root = (
     update(chains)
     .where(chains.c.id == bindparam("chain_id"), chains.c.root_task_id == "")
     .values(root_task_id=bindparam("task_id"))
+)
+
+_of_task = and_(
+    schema.events.c.upstream == schema.tasks.c.upstream, schema.events.c.task_id == schema.tasks.c.id
 )
 
 
@@ -129,3 +133,32 @@ def adopt(
         new_parent=parent_id,
     )
     return chain_id, depth
+
+
+_pending = (
+    select(func.count())
+    .select_from(schema.tasks)
+    .join(schema.events, _of_task)
+    .where(schema.tasks.c.chain_id == bindparam("id"), schema.events.c.pending)
+)
+_is_due = and_(
+    schema.deliveries.c.state.in_(bindparam("open", expanding=True)),
+    schema.deliveries.c.run_at_ms <= bindparam("now_ms"),
+)
+_undelivered = (  # as a filter, not a condition, with which SQLite would begin at all that is due in any chain
+    select(func.count().filter(_is_due))
+    .select_from(schema.tasks)
+    .join(schema.events, _of_task)
+    .join(schema.deliveries, schema.deliveries.c.event_id == schema.events.c.id)
+    .where(schema.tasks.c.chain_id == bindparam("id"))
+)
+
+
+def untold(connection: Connection, chain_id: str, now_ms: int) -> int:
+    """How much of what happened in a chain is due to be told to rules and plugins, or is being told: what they ask for
+    then is not there yet. One that failed and is tried again later does not count before."""
+    pending: int = connection.execute(_pending, {"id": chain_id}).scalar_one()
+    due: int = connection.execute(
+        _undelivered, {"id": chain_id, "now_ms": now_ms, "open": ("waiting", "running")}
+    ).scalar_one()
+    return pending + due

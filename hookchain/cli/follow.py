@@ -56,8 +56,8 @@ def follow_chain(server: Server, chain_id: str) -> bool:
 
 
 def _rests(chain: dict[str, Any]) -> bool:
-    """Nothing is under way; a window that nobody has answered rests too."""
-    if any(submission["state"] in _OPEN_STATES for submission in chain["submissions"]):
+    """Nothing is under way, and rules and plugins know of all that was; a window that nobody has answered rests too."""
+    if chain["untold"] or any(one["state"] in _OPEN_STATES for one in chain["submissions"]):
         return False
     return (
         all(task["status"] in (*_ENDED, "MODAL") for task in chain["tasks"]) and bool(chain["tasks"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from typing import Any, Literal
 
@@ -149,7 +150,7 @@ class Api:
 
     async def chain(self, request: Request) -> tuple[int, Any]:
         """One chain with its tasks and submissions, oldest first: enough to draw the tree."""
-        chain_id = request.path_params["id"]
+        chain_id, now_ms = request.path_params["id"], time.time_ns() // 1_000_000
 
         def ask(connection: Any) -> Any:
             rows = queries.tasks_of_chain(connection, chain_id)
@@ -158,12 +159,14 @@ class Api:
                 rows,
                 queries.latest_payloads(connection, rows),
                 queries.submissions_of_chain(connection, chain_id),
+                chains.untold(connection, chain_id, now_ms),
             )
 
-        chain, rows, payloads, made = await self._database.read(ask)
+        chain, rows, payloads, made, untold = await self._database.read(ask)
         if chain is None:
             raise Problem(404, f"no chain {chain_id!r}")
         return 200, shapes.chain_shape(chain) | {
+            "untold": untold,
             "tasks": [shapes.task_shape(row, payloads.get((row.upstream, row.id), b"")) for row in rows],
             "submissions": [shapes.submission_shape(submission) for submission in made],
         }

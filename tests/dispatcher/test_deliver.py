@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -17,6 +18,8 @@ from hookchain import (
     task_started,
     task_succeeded,
 )
+from storage import chains, tasks
+from storage.engine import Connection
 
 
 @pytest.fixture(autouse=True)
@@ -299,3 +302,46 @@ async def test_a_receiver_hears_of_a_task_in_order_and_tasks_do_not_wait_for_one
     for task_id in ("slow", "quick"):
         assert [signal for one, signal in heard if one == task_id] == in_order
     assert [one for one, _ in heard[:3]] == ["quick"] * 3
+
+
+async def test_a_chain_tells_what_receivers_are_still_to_hear_of_it(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not told, being told, told; what failed and is to be tried in an hour is not awaited."""
+    monkeypatch.setattr("dispatcher.deliver.delay_s", lambda attempt: 3600)
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    @task_succeeded.connect
+    async def slow(action: str, *, chain: Any, **_: Any) -> None:
+        begun.set()
+        await may_end.wait()
+        chain.press("U1")
+
+    @task_succeeded.connect
+    async def fails(action: str, **_: Any) -> None:
+        raise Retry("not yet")
+
+    async def untold() -> int:
+        def ask(connection: Connection) -> int:
+            found = tasks.find(connection, "main", "grid")
+            assert found is not None
+            return chains.untold(connection, found.chain_id or "", time.time_ns() // 1_000_000)
+
+        answer: int = await bench.database.read(ask)
+        return answer
+
+    async def is_told() -> bool:
+        return await untold() == 0
+
+    await bench.start()
+    await bench.callback()
+    await begun.wait()
+    await bench.until(lambda: _failed(bench))
+    assert await untold() == 1
+    may_end.set()
+    await bench.until(is_told)
+    assert [one.label for one in await bench.submissions()] == ["U1"]
+
+
+async def _failed(bench: Any) -> bool:
+    return any(one.attempts and one.error for one in await bench.deliveries())
