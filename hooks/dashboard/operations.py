@@ -15,12 +15,15 @@ from hooks.api.letters import edit_and_retry
 from hooks.dashboard.desk import Desk
 from hooks.dashboard.overview import SPANS, OperationsTopic, lists, state
 from hooks.dashboard.render import HEADERS, answer, is_partial
+from hooks.dashboard.sure import question_first
 from hooks.problems import Problem
 from hooks.session import Visitor
 from storage import quarantine, settlements, staging, submissions
 from storage import upstreams as stored
 from storage.engine import Connection
 from storage.letters import Match
+
+_ALL_LETTERS = {"retry": "Try all of these again?", "drop": "Give all of these up for good?"}
 
 
 class Operations:
@@ -74,6 +77,9 @@ class Operations:
         submission_id, accepted = request.path_params["id"], form.get("became") == "accepted"
         if form.get("became") not in ("accepted", "nothing"):
             raise Problem(422, "say whether the upstream accepted it")
+        question = "Send it again? If the upstream took it, it is paid twice."
+        if not accepted and (asked := question_first(request, form, question)):
+            return asked
 
         def settle(connection: Connection) -> bool:
             found = submissions.find(connection, submission_id)
@@ -123,6 +129,8 @@ class Operations:
             raise Problem(422, "retry them or drop them")
         match, now_ms = _match(form), _now_ms()
         _check_all(form, is_empty=match.is_empty)
+        if asked := question_first(request, form, _ALL_LETTERS[form["do"]]):
+            return asked
         while await self._desk.command(lambda one: work(one, match, now_ms)):
             pass
         return await self._after(request, visitor)
@@ -149,6 +157,8 @@ class Operations:
         match, now_ms = quarantine.Match(text=form.get("text", "").strip()), _now_ms()
         _check_all(form, is_empty=match.is_empty)
         if form.get("do") == "drop":
+            if asked := question_first(request, form, "Forget all of these?"):
+                return asked
             while await self._desk.command(lambda one: quarantine.drop_all(one, match, now_ms)):
                 pass
         else:

@@ -170,7 +170,24 @@ async def test_all_dead_letters_are_meant_only_when_that_is_said(site: Site) -> 
     form = await word(site) | {"do": "drop"}
     for path in ("/operations/letters", "/operations/quarantine"):
         assert (await site.http.post(path, data=form)).status_code == 422
-        assert (await site.http.post(path, data=form | {"all": "1"})).status_code == 303
+        assert (await site.http.post(path, data=form | {"all": "1", "sure": "1"})).status_code == 303
+
+
+async def test_what_cannot_be_undone_is_asked_about_where_no_script_does(site: Site) -> None:
+    """Nothing is done before; what is asked for then is what was asked for first."""
+    for body in (b"no JSON", b'{"id": "7"}'):
+        await site.http.post(site.hook, content=body)
+    form = await word(site) | {"do": "drop", "text": "no task"}
+    asked = await site.http.post("/operations/quarantine", data=form)
+    assert "Forget all of these?" in asked.text
+    assert (await site.http.get("/operations")).text.count('<li id="body-') == 2
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
+    assert (await site.http.post("/operations/quarantine", data=fields)).status_code == 303
+    assert (await site.http.get("/operations")).text.count('<li id="body-') == 1
+    letters = await site.http.post("/operations/letters", data=form | {"do": "retry"})
+    assert "Try all of these again?" in letters.text
+    uncertain = await site.http.post("/operations/uncertain/x", data=form | {"became": "nothing"})
+    assert "it is paid twice" in uncertain.text
 
 
 async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
@@ -293,6 +310,6 @@ async def test_quarantined_bodies_are_chosen_by_why_they_are_there(site: Site) -
     assert both.count('<li id="body-') == 2
     one = (await site.http.get("/operations?body=no+task")).text
     assert one.count('<li id="body-') == 1
-    form = await word(site) | {"do": "drop", "text": "no task"}
+    form = await word(site) | {"do": "drop", "text": "no task", "sure": "1"}
     assert (await site.http.post("/operations/quarantine", data=form)).status_code == 303
     assert (await site.http.get("/operations")).text.count('<li id="body-') == 1
