@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 from dispatcher.backoff import delay_s, jittered_ms
+from midjourney.buttons import Button, action_of
 from midjourney.codes import Outcome, Refusal, Verdict
+from midjourney.requests import (
+    Action,
+    Blend,
+    Change,
+    Describe,
+    Edit,
+    Imagine,
+    Request,
+    Shorten,
+    SimpleChange,
+    Swap,
+    Video,
+    as_change,
+)
 from midjourney.types import Status
 from storage.records import Submission, SubmissionState
 from storage.settlements import Settlement
@@ -117,3 +132,28 @@ def after_silence(reason: str) -> Settlement:
     return Settlement(
         state="uncertain", outcome=Outcome.UNCERTAIN, reason=reason, signal="submission.uncertain"
     )
+
+
+_ACTIONS: dict[type, str] = {
+    Imagine: "IMAGINE",
+    Blend: "BLEND",
+    Describe: "DESCRIBE",
+    Shorten: "SHORTEN",
+    Swap: "SWAP_FACE",
+    Edit: "EDIT",
+    Video: "VIDEO",
+}
+"""As Plus and trueai name them."""
+
+
+def action_made(request: Request) -> str:
+    """The action of the task that a request makes, as Plus names it; "" where only its callback can tell."""
+    match request:
+        case Action():
+            return action_of(Button(custom_id=request.custom_id).kind)
+        case Change():
+            return request.action
+        case SimpleChange():
+            return as_change(request).action
+        case _:
+            return _ACTIONS.get(type(request), "")

@@ -15,42 +15,25 @@ import msgspec
 import structlog
 
 from dispatcher import limits
-from dispatcher.intent import key_of
-from dispatcher.limits import FULL_HOLD_MS
+from dispatcher.answered import ended
 from dispatcher.outcomes import (
-    QUEUE_FULL_ATTEMPTS,
+    action_made,
     after_answer,
     after_invalid,
     after_not_sent,
     after_silence,
-    queue_full_delay_ms,
 )
 from dispatcher.supervisor import Loop, until_durable, uptime_s
-from midjourney.buttons import Button, action_of
 from midjourney.client import Client
-from midjourney.codes import Outcome, Refusal
 from midjourney.errors import InvalidRequest, NoAnswer, NotSent
 from midjourney.requests import (
-    Action,
-    Blend,
-    Change,
-    Describe,
-    Edit,
-    Imagine,
-    Modal,
     Request,
-    Shorten,
-    SimpleChange,
-    Swap,
-    Video,
-    as_change,
     decode_request,
-    encode_request,
 )
-from storage import settlements, staging, submissions, upstreams, windows
+from storage import submissions, upstreams
 from storage.engine import Connection, Database
 from storage.errors import LeaseLost, NotDurable, Unkeepable
-from storage.records import Staged, Submission
+from storage.records import Submission
 from storage.settlements import Settlement
 from storage.writer import Work
 
@@ -189,7 +172,7 @@ class Submitter:
             told=reply.told,
             http_status=reply.status,
             body=reply.body,
-            action=_action_made(request),
+            action=action_made(request),
             now_ms=self._clock(),
             luck=random.random(),
         )
@@ -201,26 +184,7 @@ class Submitter:
     async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
         """Write down how it ended, and take what its place is free for."""
         now_ms = self._clock()
-        lost_window = isinstance(request, Modal) and _is_queue_full_23(settlement)
-
-        def settle(connection: Connection) -> int:
-            run_at_ms = settlement.run_at_ms if settlement.state == "waiting" else 0
-            if lost_window:
-                run_at_ms = windows.repeat_action(
-                    connection,
-                    submission,
-                    settlement,
-                    now_ms,
-                    delay_ms=queue_full_delay_ms,
-                    most=QUEUE_FULL_ATTEMPTS,
-                )
-            else:
-                settlements.settle_attempt(connection, submission, settlement, now_ms)
-            if settlement.state == "needs_modal":
-                _answer_again(connection, submission, settlement, now_ms)
-            _tell(connection, submission.upstream, settlement, now_ms)
-            return run_at_ms
-
+        settle = ended(submission, request, settlement, now_ms)
         units = (("settle_attempt", settle), self.claim)
         try:
             run_at_ms, claimed = await until_durable(lambda: self._database.write_together(*units))
@@ -248,73 +212,3 @@ class Submitter:
         self._database.wakeups.wake("events")
         if run_at_ms:
             self.loop.wake_after((run_at_ms - now_ms) / 1000)
-
-
-def _tell(connection: Connection, name: str, settlement: Settlement, now_ms: int) -> None:
-    """What an answer, or none, means for everybody who waits for this upstream."""
-    if settlement.outcome == "invalid":
-        return  # nothing was sent, nothing was learned
-    if settlement.outcome in ("not_sent", Outcome.UNCERTAIN):
-        standing = limits.failed(upstreams.held(connection, name), now_ms)
-        upstreams.save(connection, standing)
-        if standing.open_ms:
-            log.warning("breaker open", upstream=name, for_ms=standing.open_ms, why=settlement.reason)
-        return
-    if upstreams.answered(connection, name):
-        log.info("upstream answers again", upstream=name)
-    if settlement.outcome == f"{Outcome.REJECTED}:{Refusal.QUEUE_FULL}":
-        asked_ms = 0 if settlement.retry_after_s is None else int(1000 * settlement.retry_after_s)
-        standing = upstreams.held(connection, name)
-        upstreams.save(connection, limits.held(standing, now_ms, asked_ms or FULL_HOLD_MS))
-
-
-def _answer_again(connection: Connection, action: Submission, settlement: Settlement, now_ms: int) -> None:
-    """A window that was opened again gets the answer that was lost with the first one, unless it has one already."""
-    lost = windows.lost_answer(connection, action)
-    if lost is None:
-        return
-    request = msgspec.structs.replace(decode_request(lost.request), task_id=settlement.task_ids[0])
-    staged = Staged(
-        idempotency_key=key_of(lost.upstream, request),
-        chain_id=lost.chain_id,
-        upstream=lost.upstream,
-        kind=lost.kind,
-        label=lost.label,
-        request=encode_request(request),
-        parent_id=settlement.task_ids[0],
-        depth=lost.depth,
-        asked_by=lost.asked_by,
-    )
-    staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
-
-
-_ACTIONS: dict[type, str] = {
-    Imagine: "IMAGINE",
-    Blend: "BLEND",
-    Describe: "DESCRIBE",
-    Shorten: "SHORTEN",
-    Swap: "SWAP_FACE",
-    Edit: "EDIT",
-    Video: "VIDEO",
-}
-"""As Plus and trueai name them."""
-
-
-def _action_made(request: Request) -> str:
-    """The action of the task that a request makes, as Plus names it; "" where only its callback can tell."""
-    match request:
-        case Action():
-            return action_of(Button(custom_id=request.custom_id).kind)
-        case Change():
-            return request.action
-        case SimpleChange():
-            return as_change(request).action
-        case _:
-            return _ACTIONS.get(type(request), "")
-
-
-def _is_queue_full_23(settlement: Settlement) -> bool:
-    """Plus 3.7.5 deletes the waiting MODAL task when its modal meets a full queue with code 23."""
-    return settlement.outcome == f"{Outcome.REJECTED}:{Refusal.QUEUE_FULL}" and settlement.reason.startswith(
-        "code 23"
-    )

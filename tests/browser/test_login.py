@@ -77,7 +77,9 @@ async def test_a_session_that_has_ended_leads_to_the_login(
     page = await context.new_page()
     await page.goto("/login")
     await page.get_by_label("token").fill(TOKEN)
-    async with page.expect_response(lambda one: "/live/" in one.url):  # without the cookie this leads there too
+    async with page.expect_response(
+        lambda one: "/live/" in one.url
+    ):  # without the cookie this leads there too
         await press(page.get_by_role("button", name="Log in"))
     await context.clear_cookies()
     await page.get_by_label("What to imagine").fill("a cat")

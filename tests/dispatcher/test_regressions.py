@@ -151,8 +151,8 @@ async def test_a_window_that_is_lost_again_and_again_is_given_up(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """21, 23, 21, 23 …: each time later, then a dead letter; not for ever, and not every two seconds."""
-    monkeypatch.setattr("dispatcher.submit.QUEUE_FULL_ATTEMPTS", 3)
-    monkeypatch.setattr("dispatcher.submit.FULL_HOLD_MS", 1)
+    monkeypatch.setattr("dispatcher.answered.QUEUE_FULL_ATTEMPTS", 3)
+    monkeypatch.setattr("dispatcher.answered.FULL_HOLD_MS", 1)
     zoom = "MJ::CustomZoom::u"
     bench.rules(
         '[[rules]]\nname = "zoom"\non = "task.succeeded"\npress = "custom_zoom"\n'
