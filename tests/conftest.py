@@ -24,6 +24,7 @@ import pytest
 from storage.engine import Database
 from storage.migrate import migrate
 from tests import postgres
+from tests.forked import Forked
 
 T = TypeVar("T")
 
@@ -104,6 +105,19 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+def _started(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str] | Forked:
+    if arguments[:2] == ["-m", "hookchain"]:
+        return Forked(arguments[2:], cwd=cwd, environment=environment)
+    return subprocess.Popen(
+        [sys.executable, *arguments],
+        cwd=cwd,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+
+
 class Process:
     """A command of ours that runs until it is stopped; it is ready when it has printed `ready`."""
 
@@ -111,14 +125,10 @@ class Process:
         self.lines: list[str] = []
         self._ready = threading.Event()
         self._pattern = re.compile(ready)
-        self._process = subprocess.Popen(
-            [sys.executable, *arguments],
-            cwd=cwd,
-            env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY)} | MEASURING | environment,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
+        environment = (
+            {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY)} | MEASURING | environment
         )
+        self._process = _started(arguments, cwd, environment)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._ready.wait(PATIENCE_S):
@@ -168,8 +178,8 @@ class Process:
         """Its exit code, once it has ended."""
         code = self._process.wait(timeout)
         self._reader.join(timeout)
-        if self._process.stdout is not None:
-            self._process.stdout.close()
+        assert self._process.stdout is not None
+        self._process.stdout.close()
         return code
 
     @property
