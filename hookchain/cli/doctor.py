@@ -11,6 +11,7 @@ import typer
 
 from hookchain.cli.api import CallFailed
 from hookchain.findings import finding
+from hookchain.rules import rules_of
 from hookchain.settings import Settings, SettingsError, load_settings
 from hookchain.wiring import hook_url, open_database, secret_of
 from midjourney.dialects import Upstream
@@ -35,16 +36,24 @@ def doctor(
         raise SettingsError("no upstream is configured: set HOOKCHAIN_UPSTREAM_URL, or give --url")
     chosen = {name: one for name, one in upstreams.items() if upstream in ("", name)}
     findings = asyncio.run(_examine_all(settings, chosen))
+    warnings = [told for told in (settings.disk_warning, _wrong_rules(settings)) if told]
     if as_json:
-        found = {"upstreams": findings, "warnings": [settings.disk_warning] if settings.disk_warning else []}
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        print(json.dumps({"upstreams": findings, "warnings": warnings}, ensure_ascii=False, indent=2))
     else:
         print("\n".join(line for finding in findings for line in _lines(finding)))
-        if settings.disk_warning:
-            print(f"! {settings.disk_warning}")
+        print("".join(f"! {warning}\n" for warning in warnings), end="")
     ill = [finding["name"] for finding in findings if not finding["healthy"]]
     if ill:
         raise CallFailed(f"not usable as it is configured: {', '.join(ill)}")
+
+
+def _wrong_rules(settings: Settings) -> str:
+    """Why a server would not start with these rules, or ""."""
+    try:
+        rules_of(settings)
+    except SettingsError as error:
+        return f"the rules cannot be used: {error}"
+    return ""
 
 
 async def _examine_all(settings: Settings, chosen: dict[str, Upstream]) -> list[dict[str, Any]]:

@@ -70,6 +70,17 @@ def test_something_else_is_there(start_server: Any, tmp_path: Path) -> None:
     assert "is the address right?" in found.stdout
 
 
+def test_rules_with_a_mistake_are_told(start_sandbox: Any, tmp_path: Path) -> None:
+    """The upstream is looked at all the same."""
+    sandbox = start_sandbox()
+    (tmp_path / "hookchain.toml").write_text('[[rules]]\nname="x"\non="task.succeeded"\npres="U*"')
+    found = doctor(tmp_path, HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    assert found.returncode == 0
+    assert "reachable   yes" in found.stdout
+    assert '! the rules cannot be used: hookchain.toml:4, rule "x"' in found.stdout
+    assert 'Did you mean "press"?' in found.stdout
+
+
 def test_no_upstream_at_all(tmp_path: Path) -> None:
     """A mistake of the caller's."""
     found = doctor(tmp_path)
