@@ -8,6 +8,7 @@ import random
 import threading
 import time
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -64,11 +65,11 @@ class Site:
         self.workers[worker] = self._start_worker(**self._environment)
 
 
-def submit_all(addresses: list[str], chains: int) -> None:
+def submit_all(addresses: list[str], numbers: Iterable[int]) -> None:
     """Ask for each picture, at one and then the other, until one answers."""
     turns = itertools.cycle(addresses)
     with httpx.Client(timeout=5, trust_env=False) as http:
-        for number in range(chains):
+        for number in numbers:
             while not _accepted(http, next(turns), number):
                 time.sleep(0.05)  # it is being started again: nothing of it can be awaited
 
@@ -125,9 +126,12 @@ def test_processes_are_killed_and_every_chain_is_complete_within_the_limits(
     sandbox = start_sandbox("--speed", "8", "--concurrency", "50", "--queue", str(5 * chains), *faults)
     (tmp_path / "hookchain.toml").write_text(RULES + UPSTREAM.format(url=sandbox.url))
     site = Site(start_server, start_worker, postgres_url)
-    submitting = threading.Thread(
-        target=submit_all, args=([web.url for web in site.webs], chains), daemon=True
-    )
+    addresses = [web.url for web in site.webs]
+    submit_all(addresses, [0])
+    eventually(
+        lambda: site.webs[0].get("/api/tasks")["tasks"]
+    )  # a list can disprove what is younger than this one
+    submitting = threading.Thread(target=submit_all, args=(addresses, range(1, chains)), daemon=True)
     submitting.start()
     for number in range(kills):
         time.sleep(moments.uniform(0.5, 3.0))  # any moment is what is wanted
