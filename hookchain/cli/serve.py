@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -46,10 +48,13 @@ def serve(
     set_up_logs(settings.log_level, settings.log_format)
     _warn(settings)
     receivers = connect_receivers(settings)
-    with listening(host or settings.host, settings.port if port < 0 else port) as sock:
+    with (
+        listening(host or settings.host, settings.port if port < 0 else port) as sock,
+        contextlib.ExitStack() as stack,
+    ):
         settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
         if not settings.upstreams:
-            settings = _with_sandbox(settings, sandbox_speed)
+            settings = stack.enter_context(_standing_in(settings, sandbox_speed))
         settings = msgspec.structs.replace(settings, poll_only=poll_only or settings.poll_only)
         run(_serve(settings, receivers, sock, with_worker=settings.worker and not no_worker))
 
@@ -117,17 +122,22 @@ def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
     return lines
 
 
-def _with_sandbox(settings: Settings, speed: float) -> Settings:
-    """Start the built-in upstream in a thread of its own; it ends with the process."""
+@contextlib.contextmanager
+def _standing_in(settings: Settings, speed: float) -> Iterator[Settings]:
+    """With the built-in upstream, in a thread of its own, which has ended when this has: one that runs on while the
+    interpreter is taken down crashes it."""
     sock = bound("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    application = create_app(SandboxOptions(speed=speed))
-    threading.Thread(
-        target=lambda: run(Server(application).serve(sockets=[sock])), daemon=True, name="sandbox"
-    ).start()
+    server = Server(create_app(SandboxOptions(speed=speed)))
+    thread = threading.Thread(target=lambda: run(server.serve(sockets=[sock])), daemon=True, name="sandbox")
+    thread.start()
     print(
         f"No upstream is configured (HOOKCHAIN_UPSTREAM_URL): the built-in sandbox at {url} stands in for one. "
         "Its pictures are drawn here and cost nothing.",
         flush=True,
     )
-    return msgspec.structs.replace(settings, upstreams={SANDBOX: Upstream(name=SANDBOX, url=url)})
+    try:
+        yield msgspec.structs.replace(settings, upstreams={SANDBOX: Upstream(name=SANDBOX, url=url)})
+    finally:
+        server.should_exit = True
+        thread.join()
