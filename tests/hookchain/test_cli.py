@@ -180,6 +180,19 @@ def test_without_an_upstream_the_sandbox_stands_in(start_server: Any, eventually
     eventually(lambda: server.get(f"/api/submissions/{submission['id']}")["state"] == "accepted")
 
 
+def test_no_thread_runs_on_when_a_server_has_ended(start_server: Any) -> None:
+    """The interpreter may crash under one while it is taken down; the built-in sandbox has one, with its pictures."""
+    told = "import threading; print('threads left:', [one.name for one in threading.enumerate()])"
+    serve = (
+        "import sys; sys.argv = ['hookchain', 'serve', '--port', '0']; from hookchain.cli import main; main()"
+    )
+    server = start_server(command=["-c", f"try: exec({serve!r})\nfinally: exec({told!r})"])
+    for number in range(5):
+        server.submit(kind="imagine", prompt=f"cat {number}")
+    assert server.stop() == 0
+    assert "threads left: ['MainThread']" in server.lines
+
+
 def test_a_taken_port_is_told(tmp_path: Path, start_server: Any) -> None:
     """Exit code 1 and what to do."""
     port = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9").url.rsplit(":")[-1]
