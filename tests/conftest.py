@@ -280,9 +280,8 @@ def _eventually(question: Callable[[], T], *, within_s: float = PATIENCE_S) -> T
             return answer
         waited_s = time.monotonic() - began
         assert waited_s < within_s, f"not within {within_s} s; the last answer was {answer!r}"
-        time.sleep(
-            min(max(0.05, waited_s / 10), 0.5)
-        )  # another process, which asking slows: nothing can be awaited
+        # Another process: nothing of it can be awaited, and asking slows it.
+        time.sleep(min(max(0.05, waited_s / 10), 0.5))
 
 
 @pytest.fixture

@@ -59,9 +59,7 @@ async def test_dead_letters_are_retried_mended_and_dropped(
     await form.get_by_label("Contains").fill(f"{word}c")
     await press(form.get_by_role("button", name="Show"))
     await expect(letters).to_have_count(2)
-    await (
-        page.wait_for_load_state()
-    )  # until its scripts are there the form is an ordinary one, which loses the filter
+    await page.wait_for_load_state()  # until its scripts are there, a page asks whether it is meant
     await press(page.get_by_role("button", name="Drop all that match"))
     await expect(letters).to_have_count(0)
     assert [states(site, one) for one in gone] == [["rejected"], ["rejected"]]
