@@ -21,7 +21,7 @@ import pytest
 
 from hookchain.cli import MODULES
 from hookchain.environment import known_variables
-from tests.conftest import REPOSITORY, UNHURRIED, free_port
+from tests.conftest import PATIENCE_S, REPOSITORY, free_port
 from tests.postgres import fresh_database
 
 PROCFILE = (REPOSITORY / "Procfile").read_text()
@@ -45,7 +45,7 @@ class Procfile:
             env=self._environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
             check=False,
         )
         assert done.returncode == 0, done.stderr
@@ -68,7 +68,7 @@ class Procfile:
         )
         self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
         self._reader.start()
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + PATIENCE_S
         while not self._ready():
             assert time.monotonic() < deadline, "\n".join(self.lines)
             time.sleep(0.1)  # other processes: nothing of them can be awaited
@@ -81,7 +81,7 @@ class Procfile:
 
     def _ready(self) -> bool:
         try:
-            answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=5)
+            answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=PATIENCE_S)
         except httpx.HTTPError:
             return False
         return answer.status_code == 200 and sum("works; rules" in line for line in self.lines) > 0
@@ -90,8 +90,8 @@ class Procfile:
         """SIGTERM to all."""
         if self._process is not None and self._process.poll() is None:
             os.killpg(self._process.pid, signal.SIGTERM)
-            self._process.wait(30)
-            self._reader.join(30)
+            self._process.wait(PATIENCE_S)
+            self._reader.join(PATIENCE_S)
 
 
 @pytest.fixture(scope="session")
@@ -115,7 +115,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         str(work),
         str(REPOSITORY),
     ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=120)
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
     (wheel,) = work.glob("*.whl")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(work / "site")
@@ -142,14 +142,16 @@ def deployed(tmp_path: Path, installed: dict[str, str], start_sandbox: Any, post
         processes.stop()
 
 
-@UNHURRIED
 def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: Any) -> None:
     """Chains are begun, everything is stopped by SIGTERM in the middle, started again, and comes to its end."""
     processes, sandbox = deployed
     assert "revision" in processes.release()
     processes.start()
     with httpx.Client(
-        base_url=processes.url, headers={"authorization": "Bearer a token"}, trust_env=False, timeout=30
+        base_url=processes.url,
+        headers={"authorization": "Bearer a token"},
+        trust_env=False,
+        timeout=PATIENCE_S,
     ) as http:
         for number in range(6):
             http.post(
@@ -164,7 +166,7 @@ def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: 
             tasks = http.get("/api/tasks?status=SUCCESS&limit=200").json()["tasks"]
             return [task for task in tasks if task["chain_id"]]
 
-        eventually(lambda: len(ended()) == 30, within_s=60)
+        eventually(lambda: len(ended()) == 30)
     pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
     assert len(sandbox.accepted("/imagine")) == 6
     assert (len(pressed), set(pressed.values())) == (24, {1})

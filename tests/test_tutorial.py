@@ -8,7 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from tests.conftest import UNHURRIED, free_port
+from tests.conftest import PATIENCE_S, free_port
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()
@@ -34,7 +34,6 @@ def comparable(text: str) -> str:
     return re.sub(r"\d{10,}|in \d+\.\d+s", "N", text)
 
 
-@UNHURRIED
 def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None:
     """In one shell, from an empty folder, with the commands that an installation has."""
     commands = [command for command, _ in steps()]
@@ -55,7 +54,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=280,
+        timeout=PATIENCE_S,
     )
     printed = ran.stdout.split(END)
     assert ran.returncode == 0, ran.stdout

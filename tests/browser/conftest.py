@@ -19,9 +19,9 @@ from playwright.async_api import Browser, BrowserContext, Page, async_playwright
 
 from tests.browser.parts import ARGUMENTS, SCREENS, TOML, Site, Watch, find_chromium
 from tests.browser.upstream import Upstream
-from tests.conftest import HookchainServer
+from tests.conftest import PATIENCE_S, HookchainServer
 
-PATIENCE_MS = 30_000
+PATIENCE_MS = 1000 * PATIENCE_S
 
 NewContext = Callable[..., Awaitable[BrowserContext]]
 

@@ -22,6 +22,7 @@ from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from midjourney.sandbox.app import SandboxOptions, create_app
+from tests.conftest import PATIENCE_S
 
 
 class Upstream:
@@ -44,13 +45,13 @@ class Upstream:
         )
         self._thread = threading.Thread(target=lambda: asyncio.run(self._server.serve([sock])), daemon=True)
         self._thread.start()
-        self.http = httpx.Client(base_url=self.url, timeout=30, trust_env=False)
+        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
 
     def stop(self) -> None:
         """End it."""
         self.http.close()
         self._server.should_exit = True
-        self._thread.join(10)
+        self._thread.join(PATIENCE_S)
 
     def accepted(self, task_id: str, path: str = "submit/action") -> list[dict[str, Any]]:
         """Bodies of the submits about a task that the ledger shows as taken."""

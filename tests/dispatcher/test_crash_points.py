@@ -18,6 +18,7 @@ from midjourney.dialects import DIALECTS
 from midjourney.requests import Imagine
 from storage import leases, queries, schema
 from storage.engine import Connection, Database
+from tests.conftest import PATIENCE_S
 
 VARY = "MJ::JOB::low_variation::1::u::SOLO"
 RULES = """
@@ -177,7 +178,9 @@ class World:
     async def end_state(self, name: str) -> dict[str, Any]:
         """What there is of the chain of this prompt when nothing of it is to be done any more."""
         assert self.database is not None
-        deadline_s = time.monotonic() + 30  # looked at by us: psycopg's waiting may lose a cancellation
+        deadline_s = (
+            time.monotonic() + PATIENCE_S
+        )  # looked at by us: psycopg's waiting may lose a cancellation
         while not _at_rest(state := await self.database.read(lambda connection: _state(connection, name))):
             assert time.monotonic() < deadline_s, state
             await asyncio.sleep(0.01)

@@ -20,6 +20,7 @@ from hookchain import (
 )
 from storage import chains, tasks
 from storage.engine import Connection
+from tests.conftest import PATIENCE_S
 
 
 @pytest.fixture(autouse=True)
@@ -218,7 +219,7 @@ async def test_a_plain_function_that_hangs_holds_back_no_other(bench: Any) -> No
     @task_succeeded.connect_via("HANGS")
     @receiver(timeout_s=0.05, attempts=1, concurrency=64)
     def hangs(action: str, **_: Any) -> None:
-        hanging.wait(30)
+        hanging.wait(PATIENCE_S)
 
     @task_succeeded.connect_via("IMAGINE")
     def works(action: str, **_: Any) -> None: ...

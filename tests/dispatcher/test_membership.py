@@ -19,6 +19,7 @@ from midjourney.dialects import DIALECTS
 from midjourney.requests import Action, Imagine
 from storage import deliveries, leases, settlements, submissions, tasks
 from storage.engine import Connection, Database
+from tests.conftest import PATIENCE_S
 
 PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
 
@@ -204,7 +205,7 @@ async def test_a_worker_that_leaves_declares_nobody_dead(bench: Any) -> None:
 
 @only_postgres
 async def test_a_word_waits_behind_nothing_that_others_write(
-    bench: Any, monkeypatch: pytest.MonkeyPatch
+    rows_are_held_for_long: None, bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A row is held, and everything that wants it waits; the lease is renewed all the same."""
     await bench.callback()
@@ -215,20 +216,20 @@ async def test_a_word_waits_behind_nothing_that_others_write(
     def hold(connection: Connection) -> None:
         tasks.held(connection, "main", "grid")
         held.set()
-        release.wait(20)
+        release.wait(PATIENCE_S)
 
     holding = asyncio.create_task(other.write("hold", hold))
-    await asyncio.to_thread(held.wait, 10)
+    await asyncio.to_thread(held.wait, PATIENCE_S)
     await bench.start()
     waiting = [
         asyncio.create_task(bench.database.write("wait", lambda c: tasks.held(c, "main", "grid")))
         for _ in range(6)
     ]
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             for _ in range(5):
                 await bench._worker._membership._turn()
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             await bench.callback("another")  # nor does a callback about something else
         assert not any(one.done() for one in waiting)
     finally:

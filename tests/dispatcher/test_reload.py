@@ -14,6 +14,7 @@ from dispatcher.receivers import Registry
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.reload import LiveRules
 from dispatcher.signals import SIGNALS
+from tests.conftest import PATIENCE_S
 
 RULE = """
 [[rules]]
@@ -100,7 +101,7 @@ async def test_a_touch_of_the_file_is_noticed(file: Path) -> None:
     replacement = file.with_suffix(".new")
     replacement.write_text(RULE.format("U4"))
     os.replace(replacement, file)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await changed.wait()
     await rules.loop.stop()
     assert [one.rule.press for one in rules.rules] == ["U4"]

@@ -28,6 +28,7 @@ from storage.engine import Database
 from storage.errors import NotDurable
 from storage.meter import MINUTE_MS, Series
 from storage.records import Incoming
+from tests.conftest import PATIENCE_S
 
 CALLBACK = {"id": "1", "action": "IMAGINE", "status": "SUBMITTED"}
 MINUTE_US = MINUTE_MS * 1000
@@ -225,7 +226,7 @@ async def test_the_loop_goes_on_after_the_database_was_away(
     await database.write("break", break_off)
     tally = Tally(database)
     tally.loop.start()
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         await written.wait()
     await tally.stop()
     assert await sums(database) == {"callbacks": 1}

@@ -15,6 +15,7 @@ import pytest
 
 from storage.migrate import migrate
 from tests import command
+from tests.conftest import PATIENCE_S
 
 ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
@@ -28,7 +29,7 @@ def hookchain(cwd: Path, *arguments: str, **environment: str) -> subprocess.Comp
         env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT)} | measuring | environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
 

@@ -12,6 +12,7 @@ from hooks.stream import Stream
 from hooks.topics import Look, Marks, Piece
 from storage.engine import Connection, Database
 from storage.errors import NotDurable
+from tests.conftest import PATIENCE_S
 
 AGES_AGO_MS = 1_000_000
 
@@ -56,7 +57,7 @@ def opened(stream: Stream, board: Board, language: str = "en", since_ms: int = 0
 
 async def news(messages: AsyncIterator[bytes]) -> str:
     """The next words that are about something."""
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         async for message in messages:
             if b"data: " in message:
                 return message.decode().partition("data: ")[2].strip()

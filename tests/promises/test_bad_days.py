@@ -13,6 +13,8 @@ from typing import Any
 
 import httpx
 
+from tests.conftest import PATIENCE_S
+
 PLUGIN = """
 import asyncio
 from hookchain import task_succeeded
@@ -40,13 +42,15 @@ def test_a_full_disk_is_503_and_then_over_without_a_restart(start_server: Any, t
 
     def post(numbers: range) -> set[int]:
         for number in numbers:
-            answers[number] = httpx.post(server.hook, content=callback(number), timeout=30).status_code
+            answers[number] = httpx.post(
+                server.hook, content=callback(number), timeout=PATIENCE_S
+            ).status_code
         return {answers[number] for number in numbers}
 
     assert post(range(20)) == {200}
     set_largest_file(server.pid, 0)
     assert post(range(20, 40)) == {503}
-    refused = httpx.post(server.hook, content=callback(40), timeout=30)
+    refused = httpx.post(server.hook, content=callback(40), timeout=PATIENCE_S)
     assert refused.headers["retry-after"] == "5"
     assert "could not keep" in refused.json()["detail"]
     assert server.http.get("/readyz").status_code == 503
@@ -88,7 +92,7 @@ def test_a_file_that_is_renamed_away_is_503_until_it_is_back(start_server: Any, 
     file, away = tmp_path / "hookchain.db", tmp_path / "away.db"
 
     def post(number: int) -> int:
-        return httpx.post(server.hook, content=callback(number), timeout=30).status_code
+        return httpx.post(server.hook, content=callback(number), timeout=PATIENCE_S).status_code
 
     assert post(1) == 200
     file.rename(away)
@@ -122,7 +126,7 @@ def test_sigterm_ends_it_in_time_whatever_hangs(start_server: Any, eventually: A
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         server = start_server(HOOKCHAIN_UPSTREAM_URL=url)
-        assert httpx.post(server.hook, content=callback(1), timeout=30).status_code == 200
+        assert httpx.post(server.hook, content=callback(1), timeout=PATIENCE_S).status_code == 200
         made = server.submit(kind="imagine", prompt="a cat")
         connection, _ = deaf.accept()
         eventually(lambda: server.get("/api/deliveries?state=running")["deliveries"])

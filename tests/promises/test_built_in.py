@@ -144,7 +144,7 @@ def test_a_built_in_does_what_it_says(
         ended = Counter(task["action"] for task in tasks if task["status"] == case.status)
         return ended == case.tasks and len(told) == case.messages and not busy(server)
 
-    eventually(made, within_s=45)
+    eventually(made)
     pressed = Counter(Button(custom_id=body["customId"]).kind for body in sandbox.accepted("/action"))
     assert pressed == case.presses
     for ending in case.files:

@@ -9,6 +9,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import PATIENCE_S
+
 ROOT = Path(__file__).parent.parent.parent
 RULES = (ROOT / "hookchain.toml").read_text()
 CRASHING = str(Path(__file__).parent / "crashing_server.py")
@@ -51,7 +53,7 @@ def test_a_crash_at_any_transaction_loses_and_doubles_nothing(
     if stage == "before" and not answered:
         # It was not kept, and the sender does not try again: what asks the upstream would bring it.
         assert _post(server.hook, payload)
-    eventually(lambda: len(server.get("/api/submissions?state=accepted")["submissions"]) == 4, within_s=60)
+    eventually(lambda: len(server.get("/api/submissions?state=accepted")["submissions"]) == 4)
     pressed = [body["customId"].split("::")[3] for body in sandbox.accepted("/action")]
     assert sorted(pressed) == ["1", "2", "3", "4"]
     assert sandbox.ledger()["billed"]["action"] == 4
@@ -61,7 +63,7 @@ def test_a_crash_at_any_transaction_loses_and_doubles_nothing(
 def _post(hook: str, payload: bytes) -> bool:
     """Whether it was answered 200."""
     try:
-        return httpx.post(hook, content=payload, timeout=10).status_code == 200
+        return httpx.post(hook, content=payload, timeout=PATIENCE_S).status_code == 200
     except httpx.HTTPError:
         return False
 
@@ -85,7 +87,7 @@ def test_killed_again_and_again_a_chain_still_ends_right(
         server = start_server(command=["-m", "hookchain", "serve", "--port", port])
     # What was sent while no server listened is lost, as it is with the real servers: we ask for it.
     chain = f"/api/submissions?chain_id={submission['chain_id']}&state=accepted"
-    eventually(lambda: len(server.get(chain)["submissions"]) == 5, within_s=60)
+    eventually(lambda: len(server.get(chain)["submissions"]) == 5)
     billed = sandbox.ledger()["billed"]
     assert (billed["imagine"], billed["action"]) == (1, 4)
 

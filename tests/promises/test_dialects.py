@@ -86,7 +86,7 @@ def test_a_chain_grows_whole(
         done = [task for task in chain["tasks"] if task["status"] == "SUCCESS"]
         return len(done) == tasks and len(chain["tasks"]) == tasks
 
-    eventually(grown, within_s=60)
+    eventually(grown)
     billed = sandbox.ledger()["billed"]
     if dialect in WITHOUT_BUTTONS:
         pressed = Counter((body["action"], body["index"]) for body in sandbox.accepted("/change"))

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from midjourney.sandbox.faults import SWITCHES
-from tests.conftest import UNHURRIED
+from tests.conftest import PATIENCE_S
 
 UPSCALE_ALL = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
@@ -28,9 +28,7 @@ FEW, MANY = 4, 50
 FINAL = ("failure", "banned")
 
 
-@pytest.mark.parametrize(
-    "chains", [pytest.param(FEW, marks=UNHURRIED), pytest.param(MANY, marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("chains", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])
 @pytest.mark.parametrize("fault", SWITCHES)
 def test_one_fault_alone_loses_and_doubles_nothing(
     start_sandbox: Any, start_server: Any, eventually: Any, fault: str, chains: int
@@ -46,7 +44,7 @@ def test_one_fault_alone_loses_and_doubles_nothing(
     def complete() -> bool:
         return all(is_complete(server.get(f"/api/chains/{chain_id}"), fault) for chain_id in ids)
 
-    eventually(complete, within_s=100 if chains == FEW else 900)
+    eventually(complete, within_s=3 * PATIENCE_S)
     imagined = Counter(body["prompt"] for body in sandbox.accepted("/imagine"))
     pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
     grids = sum(

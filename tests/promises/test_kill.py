@@ -15,7 +15,7 @@ from typing import Any
 import httpx
 import pytest
 
-from tests.conftest import UNHURRIED
+from tests.conftest import PATIENCE_S
 
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
@@ -31,14 +31,14 @@ SEED = 20
 SPEED = "1.2"
 """At which the jobs alone, 12 at once, take longer than the kills: each of them meets open work."""
 SIZES = [
-    pytest.param(30, 5, id="30 chains, 5 kills", marks=UNHURRIED),
+    pytest.param(30, 5, id="30 chains, 5 kills"),
     pytest.param(200, 50, id="200 chains, 50 kills", marks=pytest.mark.soak),
 ]
 
 
 def submit_all(address: str, numbers: Iterable[int], given_up: threading.Event) -> None:
     """Ask for each picture until the server answers: it may die before it does, so each has a key of its own."""
-    with httpx.Client(base_url=address, timeout=5, trust_env=False) as http:
+    with httpx.Client(base_url=address, timeout=PATIENCE_S, trust_env=False) as http:
         for number in numbers:
             body = {"kind": "imagine", "prompt": f"cat {number}"}
             while not _accepted(http, body, f"cat-{number}") and not given_up.is_set():
@@ -83,7 +83,7 @@ def test_killed_at_random_moments_every_chain_is_complete_and_nothing_is_paid_tw
     def finished() -> bool:
         return len(ended(tmp_path)) == 5 * chains
 
-    eventually(finished, within_s=90 if chains < 100 else 900)
+    eventually(finished, within_s=3 * PATIENCE_S)
     ledger = sandbox.ledger()
     imagined = Counter(body["prompt"] for body in sandbox.accepted("/imagine"))
     pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
@@ -114,6 +114,6 @@ def test_killed_at_random_moments_every_chain_is_complete_and_nothing_is_paid_tw
 
 def ended(directory: Path) -> list[str]:
     """Tasks that ended well, as the database has them: the server may be busy, or dead."""
-    with closing(sqlite3.connect(directory / "hookchain.db", timeout=30)) as database:
+    with closing(sqlite3.connect(directory / "hookchain.db", timeout=PATIENCE_S)) as database:
         rows = database.execute("SELECT id FROM tasks WHERE status = 'SUCCESS' AND chain_id IS NOT NULL")
         return [task_id for (task_id,) in rows]

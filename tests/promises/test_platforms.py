@@ -12,6 +12,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.conftest import PATIENCE_S
+
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
 [upstreams.main]
@@ -60,7 +62,7 @@ def test_the_old_and_the_new_process_on_one_file_run_nothing_twice(
     eventually(lambda: len(sandbox.accepted("/imagine")) == 3)
     old.stop()
     imagine(new, 3)
-    eventually(lambda: complete(new, 4), within_s=60)
+    eventually(lambda: complete(new, 4))
     assert_each_once(sandbox, 4)
 
 
@@ -76,7 +78,7 @@ def test_the_new_process_takes_over_from_one_that_is_killed(
     for number in (1, 2, 3):
         imagine(old, number)
     old.kill()
-    eventually(lambda: complete(new, 4), within_s=60)
+    eventually(lambda: complete(new, 4))
     assert_each_once(sandbox, 4)
 
 
@@ -92,20 +94,20 @@ def test_it_stops_cleanly_by_either_signal(start_server: Any, number: signal.Sig
 def test_an_open_stream_does_not_hold_up_the_stop(start_server: Any) -> None:
     """Somebody sends a callback a byte a second, and others keep their connections open."""
     server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
-    idle = httpx.Client(base_url=server.url, trust_env=False)
+    idle = httpx.Client(base_url=server.url, timeout=PATIENCE_S, trust_env=False)
     idle.get("/healthz")
 
     def slowly() -> Any:
         yield b"{"
         began = time.monotonic()
         server._process.send_signal(signal.SIGTERM)
-        server.wait(20)
+        server.wait()
         took.append(time.monotonic() - began)
         yield b"}"
 
     took: list[float] = []
     with pytest.raises(httpx.HTTPError):
-        httpx.post(server.hook, content=slowly(), trust_env=False, timeout=30).raise_for_status()
+        httpx.post(server.hook, content=slowly(), trust_env=False, timeout=PATIENCE_S).raise_for_status()
     idle.close()
     assert took
 

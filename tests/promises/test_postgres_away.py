@@ -15,7 +15,7 @@ import pytest
 
 from storage.migrate import migrate
 from tests import postgres
-from tests.conftest import UNHURRIED
+from tests.conftest import PATIENCE_S
 
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
@@ -49,7 +49,7 @@ class Caller:
         self._thread.start()
 
     def _run(self) -> None:
-        with httpx.Client(timeout=25, trust_env=False) as http:
+        with httpx.Client(timeout=PATIENCE_S, trust_env=False) as http:
             for number in range(100_000):
                 if self._stop.is_set():
                     return
@@ -62,7 +62,6 @@ class Caller:
         self._thread.join()
 
 
-@UNHURRIED
 def test_postgres_restarts_and_all_recovers_without_a_restart_of_ours(
     start_sandbox: Any,
     start_server: Any,
@@ -98,7 +97,7 @@ def test_postgres_restarts_and_all_recovers_without_a_restart_of_ours(
         tasks = web.get("/api/tasks?status=SUCCESS&limit=200")["tasks"]
         return len([task for task in tasks if task["chain_id"]]) == 5 * CHAINS
 
-    eventually(complete, within_s=90)
+    eventually(complete)
     pressed = Counter((body["taskId"], body["customId"]) for body in sandbox.accepted("/action"))
     assert len(sandbox.accepted("/imagine")) == CHAINS
     assert (len(pressed), set(pressed.values())) == (4 * CHAINS, {1})

@@ -9,6 +9,8 @@ from typing import Any
 
 import httpx
 
+from tests.conftest import PATIENCE_S
+
 PLUGIN = """
 from hookchain import task_succeeded
 
@@ -26,11 +28,13 @@ def test_one_callback_never_gives_two_runs(start_server: Any, eventually: Any, t
     server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
     body = json.dumps({"id": "1", "action": "IMAGINE", "status": "SUCCESS"})
     with ThreadPoolExecutor(25) as senders:
-        answers = list(senders.map(lambda _: httpx.post(server.hook, content=body, timeout=20), range(50)))
+        answers = list(
+            senders.map(lambda _: httpx.post(server.hook, content=body, timeout=PATIENCE_S), range(50))
+        )
     assert {answer.status_code for answer in answers} == {200}
     assert len(server.get("/api/events?limit=100")["events"]) == 50
     eventually(lambda: server.get("/api/deliveries?state=done")["deliveries"])
-    httpx.post(server.hook, content=body.replace('"1"', '"2"'), timeout=20)
+    httpx.post(server.hook, content=body.replace('"1"', '"2"'), timeout=PATIENCE_S)
     eventually(lambda: len(server.get("/api/deliveries?state=done")["deliveries"]) == 2)
     assert (tmp_path / "runs.txt").read_text().split() == ["1", "2"]
 
@@ -47,7 +51,7 @@ def test_one_key_at_the_same_instant_is_one_submission(
             f"{server.url}/api/submissions",
             json={"kind": "imagine", "prompt": "a cat"},
             headers={"idempotency-key": "k"},
-            timeout=20,
+            timeout=PATIENCE_S,
         )
 
     with ThreadPoolExecutor(20) as clients:

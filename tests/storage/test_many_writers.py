@@ -41,12 +41,13 @@ from storage.errors import NotDurable, Unkeepable
 from storage.firings import Limit, Subject
 from storage.records import ChainUse, Incoming, Staged
 from storage.settlements import Settlement
+from tests.conftest import PATIENCE_S
 
 PROCESSES = 3
 
 
 @pytest.fixture
-async def databases(postgres_url: str) -> AsyncIterator[list[Database]]:
+async def databases(rows_are_held_for_long: None, postgres_url: str) -> AsyncIterator[list[Database]]:
     """As many as there would be processes, on one PostgreSQL; each hears the others."""
     async with contextlib.AsyncExitStack() as stack:
         opened = [Database(postgres_url) for _ in range(PROCESSES)]
@@ -55,7 +56,7 @@ async def databases(postgres_url: str) -> AsyncIterator[list[Database]]:
             database.wakeups.subscribe("events", listens.set)
             await database.open()
             stack.push_async_callback(database.close)
-            async with asyncio.timeout(30):
+            async with asyncio.timeout(PATIENCE_S):
                 await listens.wait()
         yield opened
 
@@ -209,7 +210,7 @@ async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: lis
                 await database.write("settle", settle(one, accepted))
             await asyncio.sleep(0)
 
-    async with asyncio.timeout(30):
+    async with asyncio.timeout(PATIENCE_S):
         await asyncio.gather(*(work(database) for database in databases))
     assert (len(sent), set(sent.values())) == (60, {1})
     assert 1 < most <= 4
@@ -248,16 +249,16 @@ async def test_a_callback_is_not_kept_waiting_by_a_row_that_another_holds(databa
     def hold(connection: Connection) -> None:
         chains.use(connection, chain.id, "x")
         held.set()
-        release.wait(20)
+        release.wait(PATIENCE_S)
 
     holding = asyncio.create_task(databases[0].write("hold", hold))
-    await asyncio.to_thread(held.wait, 10)
+    await asyncio.to_thread(held.wait, PATIENCE_S)
     waiting = [
         asyncio.create_task(database.write("use", lambda c: chains.use(c, chain.id, "x")))
         for database in databases * 3
     ]
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             for number, database in enumerate(databases):
                 await database.append(callback(f"t{number}", "SUBMITTED"))
         assert not any(one.done() for one in waiting)
@@ -279,7 +280,7 @@ async def test_who_waits_elsewhere_is_woken(databases: list[Database]) -> None:
     """By LISTEN and NOTIFY: nobody here polls."""
     woken = asyncio.Event()
     databases[1].wakeups.subscribe("events", woken.set)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         await databases[0].append(callback("t", "SUCCESS"))
         await woken.wait()
 
@@ -301,7 +302,7 @@ async def test_wake_ups_go_on_after_their_connection_broke(
         )
         return len(ended.all())
 
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         assert await databases[0].write("end", end_listeners) == PROCESSES
         await woken.wait()  # it listens again
         woken.clear()
@@ -336,11 +337,11 @@ async def test_events_are_fanned_out_by_one_at_a_time(databases: list[Database])
     def slowly(connection: Connection) -> bool:
         ours = locks.turn(connection, "fan_out")
         inside.set()
-        release.wait(10)
+        release.wait(PATIENCE_S)
         return ours
 
     slow = asyncio.create_task(databases[0].write("fan_out", slowly))
-    await asyncio.to_thread(inside.wait, 10)
+    await asyncio.to_thread(inside.wait, PATIENCE_S)
 
     def fan_out(connection: Connection) -> int:
         return deliveries.fan_out(connection, lambda _event: ["one"], 10, 1)
@@ -362,7 +363,7 @@ async def test_one_worker_leads_and_the_next_one_when_it_is_silent(databases: li
     first, second = await beat("first"), await beat("second")
     assert (first.leads, first.others, first.may_sweep) == (True, 0, False)
     assert (second.leads, second.others) == (False, 1)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while not (role := await beat("second")).leads:
             await asyncio.sleep(0.05)  # the clock of the database must go on
         assert role.others == 0
@@ -382,14 +383,14 @@ async def test_callbacks_of_other_tasks_do_not_wait_for_one_that_is_held(databas
     def hold(connection: Connection) -> None:
         tasks.held(connection, "main", "held")
         taken.set()
-        release.wait(20)
+        release.wait(PATIENCE_S)
 
     holding = asyncio.create_task(databases[0].write("hold", hold))
-    await asyncio.to_thread(taken.wait, 10)
+    await asyncio.to_thread(taken.wait, PATIENCE_S)
     calls = [callback("held", "SUCCESS"), *(callback(f"other-{number}", "SUCCESS") for number in range(9))]
     kept = [asyncio.create_task(databases[1].append(call)) for call in calls]
     try:
-        async with asyncio.timeout(8):
+        async with asyncio.timeout(PATIENCE_S):
             await asyncio.gather(*kept[1:])
         assert not kept[0].done()
     finally:
@@ -437,7 +438,7 @@ async def test_a_server_that_says_nothing_does_not_keep_the_process(postgres_url
     try:
         waiting = asyncio.create_task(database.write("w", frozen))
         await asyncio.sleep(0)
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_S):
             await database.close()
         with pytest.raises(NotDurable):
             await waiting

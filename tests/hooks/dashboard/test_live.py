@@ -19,6 +19,7 @@ from midjourney.decode import decode_task
 from storage.cards import Wanted
 from storage.engine import Connection, Database
 from storage.records import Incoming
+from tests.conftest import PATIENCE_S
 
 
 class Page:
@@ -38,7 +39,7 @@ class Page:
 
     async def until(self, words: str) -> None:
         """Read until they have come."""
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_S):
             while words not in self.text:
                 self._news.clear()
                 await self._news.wait()
@@ -136,7 +137,7 @@ async def test_streams_end_when_the_server_stops(database: Database) -> None:
     async with page_of(stream) as one, page_of(stream) as two:
         assert stream.pages == 2
         stream.stop()
-        async with asyncio.timeout(5):
+        async with asyncio.timeout(PATIENCE_S):
             await one.ended.wait()
             await two.ended.wait()
         assert stream.is_full, "and no new ones are taken"
@@ -158,7 +159,7 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(
             await call(database, str(n), f"card {n}")
             await page.until(f"card {n}")
     received = await first
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE_S):
         received += b"".join([message async for message in slow])
     assert received.count(b"id: ") <= 4
 
@@ -182,7 +183,7 @@ async def test_a_topic_with_a_mistake_ends_its_own_pages_alone(database: Databas
     async with page_of(stream) as page:
         await breaking.until("it is well")
         topic.is_broken = True
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_S):
             await breaking.ended.wait()
         await call(database, "1", "a lighthouse")
         await page.until("a lighthouse")

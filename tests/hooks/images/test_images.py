@@ -26,6 +26,7 @@ from midjourney.dialects import DIALECTS
 from midjourney.errors import NoAnswer, NotSent, UpstreamRefused
 from storage.engine import Database
 from storage.records import Incoming
+from tests.conftest import PATIENCE_S
 
 
 def png(width: int = 64, height: int = 64, colour: str = "red") -> bytes:
@@ -86,7 +87,7 @@ class Gallery:
 
     async def until(self, times: int) -> None:
         """Until so many requests have come."""
-        async with asyncio.timeout(10), self.asked:
+        async with asyncio.timeout(PATIENCE_S), self.asked:
             await self.asked.wait_for(lambda: len(self.targets) >= times)
 
 
@@ -418,7 +419,7 @@ async def test_what_a_hundred_pages_show_is_fetched_once(
     gallery.answers["/a.png"] = HANG + ok(png())
     await desk.keep(f"{gallery.url}/a.png")
     pages = [asyncio.create_task(desk.get(**query)) for _ in range(100)]
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_S):
         while desk.images.flights.askers < 100:
             await asyncio.sleep(0)
     gallery.go_on.set()
