@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from midjourney.requests import Imagine, Request, encode_request, kind_of, parent_of
-from storage import deliveries, endings, events, settlements, staging, submissions
+from midjourney.requests import Imagine, Request
+from storage import deliveries, endings, events, settlements, submissions
 from storage.endings import Finish
 from storage.engine import Connection
-from storage.records import Staged, SubmissionState
+from storage.records import SubmissionState
 from storage.settlements import Settlement
+from tests.staged import stage, wanted
 
 
 def submission(
@@ -21,19 +22,7 @@ def submission(
     state: SubmissionState = "dead",
 ) -> str:
     """The id of a letter whose submission was sent once, and refused."""
-    request = request or Imagine(prompt=f"a {key}")
-    staged = Staged(
-        idempotency_key=key,
-        chain_id="",
-        upstream=upstream,
-        kind=kind_of(request),
-        label=kind_of(request),
-        request=encode_request(request),
-        parent_id=parent_of(request),
-        depth=0,
-        asked_by="by hand: a test",
-    )
-    staging.stage(connection, staged, refuse=lambda *_: "", now_ms=1)
+    stage(connection, wanted(key, request or Imagine(prompt=f"a {key}"), upstream=upstream))
     (begun,) = submissions.begin_attempts(connection, upstream, 1, 2)
     ending = Settlement(state=state, outcome="rejected:auth", reason=reason)
     settlements.settle_attempt(connection, begun, ending, died_ms)

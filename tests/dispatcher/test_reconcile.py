@@ -14,7 +14,7 @@ from midjourney.dialects import Upstream
 from storage import health, tasks
 from storage.engine import Connection
 from storage.records import TaskRow
-from tests.staged import staged
+from tests.staged import stage, wanted
 
 UPSTREAM = Upstream(url="http://x", look_after_s=2, quiet_s=30)
 
@@ -116,7 +116,7 @@ async def test_an_upstream_that_never_calls_is_recognised(bench: Any) -> None:
 
 
 def finished_task(connection: Connection, number: int) -> None:
-    submission_id = staged(connection, str(number))
+    submission_id = stage(connection, wanted(str(number))).submission_id
     tasks.put(
         connection, row(id=str(number), submission_id=submission_id, finished_at_ms=1, status="SUCCESS")
     )

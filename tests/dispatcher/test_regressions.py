@@ -14,8 +14,8 @@ from hookchain import task_succeeded
 from hookchain.worker import now_ms
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Action, Imagine
-from storage import staging, submissions, tasks
-from storage.records import Staged
+from storage import submissions, tasks
+from tests.staged import stage, wanted
 
 PRESS_ONE = """
 [[rules]]
@@ -220,24 +220,8 @@ async def test_a_key_of_the_callers_presses_no_button_twice(bench: Any) -> None:
 
 async def test_two_creates_of_one_intent_at_the_same_instant_give_one_row(bench: Any) -> None:
     """Asked for by two workers: the unique index is the arbiter."""
-    staged = Staged(
-        idempotency_key="k",
-        chain_id="",
-        upstream="main",
-        kind="imagine",
-        label="imagine",
-        request=b'{"kind":"imagine","prompt":"x"}',
-        parent_id="",
-        depth=0,
-        asked_by="test",
-    )
     both = await asyncio.gather(
-        *(
-            bench.database.write(
-                "stage", lambda c: staging.stage(c, staged, refuse=lambda *_: "", now_ms=now_ms())
-            )
-            for _ in range(8)
-        )
+        *(bench.database.write("stage", lambda c: stage(c, wanted("k"), now_ms())) for _ in range(8))
     )
     assert sum(one.created for one in both) == 1
     assert len({one.submission_id for one in both}) == 1

@@ -14,7 +14,7 @@ from hookchain import task_succeeded
 from hookchain.worker import now_ms
 from storage import deliveries, staging, submissions
 from storage.engine import Database
-from storage.records import Staged
+from tests.staged import stage, wanted
 
 PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
 
@@ -50,7 +50,7 @@ async def test_two_workers_on_one_file_run_no_delivery_twice(bench: Any) -> None
 async def test_two_workers_on_one_file_send_nothing_twice(bench: Any) -> None:
     """The same for what costs money."""
     for number in range(60):
-        await bench.database.write("stage", lambda c, n=number: stage(c, f"key {n}"))
+        await bench.database.write("stage", lambda c, n=number: stage(c, wanted(f"key {n}")))
     second = Database(str(bench.database.url))
     await second.open()
     sent: Counter[str] = Counter()
@@ -72,28 +72,16 @@ async def test_two_creates_of_one_key_by_two_processes_give_one_row(bench: Any) 
     second = Database(str(bench.database.url))
     await second.open()
     made = await asyncio.gather(
-        *(database.write("stage", lambda c: stage(c, "one key")) for database in [bench.database, second] * 8)
+        *(
+            database.write("stage", lambda c: stage(c, wanted("one key")))
+            for database in [bench.database, second] * 8
+        )
     )
     await second.close()
     assert sum(one.created for one in made) == 1
     assert len({one.submission_id for one in made}) == 1
     (only,) = await bench.submissions()
     assert only.repeats == 15
-
-
-def stage(connection: Any, key: str) -> Any:
-    staged = Staged(
-        idempotency_key=key,
-        chain_id="",
-        upstream="main",
-        kind="imagine",
-        label="imagine",
-        request=b'{"kind":"imagine","prompt":"x"}',
-        parent_id="",
-        depth=0,
-        asked_by="test",
-    )
-    return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=now_ms())
 
 
 @pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)

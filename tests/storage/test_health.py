@@ -11,7 +11,7 @@ from midjourney.decode import decode_task
 from storage import health, tasks
 from storage.engine import Connection, Database
 from storage.records import Incoming
-from tests.staged import staged
+from tests.staged import stage, wanted
 
 END_MS = 1_700_000_000_000
 
@@ -45,7 +45,10 @@ async def test_share_delay_duplicates_and_order_are_told(database: Database) -> 
         for task_id in ("1", "2", "3"):
             row = tasks.find(connection, "main", task_id)
             assert row is not None
-            tasks.put(connection, msgspec.structs.replace(row, submission_id=staged(connection, task_id)))
+            tasks.put(
+                connection,
+                msgspec.structs.replace(row, submission_id=stage(connection, wanted(task_id)).submission_id),
+            )
 
     await database.write("test", ours)
     assert await database.read(lambda connection: health.callbacks(connection, "main")) == {

@@ -11,10 +11,10 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from midjourney.decode import decode_task
-from midjourney.requests import Imagine, encode_request
-from storage import events, leases, settlements, staging, submissions, tasks
+from storage import events, leases, settlements, submissions, tasks
 from storage.engine import Database
-from storage.records import Incoming, PendingEvent, Staged, TaskRow
+from storage.records import Incoming, PendingEvent, TaskRow
+from tests.staged import stage, wanted
 
 STATUSES = ["SUBMITTED", "IN_PROGRESS", "SUCCESS", "FAILURE", "CANCEL", "MODAL", "", "PAUSED"]
 
@@ -94,24 +94,9 @@ async def test_two_upstreams_may_use_the_same_id(database: Database) -> None:
     assert [row.status for row in rows if row] == ["SUCCESS", "FAILURE"]
 
 
-def stage(connection: Connection) -> str:
-    staged = Staged(
-        idempotency_key="k",
-        chain_id="",
-        upstream="main",
-        kind="imagine",
-        label="imagine",
-        request=encode_request(Imagine(prompt="a cat")),
-        parent_id="",
-        depth=0,
-        asked_by="test",
-    )
-    return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=1).submission_id
-
-
 async def test_the_path_ties_a_task_to_its_submission(database: Database) -> None:
     """A callback by a submission's own path, before any answer: the task is in the submission's chain."""
-    submission_id = await database.write("stage", stage)
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
     await database.append(incoming("9", submission_id))
     row, submission = await database.read(
         lambda connection: (tasks.find(connection, "main", "9"), submissions.find(connection, submission_id))
@@ -132,7 +117,7 @@ async def test_a_path_of_nobody_ties_nothing(database: Database) -> None:
 
 async def test_a_callback_proves_an_uncertain_submission(database: Database) -> None:
     """The upstream has it, so it is accepted and never sent again."""
-    submission_id = await database.write("stage", stage)
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
 
     def doubt(connection: Connection) -> None:
         submissions.begin_attempts(connection, "main", 1, 2)
@@ -147,7 +132,7 @@ async def test_a_callback_proves_an_uncertain_submission(database: Database) -> 
 
 async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: Database) -> None:
     """While a submit is on its way, a task nobody knows may be its child: told now, it would pass for a root."""
-    submission_id = await database.write("stage", stage)
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
     begun = await database.write(
         "begin", lambda connection: submissions.begin_attempts(connection, "main", 1, 1)
     )

@@ -42,6 +42,7 @@ from storage.firings import Limit, Subject
 from storage.records import ChainUse, Incoming, Staged
 from storage.settlements import Settlement
 from tests.conftest import PATIENCE_S
+from tests.staged import wanted
 
 PROCESSES = 3
 
@@ -73,26 +74,13 @@ def callback(task_id: str, status: str, percent: int = 0, **fields: Any) -> Inco
 
 
 def stage(key: str, chain_id: str = "", *, refuse: staging.Refuse = lambda *_: "", now_ms: int = 1) -> Any:
-    return lambda connection: staging.stage(connection, staged(key, chain_id), refuse=refuse, now_ms=now_ms)
+    return lambda connection: staging.stage(
+        connection, wanted(key, chain_id=chain_id), refuse=refuse, now_ms=now_ms
+    )
 
 
 def settle(one: Any, settlement: Settlement, now_ms: int = 6) -> Any:
     return lambda connection: settlements.settle_attempt(connection, one, settlement, now_ms)
-
-
-def staged(key: str, chain_id: str = "", **fields: Any) -> Staged:
-    return Staged(
-        idempotency_key=key,
-        chain_id=chain_id,
-        upstream="main",
-        kind="imagine",
-        label="",
-        request=b"{}",
-        parent_id="",
-        depth=0,
-        asked_by="rule:x",
-        **fields,
-    )
 
 
 async def test_a_task_never_goes_back_whichever_process_hears_what(databases: list[Database]) -> None:
@@ -118,7 +106,7 @@ async def test_an_intent_has_one_submission_and_its_chain_counts_it_once(databas
     """Thirty times the same, by three processes."""
     made = await asyncio.gather(
         *(
-            database.write("stage", lambda c: staging.stage(c, staged("one"), refuse=lambda *_: "", now_ms=1))
+            database.write("stage", lambda c: staging.stage(c, wanted("one"), refuse=lambda *_: "", now_ms=1))
             for database in databases * 10
         )
     )

@@ -6,27 +6,14 @@ from collections.abc import Iterable
 
 from sqlalchemy import Connection
 
-from midjourney.requests import Imagine, encode_request
 from storage import staging, submissions
 from storage.engine import Database
-from storage.records import Staged
+from tests.staged import wanted
 
 
 def stage(connection: Connection, chain_id: str, label: str, now_ms: int, priority: int = 0) -> str:
-    staged = Staged(
-        idempotency_key=f"{chain_id}|{label}",
-        chain_id=chain_id,
-        upstream="main",
-        kind="imagine",
-        label=label,
-        request=encode_request(Imagine(prompt=label)),
-        parent_id="",
-        depth=0,
-        asked_by="test",
-        priority=priority,
-    )
-    made = staging.stage(connection, staged, refuse=lambda *_: "", now_ms=now_ms)
-    return made.chain_id
+    staged = wanted(f"{chain_id}|{label}", chain_id=chain_id, label=label, priority=priority)
+    return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=now_ms).chain_id
 
 
 def order(connection: Connection, most: int, now_ms: int) -> Iterable[str]:

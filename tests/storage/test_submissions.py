@@ -5,36 +5,21 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-import msgspec
 import pytest
 from sqlalchemy import Connection
 
-from midjourney.requests import Action, Modal, Request, encode_request, kind_of
+from midjourney.requests import Action, Modal, Request
 from storage import chains, events, leases, queries, settlements, staging, submissions, tasks, windows
 from storage.engine import Database
 from storage.errors import LeaseLost
 from storage.records import ChainUse, Staged, Submission
 from storage.settlements import Settlement
+from tests.staged import stage, wanted
 
 
 def staged(key: str = "k", request: Request | None = None, **fields: Any) -> Staged:
     request = request or Action(task_id="grid", custom_id="MJ::JOB::upsample::1::x")
-    base = Staged(
-        idempotency_key=key,
-        chain_id="",
-        upstream="main",
-        kind=kind_of(request),
-        label="U1",
-        request=encode_request(request),
-        parent_id="grid",
-        depth=1,
-        asked_by="rule:r",
-    )
-    return msgspec.structs.replace(base, **fields)
-
-
-def stage(connection: Connection, one: Staged) -> Any:
-    return staging.stage(connection, one, refuse=lambda *_: "", now_ms=1)
+    return wanted(key, request, **{"label": "U1", "depth": 1, "asked_by": "rule:r"} | fields)
 
 
 def begin(connection: Connection) -> Submission:
