@@ -64,27 +64,18 @@ def oldest(connection: Connection, match: Match, *, by_ms: int, after: int, most
     return _found(connection, query.where(quarantine.c.id > after).order_by(quarantine.c.id).limit(most))
 
 
+_drop = delete(quarantine).where(quarantine.c.id == bindparam("of_id"))
+
+
 def drop(connection: Connection, quarantine_id: int) -> bool:
     """Forget an entry; tells whether it was there."""
-    return connection.execute(delete(quarantine).where(quarantine.c.id == quarantine_id)).rowcount == 1
-
-
-_drop_read = delete(quarantine).where(
-    quarantine.c.id == bindparam("of_id"),
-    quarantine.c.received_at_ms == bindparam("received"),
-    quarantine.c.body == bindparam("read"),
-)
+    return connection.execute(_drop, {"of_id": quarantine_id}).rowcount == 1
 
 
 def drop_read(connection: Connection, entries: Iterable[Quarantined]) -> None:
-    """Forget what has been read and is kept elsewhere by now.
-
-    Not by the id alone: SQLite gives that of the last entry to the next one, once it is gone.
-    """
+    """Forget what has been read and is kept elsewhere by now."""
     for entry in entries:
-        connection.execute(
-            _drop_read, {"of_id": entry.id, "received": entry.received_at_ms, "read": entry.body}
-        )
+        connection.execute(_drop, {"of_id": entry.id})
 
 
 def drop_all(connection: Connection, match: Match, now_ms: int, most: int = 1000) -> int:

@@ -222,6 +222,7 @@ quarantine = Table(
     Column("reason", Text, nullable=False),
     Column("body", LargeBinary, nullable=False),
     Column("received_at_ms", BigInteger, nullable=False),
+    sqlite_autoincrement=True,  # no id is given again: a person drops what he has read, and not the next one
 )
 
 traffic = Table(  # what all processes counted, see storage/meter.py

@@ -16,10 +16,12 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
+from storage import quarantine
 from storage.engine import Database, parse_url, write_engine
 from storage.errors import BadDatabaseUrl, NotDurable, SchemaTooNew
 from storage.migrate import SCRIPTS, migrate
 from storage.postgres import Address
+from storage.quarantine import Match, Stranger
 from storage.schema import metadata
 from tests.postgres import fresh_database
 
@@ -29,6 +31,41 @@ def test_the_migrations_make_the_schema(database_url: str) -> None:
     engine = write_engine(database_url)
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+    engine.dispose()
+
+
+def before(tmp_path: Path, revision: str) -> Path:
+    """The scripts of the release that came before a revision."""
+    older = tmp_path / "older"
+    shutil.copytree(SCRIPTS, older)
+    for script in (older / "versions").glob("0*.py"):
+        if script.name >= revision:
+            script.unlink()
+    return older
+
+
+def test_what_is_in_quarantine_is_there_after_the_migration_and_its_id_is_not_given_again(
+    tmp_path: Path,
+) -> None:
+    """On SQLite the table is written anew."""
+    url = f"sqlite:///{tmp_path}/x.db"
+    migrate(url, scripts=before(tmp_path, "0010"))
+    engine = write_engine(url)
+    entry = Stranger(
+        upstream="main",
+        submission_id="",
+        content_type="",
+        reason="no JSON",
+        body=b"\x00odd",
+        received_at_ms=5,
+    )
+    with engine.begin() as connection:
+        old = [quarantine.keep(connection, entry) for _ in range(3)]
+    migrate(url)
+    with engine.begin() as connection:
+        assert [one.body for one in quarantine.page(connection, Match(), most=9)] == [b"\x00odd"] * 3
+        assert quarantine.drop(connection, old[-1])
+        assert quarantine.keep(connection, entry) not in old
     engine.dispose()
 
 
@@ -57,10 +94,8 @@ def test_migrating_twice_at_once_is_safe(new_url: str) -> None:
 
 def test_two_releases_that_migrate_at_once_leave_the_newer_schema(new_url: str, tmp_path: Path) -> None:
     """The older one is done first, or is told that it is too old; never is anything half done."""
-    older = tmp_path / "older"
-    shutil.copytree(SCRIPTS, older)
-    newest = max((older / "versions").glob("0*.py"))
-    newest.unlink()
+    newest = max((SCRIPTS / "versions").glob("0*.py"))
+    older = before(tmp_path, newest.stem[:4])
     ended: list[str] = []
 
     def run(scripts: Path) -> None:
