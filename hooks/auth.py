@@ -86,23 +86,32 @@ def netloc_of(url: str) -> str:
         return ""
 
 
+_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
+
+
+def _comes_by_proxy(request: Request) -> bool:
+    """Whether somebody forwards it. nginx's bare `proxy_pass` adds no header and calls us by our own address, but asks
+    in HTTP/1.0 (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_http_version), as no browser does."""
+    return request.scope.get("http_version") == "1.0" or any(name in request.headers for name in _OF_PROXIES)
+
+
 def _check_local(request: Request) -> None:
-    # A proxy on this machine forwards strangers: with its header, the sender is not local.
-    forwarded = "x-forwarded-for" in request.headers or "forwarded" in request.headers
-    if forwarded or request.client is None or not _is_loopback(request.client.host):
+    # A proxy on this machine forwards strangers.
+    if _comes_by_proxy(request) or request.client is None or not _is_loopback(request.client.host):
         raise Problem(403, "without HOOKCHAIN_ADMIN_TOKEN the API answers on this machine only; set one")
     # A page that somebody on this machine looks at can send requests too: its origin, or the name it found us by, is
     # not ours (cross-site requests, DNS rebinding).
     origin = request.headers.get("origin", "")
-    if not _names_this_machine(request.headers.get("host", "")) or (
-        origin and not _names_this_machine(netloc_of(origin))
+    if not names_this_machine(request.headers.get("host", "")) or (
+        origin and not names_this_machine(netloc_of(origin))
     ):
         raise Problem(
             403, "without HOOKCHAIN_ADMIN_TOKEN the API answers to localhost and 127.0.0.1 only; set one"
         )
 
 
-def _names_this_machine(netloc: str) -> bool:
+def names_this_machine(netloc: str) -> bool:
+    """Whether a host, with a port or without, is this machine whoever reads it."""
     try:
         name = urlsplit(f"//{netloc}").hostname or ""
     except ValueError:

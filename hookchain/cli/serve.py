@@ -19,6 +19,7 @@ from hookchain.cli.http_server import Server, bound, listening, run, stopping
 from hookchain.logs import set_up_logs
 from hookchain.settings import SANDBOX, Settings, load_settings
 from hookchain.wiring import Receivers, connect_receivers, hook_url, running, working
+from hooks.auth import names_this_machine, netloc_of
 from midjourney.dialects import Upstream
 from midjourney.sandbox.app import SandboxOptions, create_app
 
@@ -100,6 +101,12 @@ def _warn(settings: Settings) -> None:
     if told := settings.disk_warning:
         print(f"{'!' * 100}\n! {told}\n{'!' * 100}", file=sys.stderr, flush=True)
         log.warning("the database will be lost at the next restart", file=settings.database_url)
+    netloc = netloc_of(settings.known_url)
+    if settings.listens and netloc and not names_this_machine(netloc) and not settings.admin_token:
+        log.warning(
+            "no HOOKCHAIN_ADMIN_TOKEN is set, and strangers may come by a proxy that does not say so: set one",
+            public_url=settings.known_url,
+        )
 
 
 def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:

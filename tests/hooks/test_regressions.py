@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import httpx
 import pytest
 
 from midjourney.redact import redacted, shortened, without_secrets_in
@@ -64,6 +65,8 @@ async def test_a_number_that_no_row_has_is_no_500(site: Any, path: str, status: 
         ({"host": "evil.example"}, 403),
         ({"host": "localhost.evil.example"}, 403),
         ({"x-forwarded-for": "8.8.8.8"}, 403),
+        ({"x-real-ip": "8.8.8.8"}, 403),
+        ({"via": "1.1 proxy"}, 403),
     ],
 )
 async def test_other_sites_spend_nothing_through_loopback(
@@ -73,6 +76,20 @@ async def test_other_sites_spend_nothing_through_loopback(
     body = b'{"kind":"imagine","prompt":"x"}'
     answer = await site.http.post("/api/submissions", content=body, headers=headers)
     assert answer.status_code == status, answer.text
+
+
+async def test_a_proxy_that_adds_no_header_lets_nobody_in(site: Any) -> None:
+    """nginx's `proxy_pass http://127.0.0.1:8000` and no more: it asks in HTTP/1.0, for our own address."""
+    application = site.http._transport.app
+
+    async def asked_in_1_0(scope: Any, receive: Any, send: Any) -> None:
+        await application(scope | {"http_version": "1.0"}, receive, send)
+
+    transport = httpx.ASGITransport(asked_in_1_0, client=("127.0.0.1", 50000))
+    async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1:8000") as http:
+        for path in ("/", "/setup", "/api/tasks", "/metrics"):
+            assert (await http.get(path)).status_code == 403, path
+        assert (await http.get("/healthz")).status_code == 200
 
 
 def test_secrets_go_before_anything_is_cut_or_kept() -> None:

@@ -159,3 +159,19 @@ def test_the_address_that_the_platform_gives_is_the_one_to_register(start_server
         HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9",
     )
     assert server.hook.startswith("https://mine.up.railway.app/notify/")
+
+
+@pytest.mark.parametrize(
+    ("variables", "warns"),
+    [
+        ({"HOOKCHAIN_PUBLIC_URL": "https://hooks.example.org"}, True),
+        ({"HOOKCHAIN_PUBLIC_URL": "http://127.0.0.1:8000"}, False),
+        ({"HOOKCHAIN_PUBLIC_URL": "https://hooks.example.org", "HOOKCHAIN_ADMIN_TOKEN": "x"}, False),
+    ],
+)
+def test_a_server_that_others_reach_asks_for_a_token(
+    start_server: Any, variables: dict[str, str], warns: bool
+) -> None:
+    """A proxy on this machine that shows itself by nothing makes a stranger look local."""
+    server = start_server(HOOKCHAIN_WORKER="off", **variables)
+    assert ("no HOOKCHAIN_ADMIN_TOKEN is set" in server.output) is warns
