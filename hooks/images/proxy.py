@@ -70,9 +70,19 @@ def image_path(upstream: str, task_id: str, image_url: str, width: int | None = 
     return f"/images/{quote(upstream, safe='')}/{quote(task_id, safe='')}?{urlencode(query)}"
 
 
+_SIGNATURE = frozenset({"ex", "is", "hm"})
+"""What Discord adds to an address, anew every time (https://discord.com/developers/docs/reference#signed-attachment-cdn-urls)."""
+
+
 def version_of(image_url: str) -> str:
-    """Twelve characters that stand for an address without its query string, which Discord signs anew every time."""
-    return hashlib.sha256(image_url.partition("?")[0].encode()).hexdigest()[:12]
+    """Twelve characters that stand for an address without its signature.
+
+    What else is in its query counts: new-api tells previews from the picture by `rand` alone, at one path
+    (https://github.com/QuantumNous/new-api, relay/mjproxy_handler.go).
+    """
+    path, _, query = image_url.partition("?")
+    kept = [one for one in query.split("&") if one and one.partition("=")[0] not in _SIGNATURE]
+    return hashlib.sha256("&".join([path, *kept]).encode()).hexdigest()[:12]
 
 
 def is_video(image_url: str) -> bool:

@@ -523,6 +523,19 @@ async def test_a_link_lasts_as_long_as_the_picture(desk: Desk, gallery: Gallery)
     assert (await desk.get(old)).headers["cache-control"] == "private, no-cache"
 
 
+async def test_the_picture_takes_the_place_of_its_previews(desk: Desk, gallery: Gallery) -> None:
+    """new-api shows them at one path, and tells them apart by a number in the query."""
+    address = f"{gallery.url}/mj/image/17"
+    preview, picture = (image_path("main", "17", one, 192) for one in (f"{address}?rand=5", address))
+    assert preview != picture
+    gallery.answers["/mj/image/17"] = ok(png(8, 8))
+    await desk.keep(f"{address}?rand=5")
+    first = await desk.get(preview)
+    gallery.answers["/mj/image/17"] = ok(png(16, 16))
+    await desk.keep(address)
+    assert (await desk.get(picture)).content != first.content
+
+
 @pytest.mark.parametrize("task_id", ['a"; filename="x.html', "a/b", "a b?c#d%2F", "任务", "..."])
 async def test_any_task_has_a_link(desk: Desk, gallery: Gallery, task_id: str) -> None:
     """Whatever its id is made of; and the file's name is harmless."""
