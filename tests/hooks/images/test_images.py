@@ -148,9 +148,11 @@ class Desk:
         transport = httpx.ASGITransport(application, client=("127.0.0.1", 50000))
         self.http = httpx.AsyncClient(transport=transport, base_url="http://localhost")
 
-    async def keep(self, address: str, task_id: str = "17", upstream: str = "main") -> None:
+    async def keep(
+        self, address: str, task_id: str = "17", upstream: str = "main", *, status: str = "SUCCESS"
+    ) -> None:
         """A callback that shows this picture."""
-        body = {"id": task_id, "status": "SUCCESS", "action": "IMAGINE", "imageUrl": address}
+        body = {"id": task_id, "status": status, "action": "IMAGINE", "imageUrl": address}
         await self.database.append(
             Incoming(
                 upstream=upstream,
@@ -529,7 +531,7 @@ async def test_the_picture_takes_the_place_of_its_previews(desk: Desk, gallery: 
     preview, picture = (image_path("main", "17", one, 192) for one in (f"{address}?rand=5", address))
     assert preview != picture
     gallery.answers["/mj/image/17"] = ok(png(8, 8))
-    await desk.keep(f"{address}?rand=5")
+    await desk.keep(f"{address}?rand=5", status="IN_PROGRESS")
     first = await desk.get(preview)
     gallery.answers["/mj/image/17"] = ok(png(16, 16))
     await desk.keep(address)
