@@ -54,7 +54,7 @@ def test_every_command_of_the_tutorial_does_what_it_says(tmp_path: Path) -> None
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
-        timeout=PATIENCE_S,
+        timeout=3 * PATIENCE_S,
     )
     printed = ran.stdout.split(END)
     assert ran.returncode == 0, ran.stdout

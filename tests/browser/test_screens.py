@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # it brings no types
-from playwright.async_api import Page, expect
+from playwright.async_api import Locator, Page, expect
 
 from tests.browser.parts import PHONE_IN_SOAK, Site, Watch, has_stayed, press, shown, stays
 
@@ -98,8 +98,20 @@ async def test_the_gallery_is_filtered_and_goes_on_without_end(page: Page, site:
     await expect(page.get_by_text("Nothing here is like that.")).to_be_visible()
 
 
-async def test_a_rule_is_tried_on_what_has_been(page: Page, site: Site, word: str, eventually: Any) -> None:
+async def tried(page: Page, outcome: Locator) -> None:
+    """Try the rules; once more where this machine was too busy to answer within their 20 s."""
+    given_up = page.locator("#toasts [role=alert]")
+    while not await outcome.count():
+        await page.locator("#toasts").evaluate("toasts => toasts.replaceChildren()")
+        await press(page.get_by_role("button", name="Try"))
+        await expect(outcome.or_(given_up)).to_be_visible()
+
+
+async def test_a_rule_is_tried_on_what_has_been(
+    page: Page, watch: Watch, site: Site, word: str, eventually: Any
+) -> None:
     """It would have pressed four buttons; a mistake in it is told with its place; nothing was sent."""
+    watch.expected.append("422")
     chain_id = site.submit(f"alone, {word}")
     eventually(lambda: site.ended(chain_id))
     await page.goto("/rules")
@@ -109,12 +121,11 @@ async def test_a_rule_is_tried_on_what_has_been(page: Page, site: Site, word: st
         f"[[rules]]\nname = '{word}'\non = 'task.succeeded'\nif = \"'{word}' in task.prompt\"\npress = 'U*'\n"
     )
     await rules.fill(rule)
-    await press(page.get_by_role("button", name="Try"))
     row = page.locator("#tried tbody tr", has=page.get_by_role("rowheader", name=word))
+    await tried(page, row)
     await expect(row.locator("td").first).to_have_text("4")
     await rules.fill(rule.replace("press", "pres"))
-    await press(page.get_by_role("button", name="Try"))
-    await expect(page.locator("#tried [role=alert]")).to_contain_text("pres")
+    await tried(page, page.locator("#tried [role=alert]", has_text="pres"))
     assert await has_stayed(page)
     assert len(site.chain(chain_id)["submissions"]) == 1
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 
 from sqlalchemy import Connection
 
@@ -23,16 +24,15 @@ def order(connection: Connection, most: int, now_ms: int) -> Iterable[str]:
 async def test_one_chain_with_two_hundred_does_not_starve_another(database: Database) -> None:
     """What is asked for later by a smaller chain goes before most of it, and both go on by turns."""
 
-    def work(connection: Connection) -> list[str]:
-        large = stage(connection, "", "a000", 0)
-        for number in range(1, 200):
-            stage(connection, large, f"a{number:03d}", 0)
-        small = stage(connection, "", "b0", 15_000)
-        for number in range(1, 4):
-            stage(connection, small, f"b{number}", 15_000)
-        return list(order(connection, 10, 15_000))
+    async def staged(labels: list[str], now_ms: int) -> None:
+        chain = ""
+        for label in labels:
+            one = partial(stage, chain_id=chain, label=label, now_ms=now_ms)
+            chain = await database.write("test", one)
 
-    gone = await database.write("test", work)
+    await staged([f"a{number:03d}" for number in range(200)], 0)
+    await staged([f"b{number}" for number in range(4)], 15_000)
+    gone = await database.write("test", lambda c: list(order(c, 10, 15_000)))
     assert gone == ["a000", "a001", "b0", "a002", "b1", "a003", "b2", "a004", "b3", "a005"]
 
 
