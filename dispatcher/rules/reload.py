@@ -1,6 +1,7 @@
 """Rules that live: the file is looked at every second, and what changed in it is taken over between two events.
 
-A file with a mistake in it leaves the rules as they were, and says so: in the log, and to whoever asks.
+Not at the first look: a file that is being written may be half there, and half a file may be right in itself. A file
+with a mistake in it, or that is gone, leaves the rules as they were, and says so: in the log, and to whoever asks.
 """
 
 from __future__ import annotations
@@ -44,7 +45,8 @@ class LiveRules:
         self.on_change: Callable[[], None] = lambda: None
         self._file = file
         self._load = load
-        self._seen = _stamp(file)
+        self._taken = self._seen = _stamp(file)
+        self._was_there = file.exists()
         self._connected: list[tuple[str, Function]] = [one for rule in rules for one in connect(rule)]
         self._registry: Registry | None = None
 
@@ -54,20 +56,26 @@ class LiveRules:
 
     async def _turn(self) -> None:
         stamp = _stamp(self._file)
-        if stamp != self._seen:
-            self._seen = stamp
+        is_settled, self._seen = stamp == self._seen, stamp
+        if is_settled and stamp != self._taken:
+            self._taken = stamp
             self.reload()
 
     def reload(self) -> bool:
         """Read the file, and take its rules over; tells whether they are right."""
         try:
+            is_there = self._file.exists()
+            if (
+                self._was_there and not is_there
+            ):  # by mistake, most likely: what comes meanwhile is to be heard
+                raise RuleError(f"{self._file.name} is gone: its rules run until the next start")
             rules = tuple(self._load())
             self._swap(rules)
         except (RuleError, PluginError) as error:
-            log.error("the rules stay as they were: the changed file has a mistake", why=str(error))
+            log.error("the rules stay as they were", why=str(error))
             self.status = msgspec.structs.replace(self.status, error=str(error))
             return False
-        self.rules = rules
+        self.rules, self._was_there = rules, is_there
         self.status = msgspec.structs.replace(self.status, loaded_at_ms=_now_ms(), error="")
         log.info("rules reloaded", rules=[one.rule.name for one in rules])
         self.on_change()

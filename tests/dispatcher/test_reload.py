@@ -91,6 +91,36 @@ async def test_rules_come_and_go(bench: Any, file: Path) -> None:
     assert registry.listening("task.succeeded", "IMAGINE") == ()
 
 
+async def test_a_file_that_is_gone_leaves_the_rules_and_says_so(file: Path) -> None:
+    """Editors move it away before they write it anew; back again it is read as ever. Without one there are no rules."""
+    rules = live(file)
+    rules.watch(Registry(SIGNALS))
+    away = file.rename(file.with_suffix(".away"))
+    assert not rules.reload()
+    assert rules.status.error == "rules.toml is gone: its rules run until the next start"
+    assert [one.rule.press for one in rules.rules] == ["U1"]
+    away.rename(file)
+    assert rules.reload()
+    assert rules.status.error == ""
+
+
+async def test_a_file_that_is_being_written_is_left_until_it_is_whole(file: Path) -> None:
+    """Half of it may be right in itself: what two looks find the same is read."""
+    whole = RULE.format("U1") + RULE.format("U2").replace('"press"', '"other"')
+    file.write_text(whole)
+    rules = live(file)
+    rules.watch(Registry(SIGNALS))
+    file.write_text(RULE.format("U1"))
+    await rules._turn()
+    file.write_text(whole + "\n")
+    await rules._turn()
+    assert len(rules.rules) == 2
+    file.write_text(RULE.format("U3"))
+    await rules._turn()
+    await rules._turn()
+    assert [one.rule.press for one in rules.rules] == ["U3"]
+
+
 async def test_a_touch_of_the_file_is_noticed(file: Path) -> None:
     """By its time, its size, or its being another file."""
     rules = live(file)
