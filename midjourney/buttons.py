@@ -142,8 +142,11 @@ def choose(buttons: Sequence[Button], wanted: str) -> list[Button]:
     """The buttons that `wanted` names, in the order of the task: a customId, a kind, a label, or a glob of labels.
 
     "U*", "U?" and "U[12]" mean the grid's four U-buttons and nothing else: neither "Upscale (Subtle)" nor a video's
-    U1. Any other glob, such as "Upscale*", is matched with labels, whatever the case.
+    U1. Any other glob, such as "Upscale*", is matched with labels, whatever the case. A blank names none, though buttons
+    have empty labels, and in some dialects empty customIds.
     """
+    if not wanted.strip():
+        return []
     if exact := [button for button in buttons if button.custom_id == wanted]:
         return exact[:1]
     if wanted in KINDS:

@@ -71,6 +71,13 @@ def test_people_name_buttons_in_many_ways() -> None:
     assert [button.kind for button in choose(SINGLE, "Upscale*")] == ["upscale_subtle"]
 
 
+@pytest.mark.parametrize("blank", ["", " ", "\n"])
+def test_a_blank_names_no_button(blank: str) -> None:
+    """Not the reroll, which has no label, nor U1 where buttons have no customIds."""
+    assert choose(GRID, blank) == []
+    assert choose([Button(label="U1"), Button(emoji="🔄")], blank) == []
+
+
 def test_a_grid_is_a_task_with_four_u_buttons() -> None:
     """Three are none, and a video's are none."""
     assert is_grid(GRID)

@@ -21,7 +21,10 @@ GRID = {
     "action": "IMAGINE",
     "prompt": "a cat",
     "properties": {"notifyHook": "http://hooks/notify/secret-token"},
-    "buttons": [{"customId": "MJ::JOB::upsample::1::u", "label": "U1"}],
+    "buttons": [
+        {"customId": "MJ::JOB::upsample::1::u", "label": "U1"},
+        {"customId": "MJ::JOB::reroll::0::u::SOLO", "label": "", "emoji": "🔄"},
+    ],
 }
 
 
@@ -96,6 +99,8 @@ async def test_an_idempotency_key_is_honoured(site: Any) -> None:
         (b'{"kind":"imagine","prompt":"x","upstream":"other"}', 422, "there are: main"),
         (b'{"kind":"action","task_id":"nobody","custom_id":"x"}', 404, "nobody"),
         (b'{"kind":"press","task_id":"grid","button":"U4"}', 422, "it offers: U1"),
+        (b'{"kind":"press","task_id":"grid","button":""}', 422, "no button ''; it offers: U1"),
+        (b'{"kind":"press","task_id":"grid","button":" "}', 422, "it offers: U1"),
         (b'{"kind":"action","task_id":"grid","custom_id":"U1"}', 422, "MJ::JOB::upsample::1::u"),
     ],
 )

@@ -91,6 +91,16 @@ async def test_a_button_is_pressed_once_however_often_it_is_clicked(site: Site) 
     assert page.headers["location"].startswith("/chains/"), "it has a chain now"
 
 
+@pytest.mark.parametrize("form", [{}, {"button": ""}, {"button": " "}])
+async def test_a_form_without_a_button_presses_none(site: Site, form: dict[str, str]) -> None:
+    """Though the arrows have no label either: each press is paid for."""
+    buttons = [{"customId": f"MJ::JOB::pan_{to}::1::u", "label": "", "emoji": "⬅️"} for to in ("left", "up")]
+    await called(site, "17", prompt="a cat", buttons=buttons)
+    answer = await site.http.post("/press/main/17", data=await word(site) | form)
+    assert (answer.status_code, "it offers: ⬅️, ⬅️" in answer.text) == (422, True)
+    assert await site.database.read(lambda c: c.execute(schema.submissions.select()).all()) == []
+
+
 async def test_a_person_may_press_what_the_budget_refused_a_rule(site: Site) -> None:
     buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
     await called(site, "17", prompt="a cat", buttons=buttons)
