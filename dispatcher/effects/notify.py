@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 async def notify(text: str, *, to: str | Sequence[str], title: str = "") -> None:
-    """Tell `text` to everybody in `to`. Raises `GiveUp` for an address that is none, `Retry` when somebody is not reached."""
+    """Tell `text` to everybody in `to`. Raises `GiveUp` for an address that is none, and when there is nothing to tell;
+    `Retry` when somebody is not reached."""
+    if not (text or title).strip():
+        raise GiveUp("there is nothing to tell: the text is empty")
     told = service(to)
     if not await in_thread(lambda: bool(told.notify(body=text, title=title))):
         raise Retry(f"not everybody could be told: {', '.join(shown(address) for address in addresses(to))}")

@@ -34,7 +34,10 @@ def answering(prompt: Template, mask: Region | str) -> Step:
     async def answer(chain: Chain, names: Names, how: How) -> None:
         window: Window = names["modal"]
         drawn = await _drawn(chain, window, mask) if isinstance(mask, Region) else mask
-        chain.modal(prompt=prompt(names), mask=drawn, **_here(how))
+        written = prompt(names).strip()
+        if window.prompt and not written:
+            chain.note("the text for the window is empty: its own is sent")
+        chain.modal(prompt=written, mask=drawn, **_here(how))
 
     return answer
 

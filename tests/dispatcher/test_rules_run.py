@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 from PIL import Image as Pillow
 
-from dispatcher.errors import RuleError
+from dispatcher.errors import GiveUp, RuleError
 from dispatcher.rules.expressions import Condition, compile_template
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.masks import Region, load_mask, size_of
@@ -63,6 +63,22 @@ def test_a_zoom_by_a_number_answers_its_own_window_only(hookchain: Hookchain) ->
     asks = {one.label: one for one in hookchain.succeed(upscale()).asks}
     assert hookchain.window(asks["Custom Zoom"], prompt="a cat").prompts == ["a cat --zoom 1.7"]
     assert hookchain.window(asks["Vary (Region)"], id="other").asks == []
+
+
+def test_a_window_whose_text_comes_out_empty_says_so(hookchain: Hookchain) -> None:
+    """It is answered with its own text, as without a `modal.prompt`; why is told."""
+    hookchain.load_rules(rule(zoom="custom", modal="{{ task.fail_reason }}"))
+    (press,) = hookchain.succeed(upscale()).asks
+    window = hookchain.window(press, prompt="a cat")
+    assert window.prompts == ["a cat"]
+    assert "the text for the window is empty" in window.decisions["rule:r/modal"]
+
+
+def test_a_text_that_comes_out_empty_asks_for_nothing(hookchain: Hookchain) -> None:
+    """And is not tried again, since it comes out empty again."""
+    hookchain.load_rules(rule(imagine="{{ task.fail_reason }}"))
+    with pytest.raises(GiveUp, match="prompt: is empty"):
+        hookchain.succeed(upscale())
 
 
 @pytest.mark.parametrize("parent", [{"imageWidth": 200, "imageHeight": 100}, {"imageUrl": "https://x/y.png"}])

@@ -106,6 +106,12 @@ async def test_people_are_told(web: Any) -> None:
     assert [(one["message"], one["title"]) for one in told] == [("a cat is done", "hookchain")] * 2
 
 
+async def test_nothing_is_told_to_nobody(web: Any) -> None:
+    """A template that came out empty does so again: it is not tried again, as somebody who is away is."""
+    with pytest.raises(GiveUp, match="nothing to tell"):
+        await notify(" ", to=web.url.replace("http://", "json://"))
+
+
 async def test_who_is_not_reached_is_told_later(web: Any) -> None:
     """Without the token in the message."""
     web.answer = lambda _: Response(status_code=500)
