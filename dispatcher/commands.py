@@ -13,7 +13,7 @@ import msgspec
 from dispatcher.budget import BY_HAND
 from dispatcher.intent import has_own_key, key_of
 from midjourney.buttons import Button
-from midjourney.decode import decode_task
+from midjourney.decode import kept_task
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.presses import lane_of, presses, with_buttons
@@ -113,10 +113,10 @@ def press(
     after_s: float = 0.0,
 ) -> list[StageResult]:
     """Press what `wanted` names on a task: a label, a glob, a kind or a customId. Raises `CommandError`."""
-    payload = events.latest_payload(connection, upstream, task_id)
-    if not payload:
+    shown = kept_task(events.latest_payload(connection, upstream, task_id))
+    if shown is None:
         raise CommandError(f"no task {task_id!r} at upstream {upstream!r}", status=404)
-    task = with_buttons(decode_task(payload), dialect)
+    task = with_buttons(shown, dialect)
     found = presses(task, wanted, dialect)
     if not found:
         offered = ", ".join(button.name for button in task.buttons) or "none yet"
@@ -140,8 +140,8 @@ def press(
 def _label(connection: Connection, upstream: str, request: Request) -> str:
     match request:
         case Action():
-            payload = events.latest_payload(connection, upstream, request.task_id)
-            offered = decode_task(payload).buttons if payload else ()
+            shown = kept_task(events.latest_payload(connection, upstream, request.task_id))
+            offered = shown.buttons if shown is not None else ()
             named = [button.name for button in offered if button.custom_id == request.custom_id]
             if offered and not named:
                 names = ", ".join(button.custom_id for button in offered)

@@ -9,7 +9,7 @@ import msgspec
 
 from dispatcher.chain import Chain, Place, Window
 from midjourney.buttons import Button
-from midjourney.decode import decode_answer, decode_task
+from midjourney.decode import decode_answer, kept_task
 from midjourney.errors import Undecodable
 from midjourney.presses import with_buttons
 from midjourney.requests import Action, Change, Imagine, Modal, decode_request
@@ -68,8 +68,8 @@ def context_of(
 
 def _task(claimed: ClaimedDelivery) -> Task:
     """The event's task as its newest payload showed it; without one, what the row and the submission tell."""
-    if claimed.latest:
-        return _as_pressed(decode_task(claimed.latest), claimed)
+    if (shown := kept_task(claimed.latest)) is not None:
+        return _as_pressed(shown, claimed)
     row, submission = claimed.task, claimed.submission
     request = decode_request(submission.request) if submission is not None else None
     prompt = request.prompt if isinstance(request, Imagine | Modal) else ""
@@ -117,7 +117,7 @@ def window_of(task: Task, *, answer: bytes, parent: bytes, submission: Submissio
     shown = task.properties.final_prompt
     if not shown and answer:
         shown = str(_answered(answer).get("finalPrompt") or "")
-    behind = decode_task(parent) if parent else None
+    behind = kept_task(parent)
     if not shown and behind is not None:
         shown = behind.final_prompt
     request = decode_request(submission.request) if submission is not None else None

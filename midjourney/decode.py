@@ -15,6 +15,7 @@ import msgspec
 
 from midjourney.buttons import Button
 from midjourney.errors import Undecodable
+from midjourney.nesting import DEEPEST, is_too_deep
 from midjourney.types import Properties, Status, SubmitAnswer, Task, canonical_status
 
 LONGEST_ID = 255
@@ -79,7 +80,7 @@ def decode_task(body: bytes) -> Task:
     Raises `Undecodable` for what is no JSON object, has no usable id or status, or belongs to another product.
     """
     try:
-        wire = _typed.decode(body.removeprefix(_BOM))
+        wire = _typed.decode(_readable(body))
     except msgspec.ValidationError:
         return _lenient_task(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
@@ -114,6 +115,14 @@ def decode_task(body: bytes) -> Task:
         ),
         raw=body,
     )
+
+
+def kept_task(payload: bytes) -> Task | None:
+    """The task that a payload shows which is kept; None for b"", and for what a release before kept that we do not read."""
+    try:
+        return decode_task(payload) if payload else None
+    except Undecodable:
+        return None
 
 
 def decode_tasks(body: bytes) -> list[Task]:
@@ -176,9 +185,15 @@ def _nested_answer(answer: dict[str, Any], inner: dict[str, Any], body: bytes) -
     )
 
 
+def _readable(body: bytes) -> bytes:
+    if is_too_deep(body):
+        raise Undecodable(f"nested deeper than {DEEPEST} levels", is_json=True)
+    return body.removeprefix(_BOM)
+
+
 def _json(body: bytes) -> Any:
     try:
-        return msgspec.json.decode(body.removeprefix(_BOM))
+        return msgspec.json.decode(_readable(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(f"not JSON: {error}", is_json=False) from error
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import msgspec
+
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import BadImage, image_of_text
+from midjourney.nesting import DEEPEST, is_too_deep
 from midjourney.requests import (
     KINDS,
     Action,
@@ -63,6 +66,8 @@ def check(request: Request, dialect: Dialect) -> None:
         raise InvalidRequest("task_id", "is empty")
     for field, image in _images(request):
         _image(field, image, dialect)
+    if request.extra and _is_too_deep(request.extra):
+        raise InvalidRequest("extra", f"is nested deeper than {DEEPEST} levels")
 
 
 def wire_path(request: Request, dialect: Dialect) -> str:
@@ -201,6 +206,13 @@ def _within(value: str, longest: int | None, field: str) -> str:
     if longest is not None and len(value) > longest:
         raise InvalidRequest(field, f"has {len(value)} characters; this dialect takes {longest}")
     return value
+
+
+def _is_too_deep(extra: dict[str, Any]) -> bool:
+    try:
+        return is_too_deep(msgspec.json.encode(extra))
+    except RecursionError:
+        return True
 
 
 def _is_link(image: str) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection, and_, bindparam, exists, func, select
 
-from midjourney.decode import decode_task
+from midjourney.decode import kept_task
 from storage import schema
 
 events, tasks, submissions = schema.events, schema.tasks, schema.submissions
@@ -127,8 +127,8 @@ def callbacks(connection: Connection, upstream: str, most: int = LAST) -> dict[s
 
 
 def _delays(connection: Connection, asked: dict[str, Any]) -> dict[str, int] | None:
-    ends = [(decode_task(row.payload), row.received_at_ms) for row in connection.execute(_last_words, asked)]
-    delays = sorted(at_ms - task.finish_time_ms for task, at_ms in ends if task.finish_time_ms)
+    ends = [(kept_task(row.payload), row.received_at_ms) for row in connection.execute(_last_words, asked)]
+    delays = sorted(at_ms - task.finish_time_ms for task, at_ms in ends if task and task.finish_time_ms)
     if not delays:
         return None
     return {"median": delays[(len(delays) - 1) // 2], "p95": delays[ceil(0.95 * len(delays)) - 1]}

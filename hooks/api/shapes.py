@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from midjourney.decode import decode_task
+from midjourney.decode import kept_task
 from midjourney.redact import redacted, shortened
 from storage.explained import Explained
 from storage.letters import Letter
@@ -35,13 +35,13 @@ def shown(payload: bytes) -> Any:
         return None
     try:
         return redacted(msgspec.json.decode(payload))
-    except (msgspec.DecodeError, UnicodeDecodeError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return payload.decode("utf-8", "replace")
 
 
 def task_shape(row: TaskRow, payload: bytes) -> dict[str, Any]:
     """A task: where it stands, and what its newest payload showed."""
-    task = decode_task(payload) if payload else None
+    task = kept_task(payload)
     return {
         "upstream": row.upstream,
         "id": row.id,
@@ -103,7 +103,7 @@ def submission_shape(submission: Submission) -> dict[str, Any]:
         "upstream": submission.upstream,
         "kind": submission.kind,
         "label": submission.label,
-        "request": shortened(redacted(msgspec.json.decode(submission.request))),
+        "request": shortened(shown(submission.request)),
         "parent_id": submission.parent_id or None,
         "depth": submission.depth,
         "asked_by": submission.asked_by,

@@ -16,7 +16,7 @@ from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import render
 from hooks.dashboard.timeline import pretty
 from hooks.topics import Look, Marks, Piece
-from midjourney.redact import redacted, shortened
+from midjourney.redact import shortened
 from storage import gauges, quarantine, queries, traffic
 from storage import letters as stored_letters
 from storage.engine import Connection
@@ -124,7 +124,7 @@ def _shown(letter: Letter) -> dict[str, Any]:
     """A letter, and a submission's request as a person may edit it."""
     request = ""
     if letter.submission is not None:
-        request = pretty(shortened(redacted(msgspec.json.decode(letter.submission.request))))
+        request = pretty(shortened(shapes.shown(letter.submission.request)))
     return {"letter": letter, "request": request}
 
 

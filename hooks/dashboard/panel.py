@@ -9,7 +9,7 @@ import msgspec
 from dispatcher.chain import Window
 from dispatcher.context import window_of
 from midjourney.buttons import Button
-from midjourney.decode import decode_task
+from midjourney.decode import kept_task
 from midjourney.dialects import Dialect
 from midjourney.presses import presses, with_buttons
 from midjourney.requests import Action, Change, decode_request
@@ -50,8 +50,7 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
     dialect = dialects.get(upstream)
     if row is None:
         return None
-    payload = events.latest_payload(connection, upstream, task_id)
-    task = decode_task(payload) if payload else _unseen(row)
+    task = kept_task(events.latest_payload(connection, upstream, task_id)) or _unseen(row)
     if dialect is not None:
         task = with_buttons(task, dialect)
     asked_for = queries.submissions_of_parent(connection, upstream, task_id, most=200)
@@ -82,7 +81,7 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
 
 
 def _unseen(row: TaskRow) -> Task:
-    """A task that only an answer has told of."""
+    """A task that only an answer has told of, or whose payload cannot be read."""
     return Task(id=row.id, status=row.status, action=row.action, prompt=row.prompt, parent_id=row.parent_id)
 
 

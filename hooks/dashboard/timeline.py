@@ -16,7 +16,7 @@ from hooks.dashboard.render import answer, render
 from hooks.problems import Problem
 from hooks.session import Visitor
 from hooks.topics import Look, Marks, Piece
-from midjourney.redact import redacted, shortened
+from midjourney.redact import shortened
 from storage import explained
 from storage.engine import Connection
 from storage.explained import Explained
@@ -103,7 +103,7 @@ def shown(found: Explained) -> dict[str, Any]:
     ]
     made = [found.made_by] if found.made_by is not None else []
     for submission in (*made, *found.asked_for):
-        request = shortened(redacted(msgspec.json.decode(submission.request)))
+        request = shortened(shapes.shown(submission.request))
         tries = tuple(found.attempts[submission.id])
         story.append(
             Told(at_ms=submission.created_at_ms, submission=submission, tries=tries, text=pretty(request))

@@ -7,7 +7,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from midjourney.decode import decode_task
+from midjourney.decode import kept_task
 from midjourney.types import Task
 from storage.cards import WAITING, Card, loose_id
 from storage.records import Submission, TaskRow, beginning
@@ -174,8 +174,7 @@ def _pending(one: Submission) -> Node:
 
 
 def _task(row: TaskRow, payloads: Payloads) -> Task | None:
-    payload = payloads.get((row.upstream, row.id))
-    return decode_task(payload) if payload else None
+    return kept_task(payloads.get((row.upstream, row.id), b""))
 
 
 def _picture(row: TaskRow, task: Task) -> Picture:

@@ -23,8 +23,7 @@ from hooks.images.outgoing import Outgoing, Pieces, busy
 from hooks.images.recent import Recent
 from hooks.images.thumbnails import WIDTHS, thumbnail
 from hooks.problems import Problem
-from midjourney.decode import decode_task
-from midjourney.errors import Undecodable
+from midjourney.decode import kept_task
 from midjourney.image_data import EXTENSIONS, BadImage, Image, NotAnImage
 from midjourney.loading import TIMEOUT_S, NotServed
 from storage import events
@@ -157,15 +156,13 @@ class Images:
         payload = await self._database.read(
             lambda connection: events.latest_payload(connection, upstream, task_id)
         )
-        try:
-            address = decode_task(payload).image_url
-        except Undecodable as error:
-            raise Problem(404, f"upstream {upstream} has no task {task_id}") from error
-        if not address:
+        if (task := kept_task(payload)) is None:
+            raise Problem(404, f"upstream {upstream} has no task {task_id}")
+        if not task.image_url:
             raise Problem(404, f"task {task_id} has no picture")
-        if is_video(address):
+        if is_video(task.image_url):
             raise Problem(415, f"task {task_id} is a video; only pictures are shown")
-        return Picture(upstream=upstream, task_id=task_id, address=address)
+        return Picture(upstream=upstream, task_id=task_id, address=task.image_url)
 
     async def _image(self, picture: Picture, width: int | None) -> Image:
         """Raises `BadImage` or `Busy`."""

@@ -9,6 +9,8 @@ import httpx
 import pytest
 
 from midjourney.redact import redacted, shortened, without_secrets_in
+from midjourney.types import Task
+from storage.records import Incoming
 
 
 def nested(depth: int) -> Any:
@@ -18,16 +20,52 @@ def nested(depth: int) -> Any:
     return value
 
 
-@pytest.mark.parametrize("depth", [5, 60, 600])
-async def test_a_deep_payload_breaks_no_page(site: Any, depth: int) -> None:
+def deep(depth: int) -> bytes:
+    """A task, all of it behind so many levels; written by hand, since no encoder goes as deep."""
+    inside = b'{"a":' * depth + b"1" + b"}" * depth
+    return b'{"foo":' + inside + b',"id":"deep","status":"SUCCESS","imageUrl":"https://x/y.png"}'
+
+
+PAGES = (
+    "/", "/operations", "/chains/of/main/deep", "/tasks/main/deep", "/api/events", "/api/tasks/main/deep",
+    "/api/tasks", "/api/explain/deep", "/api/quarantine", "/api/submissions", "/api/upstreams",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("depth", [5, 60])
+async def test_a_nested_payload_breaks_no_page(site: Any, depth: int) -> None:
     """It is kept byte for byte, and shown as deep as anybody reads."""
-    body = json.dumps({"id": "deep", "status": "SUCCESS", "foo": nested(depth)}).encode()
-    assert (await site.http.post(site.hook, content=body)).status_code == 200
-    for path in ("/api/events", "/api/tasks/main/deep", "/api/tasks"):
-        assert (await site.http.get(path)).status_code == 200
+    assert (await site.http.post(site.hook, content=deep(depth))).status_code == 200
     asked = {"kind": "imagine", "prompt": "x", "extra": nested(depth)}
     assert (await site.http.post("/api/submissions", json=asked)).status_code == 202
-    assert (await site.http.get("/api/submissions")).status_code == 200
+    for path in PAGES:
+        assert (await site.http.get(path)).status_code == 200, path
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5000])
+async def test_what_is_nested_deeper_than_anybody_sends_breaks_no_page(site: Any, depth: int) -> None:
+    """It goes into quarantine, whole; as a submission it is refused."""
+    answer = await site.http.post(site.hook, content=deep(depth))
+    assert (answer.status_code, "nested deeper than" in answer.json()["detail"]) == (422, True)
+    asked = b'{"kind":"imagine","prompt":"x","extra":' + deep(depth) + b"}"
+    assert (await site.http.post("/api/submissions", content=asked)).status_code in (400, 422)
+    for path in PAGES:
+        assert (await site.http.get(path)).status_code == (404 if "deep" in path else 200), path
+
+
+@pytest.mark.parametrize("depth", [100, 900, 5000])
+async def test_what_a_release_before_kept_breaks_no_page(site: Any, depth: int) -> None:
+    """Its row is shown, without what the payload says."""
+    task = Task(id="deep", status="SUCCESS", raw=deep(depth))
+    await site.database.append(
+        Incoming(upstream="main", task=task, submission_id="", source="callback", received_at_ms=1)
+    )
+    for path in PAGES:
+        assert (await site.http.get(path)).status_code == 200, path
+    assert (await site.http.get("/api/tasks/main/deep")).json()["status"] == "SUCCESS"
+    press = {"kind": "press", "task_id": "deep", "button": "U1"}
+    assert (await site.http.post("/api/submissions", json=press)).status_code == 404
+    assert (await site.http.get("/images/main/deep")).status_code == 404
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midjourney.decode import decode_answer, decode_task
+from midjourney.decode import decode_answer, decode_task, kept_task
 from midjourney.errors import Undecodable
 from midjourney.types import Status
 
@@ -100,10 +100,34 @@ def test_any_json_is_an_answer_or_says_why_not(value: Any) -> None:
     assert all(answer.ids)
 
 
-def test_deep_nesting_is_no_crash() -> None:
-    """A body of brackets is refused like any other that is no task."""
-    with pytest.raises(Undecodable):
-        decode_task(b'{"id":"1","status":' + b"[" * 100_000)
+def deep(levels: int) -> bytes:
+    """A task of so many levels."""
+    return encoded(foo=0)[:-2] + b"[" * (levels - 1) + b"]" * (levels - 1) + b"}"
+
+
+@pytest.mark.parametrize("body", [deep(101), deep(960), deep(100_000), b'{"id":1,"foo":' + b"[" * 100_000])
+def test_deep_nesting_is_refused_and_says_so(body: bytes) -> None:
+    """Also what could be read here, and not from further down the stack, where pages read it."""
+    for decode in (decode_task, decode_answer):
+        with pytest.raises(Undecodable, match="nested deeper than 100 levels"):
+            decode(body)
+    assert kept_task(body) is None
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        deep(100),
+        encoded(foo=[[]] * 5_000),
+        encoded(prompt="[" * 5_000),
+        encoded(prompt='\\"' + "{" * 5_000),
+        encoded(**{"[" * 5_000: "\\"}),
+    ],
+)
+def test_brackets_in_a_row_or_a_text_are_no_nesting(body: bytes) -> None:
+    """Beside texts with quotes and strokes in them."""
+    task = decode_task(body)
+    assert (task.raw, kept_task(body)) == (body, task)
 
 
 @pytest.mark.parametrize(
