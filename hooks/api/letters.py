@@ -16,7 +16,8 @@ from hooks.api.bodies import told
 from hooks.api.pages import age_cursor, filters, page_of, paged
 from hooks.problems import Problem
 from midjourney.dialects import Dialect
-from midjourney.redact import restored
+from midjourney.errors import InvalidRequest
+from midjourney.redact import check_whole, restored
 from midjourney.requests import KINDS
 from midjourney.requests import Request as Submission
 from storage import submissions
@@ -130,9 +131,13 @@ async def edit_and_retry(
     dialect = dialects.get(found.upstream)
     if dialect is None:
         raise Problem(422, f"no upstream {found.upstream!r} is configured that could be asked")
-    whole = restored(edited, msgspec.json.decode(found.request))
+    before = msgspec.json.decode(found.request)
+    whole = restored(edited, before)
     try:
+        check_whole(whole, before)
         mended = msgspec.convert(whole, Submission)
+    except InvalidRequest as error:
+        raise Problem(422, str(error)) from error
     except msgspec.ValidationError as error:
         raise Problem(422, f"{error}; `kind` is one of {', '.join(KINDS)}") from error
     return await database.write(

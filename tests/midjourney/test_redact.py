@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from midjourney.redact import redacted, restored, shortened
+from midjourney.errors import InvalidRequest
+from midjourney.redact import check_whole, redacted, restored, shortened
 
 A, B, TWIN = (
     f"data:image/png;base64,{letter * length}" for letter, length in (("A", 60), ("B", 90), ("C", 60))
@@ -17,12 +18,53 @@ def shown(whole: Any) -> Any:
     return shortened(redacted(whole))
 
 
+def nested(depth: int) -> Any:
+    value: Any = "the innermost"
+    for _ in range(depth):
+        value = {"a": value}
+    return value
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "山" * 120 + "水" * 130 + " --ar 3:2",
+        "猫、" * 200,
+        "ねこ" * 200,
+        "cat,dog," * 100,
+        "cat\ndog\n" * 100,
+        "https://cdn.example/" + "a1b2/" * 60 + "x.png?ex=1&hm=2",
+        "data: " + "a chart of it " * 20,
+        "data:" + "图" * 100,
+        "data:science,art," * 20,
+    ],
+)
+def test_what_people_write_is_never_cut(text: str) -> None:
+    """A text without a blank is no image: Chinese and Japanese have none, and what is shown is edited and sent."""
+    assert shown({"prompt": text}) == {"prompt": text}
+
+
+@pytest.mark.parametrize(
+    ("text", "cut"),
+    [
+        (A, "data:image/png;base64… 82 characters"),
+        ("data:;base64," + "A" * 30, "data:;base64… 43 characters"),
+        ("iVBORw0KGgo" + "A" * 300 + "==", "iVBORw0KGgo" + "A" * 69 + "… 313 characters"),
+        ("\r\n".join(["A1+/" * 19] * 9), "A1+/" * 19 + "\r\nA1… 700 characters"),
+    ],
+)
+def test_images_are_cut(text: str, cut: str) -> None:
+    """As a data URL, bare, and in lines."""
+    assert shown([text]) == [cut]
+
+
 @pytest.mark.parametrize(
     "whole",
     [
         {"prompt": "a cat", "images": [A, B, TWIN]},
         {"prompt": "a cat", "mask": A, "extra": {"notifyHook": "https://h/secret", "deep": [{"x": B}]}},
         {"prompt": "x" * 300},
+        {"prompt": "a cat", "extra": {"deep": nested(60)}},
     ],
 )
 def test_what_is_left_as_it_was_shown_is_as_it_was(whole: Any) -> None:
@@ -50,7 +92,36 @@ def test_images_are_known_by_how_they_are_shown(images: list[str], back: list[st
 def test_of_images_that_look_alike_none_is_guessed() -> None:
     """Which of the two was taken out cannot be told: what stays cut is no image, and is refused."""
     assert shown(A) == shown(TWIN)
-    assert restored({"images": [shown(A)]}, {"images": [A, TWIN]}) == {"images": [shown(A)]}
+    whole = {"images": [A, TWIN]}
+    mended = restored({"images": [shown(A)]}, whole)
+    assert mended == {"images": [shown(A)]}
+    with pytest.raises(InvalidRequest, match="82 characters' is not whole"):
+        check_whole(mended, whole)
+
+
+@pytest.mark.parametrize(
+    ("whole", "edited"),
+    [
+        ({"prompt": "x" * 300}, {"prompt": "y" + shown("x" * 300)}),
+        ({"mask": A}, {"images": ["https://x/y.png", shown(A)]}),
+        ({"extra": {"notifyHook": "https://h/secret"}}, {"extra": {"notify": "[redacted]"}}),
+        (
+            {"extra": {"a": [{"notifyHook": "https://h/secret"}]}},
+            {"extra": {"a": [{"notifyHook": "[redacted]", "b": 1}]}},
+        ),
+    ],
+)
+def test_what_is_still_cut_is_refused(whole: Any, edited: Any) -> None:
+    """Words around what was cut, and what stands where it cannot be known again."""
+    with pytest.raises(InvalidRequest, match="is not whole"):
+        check_whole(restored(edited, whole), whole)
+
+
+@pytest.mark.parametrize("prompt", ["in 300 characters", "… 301 characters", "a [redacted] word"])
+def test_words_that_only_look_cut_are_not_refused(prompt: str) -> None:
+    """Nothing was cut to that, or they stood there before."""
+    for whole in ({"prompt": "a cat"}, {"prompt": prompt, "mask": "x" * 300, "extra": {"notifyHook": "y"}}):
+        check_whole(restored(shown(whole) | {"prompt": prompt}, whole), whole)
 
 
 def test_a_hook_in_what_was_edited_beside_it() -> None:

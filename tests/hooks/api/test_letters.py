@@ -11,6 +11,7 @@ from storage import submissions
 from tests import buried
 
 PNG = "data:image/png;base64,iVBORw0KGgo" + "A" * 40
+CUT = f"data:image/png;base64… {len(PNG)} characters"
 BODY = '{"id":"late","status":"SUCCESS"}'
 
 
@@ -107,6 +108,22 @@ async def test_a_request_is_edited_as_it_was_shown(site: Any, ids: list[str]) ->
     assert again.status_code == 404
 
 
+async def test_a_prompt_without_blanks_is_edited_whole(site: Any) -> None:
+    """A Chinese one of 250 characters: it was shown cut, and sent so."""
+    prompt = "山" * 120 + "水" * 130
+    letter_id = await site.database.write(
+        "bury", lambda c: buried.submission(c, "s", 30, request=Imagine(prompt=prompt))
+    )
+    page = (await site.http.get("/operations")).text
+    assert prompt in page
+    request = (await site.http.get(f"/api/dead-letters/{letter_id}")).json()["submission"]["request"]
+    edited = request | {"prompt": request["prompt"].replace("水", "云")}
+    answer = await site.http.post(f"/api/dead-letters/{letter_id}/retry", json={"request": edited})
+    assert answer.status_code == 202
+    found = await site.database.read(lambda c: submissions.find(c, letter_id.removeprefix("submission-")))
+    assert found.request == encode_request(Imagine(prompt="山" * 120 + "云" * 130))
+
+
 @pytest.mark.parametrize(
     ("which", "body", "status", "says"),
     [
@@ -114,6 +131,7 @@ async def test_a_request_is_edited_as_it_was_shown(site: Any, ids: list[str]) ->
         (2, {"request": {"kind": "imagine", "prompt": ""}}, 422, "prompt: is empty"),
         (2, {"request": {"kind": "imagine", "promt": "x"}}, 422, "promt"),
         (2, {"request": {"kind": "dance"}}, 422, "imagine, blend"),
+        (2, {"request": {"kind": "imagine", "prompt": f"x {CUT}"}}, 422, "is not whole"),
         (2, {"request": None}, 422, '{"request":'),
         (2, {"requst": {}}, 422, "requst"),
         (0, {"request": {"kind": "imagine", "prompt": "x"}}, 422, "only a submission"),
