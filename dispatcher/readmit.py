@@ -12,7 +12,8 @@ import msgspec
 
 from dispatcher.commands import CommandError
 from midjourney.decode import decode_task
-from midjourney.errors import Undecodable
+from midjourney.errors import InvalidRequest, Undecodable
+from midjourney.redact import restored_body
 from midjourney.types import Task
 from storage import quarantine
 from storage.engine import Database
@@ -32,7 +33,8 @@ class Readmitted(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def retry(database: Database, entry_id: int, now_ms: int, *, body: bytes | None = None) -> Task | None:
-    """Read one entry again, or `body` in its place: the task that came in, None when there is no such entry.
+    """Read one entry again, or `body` in its place, which is what a person made of it as it was shown: the task that came
+    in, None when there is no such entry.
 
     Raises `CommandError` when it is no task; the entry stays as it was then.
     """
@@ -40,10 +42,9 @@ async def retry(database: Database, entry_id: int, now_ms: int, *, body: bytes |
     if entry is None:
         return None
     try:
-        task = await _come_in(database, entry, entry.body if body is None else body, now_ms)
-    except Undecodable as error:
-        raise CommandError(f"{error.reason}; it stays in quarantine") from error
-    except Unkeepable as error:
+        mended = entry.body if body is None else restored_body(body, entry.body)
+        task = await _come_in(database, entry, mended, now_ms)
+    except (Undecodable, InvalidRequest, Unkeepable) as error:
         raise CommandError(f"{error}; it stays in quarantine") from error
     await database.write("command", lambda connection: quarantine.drop_read(connection, [entry]))
     return task

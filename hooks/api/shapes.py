@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from midjourney.decode import kept_task
-from midjourney.redact import redacted, shortened
+from midjourney.redact import redacted, redacted_text, shortened
 from storage.explained import Explained
 from storage.letters import Letter
 from storage.records import (
@@ -30,13 +30,13 @@ def when(at_ms: int | None) -> str | None:
 
 
 def shown(payload: bytes) -> Any:
-    """A payload for people: JSON without secrets, or text where it is none; null for none."""
+    """A payload for people, without secrets: JSON, or text where it is none; null for none."""
     if not payload:
         return None
     try:
         return redacted(msgspec.json.decode(payload))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return payload.decode("utf-8", "replace")
+        return redacted_text(payload.decode("utf-8", "replace"))
 
 
 def task_shape(row: TaskRow, payload: bytes) -> dict[str, Any]:

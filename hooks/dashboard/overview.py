@@ -21,6 +21,7 @@ from storage import gauges, quarantine, queries, traffic
 from storage import letters as stored_letters
 from storage.engine import Connection
 from storage.letters import Letter, Match
+from storage.records import Quarantined
 
 SHOWN = 32 * 1024
 """Characters of a body that a page shows, and bytes of one that may be edited there: fifty of them are on it."""
@@ -103,21 +104,15 @@ def lists(connection: Connection, match: Match, bodies: quarantine.Match) -> dic
         "refused": queries.submission_page(connection, most=MOST, equal={"state": "refused"}),
         "matching": stored_letters.count(connection, match),
         "letters": [_shown(one) for one in letters.page(connection, match, most=MOST)],
-        "bodies": [
-            {
-                "entry": one,
-                "text": _editable(one.body),
-                "shown": pretty(shapes.shown(one.body))[:SHOWN],
-            }
-            for one in quarantine.page(connection, bodies, most=MOST)
-        ],
+        "bodies": [_shown_body(one) for one in quarantine.page(connection, bodies, most=MOST)],
         "failing": queries.failing_deliveries(connection, most=MOST),
     }
 
 
-def _editable(body: bytes) -> str | None:
-    """A body as a person may edit it; None for one that is too large for a page."""
-    return body.decode("utf-8", "replace") if len(body) <= SHOWN else None
+def _shown_body(entry: Quarantined) -> dict[str, Any]:
+    """A body without secrets, as a person may edit it; not one that is too large for a page."""
+    text = pretty(shapes.shown(entry.body))
+    return {"entry": entry, "shown": text[:SHOWN], "text": text if len(entry.body) <= SHOWN else None}
 
 
 def _shown(letter: Letter) -> dict[str, Any]:

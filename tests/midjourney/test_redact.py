@@ -7,11 +7,21 @@ from typing import Any
 import pytest
 
 from midjourney.errors import InvalidRequest
-from midjourney.redact import check_whole, redacted, restored, shortened
+from midjourney.redact import (
+    check_whole,
+    redacted,
+    redacted_text,
+    restored,
+    restored_body,
+    shortened,
+)
 
 A, B, TWIN = (
     f"data:image/png;base64,{letter * length}" for letter, length in (("A", 60), ("B", 90), ("C", 60))
 )
+
+
+TOKEN = "AbCdEfGhIjKlMnOpQrStUv_-"
 
 
 def shown(whole: Any) -> Any:
@@ -129,3 +139,62 @@ def test_a_hook_in_what_was_edited_beside_it() -> None:
     whole = {"extra": {"notifyHook": "https://h/secret", "speed": "slow"}}
     edited = {"extra": {"notifyHook": "[redacted]", "speed": "fast"}}
     assert restored(edited, whole) == {"extra": {"notifyHook": "https://h/secret", "speed": "fast"}}
+
+
+TEXTS = [
+    (f'{{"properties":{{"notifyHook":"http:\\/\\/h\\/notify\\/{TOKEN}\\/1"}}, broken', '"notifyHook":"[redacted]"}, broken'),
+    (f"notifyHook=http%3A%2F%2Fh%2Fnotify%2F{TOKEN}&id=4", "notifyHook=[redacted]&id=4"),
+    (f"it was posted to http://h/notify/{TOKEN}/1", "http://h/notify/[redacted]/1"),
+    (f"http:\\u002F\\u002Fh\\u002Fnotify\\u002F{TOKEN} %2Fnotify%2F{TOKEN}", "u002F[redacted] %2Fnotify%2F[redacted]"),
+    ("Authorization: Bearer sk-1\r\nmj-api-secret: abc", "Bearer [redacted]\r\nmj-api-secret: [redacted]"),
+    ("<notifyUrl>http://h/x</notifyUrl>", "<notifyUrl>[redacted]</notifyUrl>"),
+    ("{'notifyHook': 'http://h/a b', 'id': 1}", "{'notifyHook': '[redacted]', 'id': 1}"),
+    ('"{\\"notifyHook\\":\\"http://h/x,y\\",\\"id\\":1}', '\\"notifyHook\\":\\"[redacted]\\",'),
+    ('{"notifyHook":["http://h/x"], "authorization": 12345, "id"', '["[redacted]"], "authorization": [redacted],'),
+    ('{"authorization": "a \\" b", "mj-api-secret": "cut o', '"[redacted]", "mj-api-secret": "[redacted]'),
+    ('{"notifyHook":null, "mj-api-secret":"", "prompt":"[redacted]"', '"notifyHook":null, "mj-api-secret":""'),
+    ("no secret: notify/short", "no secret: notify/short"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("text", "says"), TEXTS)
+def test_secrets_are_hidden_in_what_is_no_json(text: str, says: str) -> None:
+    """JSON that broke, forms, headers, XML, Python's own notation; and left as it is, all is as it was."""
+    hidden = redacted_text(text)
+    assert says in hidden
+    assert not any(secret in hidden for secret in (TOKEN, "http://h/x", "sk-1", "abc", "12345", "cut o"))
+    assert restored_body(hidden.encode(), text.encode()) == text.encode()
+
+
+def test_a_hook_in_the_midst_of_a_text_is_hidden_in_json_too() -> None:
+    assert shown({"description": f"to http://h/notify/{TOKEN}/1"}) == {
+        "description": "to http://h/notify/[redacted]/1"
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "edited", "mended"),
+    [
+        (b'{"notifyHook":"h","foo":1}', b'{"notifyHook":"[redacted]","id":"1"}', b'{"notifyHook":"h","id":"1"}'),
+        (b'{"notifyHook":"h","id":1', b'{"notifyHook":"[redacted]","id":1}', b'{"notifyHook":"h","id":1}'),
+        (b'{"notifyHook":"h","id":1', b'{ "id": 1 }', b'{ "id": 1 }'),
+        (b'{"notifyHook":"h","authorization":"k",', b'{"id": 1, "prompt": "\xe2\x80\xa6"}', None),
+        (b'{"notifyHook":"h","authorization":"k",', b'["[redacted]", "[redacted]"]', b'["h", "k"]'),
+    ],
+)  # fmt: skip
+def test_a_body_is_mended_as_it_was_shown(body: bytes, edited: bytes, mended: bytes | None) -> None:
+    """JSON that is no task, and what is no JSON; byte for byte where nothing was hidden."""
+    assert restored_body(edited, body) == (edited if mended is None else mended)
+
+
+@pytest.mark.parametrize(
+    ("body", "edited"),
+    [
+        (b'{"notifyHook":"h","authorization":"k",', b'["[redacted]"]'),
+        (b'{"notifyHook":"h"}', b'{"hook":"[redacted]"}'),
+    ],
+)
+def test_a_secret_whose_place_is_gone_is_not_guessed(body: bytes, edited: bytes) -> None:
+    """It is said, and nothing is sent."""
+    with pytest.raises(InvalidRequest):
+        restored_body(edited, body)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import json
 import re
 from functools import partial
@@ -13,7 +14,7 @@ import pytest
 
 from dispatcher.rules import tryout
 from hooks.dashboard.views import tree
-from storage import gallery, schema, tasks
+from storage import events, gallery, schema, tasks
 from storage.cards import Card, Wanted
 from storage.engine import Connection
 from tests.hooks.conftest import Site
@@ -209,6 +210,33 @@ async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
     assert (await site.http.post(f"/operations/quarantine/{found[1]}", data=form)).status_code == 303
     assert "mended" in (await site.http.get("/")).text
     assert "/operations/quarantine/" + found[1] not in (await site.http.get("/operations")).text
+
+
+@pytest.mark.parametrize(
+    ("body", "was", "becomes"),
+    [
+        (b'{"properties": {"notifyHook": "http://me/notify/%b"}, "id": "5"', '"5"', '"5", "status": "SUCCESS"}'),
+        (b'{"properties": {"notifyHook": "http://me/notify/%b"}, "foo": "5"}', '"foo"', '"status": "SUCCESS", "id"'),
+    ],
+)  # fmt: skip
+async def test_no_page_shows_a_hook_and_a_mended_body_has_it_still(
+    site: Site, body: bytes, was: str, becomes: str
+) -> None:
+    """Who knows the hook's address may post to it. JSON that is no task, and what is no JSON."""
+    token = site.hook.rpartition("/")[2]
+    await site.http.post(site.hook, content=body % token.encode())
+    for path in ("/operations", "/api/quarantine"):
+        text = (await site.http.get(path)).text
+        assert ("[redacted]" in text, token in text) == (True, False)
+    page = (await site.http.get("/operations")).text
+    text = html.unescape(re.findall(r'<textarea[^>]* name="body"[^>]*>(.*?)</textarea>', page, re.DOTALL)[0])
+    found = re.search(r'action="/operations/quarantine/(\d+)"', page)
+    assert found is not None
+    form = await word(site) | {"do": "edit", "body": text.replace(was, becomes)}
+    assert (await site.http.post(f"/operations/quarantine/{found[1]}", data=form)).status_code == 303
+    payload = await site.database.read(lambda c: events.latest_payload(c, "main", "5"))
+    assert json.loads(payload)["properties"] == {"notifyHook": f"http://me/notify/{token}"}
+    assert token not in (await site.http.get("/tasks/main/5")).text
 
 
 async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) -> None:
