@@ -6,6 +6,7 @@ import json
 import re
 import time
 from typing import Annotated, Any, Literal
+from urllib.parse import quote
 
 import typer
 
@@ -33,7 +34,7 @@ def explain(
 ) -> None:
     """Tell what happened to a task, who heard of it, what fired and what did not, and why."""
     query = {"upstream": upstream} if upstream else {}
-    found: dict[str, Any] = running_server().get(f"/api/explain/{task}", **query)
+    found: dict[str, Any] = running_server().get(f"/api/explain/{quote(task, safe='')}", **query)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else "\n".join(told(found)))
 
 

@@ -6,6 +6,7 @@ import asyncio
 import json
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import msgspec
 import typer
@@ -127,7 +128,7 @@ def _chain_of(server: Server, task_id: str) -> str:
         event["upstream"] for event in server.get("/api/events", task_id=task_id, limit=50)["events"]
     }
     for upstream in sorted(upstreams):
-        if chain_id := server.get(f"/api/tasks/{upstream}/{task_id}")["chain_id"]:
+        if chain_id := server.get(f"/api/tasks/{upstream}/{quote(task_id, safe='')}")["chain_id"]:
             return str(chain_id)
     raise CallFailed(
         f"no task or chain {task_id!r}" if not upstreams else f"task {task_id!r} is in no chain yet"

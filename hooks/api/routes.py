@@ -60,7 +60,7 @@ class Api:
         """All paths under /api."""
         table: list[tuple[str, Handler, str]] = [
             ("/api/tasks", self.tasks, "GET"),
-            ("/api/tasks/{upstream}/{task_id}", self.task, "GET"),
+            ("/api/tasks/{upstream}/{task_id:path}", self.task, "GET"),
             ("/api/chains", self.chains, "GET"),
             ("/api/chains/{id}", self.chain, "GET"),
             ("/api/events", self.events, "GET"),
@@ -86,7 +86,7 @@ class Api:
             ("/api/uncertain/{id}/settle", self._by_hand.settle, "POST"),
             ("/api/refused", self._by_hand.refused, "GET"),
             ("/api/refused/{id}/release", self._by_hand.release, "POST"),
-            ("/api/explain/{task_id}", self._decisions.explain, "GET"),
+            ("/api/explain/{task_id:path}", self._decisions.explain, "GET"),
             ("/api/events/{id:int}/replay", self._decisions.replay, "POST"),
             ("/api/costs", self._decisions.costs, "GET"),
             ("/api/rules", self._decisions.rules, "GET"),

@@ -196,6 +196,13 @@ def new_files_are_not_written_over(shell: Shell, tmp_path: Path) -> None:
     assert "take a word of small letters" in shell.run("new", "rules", "../x", code=2)
 
 
+def a_task_is_explained_whatever_its_id_is_made_of(shell: Shell) -> None:
+    """A stroke in it is no end of the path."""
+    shell.server.http.post(shell.server.hook, json={"id": "a/b?c", "status": "SUBMITTED", "progress": "0%"})
+    assert "task a/b?c at main" in shell.run("explain", "a/b?c")
+    assert "task 'a/b?c' is in no chain yet" in shell.run("chain", "a/b?c", code=1)
+
+
 def test_whatever_is_asked_of_a_server_with_one_chain(shell: Shell, tmp_path: Path) -> None:
     """None of it changes anything, so one chain serves them all."""
     explain_tells_who_heard_what_fired_and_why_not(shell)
@@ -204,3 +211,4 @@ def test_whatever_is_asked_of_a_server_with_one_chain(shell: Shell, tmp_path: Pa
     plugins_are_listed_with_their_signals_and_deliveries(shell)
     tasks_and_events_are_listed(shell)
     new_files_are_not_written_over(shell, tmp_path)
+    a_task_is_explained_whatever_its_id_is_made_of(shell)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -61,6 +62,15 @@ async def test_the_hooks_address_is_redacted(site: Any) -> None:
     await site.http.post(site.hook, json=GRID)
     for path in ("/api/tasks/main/grid", "/api/events"):
         assert "secret-token" not in (await site.http.get(path)).text
+
+
+@pytest.mark.parametrize("task_id", ["a/b", "a/b/c?d#e%2Ff", "/retry"])
+async def test_a_task_is_found_whatever_its_id_is_made_of(site: Any, task_id: str) -> None:
+    """A stroke is a part of the id, and none of the path."""
+    await site.http.post(site.hook, json=GRID | {"id": task_id})
+    part = quote(task_id, safe="")
+    assert (await site.http.get(f"/api/tasks/main/{part}")).json()["id"] == task_id
+    assert (await site.http.get(f"/api/explain/{part}")).json()["task"]["id"] == task_id
 
 
 async def test_a_press_is_asked_for_once(site: Any) -> None:
