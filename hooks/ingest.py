@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from hooks.auth import NotifyTokens
 from hooks.intake import Held, Intake
+from hooks.numbers import number
 from hooks.problems import CONTENT_TYPE, Problem
 from midjourney.decode import decode_task
 from midjourney.errors import Undecodable
@@ -131,8 +132,7 @@ class Ingest:
         return Problem(status, f"{stranger.reason}; kept in quarantine as {kept}", quarantine_id=kept)
 
     async def _body(self, scope: Scope, receive: Receive, held: Held) -> bytes:
-        declared = _header(scope, b"content-length")
-        if declared.isdigit() and int(declared) > self._limit:
+        if (number(_header(scope, b"content-length")) or 0) > self._limit:
             raise self._too_large()
         try:
             async with asyncio.timeout(self._body_within_s):

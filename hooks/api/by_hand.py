@@ -9,12 +9,14 @@ import msgspec
 from starlette.requests import Request
 
 from hooks.api import shapes
+from hooks.api.bodies import told
 from hooks.problems import Problem
 from storage import queries, settlements, staging, submissions
 from storage.engine import Connection, Database
 from storage.records import Submission
 
 _MOST = 500
+_SETTLED = '{"accepted": true, "task_id": "…"}, or {"accepted": false}'
 
 
 class Settled(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -40,18 +42,13 @@ class ByHand:
 
     async def settle(self, request: Request) -> tuple[int, Any]:
         """Say whether the upstream took it: accepted, its task is followed; not accepted, it is sent again."""
-        try:
-            told = msgspec.json.decode(await request.body(), type=Settled)
-        except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            raise Problem(
-                422, f'{error}; write {{"accepted": true, "task_id": "…"}} or {{"accepted": false}}'
-            ) from error
+        known = await told(request, Settled, example=_SETTLED)
         submission_id, now_ms = request.path_params["id"], time.time_ns() // 1_000_000
 
         def settle(connection: Connection) -> bool:
             found = submissions.find(connection, submission_id)
             return found is not None and settlements.settle_by_hand(
-                connection, found, accepted=told.accepted, task_id=told.task_id, now_ms=now_ms
+                connection, found, accepted=known.accepted, task_id=known.task_id, now_ms=now_ms
             )
 
         if not await self._database.write("command", settle):

@@ -11,6 +11,9 @@ from starlette.requests import Request
 
 from dispatcher.costs import Prices, sums
 from hooks.api import shapes
+from hooks.api.bodies import told
+from hooks.api.pages import row_id
+from hooks.numbers import number
 from hooks.problems import Problem
 from storage import explained, ledger, queries, replay
 from storage.engine import Database
@@ -61,11 +64,8 @@ class Decisions:
 
     async def replay(self, request: Request) -> tuple[int, Any]:
         """Send a recorded event through again: 202 with the id of the new event."""
-        event_id = int(request.path_params["id"])
-        try:
-            asked = msgspec.json.decode(await request.body() or b"{}", type=Again)
-        except msgspec.DecodeError as error:
-            raise Problem(422, f'write {{"force": true}} or nothing: {error}') from error
+        event_id = row_id(request.path_params["id"])
+        asked = await told(request, Again, example='{"force": true}, or nothing')
         now_ms = time.time_ns() // 1_000_000
         try:
             made = await self._database.write(
@@ -81,12 +81,15 @@ class Decisions:
 
     async def costs(self, request: Request) -> tuple[int, Any]:
         """What was spent, refunded and saved since `since_ms`, by rule, chain, day or upstream."""
-        by, since = request.query_params.get("by", "rule"), request.query_params.get("since_ms", "0")
-        if by not in BY or not since.isdigit():
+        by, since_ms = (
+            request.query_params.get("by", "rule"),
+            number(request.query_params.get("since_ms", "0")),
+        )
+        if by not in BY or since_ms is None:
             raise Problem(422, f"by is one of {', '.join(BY)}; since_ms is epoch milliseconds")
         wanted: Literal["rule", "chain", "day", "upstream"] = by  # type: ignore[assignment]  # one of BY
         found = await self._database.read(
-            lambda connection: sums(ledger.entries(connection, int(since)), self._prices, wanted)
+            lambda connection: sums(ledger.entries(connection, since_ms), self._prices, wanted)
         )
         return 200, {
             "by": by,

@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from starlette.requests import Request
 
+from hooks.numbers import number
 from hooks.problems import Problem
 
 PAGE = 50
@@ -16,26 +17,26 @@ LARGEST_PAGE = 500
 
 def row_id(text: str) -> int:
     """A row's number. Raises `Problem` 404 for what none can have: SQLite counts to 2^63."""
-    if not (text.isascii() and text.isdigit()) or len(text) > 18:
+    if (found := number(text)) is None:
         raise Problem(404, f"{text[:40]!r} is no number of a row")
-    return int(text)
+    return found
 
 
 def page_of(request: Request) -> tuple[int, list[Any] | None]:
     """How many entries, and where the page before ended. Raises `Problem` 422."""
-    limit = request.query_params.get("limit", str(PAGE))
-    if not (limit.isascii() and limit.isdigit()) or not 1 <= int(limit) <= LARGEST_PAGE:
+    limit = number(request.query_params.get("limit", str(PAGE)), LARGEST_PAGE)
+    if not limit:
         raise Problem(422, f"limit is a number from 1 to {LARGEST_PAGE}")
     cursor = request.query_params.get("cursor")
     if not cursor:
-        return int(limit), None
+        return limit, None
     try:
         decoded = msgspec.json.decode(base64.urlsafe_b64decode(cursor.encode()))
     except (ValueError, RecursionError, msgspec.DecodeError) as error:
         raise Problem(422, "cursor is one that an earlier page gave") from error
     if not isinstance(decoded, list):
         raise Problem(422, "cursor is one that an earlier page gave")
-    return int(limit), decoded
+    return limit, decoded
 
 
 def paged(name: str, found: list[Any], most: int, last: list[Any] | None) -> dict[str, Any]:

@@ -103,7 +103,7 @@ async def _which(request: Request) -> Which:
 
 
 def _entry_id(request: Request) -> int:
-    return row_id(str(request.path_params["id"]))
+    return row_id(request.path_params["id"])
 
 
 def _none(entry_id: int) -> Problem:

@@ -64,12 +64,12 @@ class Api:
             ("/api/chains", self.chains, "GET"),
             ("/api/chains/{id}", self.chain, "GET"),
             ("/api/events", self.events, "GET"),
-            ("/api/events/{id:int}", self.event, "GET"),
+            ("/api/events/{id}", self.event, "GET"),
             ("/api/submissions", self.submissions, "GET"),
             ("/api/submissions", self._submitting.submit, "POST"),
             ("/api/submissions/{id}", self.submission, "GET"),
             ("/api/deliveries", self.deliveries, "GET"),
-            ("/api/deliveries/{id:int}", self.delivery, "GET"),
+            ("/api/deliveries/{id}", self.delivery, "GET"),
             ("/api/dead-letters", self._letters.list, "GET"),
             ("/api/dead-letters/retry", self._letters.retry_all, "POST"),
             ("/api/dead-letters/drop", self._letters.drop_all, "POST"),
@@ -79,15 +79,15 @@ class Api:
             ("/api/quarantine", self._quarantine.list, "GET"),
             ("/api/quarantine/retry", self._quarantine.retry_all, "POST"),
             ("/api/quarantine/drop", self._quarantine.drop_all, "POST"),
-            ("/api/quarantine/{id:int}", self._quarantine.one, "GET"),
-            ("/api/quarantine/{id:int}/retry", self._quarantine.retry, "POST"),
-            ("/api/quarantine/{id:int}/drop", self._quarantine.drop, "POST"),
+            ("/api/quarantine/{id}", self._quarantine.one, "GET"),
+            ("/api/quarantine/{id}/retry", self._quarantine.retry, "POST"),
+            ("/api/quarantine/{id}/drop", self._quarantine.drop, "POST"),
             ("/api/uncertain", self._by_hand.uncertain, "GET"),
             ("/api/uncertain/{id}/settle", self._by_hand.settle, "POST"),
             ("/api/refused", self._by_hand.refused, "GET"),
             ("/api/refused/{id}/release", self._by_hand.release, "POST"),
             ("/api/explain/{task_id:path}", self._decisions.explain, "GET"),
-            ("/api/events/{id:int}/replay", self._decisions.replay, "POST"),
+            ("/api/events/{id}/replay", self._decisions.replay, "POST"),
             ("/api/costs", self._decisions.costs, "GET"),
             ("/api/rules", self._decisions.rules, "GET"),
             ("/api/plugins", self._decisions.plugins, "GET"),
@@ -185,7 +185,7 @@ class Api:
 
     async def event(self, request: Request) -> tuple[int, Any]:
         """One event."""
-        event_id = row_id(str(request.path_params["id"]))
+        event_id = row_id(request.path_params["id"])
         event = await self._database.read(lambda connection: queries.find_event(connection, event_id))
         if event is None:
             raise Problem(404, f"no event {event_id}")
@@ -232,7 +232,7 @@ class Api:
 
     async def delivery(self, request: Request) -> tuple[int, Any]:
         """One delivery."""
-        delivery_id = row_id(str(request.path_params["id"]))
+        delivery_id = row_id(request.path_params["id"])
         found = await self._database.read(lambda connection: queries.find_delivery(connection, delivery_id))
         if found is None:
             raise Problem(404, f"no delivery {delivery_id}")

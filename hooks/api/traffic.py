@@ -7,12 +7,16 @@ from typing import Any
 
 from starlette.requests import Request
 
+from hooks.numbers import number
 from hooks.problems import Problem
 from storage import traffic
 from storage.engine import Database
 from storage.meter import MINUTE_MS
 
 HOUR_MS = 60 * MINUTE_MS
+
+LATEST_MS = 10**15 - 1
+"""In the year 33658."""
 
 MOST_POINTS = 3_000
 """Of a series in one answer: two days in minutes."""
@@ -48,6 +52,6 @@ def _number(request: Request, name: str, otherwise: int) -> int:
     text = request.query_params.get(name, "")
     if not text:
         return otherwise
-    if not (text.isascii() and text.isdigit()) or len(text) > 15:
+    if (found := number(text, LATEST_MS)) is None:
         raise Problem(422, f"{name} is a whole number: since_ms epoch milliseconds, step_s seconds")
-    return int(text)
+    return found

@@ -19,6 +19,7 @@ from dispatcher.commands import CommandError
 from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.views import CardView, card_view
+from hooks.numbers import number
 from hooks.problems import Problem
 from hooks.session import Visitor
 from hooks.topics import Look, Marks, Piece
@@ -221,9 +222,10 @@ def before_of(request: Request) -> Place | None:
     if not text:
         return None
     age, found, key = text.partition("-")
-    if not (found and age.isascii() and age.isdigit() and len(age) < 16):
+    at_ms = number(age)
+    if not found or at_ms is None:
         raise Problem(422, "before is what an earlier page gave")
-    return int(age), key
+    return at_ms, key
 
 
 def _more(query: Mapping[str, str], after: Place) -> str:

@@ -18,6 +18,7 @@ from hooks.dashboard.render import HEADERS, answer, language, serve_static
 from hooks.dashboard.rules import Rules
 from hooks.dashboard.setup import Setup
 from hooks.dashboard.timeline import Timeline
+from hooks.numbers import number
 from hooks.session import LARGEST_LOGIN, Sessions, Visitor, check_word, form_of
 from hooks.stream import Stream
 from hooks.topics import Topic
@@ -104,8 +105,7 @@ class Dashboard:
     def _live(self, topic_of: Callable[[Request], Topic]) -> Show:
         async def stream(request: Request, _visitor: Visitor) -> Response:
             known = request.headers.get("last-event-id") or request.query_params.get("since_ms", "0")
-            since_ms = int(known) if known.isascii() and known.isdigit() and len(known) < 16 else 0
-            messages = self._stream.messages(topic_of(request), language(request), since_ms)
+            messages = self._stream.messages(topic_of(request), language(request), number(known) or 0)
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
             return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
 

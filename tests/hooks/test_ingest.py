@@ -129,6 +129,15 @@ async def test_a_body_that_is_too_large_is_413(site: Any) -> None:
     assert await kept(site, "quarantine", "body") == []
 
 
+@pytest.mark.parametrize("declared", [b"\xb2", b"9" * 5000, b"-1", b""])
+async def test_an_odd_length_is_no_server_error(site: Any, declared: bytes) -> None:
+    """What really comes is counted."""
+    answer = await site.http.post(
+        site.hook, content=b'{"id":"1","status":"SUBMITTED"}', headers=[(b"content-length", declared)]
+    )
+    assert answer.status_code == 200
+
+
 async def test_unknown_words_are_accepted_and_kept(site: Any) -> None:
     """Vendors add statuses and actions every month."""
     body = {"id": "1", "status": "DREAMING", "action": "LEVITATE", "progress": "3%", "new": {"a": [1]}}

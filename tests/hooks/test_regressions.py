@@ -76,6 +76,17 @@ async def test_what_a_release_before_kept_breaks_no_page(site: Any, depth: int) 
         ("/api/deliveries?event_id=99999999999999999999", 404),
         ("/api/deliveries?event_id=²", 404),
         ("/api/tasks?limit=²", 422),
+        ("/api/tasks?limit=" + "1" * 5000, 422),
+        ("/api/costs?since_ms=²", 422),
+        ("/api/costs?since_ms=" + "9" * 30, 422),
+        ("/api/costs?since_ms=" + "9" * 5000, 422),
+        ("/api/costs?since_ms=" + str(2**63 - 1), 200),
+        ("/api/traffic?since_ms=" + "9" * 5000, 422),
+        ("/api/events/" + "9" * 5000, 404),
+        ("/api/deliveries/" + "9" * 5000, 404),
+        ("/api/quarantine/" + "9" * 5000, 404),
+        ("/api/events/" + str(2**63 - 1), 404),
+        ("/?before=" + "9" * 5000 + "-x", 422),
         ("/api/dead-letters/delivery-²", 404),
         ("/api/dead-letters/delivery-99999999999999999999", 404),
         ("/api/dead-letters/submission-%00", 404),
@@ -89,6 +100,19 @@ async def test_what_a_release_before_kept_breaks_no_page(site: Any, depth: int) 
 async def test_a_number_that_no_row_has_is_no_500(site: Any, path: str, status: int) -> None:
     """Nor one that only looks like a number."""
     assert (await site.http.get(path)).status_code == status
+
+
+@pytest.mark.parametrize("event_id", ["9" * 25, "9" * 5000, "²", "-1"])
+async def test_an_event_that_none_can_be_is_not_replayed(site: Any, event_id: str) -> None:
+    assert (await site.http.post(f"/api/events/{event_id}/replay")).status_code == 404
+
+
+@pytest.mark.parametrize("path", ["events/1/replay", "uncertain/x/settle", "dead-letters/retry"])
+@pytest.mark.parametrize("body", [b"[" * 5000, b"\xff", b'"\xff"', b"{"])
+async def test_a_body_that_cannot_be_read_is_no_500(site: Any, path: str, body: bytes) -> None:
+    """It says what to write."""
+    answer = await site.http.post(f"/api/{path}", content=body)
+    assert (answer.status_code, "write {" in answer.json()["detail"]) == (422, True)
 
 
 @pytest.mark.parametrize(
