@@ -28,6 +28,7 @@ from storage.cards import FAILED_TASK, TROUBLED, WAITING, Card, Found, Head, Pla
 from storage.prepared import Prepared
 from storage.records import ChainRow, Submission, TaskRow
 from storage.submissions import SUBMISSION_COLUMNS, submission_of
+from storage.wording import has_part
 
 tasks, chains, submissions = schema.tasks, schema.chains, schema.submissions
 
@@ -171,7 +172,7 @@ def _conditions(wanted: Wanted, looked: FromClause) -> list[ColumnElement[bool]]
     if wanted.upstream:
         conditions.append(looked.c.upstream == wanted.upstream)
     if wanted.text:
-        conditions.append(looked.c.prompt.icontains(wanted.text, autoescape=True))
+        conditions.append(has_part(looked.c.prompt, wanted.text))
     return conditions
 
 

@@ -18,6 +18,7 @@ from storage.deliveries import columns_of, part_of
 from storage.records import Delivery, Event, Submission
 from storage.retries import TAKEN
 from storage.submissions import SUBMISSION_COLUMNS, submission_of
+from storage.wording import has_part
 
 submissions, deliveries, events = schema.submissions, schema.deliveries, schema.events
 
@@ -140,13 +141,13 @@ def _dead(match: Match, kind: Kind) -> Iterable[ColumnElement[bool]]:
             )
         if match.text:
             told = (deliveries.c.error, deliveries.c.decision)
-            yield or_(*(column.icontains(match.text, autoescape=True) for column in told))
+            yield or_(*(has_part(column, match.text) for column in told))
     else:
         yield submissions.c.state == "dead"
         if match.upstream:
             yield submissions.c.upstream + "" == match.upstream  # not by its index: few of them are dead
         if match.text:
-            yield submissions.c.reason.icontains(match.text, autoescape=True)
+            yield has_part(submissions.c.reason, match.text)
 
 
 def _after(table: Any, kind: Kind, before: Place | None) -> Iterable[ColumnElement[bool]]:

@@ -10,6 +10,7 @@ from sqlalchemy import ColumnElement, Connection, Select, bindparam, delete, ins
 
 from storage import schema
 from storage.records import Quarantined
+from storage.wording import has_part
 
 quarantine = schema.quarantine
 
@@ -92,7 +93,7 @@ def _matching(match: Match) -> Iterable[ColumnElement[bool]]:
     if match.upstream:
         yield quarantine.c.upstream == match.upstream
     if match.text:
-        yield quarantine.c.reason.icontains(match.text, autoescape=True)
+        yield has_part(quarantine.c.reason, match.text)
 
 
 def _found(connection: Connection, query: Select[Any]) -> list[Quarantined]:

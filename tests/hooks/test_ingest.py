@@ -18,7 +18,9 @@ from hooks.auth import NotifyTokens
 from hooks.ingest import Ingest
 from hooks.intake import Intake
 from midjourney.types import canonical_status
-from storage import schema
+from storage import quarantine, queries, schema
+from storage.engine import Database
+from storage.quarantine import Match
 
 CORPUS = Path(__file__).parent.parent / "corpus"
 SAMPLES = json.loads((CORPUS / "index.json").read_text())["samples"]
@@ -114,6 +116,19 @@ async def test_what_is_no_task_is_refused_and_kept(site: Any, body: bytes, statu
     assert entry["id"] == problem["quarantine_id"]
     assert entry["content_type"] == "application/json"
     assert await kept(site, "quarantine", "body") == [body]
+
+
+@pytest.mark.parametrize("body", [b'{"id":"1","status":"SUCCESS","prompt":"a\\u0000b"}', b"none\0"])
+async def test_a_body_with_a_nul_in_its_path_is_kept(database: Database, body: bytes) -> None:
+    """By either database, as an event or in quarantine: PostgreSQL has no NUL in a text."""
+    tokens = NotifyTokens("s", ["main"])
+    hook = Ingest(database, tokens, body_limit_bytes=1_000_000)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(hook), base_url="http://h") as http:
+        answer = await http.post(f"/notify/{tokens.tokens[0][0].decode()}/%00", content=body)
+    assert answer.status_code == (200 if body.startswith(b"{") else 400)
+    found = await database.read(lambda c: queries.event_page(c, most=9))
+    left = await database.read(lambda c: quarantine.page(c, Match(), most=9))
+    assert [one.payload for one in found] + [one.body for one in left] == [body]
 
 
 async def test_a_body_that_is_too_large_is_413(site: Any) -> None:

@@ -72,6 +72,10 @@ async def test_an_error_of_a_part_is_shown_whatever_its_form_selects(site: Site)
         ("/?text=" + "x" * 60_000, 200),
         ("/?text=" + "%25" * 20_000, 200),
         ("/tasks/main/" + "x" * 3000, 404),
+        ("/?text=%00&upstream=%00&rule=%00", 200),
+        ("/operations?text=%00&body=%00&receiver=%00&upstream=%00", 200),
+        ("/tasks/main/%00", 404),
+        ("/chains/%00", 404),
     ],
 )
 async def test_an_odd_address_is_no_500(site: Site, path: str, status: int) -> None:
