@@ -16,30 +16,14 @@ import msgspec
 from midjourney.buttons import Button
 from midjourney.errors import Undecodable
 from midjourney.nesting import DEEPEST, is_too_deep
-from midjourney.types import Properties, Status, SubmitAnswer, Task, canonical_status
+from midjourney.types import KNOWN_FIELDS, Properties, Status, SubmitAnswer, Task, canonical_status
 
 LONGEST_ID = 255
 """Characters. Ids seen are 13 to 40 long; a longer one is somebody probing."""
 
 # A foreign product of the same relay posts {"id", "status"} too (crazyrouter: Kling, Luma, Suno). One field of the
 # family beside them, or a status in the family's own spelling, makes it a task.
-_FAMILY_FIELDS = frozenset(
-    [
-        "action",
-        "progress",
-        "prompt",
-        "promptEn",
-        "description",
-        "submitTime",
-        "startTime",
-        "finishTime",
-        "imageUrl",
-        "failReason",
-        "buttons",
-        "properties",
-        "botType",
-    ]
-)
+_FAMILY_FIELDS = KNOWN_FIELDS - {"id", "status", "state", "parentId"} | {"botType"}
 _FAMILY_STATUSES = frozenset(Status)
 
 
