@@ -79,8 +79,14 @@ def _scope(connection: Connection, per: Per, subject: Subject) -> str:
 
 
 def _root_of(connection: Connection, upstream: str, task_id: str) -> str:
-    """The nearest task above, or itself, that no press made. Depth is bounded by the chain's budget."""
-    while (row := tasks.find(connection, upstream, task_id)) is not None and row.parent_id:
+    """The nearest task above, or itself, that no press made."""
+    seen: set[str] = set()  # a window could become its own parent once, and such rows are kept
+    while (
+        task_id not in seen
+        and (row := tasks.find(connection, upstream, task_id)) is not None
+        and row.parent_id
+    ):
+        seen.add(task_id)
         made_by = submissions.find(connection, row.submission_id) if row.submission_id else None
         if made_by is not None and made_by.kind not in _PRESSES:
             break

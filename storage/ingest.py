@@ -73,13 +73,7 @@ def _linked(connection: Connection, row: TaskRow | None, incoming: Incoming) -> 
     if submission is None or submission.upstream != incoming.upstream:
         return row
     settlements.prove(connection, submission, incoming.task.id, incoming.received_at_ms)
-    return msgspec.structs.replace(
-        row or _blank(incoming),
-        chain_id=submission.chain_id,
-        submission_id=submission.id,
-        parent_id=submission.parent_id,
-        depth=submission.depth,
-    )
+    return settlements.placed(row or _blank(incoming), submission)
 
 
 def _blank(incoming: Incoming) -> TaskRow:

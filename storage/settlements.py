@@ -12,7 +12,7 @@ from sqlalchemy import Connection, and_, bindparam, or_, select, update
 from storage import chains, events, locks, schema, tasks
 from storage.errors import LeaseLost
 from storage.prepared import Prepared
-from storage.records import Submission, SubmissionState
+from storage.records import Submission, SubmissionState, TaskRow
 from storage.submissions import find, move
 
 submissions, attempts = schema.submissions, schema.attempts
@@ -150,13 +150,7 @@ def _tie(
     known = tasks.hold(connection, submission.upstream, [task_id], now_ms)
     row = known.get(task_id) or tasks.blank(submission.upstream, task_id, now_ms)
     if row.chain_id is None:
-        row = msgspec.structs.replace(
-            row,
-            chain_id=submission.chain_id,
-            submission_id=submission.id,
-            parent_id=submission.parent_id,
-            depth=submission.depth,
-        )
+        row = placed(row, submission)
     tasks.put(
         connection,
         msgspec.structs.replace(
@@ -165,6 +159,18 @@ def _tie(
             action=row.action or settlement.child_action,
             updated_at_ms=now_ms,
         ),
+    )
+
+
+def placed(row: TaskRow, submission: Submission) -> TaskRow:
+    """The row with its place in the chain of the submission that made it, or that answered it: a window runs on under
+    its own id, below whatever it was below before."""
+    return msgspec.structs.replace(
+        row,
+        chain_id=submission.chain_id,
+        submission_id=submission.id,
+        parent_id=row.parent_id if row.id == submission.parent_id else submission.parent_id,
+        depth=submission.depth,
     )
 
 

@@ -243,6 +243,28 @@ async def test_a_limit_holds_for_a_chain_and_its_effects(bench: Any) -> None:
     assert fired == [True, True, False, False]
 
 
+async def test_once_per_root_ends_for_a_window_that_somebody_else_opened(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A rule answers it, the upstream hangs up and then lists it as moving on; it is the root of what comes of it."""
+    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+    bench.options |= {"dialect": "mj-plus", "settle_after_s": 0.0}
+    bench.rules(
+        rule(on="submission.needs_modal", modal="a cat")
+        + rule(name="once", once_per="root", imagine="{{ task.id }}")
+    )
+    bench.upstream.answer = lambda path, body: None
+    window = {"id": "win", "action": "ZOOM"}
+    await bench.start()
+    await bench.callback("win", action="ZOOM", status="MODAL", buttons=[])
+    bench.upstream.listed = [window | {"status": "SUBMITTED"}]
+    await bench.until_states("accepted")
+    bench.upstream.answer = lambda path, body: (200, {"code": 1, "description": "ok", "result": "child"})
+    await bench.callback("win", action="ZOOM", buttons=[])
+    made = await bench.until_states("accepted", "accepted")
+    assert [one.kind for one in made] == ["modal", "imagine"]
+
+
 async def test_what_is_to_be_sent_later_is_sent_later(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not at once; and when its time has come."""
     bench.rules(rule(press="U1", after=0.3, state="mine"))

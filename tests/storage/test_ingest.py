@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from functools import partial
 from typing import Any
 
 from hypothesis import HealthCheck, given, settings
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from sqlalchemy import Connection, text
 
 from midjourney.decode import decode_task
+from midjourney.requests import Modal
 from storage import events, leases, settlements, submissions, tasks
 from storage.engine import Database
 from storage.records import Incoming, PendingEvent, TaskRow
@@ -128,6 +130,17 @@ async def test_a_callback_proves_an_uncertain_submission(database: Database) -> 
     found = await database.read(lambda connection: submissions.find(connection, submission_id))
     assert found is not None
     assert (found.state, found.task_ids) == ("accepted", ("9",))
+
+
+async def test_a_window_stays_where_it_was_when_its_answer_is_proven(database: Database) -> None:
+    """Somebody else opened two windows, one below a grid that nobody knows; both are answered, and move on."""
+    for window, parent in (("lone", ""), ("below", "grid")):
+        await database.append(incoming(window, status="MODAL", parentId=parent))
+        answer = wanted(window, Modal(task_id=window, prompt="a cat"))
+        made = await database.write("stage", partial(stage, staged=answer))
+        await database.append(incoming(window, made.submission_id, status="SUBMITTED", parentId=parent))
+    rows = await database.read(lambda connection: tasks.find_all(connection, "main", ["lone", "below"]))
+    assert {row.id: row.parent_id for row in rows.values()} == {"lone": "", "below": "grid"}
 
 
 async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: Database) -> None:

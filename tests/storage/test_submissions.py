@@ -78,6 +78,22 @@ async def test_an_answer_that_comes_after_its_worker_was_given_up_counts(databas
     assert last.outcome == "accepted"
 
 
+async def test_a_window_that_a_person_names_is_not_below_itself(database: Database) -> None:
+    """The answer to a window is uncertain; the operator says that it was accepted, and that the window is its task."""
+    window = tasks.blank("main", "window", 1)
+    await database.write("test", lambda connection: tasks.put(connection, window))
+    await database.write("stage", lambda c: stage(c, staged(request=Modal(task_id="window", prompt="a cat"))))
+    begun = await database.write("begin", begin)
+    await database.write("release", lambda c: settlements.doubt(c, [begun.id], 3))
+    await database.write(
+        "settle",
+        lambda c: settlements.settle_by_hand(c, begun, accepted=True, task_id="window", now_ms=4),
+    )
+    row = await database.read(lambda connection: tasks.find(connection, "main", "window"))
+    assert row is not None
+    assert (row.submission_id, row.parent_id) == (begun.id, "")
+
+
 async def test_an_answer_makes_the_child_and_the_event_together(database: Database) -> None:
     """Code 21: the window's task is in the chain, one deeper, in status MODAL, and the event waits."""
     made = await database.write("stage", lambda connection: stage(connection, staged()))
