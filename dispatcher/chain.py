@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Generator, Mapping, Sequence
-from typing import Any, Literal, TypedDict, Unpack
+from typing import Any, Literal, Unpack
 
 import msgspec
 
 from dispatcher.errors import GiveUp
+from dispatcher.how import How, mistake_in
 from dispatcher.intent import key_of
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
@@ -67,21 +68,6 @@ class Place(msgspec.Struct, frozen=True, kw_only=True):
     def is_own(self, address: str) -> bool:
         """Whether an address is at the upstream itself: we talk to it anyway, wherever it stands."""
         return is_at(self.url, address)
-
-
-class How(TypedDict, total=False):
-    """How something is submitted.
-
-    `again` counts deliberate repetitions; `after` is in seconds; a higher `priority` goes before a lower one; `state`
-    is a word of yours that comes back as `task.state`; `upstream` names another one than the task's, for what is not
-    about a task.
-    """
-
-    again: int
-    after: float
-    priority: int
-    state: str
-    upstream: str
 
 
 class Requested(list[str]):
@@ -273,6 +259,8 @@ class Chain:
         return self._places[upstream]
 
     def _stage(self, request: Request, label: str, depth: int, how: How) -> None:
+        if mistake := mistake_in(how):
+            raise GiveUp(f"{label}: {mistake}")
         place = self._place_of(how.get("upstream", ""))
         if parent_of(request) and place.name != self.upstream:
             raise GiveUp(f"{label}: what is about a task goes to the task's own upstream, {self.upstream}")

@@ -51,6 +51,9 @@ RUNNING_AT_ONCE = 64
 ELSEWHERE_MS = 2_000
 """Pause before a delivery whose receiver another worker may have is offered again; it grows to a minute."""
 
+UNKEPT = "cannot be kept"
+"""Decision of a delivery whose run ended with something that the database does not take."""
+
 DEPLOYED_WITHIN_MS = 600_000
 """How old such a delivery gets before its receiver counts as gone: deployments take minutes."""
 
@@ -148,9 +151,9 @@ class Deliverer:
         limit = receiver.options.limit
         if limit is not None and (reason := await self._database.read(partial(_spent, claimed, limit))):
             return Finish(state="done", decision=reason)
-        context = context_of(claimed, self._places)
         self._count(claimed)
         try:
+            context = context_of(claimed, self._places)
             await self._call(receiver, context)
         except GiveUp as error:
             return Finish(state="dead", decision=f"gave up: {error}", error=traceback.format_exc())
@@ -250,10 +253,10 @@ class Deliverer:
         except LeaseLost as error:
             log.warning("delivery was finished by somebody else", why=str(error))
             return
-        except Unkeepable as error:
-            if ending.state == "dead":
+        except Exception as error:  # the same run would end the same way: it must not be left running
+            if ending.decision == UNKEPT:
                 raise
-            await self._finish(claimed, Finish(state="dead", decision="cannot be kept", error=str(error)))
+            await self._finish(claimed, _unkept(ending, error))
             return
         if claim:
             self._submitter.accept(results[1])
@@ -283,6 +286,14 @@ class Deliverer:
 
 def _spent(claimed: ClaimedDelivery, limit: Limit, connection: Connection) -> str:
     return firings.reached(connection, claimed.delivery.receiver, limit, endings.subject_of(claimed))
+
+
+def _unkept(ending: Finish, error: Exception) -> Finish:
+    """The end of a run whose own end cannot be kept, in characters that every database takes. Called while the exception
+    is handled."""
+    why = str(error) if isinstance(error, Unkeepable) else traceback.format_exc()
+    told = f"{ending.error}{why}".encode("utf-8", "backslashreplace").decode().replace("\0", "\\0")
+    return Finish(state="dead", decision=UNKEPT, error=told)
 
 
 def _as_told(error: Refuted) -> Refutation:

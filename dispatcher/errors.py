@@ -8,11 +8,18 @@ RuleError       a rule that cannot be used
 
 from __future__ import annotations
 
+from dispatcher.how import LONGEST_DELAY_S
+
 
 class Retry(Exception):
-    """Run the receiver again; after `after_s` seconds, or with the usual backoff when None."""
+    """Run the receiver again; after `after_s` seconds, up to 30 days, or with the usual backoff when None.
+
+    Raises `ValueError` for another number.
+    """
 
     def __init__(self, reason: str = "", *, after_s: float | None = None) -> None:
+        if after_s is not None and not 0 <= after_s <= LONGEST_DELAY_S:
+            raise ValueError(f"Retry(after_s={after_s}) is not between 0 seconds and 30 days")
         super().__init__(reason)
         self.after_s = after_s
 

@@ -12,7 +12,7 @@ import blinker
 import msgspec
 
 from dispatcher.errors import PluginError
-from storage.firings import Limit, Per
+from storage.firings import HIGHEST_LIMIT, Limit, Per
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -59,7 +59,10 @@ def receiver(
     stopped); `concurrency` is how many runs may go on at once. `name` replaces "module:function", under which its
     deliveries are kept: give one to rename a function without losing what waits for it. With a `limit` it asks for
     submissions no more often than that per "chain", per "root" (a picture that a prompt made), or per "task".
+    Raises `ValueError` for a limit that cannot be counted to.
     """
+    if not 0 <= limit <= HIGHEST_LIMIT:
+        raise ValueError(f"limit = {limit} is not between 0, for none, and {HIGHEST_LIMIT}")
     options = Options(
         attempts=attempts,
         timeout_s=timeout_s,

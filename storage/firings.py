@@ -15,6 +15,9 @@ Per = Literal["task", "root", "chain"]
 
 firings = schema.firings
 
+HIGHEST_LIMIT = 1_000_000
+"""More is no limit; and no number that every database can count to."""
+
 _PRESSES = frozenset({"action", "change", "simple_change", "modal"})
 
 _count = Prepared(

@@ -15,6 +15,7 @@ import msgspec
 
 from dispatcher.chain import Chain
 from dispatcher.errors import GiveUp, Retry
+from dispatcher.how import LONGEST_DELAY_S
 from midjourney.redact import redacted
 from midjourney.types import Task
 from storage.records import Event
@@ -46,7 +47,8 @@ async def forward(
     if answer.status_code == 410:
         raise GiveUp(f"{_host(url)} answered 410: it wants no more of this")
     after = answer.headers.get("retry-after", "")
-    wait_s = float(after) if after.isdigit() and answer.status_code in NOT_NOW else None
+    is_told = after.isascii() and after.isdigit() and answer.status_code in NOT_NOW
+    wait_s = min(float(after), LONGEST_DELAY_S) if is_told else None
     raise Retry(f"{_host(url)} answered HTTP {answer.status_code}", after_s=wait_s)
 
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from dispatcher.chain import Chain, How, Window
+from dispatcher.chain import Chain, Window
+from dispatcher.how import How
 from dispatcher.rules.expressions import Names, Template
 from dispatcher.rules.masks import Region, size_of
 from storage.records import Submission

@@ -9,6 +9,7 @@ from pathlib import Path
 import msgspec
 
 from dispatcher.errors import GiveUp, RuleError
+from dispatcher.how import HIGHEST_PRIORITY, LONGEST_DELAY_S
 from dispatcher.rules import actions
 from dispatcher.rules.actions import Step
 from dispatcher.rules.effects import BUILD, Effect
@@ -18,7 +19,7 @@ from dispatcher.rules.model import EFFECTS, PRESSES, STAGED, BlendWith, ImagineW
 from dispatcher.signals import SIGNALS
 from dispatcher.spelling import nearest
 from midjourney.buttons import KINDS as BUTTON_KINDS
-from storage.firings import Limit
+from storage.firings import HIGHEST_LIMIT, Limit
 
 NEEDS_MODAL = "submission.needs_modal"
 
@@ -38,7 +39,6 @@ _BEFORE_THE_END = frozenset(
         NEEDS_MODAL,
     }
 )
-LONGEST_DELAY_S = 30 * 24 * 3600
 
 
 class Mistake(Exception):
@@ -131,7 +131,9 @@ def _check_what(rule: Rule) -> None:
 def _check_how(rule: Rule, around: Surroundings) -> None:
     if rule.limit < 0:
         raise Mistake("limit", f"{rule.limit} is less than 0", " Leave it out for no limit.")
-    if abs(rule.priority) > 100:
+    if rule.limit > HIGHEST_LIMIT:
+        raise Mistake("limit", f"{rule.limit} is more than {HIGHEST_LIMIT}", " Leave it out for no limit.")
+    if abs(rule.priority) > HIGHEST_PRIORITY:
         raise Mistake(
             "priority", f"{rule.priority} is not between -100 and 100", " What is higher goes first."
         )

@@ -6,8 +6,9 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dispatcher.chain import Chain, How
+from dispatcher.chain import Chain
 from dispatcher.errors import GiveUp, RuleError
+from dispatcher.how import How
 from dispatcher.receivers import Options
 from dispatcher.rules.actions import Step, names_of
 from dispatcher.rules.compile import NEEDS_MODAL, CompiledRule

@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import msgspec
 import pytest
 
 from hookchain import (
@@ -20,7 +23,9 @@ from hookchain import (
 )
 from storage import chains, tasks
 from storage.engine import Connection
+from storage.records import Delivery
 from tests.conftest import PATIENCE_S
+from tests.staged import stage, wanted
 
 
 @pytest.fixture(autouse=True)
@@ -165,6 +170,89 @@ async def test_later_and_never(bench: Any) -> None:
     assert (states["later"].state, states["later"].attempts) == ("done", 3)
     assert (states["never"].state, states["never"].attempts) == ("dead", 1)
     assert "no use" in states["never"].decision
+
+
+@pytest.mark.parametrize(
+    ("how", "told"),
+    [
+        ({"priority": 10**7}, "U1: priority = 10000000 is no whole number from -100 to 100"),
+        ({"priority": "high"}, "U1: priority = 'high' is no whole number from -100 to 100"),
+        ({"after": 1e300}, "U1: after = 1e+300 is not between 0 seconds and 30 days"),
+        ({"after": float("nan")}, "U1: after = nan is not between 0 seconds and 30 days"),
+        ({"again": -1}, "U1: again = -1 is no number from 0 on"),
+    ],
+)
+async def test_a_number_out_of_range_is_a_dead_letter_at_once(
+    bench: Any, how: dict[str, Any], told: str
+) -> None:
+    """It says which number, and what it may be."""
+
+    @task_succeeded.connect
+    async def presses(action: str, *, chain: Any, **_: Any) -> None:
+        await chain.press("U1", **how)
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_quiet()
+    (dead,) = await bench.deliveries()
+    assert (dead.state, dead.attempts, dead.decision) == ("dead", 1, f"gave up: {told}")
+
+
+@pytest.mark.parametrize("after_s", [1e300, float("nan"), -1.0])
+def test_a_time_out_of_range_is_not_waited_for(after_s: float) -> None:
+    """The receiver fails there, with the number in its traceback."""
+    with pytest.raises(ValueError, match=r"not between 0 seconds and 30 days"):
+        Retry(after_s=after_s)
+
+
+@pytest.mark.parametrize(
+    ("ends", "told"),
+    [
+        (lambda chain: chain.note("half a cat: \ud83d"), "UnicodeEncodeError"),
+        (lambda chain: fail(GiveUp("half a cat: \ud83d")), "half a cat: \\ud83d"),
+        (lambda chain: fail(GiveUp("the end \0 of C")), "the end"),
+    ],
+)
+async def test_an_end_that_cannot_be_kept_is_a_dead_letter(
+    bench: Any, ends: Callable[[Any], None], told: str
+) -> None:
+    """What no database takes, or one of them, ends one run: it is not left running, and run again and again."""
+
+    @task_succeeded.connect
+    async def odd(action: str, *, chain: Any, **_: Any) -> None:
+        ends(chain)
+
+    await bench.start()
+    await bench.callback()
+    await bench.until_quiet()
+    (dead,) = await bench.deliveries()
+    assert (dead.state, dead.attempts) == ("dead", 1)
+    assert told in dead.error
+
+
+def fail(error: Exception) -> None:
+    raise error
+
+
+async def test_an_event_that_cannot_be_read_is_a_dead_letter(bench: Any) -> None:
+    """Its submission was damaged, by hand say: the receiver fails for it as often as it may, and says why."""
+
+    @task_succeeded.connect
+    @receiver(attempts=2)
+    async def hears(action: str, **_: Any) -> None:
+        return
+
+    damaged = msgspec.structs.replace(wanted("k"), request=b'{"kind":"nonsense"}', delay_ms=10**14)
+    made = await bench.database.write("stage", partial(stage, staged=damaged))
+    await bench.start()
+    await bench.callback("1", made.submission_id)
+    dead = await bench.until(lambda: _dead(bench))
+    assert dead.attempts == 2
+    assert "Traceback" in dead.error
+
+
+async def _dead(bench: Any) -> Delivery | None:
+    return next((one for one in await bench.deliveries() if one.state == "dead"), None)
 
 
 async def test_a_delivery_whose_receiver_is_gone_becomes_a_dead_letter(bench: Any) -> None:

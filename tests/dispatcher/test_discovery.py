@@ -97,3 +97,10 @@ def test_two_receivers_of_one_name_are_refused(signals: Any) -> None:
 
     with pytest.raises(PluginError, match="'same'"):
         Registry(signals)
+
+
+def test_a_limit_that_cannot_be_counted_to_is_refused() -> None:
+    """Where the receiver is written, not when it fires."""
+    for limit in (-1, 10**23):
+        with pytest.raises(ValueError, match="is not between 0, for none, and 1000000"):
+            receiver(limit=limit)

@@ -68,6 +68,7 @@ async def test_a_message_is_signed_as_standard_webhooks_says(web: Any, make: Any
         (404, {}, Retry, None),
         (302, {"location": "http://elsewhere"}, Retry, None),
         (429, {"retry-after": "30"}, Retry, 30.0),
+        (429, {"retry-after": "9" * 400}, Retry, 30 * 24 * 3600),
         (503, {"retry-after": "Wed, 21 Oct 2026 07:28:00 GMT"}, Retry, None),
     ],
 )
