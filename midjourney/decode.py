@@ -8,11 +8,12 @@ a float: they go above 2^53, and some start with 0.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import msgspec
 
+from midjourney.bodies import parsed, text_of
 from midjourney.buttons import Button
 from midjourney.errors import Undecodable
 from midjourney.nesting import DEEPEST, is_too_deep
@@ -55,7 +56,8 @@ class _WireTask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 _typed = msgspec.json.Decoder(_WireTask)
-_BOM = b"\xef\xbb\xbf"
+_apart = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw] | str | int | float | bool | None)
+"""Each entry by itself, so that what one of them has wrong is no matter of the others'."""
 
 
 def decode_task(body: bytes) -> Task:
@@ -65,10 +67,8 @@ def decode_task(body: bytes) -> Task:
     """
     try:
         wire = _typed.decode(_readable(body))
-    except msgspec.ValidationError:
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _lenient_task(body)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(f"not JSON: {error}", is_json=False) from error
     if wire.action is msgspec.UNSET and wire.progress is msgspec.UNSET:
         return _lenient_task(body)  # looks unlike the family: look at every field
     return Task(
@@ -114,15 +114,16 @@ def decode_tasks(body: bytes) -> list[Task]:
 
     Raises `Undecodable` when the answer is no JSON array.
     """
-    entries = _json(body)
+    entries = _json(body, _apart.decode)
     if isinstance(entries, dict):  # one gateway wraps its lists
-        entries = entries.get("data", entries.get("result"))
+        inner: Any = entries.get("data", entries.get("result", b"null"))
+        entries = _json(bytes(inner), _apart.decode)
     if not isinstance(entries, list):
         raise Undecodable("a list of tasks was expected", is_json=True)
     tasks = []
     for entry in entries:
         try:
-            tasks.append(decode_task(msgspec.json.encode(entry)))
+            tasks.append(decode_task(bytes(entry)))
         except Undecodable:
             continue
     return tasks
@@ -172,12 +173,12 @@ def _nested_answer(answer: dict[str, Any], inner: dict[str, Any], body: bytes) -
 def _readable(body: bytes) -> bytes:
     if is_too_deep(body):
         raise Undecodable(f"nested deeper than {DEEPEST} levels", is_json=True)
-    return body.removeprefix(_BOM)
+    return text_of(body)
 
 
-def _json(body: bytes) -> Any:
+def _json(body: bytes, decode: Callable[[bytes], Any] | None = None) -> Any:
     try:
-        return msgspec.json.decode(_readable(body))
+        return parsed(_readable(body), decode)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Undecodable(f"not JSON: {error}", is_json=False) from error
 
@@ -272,7 +273,7 @@ def _percent(value: Any) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
-        return min(max(int(value), 0), 100) if value == value else None
+        return int(min(max(value, 0), 100)) if value == value else None
     if isinstance(value, str) and (found := re.fullmatch(r"\s*(\d{1,3})(?:\.\d+)?\s*%?\s*", value)):
         return min(int(found[1]), 100)
     return None

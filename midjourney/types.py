@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from midjourney import buttons as _buttons
+from midjourney.bodies import parsed
 from midjourney.buttons import Button
 
 
@@ -141,8 +142,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The payload's fields that have no attribute here, by the names that the sender gave them."""
         if not self.raw:
             return {}
-        payload = msgspec.json.decode(self.raw)
-        return {key: value for key, value in payload.items() if key not in KNOWN_FIELDS}
+        return {key: value for key, value in parsed(self.raw).items() if key not in KNOWN_FIELDS}
 
 
 KNOWN_FIELDS = frozenset(

@@ -16,6 +16,7 @@ import msgspec
 from dispatcher.chain import Chain
 from dispatcher.errors import GiveUp, Retry
 from dispatcher.how import LONGEST_DELAY_S
+from midjourney.bodies import parsed
 from midjourney.redact import redacted
 from midjourney.types import Task
 from storage.records import Event
@@ -62,7 +63,7 @@ def message(task: Task, event: Event, chain: Chain) -> dict[str, Any]:
         "prompt": task.prompt,
         "image_url": task.image_url,
         "fail_reason": task.fail_reason,
-        "payload": redacted(msgspec.json.decode(task.raw)) if task.raw else None,
+        "payload": redacted(parsed(task.raw)) if task.raw else None,
     }
     return {
         "type": event.signal,

@@ -76,6 +76,15 @@ async def test_answers_to_submits_are_no_callbacks(site: Any) -> None:
         assert (await kept(site, "quarantine", "body"))[-1] == body
 
 
+async def test_half_a_character_is_kept_as_it_came(site: Any) -> None:
+    """A prompt that its writer cut within an emoji: an event like any other, whole on the page and in the API."""
+    body = json.dumps({"id": "7", "status": "SUCCESS", "progress": "100%", "prompt": "a cat \ud83d"}).encode()
+    answer = await site.http.post(site.hook, content=body)
+    assert answer.status_code == 200, answer.text
+    assert await kept(site, "events", "payload") == [body]
+    assert (await site.http.get("/api/tasks/main/7")).json()["prompt"] == "a cat \ufffd"
+
+
 @pytest.mark.parametrize(
     "path", ["/notify/", "/notify/wrong", "/notify/wrong/x", "/notify/é", "/notify/x/y/z"]
 )

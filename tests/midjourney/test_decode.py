@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midjourney.decode import decode_answer, decode_task, kept_task
+from midjourney.decode import decode_answer, decode_task, decode_tasks, kept_task
 from midjourney.errors import Undecodable
 from midjourney.types import Status
 
@@ -152,6 +153,64 @@ def test_unknown_fields_are_kept() -> None:
     """What has no attribute is in `extra`, by the sender's own name."""
     task = decode_task(encoded(videoUrl="https://v", mode="FAST"))
     assert task.extra == {"videoUrl": "https://v", "mode": "FAST"}
+
+
+def test_a_mark_at_the_begin_is_no_part_of_a_task() -> None:
+    """A byte-order mark is kept with the payload, and in nobody's way."""
+    body = b"\xef\xbb\xbf" + encoded(mode="FAST")
+    task = decode_task(body)
+    assert (task.raw, task.extra) == (body, {"mode": "FAST"})
+
+
+@pytest.mark.parametrize(
+    ("sent", "read"),
+    [
+        (rb"a cut cat \ud83d", "a cut cat \ufffd"),
+        (rb"\uDE00 its other half", "\ufffd its other half"),
+        (rb"\ud83d\ud83d\ude00", "\ufffd\U0001f600"),
+        (rb"\ud83d and \\ud83d", "\ufffd and \\ud83d"),
+    ],
+)
+def test_half_a_character_is_no_reason_to_lose_a_task(sent: bytes, read: str) -> None:
+    """Writers of Node and Python give one, as an escape, for a text that was cut within an emoji."""
+    body = encoded(prompt="?", seed="?").replace(b"?", sent)
+    task = decode_task(body)
+    assert (task.id, task.prompt, task.extra, task.raw) == ("1", read, {"seed": read}, body)
+    answer = decode_answer(encoded(code=24, description="?").replace(b"?", sent))
+    assert (answer.code, answer.description) == (24, read)
+
+
+def test_a_number_that_is_too_large_is_no_reason_to_lose_a_task() -> None:
+    """Infinite to Python, and to nobody else."""
+    for field in ("seed", "properties", "progress", "submitTime"):
+        task = decode_task(encoded(**{field: "?"}).replace(b'"?"', b"1e999"))
+        assert task.id == "1"
+        assert task.extra == ({"seed": math.inf} if field == "seed" else {})
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [
+        encoded(id="odd", prompt="cut \ud83d"),
+        encoded(id="odd", finishTime="?").replace(b'"?"', b"1e999"),
+        encoded(id=98765432109876543210987),
+        encoded(id="odd", prompt="?").replace(b"?", b"\xff"),
+        b'{"id": 1e999}',
+        b"[[[]]]",
+    ],
+)
+@pytest.mark.parametrize("around", [b"[%s]", b'{"code": 1, "data": [%s]}'])
+def test_an_odd_task_in_a_list_hides_none_of_the_others(odd: bytes, around: bytes) -> None:
+    """Each is read by itself, and shown or left out."""
+    listed = decode_tasks(around % b", ".join([encoded(id="first"), odd, encoded(id="last")]))
+    assert [task.id for task in listed if task.id in ("first", "last")] == ["first", "last"]
+
+
+@pytest.mark.parametrize("body", [b"3", b"null", b'"x"', b"{}", b'{"data": null}', b"1e999", b"[", b""])
+def test_what_is_no_list_of_tasks_is_told(body: bytes) -> None:
+    """An answer to nobody's question."""
+    with pytest.raises(Undecodable):
+        decode_tasks(body)
 
 
 def test_rows_of_buttons_are_flattened() -> None:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from dispatcher.effects.forward import forward
 from dispatcher.effects.notify import notify
 from dispatcher.errors import GiveUp, Retry
+from midjourney.decode import decode_task
 from storage.records import Event
 
 KEY = b"0123456789abcdef01234567"
@@ -58,6 +59,16 @@ async def test_a_message_is_signed_as_standard_webhooks_says(web: Any, make: Any
         assert (told["data"]["task"]["id"], told["data"]["chain"]["id"]) == ("17", "c1")
         assert b"secret" not in body
     assert len(ids) == 1
+
+
+async def test_an_odd_payload_is_forwarded_as_it_can_be_read(web: Any, make: Any) -> None:
+    """Half a character, a number that is too large, and a mark at the begin."""
+    body = make.task("", prompt="cut \ud83d", seed="?").raw.replace(b'"?"', b"1e999")
+    task = decode_task(b"\xef\xbb\xbf" + body)
+    await forward(task, event=EVENT, chain=make.chain("http://x"), url=f"{web.url}/in")
+    ((_, _, _, sent),) = web.asked
+    payload = json.loads(sent)["data"]["task"]["payload"]
+    assert (payload["prompt"], payload["seed"]) == ("cut \ufffd", None)
 
 
 @pytest.mark.parametrize(
