@@ -47,6 +47,9 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
     answer: SubmitAnswer | None = None
 
 
+_REFUSED = frozenset({-1, 9, 24})
+"""Codes that say no whatever comes with them: trueai's exceptions, failures, banned prompts."""
+
 _NEVER_SENT = frozenset(
     {"model_not_found", "insufficient_user_quota", "insufficient_quota", "invalid_api_key", "access_denied"}
 )
@@ -111,12 +114,17 @@ def classify(
             return Verdict(outcome=Outcome.UNCERTAIN, reason=_reason(answer), answer=answer)
         case None:
             return _without_code(status, answer)
-        case _ if status >= 500:
+        case _ if status >= 500 or _may_be_a_yes(status, answer):
             return Verdict(
                 outcome=Outcome.UNCERTAIN, reason=f"HTTP {status}, {_reason(answer)}", answer=answer
             )
         case _:
             return _rejected(Refusal.FINAL, answer)
+
+
+def _may_be_a_yes(status: int, answer: SubmitAnswer) -> bool:
+    """Whether a task comes with a code that nobody knows, as in `{"code": "success", "data": "5"}`."""
+    return 200 <= status < 300 and answer.code not in _REFUSED and bool(answer.ids or answer.mentioned)
 
 
 def _success(kind: RequestKind, answer: SubmitAnswer) -> Verdict:

@@ -149,9 +149,19 @@ def decode_answer(body: bytes) -> SubmitAnswer:
         description=_text(answer, "description", "message", "msg") or _text(told, "message"),
         error=_text(told, "code", "type"),
         ids=_ids(result),
+        mentioned=_mentioned(inner),
         properties=properties if isinstance(properties, dict) else {},
         raw=body,
     )
+
+
+def _mentioned(data: Any) -> tuple[str, ...]:
+    """Ids in the `data` of an envelope that is none of the family's, or of a relay's: plain, or of objects."""
+    if isinstance(data, list):
+        return tuple(found for entry in data if not isinstance(entry, list) for found in _mentioned(entry))
+    if isinstance(data, dict):
+        data = next((data[key] for key in ("task_id", "taskId", "id", "result") if key in data), None)
+    return tuple(one for one in _ids(data) if re.fullmatch(r"[\w-]*\d[\w-]*", one))
 
 
 def _nested_answer(answer: dict[str, Any], inner: dict[str, Any], body: bytes) -> SubmitAnswer:

@@ -171,13 +171,14 @@ class SubmitAnswer(msgspec.Struct, frozen=True, kw_only=True):
     """What an upstream answered to a submit, flattened from the envelopes that exist.
 
     `code` is None where the answer had none; `ids` holds zero or more task ids (an array, a comma-joined list, a
-    number above 2^53 all occur); `properties` is `{}` where it was absent, null or a list. `error` is the code of an
-    error in OpenAI's shape.
+    number above 2^53 all occur); `mentioned` are those that stand elsewhere. `properties` is `{}` where it was absent,
+    null or a list. `error` is the code of an error in OpenAI's shape.
     """
 
     code: int | str | None
     description: str = ""
     ids: tuple[str, ...] = ()
+    mentioned: tuple[str, ...] = ()
     properties: dict[str, Any] = {}
     error: str = ""
     raw: bytes = b""

@@ -97,6 +97,37 @@ def test_what_does_not_say_no_is_uncertain(status: int, body: bytes) -> None:
 
 
 @pytest.mark.parametrize(
+    "fields",
+    [
+        {"code": "success", "data": "5"},
+        {"code": "success", "data": {"task_id": "task_5"}},
+        {"code": 201, "data": [{"status": "submitted", "task_id": "5"}]},
+        {"code": 2, "result": "5"},
+        {"code": "SUCCESS", "taskId": 5},
+    ],
+)
+def test_a_task_with_an_unknown_code_may_be_a_yes(fields: dict[str, Any]) -> None:
+    """Sent again it would be paid for again; with an HTTP status that says no it is a no."""
+    assert classify("action", 200, answer(**fields)).outcome is Outcome.UNCERTAIN
+    assert classify("action", 400, answer(**fields)).refusal is Refusal.FINAL
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"code": "system_curfew", "description": "closed at night", "data": None},
+        {"code": "error", "data": "try it later, in 5 minutes"},
+        {"code": 500, "msg": "<exception message>", "taskId": None, "data": [], "ban-words": ""},
+        {"code": 24, "description": "banned", "result": "5"},
+        {"code": -1, "success": False, "message": "too long", "data": "5"},
+    ],
+)
+def test_a_refusal_stays_one_whatever_its_code(fields: dict[str, Any]) -> None:
+    """Without a task, or with a code that is known to say no."""
+    assert classify("imagine", 200, answer(**fields)).refusal is Refusal.FINAL
+
+
+@pytest.mark.parametrize(
     ("status", "body"), [(401, b""), (403, b"forbidden"), (401, answer(error=True, msg="empty"))]
 )
 def test_a_refused_key_waits_for_a_person(status: int, body: bytes) -> None:
