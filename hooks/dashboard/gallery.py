@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import itertools
 import secrets
 import time
@@ -15,7 +16,6 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dispatcher import commands
-from dispatcher.commands import CommandError
 from hooks.dashboard.desk import Desk
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.views import CardView, card_view
@@ -75,20 +75,15 @@ class Gallery:
         return GalleryTopic(wanted_of(request), self._desk.budget.submissions, more_of)
 
     async def imagine(self, request: Request, _visitor: Visitor, form: dict[str, str]) -> Response:
-        """Ask for a new picture; the form's `once` makes a second click the same one."""
+        """Ask for a new picture; the form's `once` makes a second click the same one, and another prompt another."""
         prompt, upstream = form.get("prompt", "").strip(), form.get("upstream", "") or self._desk.first
         if not prompt:
             raise Problem(422, "write a prompt first")
         if upstream not in self._desk.dialects:
             raise Problem(422, f"there is no upstream {upstream!r}")
-        try:
-            staged = await self._staged(upstream, prompt, form.get("once", ""))
-        except CommandError as error:
-            if "Idempotency-Key" not in str(error):
-                raise
-            staged = await self._staged(
-                upstream, prompt, ""
-            )  # another prompt than the form was sent with before
+        once = form.get("once", "")
+        key = f"{once}|{hashlib.sha256(prompt.encode()).hexdigest()}" if once else ""
+        staged = await self._staged(upstream, prompt, key)
         if request.headers.get("hx-request") != "true":
             return RedirectResponse(f"/chains/{staged.chain_id}", 303, headers=HEADERS)
         card = await self._desk.database.read(lambda connection: gallery.card(connection, staged.chain_id))
@@ -101,7 +96,7 @@ class Gallery:
             once=secrets.token_urlsafe(12),
         )
 
-    async def _staged(self, upstream: str, prompt: str, once: str) -> StageResult:
+    async def _staged(self, upstream: str, prompt: str, key: str) -> StageResult:
         return await self._desk.command(
             lambda connection: commands.submit(
                 connection,
@@ -110,7 +105,7 @@ class Gallery:
                 dialect=self._desk.dialects[upstream],
                 asked_by="page",
                 now_ms=time.time_ns() // 1_000_000,
-                idempotency_key=once,
+                idempotency_key=key,
             )
         )
 
