@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import httpx
@@ -23,21 +24,25 @@ class Site:
         self.hook = hook
 
 
-@pytest.fixture
-async def site(tmp_path: Path) -> AsyncIterator[Site]:
-    """Started without rules and without a worker, for one upstream that nobody asks."""
-    settings = load_settings(
-        {
-            "HOOKCHAIN_SECRET": "s",
-            "HOOKCHAIN_UPSTREAM_URL": "http://127.0.0.1:9",
-            "DATABASE_URL": f"sqlite:///{tmp_path}/hookchain.db",
-        },
-        tmp_path,
-    )
-    async with running(settings, connect_receivers(settings), with_worker=False) as server:
+@asynccontextmanager
+async def site_of(directory: Path, **settings: str) -> AsyncIterator[Site]:
+    """Started without rules and without a worker, for one upstream that nobody asks, or with settings of one's own."""
+    environment = {
+        "HOOKCHAIN_SECRET": "s",
+        "HOOKCHAIN_UPSTREAM_URL": "http://127.0.0.1:9",
+        "DATABASE_URL": f"sqlite:///{directory}/hookchain.db",
+    }
+    loaded = load_settings(environment | settings, directory)
+    async with running(loaded, connect_receivers(loaded), with_worker=False) as server:
         server.database.hear_only(frozenset(SIGNALS))
         transport = httpx.ASGITransport(server.application, client=("127.0.0.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            yield Site(
-                http, server.database, hook_url(settings, "s", "main").removeprefix(settings.hook_base)
-            )
+            hook = hook_url(loaded, "s", "main").removeprefix(loaded.hook_base)
+            yield Site(http, server.database, hook)
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    """One as it is by itself."""
+    async with site_of(tmp_path) as site:
+        yield site

@@ -18,19 +18,9 @@ from storage import events, gallery, schema, tasks
 from storage.cards import Card, Wanted
 from storage.engine import Connection
 from tests.hooks.conftest import Site
+from tests.hooks.dashboard.parts import called, word
 
 HARM = """<script>alert(1)</script>"'><img src=x onerror=alert(2)><hx-partial hx-target="body">&lt;hx-oob&gt;\r\n\u2028{{ 7*7 }}"""
-
-
-async def called(site: Site, task_id: str, **fields: Any) -> None:
-    body = {"id": task_id, "status": "SUCCESS", "action": "IMAGINE", "progress": "100%"} | fields
-    assert (await site.http.post(site.hook, content=json.dumps(body))).status_code == 200
-
-
-async def word(site: Site) -> dict[str, str]:
-    found = re.search(r'name="csrf" value="(\w+)"', (await site.http.get("/")).text)
-    assert found is not None
-    return {"csrf": found[1]}
 
 
 async def test_a_task_of_somebody_else_is_in_the_gallery_and_has_its_pages(site: Site) -> None:

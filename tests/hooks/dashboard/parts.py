@@ -1,0 +1,51 @@
+"""What tests of pages have happen: a callback, a form of a page, a press."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any
+
+import httpx
+
+from storage import schema
+from storage.engine import Connection
+from tests.hooks.conftest import Site
+
+IN_PART = {"hx-request": "true"}
+"""What htmx asks with."""
+
+U1 = {"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}
+
+
+async def called(site: Site, task_id: str, **fields: Any) -> None:
+    """A task that has succeeded called, or with fields of one's own."""
+    body = {"id": task_id, "status": "SUCCESS", "action": "IMAGINE", "progress": "100%"} | fields
+    assert (await site.http.post(site.hook, content=json.dumps(body))).status_code == 200
+
+
+async def word(site: Site) -> dict[str, str]:
+    """The field that every form of the pages carries."""
+    found = re.search(r'name="csrf" value="(\w+)"', (await site.http.get("/")).text)
+    assert found is not None
+    return {"csrf": found[1]}
+
+
+async def posted(site: Site, path: str, **fields: str) -> httpx.Response:
+    """The answer to a form that htmx sends."""
+    return await site.http.post(path, data=await word(site) | fields, headers=IN_PART)
+
+
+async def submissions_of(site: Site) -> list[Any]:
+    """All rows, oldest first."""
+    query = schema.submissions.select().order_by(schema.submissions.c.created_at_ms)
+    return list(await site.database.read(lambda connection: connection.execute(query).all()))
+
+
+async def set_all(site: Site, **values: str) -> None:
+    """Give all submissions other values."""
+
+    def change(connection: Connection) -> None:
+        connection.execute(schema.submissions.update().values(**values))
+
+    await site.database.write("test", change)
