@@ -16,13 +16,15 @@ from midjourney.buttons import Button
 from midjourney.decode import kept_task
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
-from midjourney.presses import lane_of, presses, with_buttons
+from midjourney.presses import label_of, lane_of, presses, with_buttons
 from midjourney.requests import (
     Action,
     Cancel,
     Change,
     Modal,
     Request,
+    SimpleChange,
+    as_change,
     encode_request,
     kind_of,
     parent_of,
@@ -150,7 +152,9 @@ def _label(connection: Connection, upstream: str, request: Request) -> str:
                 )
             return named[0] if named else Button(custom_id=request.custom_id).name
         case Change():
-            return f"{request.action} {request.index or ''}".strip()
+            return label_of(request)
+        case SimpleChange():
+            return label_of(as_change(request))
         case _:
             return kind_of(request)
 

@@ -62,6 +62,12 @@ def _request(task_id: str, button: Button, dialect: Dialect) -> Request | None:
     return msgspec.convert(fields, type=Change)
 
 
+def label_of(change: Change) -> str:
+    """The short name of the button that a change presses."""
+    letter = {"UPSCALE": "U", "VARIATION": "V", "REROLL": "🔄"}[change.action]
+    return f"{letter}{change.index or ''}"
+
+
 def lane_of(request: Request, upstream: str, dialect: Dialect) -> str:
     """What must be done one after the other: the upscales of one grid, where their results can be swapped.
 

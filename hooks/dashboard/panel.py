@@ -8,11 +8,12 @@ import msgspec
 
 from dispatcher.chain import Window
 from dispatcher.context import window_of
+from dispatcher.intent import key_of
 from midjourney.buttons import Button
 from midjourney.decode import kept_task
 from midjourney.dialects import Dialect
 from midjourney.presses import presses, with_buttons
-from midjourney.requests import Action, Change, decode_request
+from midjourney.requests import Action, Change, SimpleChange, decode_request
 from midjourney.types import Task
 from storage import events, queries, submissions, tasks
 from storage.cards import loose_id
@@ -73,7 +74,7 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
     return Seen(
         row=row,
         task=task,
-        buttons=_buttons(task, dialect, asked_for),
+        buttons=_buttons(task, dialect, _made(upstream, asked_for), upstream),
         window=window,
         parent=parent,
         made_by=made_by,
@@ -85,22 +86,27 @@ def _unseen(row: TaskRow) -> Task:
     return Task(id=row.id, status=row.status, action=row.action, prompt=row.prompt, parent_id=row.parent_id)
 
 
-def _buttons(task: Task, dialect: Dialect | None, asked_for: list[Submission]) -> tuple[Press, ...]:
-    """All buttons that can be pressed, with the submission that pressed each. A refused one was not pressed."""
+def _buttons(
+    task: Task, dialect: Dialect | None, made: Mapping[str, Submission], upstream: str
+) -> tuple[Press, ...]:
+    """All buttons that can be pressed, with the submission that pressed each."""
     if dialect is None:
         return ()
+    return tuple(
+        Press(name=button.name, wanted=_wanted(button), made=made.get(key_of(upstream, pressing[0].request)))
+        for button in task.buttons
+        if (pressing := presses(task, _wanted(button), dialect))
+    )
+
+
+def _made(upstream: str, asked_for: list[Submission]) -> dict[str, Submission]:
+    """What pressed the buttons of a task, by the key of the intent, whatever words it was asked for in."""
     made: dict[str, Submission] = {}
     for one in asked_for:
         request = decode_request(one.request)
-        if isinstance(request, Action):
-            made[request.custom_id] = one
-        elif isinstance(request, Change):
-            made[one.label] = one
-    return tuple(
-        Press(name=button.name, wanted=_wanted(button), made=made.get(button.custom_id or button.name))
-        for button in task.buttons
-        if presses(task, _wanted(button), dialect)
-    )
+        if isinstance(request, Action | Change | SimpleChange):
+            made[key_of(upstream, request)] = one
+    return made
 
 
 def _wanted(button: Button) -> str:
