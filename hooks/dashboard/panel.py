@@ -20,13 +20,21 @@ from storage.cards import loose_id
 from storage.engine import Connection
 from storage.records import Submission, TaskRow
 
+UNDONE = ("refused", "rejected", "dead")
+"""States of a submission that came to nothing: its button is not pressed, its window not answered."""
+
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
-    """A button and what became of it: `made` is the submission that pressed it, None where nobody has yet."""
+    """A button and what became of it: `made` is the submission that was to press it, None where nobody has tried."""
 
     name: str
     wanted: str
     made: Submission | None
+
+    @property
+    def is_pressed(self) -> bool:
+        """Whether that came, or may yet come, to something."""
+        return self.made is not None and self.made.state not in UNDONE
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
@@ -100,12 +108,13 @@ def _buttons(
 
 
 def _made(upstream: str, asked_for: list[Submission]) -> dict[str, Submission]:
-    """What pressed the buttons of a task, by the key of the intent, whatever words it was asked for in."""
+    """What pressed the buttons of a task, by the key of the intent, whatever words it was asked for in. Of several for
+    one button (`again`) the newest that came to something."""
     made: dict[str, Submission] = {}
-    for one in asked_for:
+    for one in sorted(asked_for, key=lambda one: one.state in UNDONE):  # newest first, as they are
         request = decode_request(one.request)
         if isinstance(request, Action | Change | SimpleChange):
-            made[key_of(upstream, request)] = one
+            made.setdefault(key_of(upstream, request), one)
     return made
 
 

@@ -42,10 +42,11 @@ async def submissions_of(site: Site) -> list[Any]:
     return list(await site.database.read(lambda connection: connection.execute(query).all()))
 
 
-async def set_all(site: Site, **values: str) -> None:
-    """Give all submissions other values."""
+async def set_all(site: Site, only: str = "", **values: str) -> None:
+    """Give all submissions other values, or only the one of an id."""
 
     def change(connection: Connection) -> None:
-        connection.execute(schema.submissions.update().values(**values))
+        rows = schema.submissions
+        connection.execute(rows.update().where(rows.c.id == (only or rows.c.id)).values(**values))
 
     await site.database.write("test", change)

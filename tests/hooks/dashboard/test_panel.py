@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from tests.hooks.conftest import site_of
-from tests.hooks.dashboard.parts import called, posted, submissions_of
+from tests.hooks.conftest import Site, site_of
+from tests.hooks.dashboard.parts import IN_PART, U1, called, posted, set_all, submissions_of
 
 
 def pressed(page: str) -> list[str]:
@@ -28,3 +28,19 @@ async def test_a_press_by_hand_is_marked_where_tasks_have_no_buttons(tmp_path: P
         assert "not paid for twice" in page.text
         assert pressed(page.text) == ["U1", "🔄", "V2"]
         assert sorted(row.label for row in await submissions_of(site)) == ["U1", "V2", "🔄"]
+
+
+async def test_a_button_that_was_pressed_again_is_marked_if_any_press_of_it_came_to_something(
+    site: Site,
+) -> None:
+    """The first was rejected, the second is on its way; and the other way round."""
+    await called(site, "17", prompt="a cat", buttons=[U1])
+    await posted(site, "/press/main/17", button="U1")
+    await set_all(site, state="rejected")
+    body = {"kind": "press", "task_id": "17", "button": "U1", "again": 1}
+    assert (await site.http.post("/api/submissions", json=body)).status_code == 202
+    assert pressed((await site.http.get("/panel/main/17", headers=IN_PART)).text) == ["U1"]
+    turned = {"waiting": "rejected", "rejected": "waiting"}
+    for row in await submissions_of(site):
+        await set_all(site, row.id, state=turned[row.state])
+    assert pressed((await site.http.get("/panel/main/17", headers=IN_PART)).text) == ["U1"]
