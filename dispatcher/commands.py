@@ -12,6 +12,7 @@ import msgspec
 
 from dispatcher.budget import BY_HAND
 from dispatcher.intent import has_own_key, key_of
+from midjourney import wire
 from midjourney.buttons import Button
 from midjourney.decode import kept_task
 from midjourney.dialects import Dialect
@@ -29,7 +30,6 @@ from midjourney.requests import (
     kind_of,
     parent_of,
 )
-from midjourney.wire import check
 from storage import chains, events, staging, submissions, tasks
 from storage.engine import Connection
 from storage.records import Staged, StageResult, TaskRow
@@ -41,6 +41,14 @@ class CommandError(Exception):
     def __init__(self, message: str, *, status: int = 422) -> None:
         super().__init__(message)
         self.status = status
+
+
+def check(request: Request, dialect: Dialect) -> None:
+    """Raises `CommandError` for a request that cannot be, or that the dialect has no words for."""
+    try:
+        wire.check(request, dialect)
+    except InvalidRequest as error:
+        raise CommandError(str(error)) from error
 
 
 def submit(
@@ -62,10 +70,7 @@ def submit(
 
     Raises `CommandError` when the request is wrong, the task is not known, or did not offer the button.
     """
-    try:
-        check(request, dialect)
-    except InvalidRequest as error:
-        raise CommandError(str(error)) from error
+    check(request, dialect)
     parent_id = parent_of(request)
     row = tasks.find(connection, upstream, parent_id) if parent_id else None
     if parent_id and row is None:

@@ -10,13 +10,11 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dispatcher.commands import CommandError
+from dispatcher.commands import CommandError, check
 from dispatcher.intent import has_own_key, key_of
 from midjourney.dialects import Dialect
-from midjourney.errors import InvalidRequest
 from midjourney.redact import shown_body
 from midjourney.requests import Request, decode_request, encode_request, kind_of, parent_of
-from midjourney.wire import check
 from storage import chains, events, letters, locks, retries, settlements, submissions
 from storage.engine import Connection
 from storage.letters import Kind, Letter, Match, Place
@@ -97,10 +95,7 @@ def edit_and_retry(
     found = submissions.find(connection, submission_id)
     if found is None or found.state not in ("dead", "rejected"):
         return False
-    try:
-        check(request, dialect)
-    except InvalidRequest as error:
-        raise CommandError(str(error)) from error
+    check(request, dialect)
     before = decode_request(found.request)
     _check_same_intent(found, before, request)
     locks.chain(connection, found.chain_id)  # before the submission, as everybody does

@@ -161,8 +161,16 @@ def _new_values(staged: Staged, submission_id: str, queue_at_ms: int, now_ms: in
     }
 
 
-def release(connection: Connection, submission_id: str, now_ms: int) -> bool:
-    """Let a submission go that the budget had refused; tells whether it was one."""
+_reword = Prepared(
+    update(submissions)
+    .where(submissions.c.id == bindparam("submission_id"))
+    .values(request=bindparam("new_request"))
+)
+
+
+def release(connection: Connection, submission_id: str, now_ms: int, *, request: bytes = b"") -> bool:
+    """Let a submission go that the budget had refused, with another request where one is given: nobody was sent the
+    first. Tells whether it was one."""
     submission = find(connection, submission_id)
     if submission is None or not move(
         connection,
@@ -174,5 +182,7 @@ def release(connection: Connection, submission_id: str, now_ms: int) -> bool:
         now_ms=now_ms,
     ):
         return False
+    if request:
+        _reword(connection, submission_id=submission_id, new_request=request)
     chains.count_submission(connection, submission.chain_id)
     return True

@@ -10,16 +10,17 @@ from urllib.parse import urlencode
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dispatcher import commands
+from dispatcher import commands, letters
 from dispatcher.commands import CommandError
 from hooks.dashboard.desk import Desk
-from hooks.dashboard.panel import Seen, seen
+from hooks.dashboard.panel import UNDONE, Seen, seen
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.views import Node, href_of, key_of, tree
 from hooks.problems import Problem
 from hooks.session import Visitor
 from hooks.topics import Look, Marks, Piece
-from midjourney.requests import Modal, decode_request
+from midjourney.dialects import Dialect
+from midjourney.requests import Modal, decode_request, encode_request
 from storage import gallery, queries, staging, submissions, tasks
 from storage.cards import Card
 from storage.engine import Connection
@@ -126,23 +127,10 @@ class Chains:
             raise Problem(422, "paint what may change first")
         wanted = Modal(task_id=task_id, prompt=form.get("prompt", "").strip(), mask=form.get("mask", ""))
 
+        dialect, now_ms = self._desk.dialects[upstream], time.time_ns() // 1_000_000
+
         def reply(connection: Connection) -> str:
-            equal = {"upstream": upstream, "parent_id": task_id, "kind": "modal"}
-            before = queries.submission_page(connection, most=1, equal=equal)
-            if before and before[0].state != "rejected":
-                return "answered" if decode_request(before[0].request) == wanted else "answered before"
-            row = tasks.find(connection, upstream, task_id)
-            if row is not None and row.status != "MODAL":
-                raise CommandError("this task asks nothing, or has been answered", status=409)
-            commands.submit(
-                connection,
-                wanted,
-                upstream=upstream,
-                dialect=self._desk.dialects[upstream],
-                asked_by="page",
-                now_ms=time.time_ns() // 1_000_000,
-            )
-            return "answered"
+            return _reply(connection, wanted, upstream, dialect, now_ms)
 
         return await self._after(request, visitor, upstream, task_id, await self._desk.command(reply))
 
@@ -168,6 +156,31 @@ class Chains:
     def topic(self, request: Request) -> ChainTopic:
         """What the page of a chain shows."""
         return ChainTopic(request.path_params["id"], self._desk.budget.submissions)
+
+
+def _reply(connection: Connection, wanted: Modal, upstream: str, dialect: Dialect, now_ms: int) -> str:
+    """Answer a window, once. An answer that came to nothing is given again with the new words: it is the same intent.
+
+    Raises `CommandError` where nothing is asked, and where it is not certain that the first answer came to nothing.
+    """
+    equal = {"upstream": upstream, "parent_id": wanted.task_id, "kind": "modal"}
+    before = next(iter(queries.submission_page(connection, most=1, equal=equal)), None)
+    if before is not None and before.state not in UNDONE:
+        return "answered" if decode_request(before.request) == wanted else "answered before"
+    row = tasks.find(connection, upstream, wanted.task_id)
+    if row is not None and row.status != "MODAL":
+        raise CommandError("this task asks nothing, or has been answered", status=409)
+    if before is None:
+        commands.submit(
+            connection, wanted, upstream=upstream, dialect=dialect, asked_by="page", now_ms=now_ms
+        )
+        return "answered"
+    if before.state == "refused":  # the budget holds rules, not people
+        commands.check(wanted, dialect)
+        is_sent = staging.release(connection, before.id, now_ms, request=encode_request(wanted))
+    else:
+        is_sent = letters.edit_and_retry(connection, before.id, wanted, dialect=dialect, now_ms=now_ms)
+    return "answered" if is_sent else "answered before"
 
 
 class ChainTopic:

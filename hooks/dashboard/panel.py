@@ -38,12 +38,13 @@ class Press(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as its panel shows it."""
+    """A task as its panel shows it. `window` waits for an answer; one with an `answer` got that, and it came to nothing."""
 
     row: TaskRow
     task: Task
     buttons: tuple[Press, ...]
     window: Window | None
+    answer: Submission | None
     parent: TaskRow | None
     made_by: Submission | None
 
@@ -65,9 +66,9 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
     asked_for = queries.submissions_of_parent(connection, upstream, task_id, most=200)
     made_by = submissions.find(connection, row.submission_id) if row.submission_id else None
     parent = tasks.find(connection, upstream, row.parent_id) if row.parent_id else None
-    answered = any(one.kind == "modal" and one.state != "rejected" for one in asked_for)
+    answer = next((one for one in asked_for if one.kind == "modal"), None)
     window = None
-    if row.status == "MODAL" and not answered:
+    if row.status == "MODAL" and (answer is None or answer.state in UNDONE):
         opened = queries.event_page(
             connection,
             most=1,
@@ -84,6 +85,7 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
         task=task,
         buttons=_buttons(task, dialect, _made(upstream, asked_for), upstream),
         window=window,
+        answer=answer,
         parent=parent,
         made_by=made_by,
     )

@@ -5,6 +5,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
+from midjourney.requests import Modal, decode_request
+from storage import schema
 from tests.hooks.conftest import Site, site_of
 from tests.hooks.dashboard.parts import IN_PART, U1, called, posted, set_all, submissions_of
 
@@ -44,3 +48,39 @@ async def test_a_button_that_was_pressed_again_is_marked_if_any_press_of_it_came
     for row in await submissions_of(site):
         await set_all(site, row.id, state=turned[row.state])
     assert pressed((await site.http.get("/panel/main/17", headers=IN_PART)).text) == ["U1"]
+
+
+@pytest.mark.parametrize("state", ["refused", "dead", "rejected"])
+async def test_a_window_whose_answer_came_to_nothing_is_answered_again(site: Site, state: str) -> None:
+    """With the new words, as the same submission; why the first came to nothing is told."""
+    await called(site, "17", prompt="a cat", status="MODAL", action="ZOOM")
+    await posted(site, "/modal/main/17", prompt="one")
+    await set_all(site, state=state, reason="because of this")
+    panel = (await site.http.get("/panel/main/17", headers=IN_PART)).text
+    assert 'action="/modal/main/17"' in panel
+    assert "because of this" in panel
+    answered = (await posted(site, "/modal/main/17", prompt="two")).text
+    assert "Answered." in answered
+    assert 'action="/modal/main/17"' not in answered
+    (row,) = await submissions_of(site)
+    assert (row.state, decode_request(row.request)) == ("waiting", Modal(task_id="17", prompt="two"))
+    (chain,) = await site.database.read(lambda c: c.execute(schema.chains.select()).all())
+    assert chain.submissions == (2 if state == "refused" else 1), (
+        "what the budget had refused was not counted"
+    )
+
+
+async def test_an_answer_that_the_upstream_may_have_is_not_said_to_be_given_again(site: Site) -> None:
+    """One of its attempts ended in silence."""
+    await called(site, "17", prompt="a cat", status="MODAL", action="ZOOM")
+    await posted(site, "/modal/main/17", prompt="one")
+    await set_all(site, state="dead")
+    (row,) = await submissions_of(site)
+    attempt = {
+        "submission_id": row.id, "number": 1, "started_at_ms": 1, "finished_at_ms": 2, "http_status": None,
+        "outcome": "uncertain", "reason": "", "answer": b"",
+    }  # fmt: skip
+    await site.database.write("test", lambda c: c.execute(schema.attempts.insert(), attempt))
+    answer = await posted(site, "/modal/main/17", prompt="two")
+    assert answer.status_code == 409
+    assert "nobody knows how one of its attempts ended" in answer.text
