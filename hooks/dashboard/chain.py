@@ -96,9 +96,17 @@ class Chains:
         return answer(request, "_panel.html", seen=found, csrf=visitor.csrf or "", told=told, before=before)
 
     async def press(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """Press a button by hand; one that was pressed already is not pressed, or paid for, again."""
+        """Press a button by hand; one that was pressed already is not pressed, or paid for, again. `again` names a
+        submission that came to nothing: it is tried again."""
         upstream, task_id = self._task_of(request)
         now_ms = time.time_ns() // 1_000_000
+
+        def retry(connection: Connection) -> tuple[str, Submission | None]:
+            before = submissions.find(connection, form["again"])
+            if before is None or (before.upstream, before.parent_id) != (upstream, task_id):
+                raise CommandError("that submission is no longer there", status=404)
+            again = letters.retry(connection, f"submission-{before.id}", now_ms)
+            return ("retried" if again else "pressed before"), before
 
         def press(connection: Connection) -> tuple[str, Submission | None]:
             staged = commands.press(
@@ -117,7 +125,7 @@ class Chains:
                 return "released", before  # the budget holds rules, not people
             return "pressed before", before
 
-        told, before = await self._desk.command(press)
+        told, before = await self._desk.command(retry if form.get("again") else press)
         return await self._after(request, visitor, upstream, task_id, told, before)
 
     async def modal(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:

@@ -38,11 +38,13 @@ class Press(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as its panel shows it. `window` waits for an answer; one with an `answer` got that, and it came to nothing."""
+    """A task as its panel shows it. `tried` are presses that did not succeed. `window` waits for an answer; one with an
+    `answer` got that, and it came to nothing."""
 
     row: TaskRow
     task: Task
     buttons: tuple[Press, ...]
+    tried: tuple[Submission, ...]
     window: Window | None
     answer: Submission | None
     parent: TaskRow | None
@@ -66,6 +68,7 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
     asked_for = queries.submissions_of_parent(connection, upstream, task_id, most=200)
     made_by = submissions.find(connection, row.submission_id) if row.submission_id else None
     parent = tasks.find(connection, upstream, row.parent_id) if row.parent_id else None
+    made = _made(upstream, asked_for)
     answer = next((one for one in asked_for if one.kind == "modal"), None)
     window = None
     if row.status == "MODAL" and (answer is None or answer.state in UNDONE):
@@ -83,7 +86,8 @@ def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[
     return Seen(
         row=row,
         task=task,
-        buttons=_buttons(task, dialect, _made(upstream, asked_for), upstream),
+        buttons=_buttons(task, dialect, made, upstream),
+        tried=tuple(one for one in made.values() if one.state in ("rejected", "dead")),
         window=window,
         answer=answer,
         parent=parent,

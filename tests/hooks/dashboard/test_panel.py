@@ -10,7 +10,7 @@ import pytest
 from midjourney.requests import Modal, decode_request
 from storage import schema
 from tests.hooks.conftest import Site, site_of
-from tests.hooks.dashboard.parts import IN_PART, U1, called, posted, set_all, submissions_of
+from tests.hooks.dashboard.parts import IN_PART, U1, called, posted, set_all, submissions_of, word
 
 
 def pressed(page: str) -> list[str]:
@@ -84,3 +84,34 @@ async def test_an_answer_that_the_upstream_may_have_is_not_said_to_be_given_agai
     answer = await posted(site, "/modal/main/17", prompt="two")
     assert answer.status_code == 409
     assert "nobody knows how one of its attempts ended" in answer.text
+
+
+@pytest.mark.parametrize("headers", [IN_PART, {}], ids=["with scripts", "without"])
+async def test_a_press_that_was_rejected_is_tried_again_in_the_panel(
+    site: Site, headers: dict[str, str]
+) -> None:
+    """It says why, and sends nobody where nothing is listed."""
+    await called(site, "17", prompt="a cat", buttons=[U1])
+    await posted(site, "/press/main/17", button="U1")
+    await set_all(site, state="rejected", reason="because of this")
+    page = (await posted(site, "/press/main/17", button="U1")).text
+    assert "because of this" in page
+    assert "See Operations" not in page
+    found = re.search(r'name="again" value="(\w+)"', page)
+    assert found is not None
+    form = await word(site) | {"again": found[1]}
+    answer = await site.http.post("/press/main/17", data=form, headers=headers, follow_redirects=True)
+    assert ("Sent again." in answer.text) == bool(headers)
+    assert [row.state for row in await submissions_of(site)] == ["waiting"]
+    twice = await site.http.post("/press/main/17", data=form, headers=IN_PART)
+    assert "not paid for twice" in twice.text
+
+
+async def test_only_what_was_asked_of_a_task_is_tried_again_there(site: Site) -> None:
+    await called(site, "17", prompt="a cat", buttons=[U1])
+    await called(site, "18", prompt="a cat")
+    await posted(site, "/press/main/17", button="U1")
+    await set_all(site, state="rejected")
+    (row,) = await submissions_of(site)
+    assert (await posted(site, "/press/main/18", again=row.id)).status_code == 404
+    assert [row.state for row in await submissions_of(site)] == ["rejected"]
