@@ -34,12 +34,13 @@ class Chains:
         self._desk = desk
 
     async def show(self, request: Request, visitor: Visitor) -> Response:
-        """A chain's page; `task` names the one that is looked at."""
+        """A chain's page; `task` names the one that is looked at, and `upstream` where it is: the chain's own, else."""
         chain_id = request.path_params["id"]
         card = await self._desk.database.read(lambda connection: gallery.card(connection, chain_id))
         if card is None:
             raise Problem(404, f"no chain {chain_id!r}; it may have been removed ([retention] chain_days)")
-        return await self._page(request, visitor, card)
+        upstream = request.query_params.get("upstream") or card.upstream
+        return await self._page(request, visitor, card, upstream, request.query_params.get("task", ""))
 
     async def show_of(self, request: Request, visitor: Visitor) -> Response:
         """The chain of a task, or the task alone where it has none."""
@@ -48,18 +49,18 @@ class Chains:
         if row is None:
             raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
         if row.chain_id is not None:
-            return RedirectResponse(
-                f"/chains/{row.chain_id}?{urlencode({'task': task_id})}", 303, headers=HEADERS
-            )
-        return await self._page(request, visitor, Card(chain=None, tasks=(row,)))
+            looked_at = urlencode({"upstream": upstream, "task": task_id})
+            return RedirectResponse(f"/chains/{row.chain_id}?{looked_at}", 303, headers=HEADERS)
+        return await self._page(request, visitor, Card(chain=None, tasks=(row,)), upstream, task_id)
 
-    async def _page(self, request: Request, visitor: Visitor, card: Card) -> Response:
+    async def _page(
+        self, request: Request, visitor: Visitor, card: Card, upstream: str, task_id: str
+    ) -> Response:
         at_ms = time.time_ns() // 1_000_000
-        chosen = request.query_params.get("task", "")
 
         def ask(connection: Connection) -> tuple[list[Node], Seen | None]:
             roots = tree(card, gallery.payloads(connection, [card]))
-            return roots, seen(connection, card.upstream, chosen, self._desk.dialects) if chosen else None
+            return roots, seen(connection, upstream, task_id, self._desk.dialects) if task_id else None
 
         roots, looked_at = await self._desk.database.read(ask)
         return answer(

@@ -16,12 +16,13 @@ from storage.engine import Database
 
 
 class Site:
-    """The application: `http` speaks to it, `hook` is the path that upstream "main" posts to."""
+    """The application: `http` speaks to it, `hook` is the path that upstream "main" posts to, `hooks` are those of all."""
 
-    def __init__(self, http: httpx.AsyncClient, database: Database, hook: str) -> None:
+    def __init__(self, http: httpx.AsyncClient, database: Database, hooks: dict[str, str]) -> None:
         self.http = http
         self.database = database
-        self.hook = hook
+        self.hooks = hooks
+        self.hook = hooks["main"]
 
 
 @asynccontextmanager
@@ -37,8 +38,9 @@ async def site_of(directory: Path, **settings: str) -> AsyncIterator[Site]:
         server.database.hear_only(frozenset(SIGNALS))
         transport = httpx.ASGITransport(server.application, client=("127.0.0.1", 50000))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:
-            hook = hook_url(loaded, "s", "main").removeprefix(loaded.hook_base)
-            yield Site(http, server.database, hook)
+            hooks = {name: hook_url(loaded, "s", name) for name in loaded.upstreams}
+            paths = {name: url.removeprefix(loaded.hook_base) for name, url in hooks.items()}
+            yield Site(http, server.database, paths)
 
 
 @pytest.fixture
