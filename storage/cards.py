@@ -6,12 +6,13 @@ import hashlib
 
 import msgspec
 
+from storage.looks import LOST
 from storage.records import ChainRow, Submission, TaskRow
 
 STATUSES = ("active", "attention", "failed", "done")
 """What a chain is: something of it runs or waits; it waits for a person; something of it failed; it is complete."""
 
-FAILED_TASK = ("FAILURE", "CANCEL")
+FAILED_TASK = ("FAILURE", "CANCEL", LOST)
 WAITING = ("waiting", "sending")
 TROUBLED = ("uncertain", "dead")
 

@@ -62,6 +62,9 @@ def missed(connection: Connection, row: TaskRow, *, lost_after: int, lost_after_
             current,
             misses=current.misses + 1,
             status=LOST if lost else current.status,
+            updated_at_ms=now_ms
+            if lost
+            else current.updated_at_ms,  # that it was asked about is no news of it
             finished_at_ms=now_ms if lost else None,
         ),
     )

@@ -36,7 +36,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
             return "attention"
         if self.task_status == "IN_PROGRESS" or (self.has_chain and self.submission_state == "waiting"):
             return "active"
-        failed = self.task_status in ("FAILURE", "CANCEL")
+        failed = self.task_status in ("FAILURE", "CANCEL", "LOST")
         return "failed" if failed or (self.has_chain and self.submission_state == "rejected") else "done"
 
     def is_wanted(self, wanted: Wanted) -> bool:
@@ -50,7 +50,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
-TASK_STATUSES = ["SUCCESS", "FAILURE", "CANCEL", "IN_PROGRESS", "MODAL"]
+TASK_STATUSES = ["SUCCESS", "FAILURE", "CANCEL", "LOST", "IN_PROGRESS", "MODAL"]
 THINGS = st.lists(
     st.builds(
         Thing,

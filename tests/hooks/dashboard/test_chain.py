@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 from midjourney.requests import Imagine, encode_request
-from storage import chains, staging
+from storage import chains, schema, staging
 from storage.engine import Connection
 from storage.records import Staged
 from tests.hooks.conftest import Site, site_of
@@ -55,3 +55,9 @@ async def test_a_task_without_a_chain_has_its_panel_without_scripts(site: Site) 
     """Else nobody could press its buttons there."""
     await called(site, "17", prompt="a cat", buttons=[U1])
     assert 'action="/press/main/17"' in (await site.http.get("/panel/main/17")).text
+
+
+async def test_a_lost_task_is_said_to_be_lost(site: Site) -> None:
+    await called(site, "17", prompt="a cat")
+    await site.database.write("test", lambda c: c.execute(schema.tasks.update().values(status="LOST")))
+    assert '<span class="badge lost">lost</span>' in (await site.http.get("/chains/of/main/17")).text

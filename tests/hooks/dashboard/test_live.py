@@ -16,6 +16,7 @@ from hooks.dashboard.gallery import GalleryTopic
 from hooks.stream import Stream
 from hooks.topics import Look, Marks, Piece
 from midjourney.decode import decode_task
+from storage import looks, tasks
 from storage.cards import Wanted
 from storage.engine import Connection, Database
 from storage.records import Incoming
@@ -216,6 +217,23 @@ async def test_a_card_that_is_no_longer_wanted_goes(database: Database) -> None:
         (key, *_) = re.findall(r'id="card-([0-9a-f]+)"', page.text)
         await call(database, 'a|b"><x>', "a lighthouse", status="SUCCESS")
         await page.until(f'hx-target="#card-{key}" hx-swap="delete"')
+
+
+async def test_a_task_that_its_upstream_no_longer_knows_has_failed(database: Database) -> None:
+    """No callback tells that: pages hear of it all the same."""
+    await call(database, "1", "a lighthouse")
+    async with page_of(Stream(database), wanted=FAILED) as failed, page_of(Stream(database)) as page:
+        await page.until("a lighthouse")
+        assert "a lighthouse" not in failed.text
+
+        def lose(connection: Connection) -> bool:
+            row = tasks.find(connection, "main", "1")
+            assert row is not None
+            return looks.missed(connection, row, lost_after=1, lost_after_ms=0, now_ms=now_ms() + 1)
+
+        assert await database.write("test", lose)
+        await failed.until("a lighthouse")
+        await page.until(">failed<")
 
 
 async def test_a_page_that_comes_back_to_a_filter_has_what_is_wanted_now(database: Database) -> None:
