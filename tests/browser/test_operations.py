@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from playwright.async_api import Page, expect
+from playwright.async_api import Dialog, Page, expect
 
 from tests.browser.parts import Site, has_stayed, press, stays
 
@@ -33,7 +33,13 @@ async def test_dead_letters_are_retried_mended_and_dropped(
     mend = in_state(site, f"alone, refused, {word}b", "dead", eventually)
     gone = [in_state(site, f"alone, refused, {word}c {n}", "dead", eventually) for n in range(2)]
     other = in_state(site, f"alone, refused, {word}d", "dead", eventually)
-    page.on("dialog", lambda dialog: dialog.accept())
+    asked: list[str] = []
+
+    async def accept(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await dialog.accept()
+
+    page.on("dialog", accept)
     await page.goto(f"/operations?text={word}")
     await stays(page)
     letters = page.locator("#letters .letters > li")
@@ -62,6 +68,7 @@ async def test_dead_letters_are_retried_mended_and_dropped(
     await page.wait_for_load_state()  # until its scripts are there, a page asks whether it is meant
     await press(page.get_by_role("button", name="Drop all that match"))
     await expect(letters).to_have_count(0)
+    assert asked == ["2 match. Give all of these up for good?"]
     assert [states(site, one) for one in gone] == [["rejected"], ["rejected"]]
     assert states(site, other) == ["dead"]
 

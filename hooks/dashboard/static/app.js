@@ -64,6 +64,11 @@ document.addEventListener("htmx:after:request", (event) => {
   if (form.elements.prompt.value === form.dataset.sent) form.elements.prompt.value = "";
 });
 
+// htmx asks what the form says; here each button has its own question.
+document.addEventListener("htmx:config:request", ({ detail: { ctx } }) => {
+  ctx.confirm ??= ctx.request.submitter?.getAttribute("hx-confirm");
+});
+
 document.addEventListener("htmx:after:swap", () => writeTimes(document));
 document.addEventListener("htmx:error", (event) => {
   if (event.detail.error?.name !== "AbortError") tell(document.body.dataset.lost);
