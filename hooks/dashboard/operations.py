@@ -105,6 +105,8 @@ class Operations:
     async def letter(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
         """Retry a dead letter, as it is or with an edited request, or drop it."""
         letter_id, now_ms = request.path_params["id"], _now_ms()
+        if form.get("do") == "drop" and (asked := question_first(request, form, "Give this up for good?")):
+            return asked
         match form.get("do"):
             case "retry":
                 done = await self._desk.command(lambda one: letters.retry(one, letter_id, now_ms))
@@ -138,6 +140,8 @@ class Operations:
     async def body(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
         """Read a quarantined body again, as it is or edited, or forget it."""
         entry_id, database = request.path_params["id"], self._desk.database
+        if form.get("do") == "drop" and (asked := question_first(request, form, "Forget this?")):
+            return asked
         match form.get("do"):
             case "retry":
                 done = await readmit.retry(database, entry_id, _now_ms()) is not None

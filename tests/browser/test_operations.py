@@ -73,6 +73,31 @@ async def test_dead_letters_are_retried_mended_and_dropped(
     assert states(site, other) == ["dead"]
 
 
+async def test_one_is_dropped_when_that_is_meant(page: Page, site: Site, word: str, eventually: Any) -> None:
+    """A letter and a body: whoever says no keeps them."""
+    in_state(site, f"alone, refused, {word}", "dead", eventually)
+    assert site.call(f'{{"id": "{word}", "prompt": '.encode()) == 400
+    asked: list[str] = []
+    answers = iter([False, True, False, True])
+
+    async def answer(dialog: Dialog) -> None:
+        asked.append(dialog.message)
+        await (dialog.accept() if next(answers) else dialog.dismiss())
+
+    page.on("dialog", answer)
+    await page.goto(f"/operations?text={word}")
+    await page.wait_for_load_state()
+    await stays(page)
+    for one in (page.locator("#letters .letters > li"), page.locator("li[id^=body-]", has_text=word)):
+        drop = one.get_by_role("button", name="Drop", exact=True)
+        await press(drop)
+        await expect(one).to_have_count(1)
+        await press(drop)
+        await expect(one).to_have_count(0)
+    assert asked == ["Give this up for good?"] * 2 + ["Forget this?"] * 2
+    assert await has_stayed(page)
+
+
 async def test_a_quarantined_body_is_mended_and_read(page: Page, site: Site, word: str) -> None:
     """It was cut off; whole, its task is in the gallery."""
     assert site.call(f'{{"id": "{word}", "status": "FAILURE", "prompt": "whole, {word}'.encode()) == 400

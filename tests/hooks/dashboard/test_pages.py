@@ -193,6 +193,30 @@ async def test_what_cannot_be_undone_is_asked_about_where_no_script_does(site: S
     assert "it is paid twice" in uncertain.text
 
 
+@pytest.mark.parametrize(
+    ("path", "question"),
+    [
+        ("/operations/letters/delivery-60", "Give this up for good?"),
+        ("/operations/quarantine/1", "Forget this?"),
+    ],
+)
+async def test_that_one_is_dropped_is_asked_about_as_that_all_are(
+    site: Site, path: str, question: str
+) -> None:
+    """By its button where scripts run, by a page where none do."""
+    await site.http.post(site.hook, content=b"no JSON")
+    dead = delivery(60, error="no") | {"id": 60, "state": "dead"}
+    await site.database.write("test", lambda c: c.execute(schema.deliveries.insert(), dead))
+    page = (await site.http.get("/operations")).text
+    assert page.count(f'value="drop" class="danger" hx-confirm="{question}"') == 1
+    asked = await site.http.post(path, data=await word(site) | {"do": "drop"})
+    assert question in asked.text
+    assert f'action="{path}"' in (await site.http.get("/operations")).text
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
+    assert (await site.http.post(path, data=fields)).status_code == 303
+    assert f'action="{path}"' not in (await site.http.get("/operations")).text
+
+
 async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
     assert (await site.http.post(site.hook, content=b'{"id": ')).status_code == 400
     page = (await site.http.get("/operations")).text
