@@ -13,16 +13,20 @@ from storage.records import Attempt, Delivery, Event, Submission, TaskRow
 _deliveries, _submissions = schema.deliveries, schema.submissions
 
 MOST_EVENTS = 2000
-"""Of one task: what has more is a loop somewhere else."""
+"""Of one task, the newest: what has more is a loop somewhere else."""
 
 
 class Explained(msgspec.Struct, frozen=True, kw_only=True):
-    """A task, what made it, what was told about it, who heard of it, and what was asked for because of it."""
+    """A task, what made it, what was told about it, who heard of it, and what was asked for because of it.
+
+    `is_cut`: there are older events than these.
+    """
 
     task: TaskRow
     payload: bytes
     made_by: Submission | None
     events: list[Event]
+    is_cut: bool
     deliveries: list[Delivery]
     asked_for: list[Submission]
     attempts: dict[str, list[Attempt]]
@@ -34,7 +38,8 @@ def explained(connection: Connection, upstream: str, task_id: str) -> Explained 
     if task is None:
         return None
     made_by = submissions.find(connection, task.submission_id) if task.submission_id else None
-    told = _events(connection, task)
+    newest = _newest_events(connection, task)
+    told = newest[:MOST_EVENTS][::-1]
     asked_for = connection.execute(
         select(*submissions.SUBMISSION_COLUMNS)
         .where(submissions.of_parent(upstream, task_id))
@@ -47,6 +52,7 @@ def explained(connection: Connection, upstream: str, task_id: str) -> Explained 
         payload=event_rows.latest_payload(connection, upstream, task_id),
         made_by=made_by,
         events=told,
+        is_cut=len(newest) > MOST_EVENTS,
         deliveries=_heard(connection, [event.id for event in told]),
         asked_for=found,
         attempts={one.id: queries.attempts_of(connection, one.id) for one in everything},
@@ -71,11 +77,12 @@ def mark(connection: Connection, upstream: str, task_id: str) -> tuple[int, ...]
     return tuple(int(one or 0) for one in (*told, *heard, *asked_for))
 
 
-def _events(connection: Connection, task: TaskRow) -> list[Event]:
+def _newest_events(connection: Connection, task: TaskRow) -> list[Event]:
+    """One more than are told, where there are so many."""
     events = schema.events
     of_task = (events.c.upstream == task.upstream) & (events.c.task_id == task.id)
     rows = connection.execute(
-        select(*event_rows.EVENT_COLUMNS).where(of_task).order_by(events.c.id).limit(MOST_EVENTS)
+        select(*event_rows.EVENT_COLUMNS).where(of_task).order_by(events.c.id.desc()).limit(MOST_EVENTS + 1)
     )
     return [event_rows.event_of(row) for row in rows]
 

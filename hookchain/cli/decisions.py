@@ -51,6 +51,8 @@ def told(found: dict[str, Any]) -> list[str]:
         lines.append(f"  it failed: {task['fail_reason']}")
     if made_by := found["made_by"]:
         lines.append(f"  asked for by {made_by['asked_by']}: {_submission(made_by)}")
+    if found["is_cut"]:
+        lines.append(f"  only its newest {len(found['events'])} events are told")
     waiting = list(found["asked_for"])
     for event in found["events"]:
         progress = f" {event['progress']} %" if event["progress"] is not None else ""

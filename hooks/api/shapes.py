@@ -197,5 +197,6 @@ def explained_shape(found: Explained) -> dict[str, Any]:
             event_shape(event) | {"deliveries": [delivery_shape(one) for one in heard.get(event.id, [])]}
             for event in found.events
         ],
+        "is_cut": found.is_cut,
         "asked_for": [with_tries(one) for one in found.asked_for],
     }

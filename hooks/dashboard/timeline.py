@@ -114,7 +114,13 @@ def shown(found: Explained) -> dict[str, Any]:
         for tries in found.attempts.values()
         for one in tries
     }
-    return {"row": found.task, "story": story, "answers": answers, "is_made_by": found.task.submission_id}
+    return {
+        "row": found.task,
+        "story": story,
+        "only": len(found.events) if found.is_cut else 0,
+        "answers": answers,
+        "is_made_by": found.task.submission_id,
+    }
 
 
 def pretty(value: Any) -> str:
