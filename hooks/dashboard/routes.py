@@ -106,8 +106,10 @@ class Dashboard:
         async def stream(request: Request, _visitor: Visitor) -> Response:
             known = request.headers.get("last-event-id") or request.query_params.get("since_ms", "0")
             messages = self._stream.messages(topic_of(request), language(request), number(known) or 0)
+            # Starlette routes HEAD as GET, and would send an hour of messages, which the server throws away.
+            body = iter(()) if request.method == "HEAD" else messages
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
-            return StreamingResponse(messages, media_type="text/event-stream", headers=headers)
+            return StreamingResponse(body, media_type="text/event-stream", headers=headers)
 
         return stream
 
