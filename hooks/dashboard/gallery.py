@@ -55,7 +55,7 @@ class Gallery:
             "budget": self._desk.budget.submissions,
         }
         if before is not None and is_partial(request):
-            return answer(request, "_cards.html", **values)
+            return answer(request, "_older.html", **values)
         return answer(
             request,
             "gallery.html",

@@ -187,3 +187,28 @@ async def test_all_is_done_by_keyboard_alone(page: Page, site: Site, word: str) 
     await page.keyboard.press("Enter")
     await expect(page.locator(".tree ul .node.success")).to_have_count(1)
     await shown(page.locator(".tree ul .node img"))
+
+
+@pytest.mark.parametrize("screen", ["desk"], indirect=True)
+async def test_a_search_says_that_it_found_nothing_when_it_has_looked_everywhere(
+    page: Page, site: Site, word: str
+) -> None:
+    """Its last page brings no card: told where none stands, and not under those that earlier ones brought."""
+    assert site.call(json.dumps({"id": word, "status": "FAILURE", "prompt": word}).encode()) == 200
+    for text, cards in ((word, 1), (f"not {word}", 0)):
+        await page.goto(f"/?text={text}")
+        await expect(page.locator(".card")).to_have_count(cards)
+        await page.evaluate(
+            """address => {  // as the page of a longer history has it
+                document.getElementById("nothing")?.remove();
+                const gallery = document.getElementById("gallery");
+                gallery.insertAdjacentHTML("beforeend", `<li class="more" id="more"><a href="${address}"
+                    hx-get="${address}" hx-trigger="click" hx-target="#more" hx-swap="outerHTML">older</a></li>`);
+                htmx.process(gallery);
+            }""",
+            f"/?text={text}&before=1-x",
+        )
+        await press(page.get_by_role("link", name="older"))
+        await expect(page.locator("#more")).to_have_count(0)
+        await expect(page.get_by_text("Nothing here is like that.")).to_have_count(1 - cards)
+        await expect(page.locator(".card")).to_have_count(cards)
