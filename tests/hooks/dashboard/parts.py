@@ -50,3 +50,12 @@ async def set_all(site: Site, only: str = "", **values: str) -> None:
         connection.execute(rows.update().where(rows.c.id == (only or rows.c.id)).values(**values))
 
     await site.database.write("test", change)
+
+
+def delivery(event_id: int, *, error: str) -> dict[str, Any]:
+    """One that waits; one that failed waits for its next attempt."""
+    return {
+        "event_id": event_id, "receiver": "rule:a", "lane": "", "state": "waiting", "attempts": int(bool(error)),
+        "excused": 0, "run_at_ms": 2 if error else 1, "fired": False, "decision": "", "error": error,
+        "created_at_ms": 1, "updated_at_ms": 1,
+    }  # fmt: skip

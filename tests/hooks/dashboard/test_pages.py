@@ -18,7 +18,7 @@ from storage import events, gallery, schema, tasks
 from storage.cards import Card, Wanted
 from storage.engine import Connection
 from tests.hooks.conftest import Site
-from tests.hooks.dashboard.parts import called, word
+from tests.hooks.dashboard.parts import called, delivery, word
 
 HARM = """<script>alert(1)</script>"'><img src=x onerror=alert(2)><hx-partial hx-target="body">&lt;hx-oob&gt;\r\n\u2028{{ 7*7 }}"""
 
@@ -193,30 +193,6 @@ async def test_what_cannot_be_undone_is_asked_about_where_no_script_does(site: S
     assert "it is paid twice" in uncertain.text
 
 
-@pytest.mark.parametrize(
-    ("path", "question"),
-    [
-        ("/operations/letters/delivery-60", "Give this up for good?"),
-        ("/operations/quarantine/1", "Forget this?"),
-    ],
-)
-async def test_that_one_is_dropped_is_asked_about_as_that_all_are(
-    site: Site, path: str, question: str
-) -> None:
-    """By its button where scripts run, by a page where none do."""
-    await site.http.post(site.hook, content=b"no JSON")
-    dead = delivery(60, error="no") | {"id": 60, "state": "dead"}
-    await site.database.write("test", lambda c: c.execute(schema.deliveries.insert(), dead))
-    page = (await site.http.get("/operations")).text
-    assert page.count(f'value="drop" class="danger" hx-confirm="{question}"') == 1
-    asked = await site.http.post(path, data=await word(site) | {"do": "drop"})
-    assert question in asked.text
-    assert f'action="{path}"' in (await site.http.get("/operations")).text
-    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
-    assert (await site.http.post(path, data=fields)).status_code == 303
-    assert f'action="{path}"' not in (await site.http.get("/operations")).text
-
-
 async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
     assert (await site.http.post(site.hook, content=b'{"id": ')).status_code == 400
     page = (await site.http.get("/operations")).text
@@ -325,15 +301,6 @@ async def test_what_fails_and_is_tried_again_is_shown_before_what_has_not_run(si
     await site.database.write("test", lambda c: c.execute(schema.deliveries.insert(), rows))
     page = (await site.http.get("/operations")).text
     assert "OSError: the disk is full" in page
-
-
-def delivery(event_id: int, *, error: str) -> dict[str, Any]:
-    """One that waits; one that failed waits for its next attempt."""
-    return {
-        "event_id": event_id, "receiver": "rule:a", "lane": "", "state": "waiting", "attempts": int(bool(error)),
-        "excused": 0, "run_at_ms": 2 if error else 1, "fired": False, "decision": "", "error": error,
-        "created_at_ms": 1, "updated_at_ms": 1,
-    }  # fmt: skip
 
 
 async def test_a_chain_of_any_depth_has_its_page(site: Site) -> None:
