@@ -23,6 +23,7 @@ async def test_what_another_tab_has_dropped_is_told(page: Page, site: Site, watc
     await page.goto("/operations")
     await stays(page)
     assert site.server.http.post(f"/api/quarantine/{found['id']}/drop").status_code == 200
+    page.once("dialog", lambda dialog: dialog.accept())
     await page.locator(entry).get_by_role("button", name="Drop").press("Enter")
     await expect(page.locator("#toasts")).to_have_text("that body is no longer there")
     await expect(page.locator(entry)).to_be_visible()
