@@ -8,12 +8,19 @@ from typing import Literal
 
 import msgspec
 
+from midjourney.buttons import KINDS as BUTTON_KINDS
 from midjourney.buttons import Button, action_of
-from midjourney.requests import Action, Change, SimpleChange, as_change, decode_request
+from midjourney.requests import KINDS, Action, Change, SimpleChange, as_change, decode_request
 from storage.ledger import Entry
 
 Prices = Mapping[str, Mapping[str, float]]
 """For each upstream, the price of a kind of submission: "imagine", "upscale", "variation", "video" …, or "default"."""
+
+PRICED = (
+    frozenset((*KINDS, *BUTTON_KINDS, *(action_of(kind).lower() for kind in BUTTON_KINDS), "default"))
+    - {"", "other"}
+)  # fmt: skip
+"""What can have a price."""
 
 By = Literal["rule", "chain", "day", "upstream"]
 

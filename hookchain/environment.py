@@ -72,16 +72,25 @@ def known_variables() -> list[str]:
     ]
 
 
-_KUBERNETES = re.compile(r"HOOKCHAIN_(.+_)?(SERVICE_(HOST|PORT.*)|PORT(_.*)?)$")
-"""What Kubernetes sets where there is a service named hookchain."""
+_KUBERNETES = re.compile(r"HOOKCHAIN_(.+_)?(SERVICE_(HOST|PORT.*)|PORT_.*)$")
+_LINK = re.compile(r"(tcp|udp|sctp)://")
+
+
+def _is_of_kubernetes(name: str, value: str) -> bool:
+    """Whether it is one of those that are set where there is a service named hookchain: HOOKCHAIN_PORT is a link there, and a
+    mistake elsewhere."""
+    is_link = re.fullmatch(r"HOOKCHAIN_(.+_)?PORT", name) and _LINK.match(value)
+    return bool(_KUBERNETES.match(name) or is_link)
 
 
 def check_variables(environment: Mapping[str, str]) -> None:
     """Raise `SettingsError` for a variable of ours that nobody knows."""
     known = known_variables()
-    for name in environment:
-        if name.startswith("HOOKCHAIN_") and name not in known and not _KUBERNETES.match(name):
-            raise SettingsError(f"unknown environment variable {name}.{nearest(name, known)}")
+    for name, value in environment.items():
+        if name.startswith("HOOKCHAIN_") and name not in known and not _is_of_kubernetes(name, value):
+            bare = name.removeprefix("HOOKCHAIN_")
+            meant = f' Did you mean "{bare}"?' if bare in _VARIABLES else nearest(name, known)
+            raise SettingsError(f"unknown environment variable {name}.{meant}")
 
 
 def put_over(tables: dict[str, Any], environment: Mapping[str, str]) -> None:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import math
 import os
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +12,7 @@ import msgspec
 from dispatcher.budget import Budget
 from dispatcher.retention import Retention
 from dispatcher.spelling import nearest
+from hookchain import bounds
 from hookchain.environment import CONFIG, TOML, check_variables, put_over
 from hookchain.environment import SettingsError as SettingsError
 from hookchain.file import parse, read, short
@@ -21,9 +20,6 @@ from hookchain.platforms import Platform, detect, warning
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
 
 DEFAULT_FILE = "hookchain.toml"
-MOST_A_SECOND = 10_000
-"""Requests to one upstream; more is a mistake."""
-
 BODY_LIMIT_BYTES = 1024 * 1024
 """Largest callback. Those seen have 0.4 to 10 kB; a relay that fills `maskBase64` adds a PNG to that."""
 
@@ -128,11 +124,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     _check_keys(tables, path)
     put_over(tables, environment)
     file = _convert(tables, path)
-    if not 0 <= file.port < 65536:
-        raise SettingsError(f"{short(path)} or PORT: a port is a number up to 65535, not {file.port}")
-    days = (file.retention.progress_days, file.retention.chain_days)
-    if min(days) < 0 or not all(map(math.isfinite, days)):
-        raise SettingsError(f"{short(path)}, [retention]: days are 0 for ever, or more")
+    _check_values(file, short(path))
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
         database_url=file.database_url
@@ -149,7 +141,8 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         budget=file.budget,
         retention=file.retention,
         upstreams={
-            name: _checked(name, upstream, path, dialects) for name, upstream in file.upstreams.items()
+            name: bounds.checked(name, upstream, short(path), dialects)
+            for name, upstream in file.upstreams.items()
         },
         directory=directory,
         file=path,
@@ -168,22 +161,35 @@ def _default_database(volume: str) -> str:
 
 
 def _check_keys(tables: dict[str, Any], path: Path) -> None:
-    _check_table(tables, _File, short(path))
+    where = short(path)
+    _check_table(tables, _File, where)
     kinds: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention}
     for name, kind in kinds.items():
-        if isinstance(tables.get(name), dict):
-            _check_table(tables[name], kind, f"{short(path)}, [{name}]")
-    upstreams = tables.get("upstreams", {})
-    for name, upstream in upstreams.items() if isinstance(upstreams, dict) else ():
-        if isinstance(upstream, dict):
-            _check_table(upstream, Upstream, f"{short(path)}, [upstreams.{name}]")
+        _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
+    for name, upstream in _as_table(tables.get("upstreams", {}), f"{where}, upstreams").items():
+        _check_table(upstream, Upstream, f"{where}, [upstreams.{name}]")
 
 
-def _check_table(table: dict[str, Any], kind: type[msgspec.Struct], where: str) -> None:
+def _as_table(value: Any, where: str) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{where}: a table is expected")
+    return value
+
+
+def _check_table(table: Any, kind: type[msgspec.Struct], where: str) -> None:
     known = set(kind.__struct_fields__) - {"name"} | ({"rules"} if kind is _File else set())
-    for key in table:
+    for key in _as_table(table, where):
         if key not in known:
             raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
+
+
+def _check_values(file: _File, where: str) -> None:
+    bounds.check_numbers(f"{where} or the environment", file, bounds.SERVER)
+    bounds.check_numbers(f"{where}, [budget]", file.budget, bounds.BUDGET)
+    bounds.check_numbers(f"{where}, [retention]", file.retention, bounds.RETENTION)
+    if file.public_url:
+        bounds.check_url("public_url or HOOKCHAIN_PUBLIC_URL", file.public_url)
+    bounds.check_header("admin_token or HOOKCHAIN_ADMIN_TOKEN", file.admin_token)
 
 
 def _convert(tables: dict[str, Any], path: Path) -> _File:
@@ -198,8 +204,10 @@ def _own(name: str, table: dict[str, Any], path: Path) -> Dialect:
     where = f"{short(path)}, [dialects.{name}]"
     changes = dict(table)
     like = changes.pop("like", DEFAULT_DIALECT)
-    if like not in DIALECTS:
-        raise SettingsError(f"{where}: like names no shipped dialect: {like!r}.{nearest(like, DIALECTS)}")
+    if not isinstance(like, str) or like not in DIALECTS:
+        raise SettingsError(
+            f"{where}: like names no shipped dialect: {like!r}.{nearest(str(like), DIALECTS)}"
+        )
     known = set(Dialect.__struct_fields__) - {"name"} | {"like"}
     for key in changes:
         if key not in known:
@@ -210,27 +218,3 @@ def _own(name: str, table: dict[str, Any], path: Path) -> Dialect:
         return msgspec.convert(msgspec.structs.asdict(DIALECTS[like]) | changes | {"name": name}, Dialect)
     except msgspec.ValidationError as error:
         raise SettingsError(f"{where}: {error}") from error
-
-
-def _checked(name: str, upstream: Upstream, path: Path, dialects: Mapping[str, Dialect]) -> Upstream:
-    where = f"{short(path)}, [upstreams.{name}]" if name != "main" else "upstream main"
-    if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):
-        raise SettingsError(f"{where}: a name has letters, digits, - and _ only")
-    if not re.match(r"https?://[^/]+", upstream.url):
-        raise SettingsError(f"{where}: url {upstream.url!r} must begin with http:// or https://")
-    if upstream.dialect not in dialects:
-        raise SettingsError(
-            f"{where}: unknown dialect {upstream.dialect!r}.{nearest(upstream.dialect, dialects)}"
-        )
-    if not upstream.key.isascii() or not upstream.key.isprintable():
-        raise SettingsError(f"{where}: the key has characters that no header can carry; copy it again")
-    numbers = [value for value in msgspec.structs.astuple(upstream) if isinstance(value, float)]
-    if not all(map(math.isfinite, numbers)) or upstream.rate > MOST_A_SECOND:
-        raise SettingsError(f"{where}: a number is too large, or none")
-    if upstream.concurrency < 1 or upstream.timeout_s <= 0:
-        raise SettingsError(f"{where}: concurrency is at least 1, timeout_s more than 0")
-    if upstream.rate < 0 or upstream.jobs < 0:
-        raise SettingsError(f"{where}: rate and jobs are 0 for no limit, or more")
-    if min(upstream.look_after_s, upstream.quiet_s, upstream.settle_after_s) < 0:
-        raise SettingsError(f"{where}: look_after_s, quiet_s and settle_after_s are 0 or more seconds")
-    return msgspec.structs.replace(upstream, name=name)

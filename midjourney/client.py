@@ -188,10 +188,10 @@ class Client:
         extensions: dict[str, Any] = self._extensions
         if may_leave is not None:
             extensions = extensions | {"trace": _last_moment(may_leave)}
-        request = httpx.Request(
-            method, self._base + path, headers=self._headers, content=content, extensions=extensions
-        )
         try:
+            request = httpx.Request(
+                method, self._base + path, headers=self._headers, content=content, extensions=extensions
+            )
             answer = await self._transport.handle_async_request(request)
             try:
                 await answer.aread()

@@ -90,6 +90,35 @@ def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("", {"HOOKCHAIN_UPSTREM_URL": "http://x"}, 'Did you mean "HOOKCHAIN_UPSTREAM_URL"?'),
         ("", {"HOOKCHAIN_CONFIG": "missing.toml"}, "missing.toml"),
         ("rules = 3", {}, "array of tables"),
+        ("budget = 3", {"HOOKCHAIN_BUDGET_DEPTH": "1"}, "[budget]: a table is expected"),
+        ("upstreams = 3", {"HOOKCHAIN_UPSTREAM_URL": "http://x"}, "upstreams: a table is expected"),
+        (
+            "[upstreams]\nmain = 3",
+            {"HOOKCHAIN_UPSTREAM_URL": "http://x"},
+            "[upstreams.main]: a table is expected",
+        ),
+        ("", {"HOOKCHAIN_PORT": "3"}, 'Did you mean "PORT"?'),
+        (
+            "",
+            {"HOOKCHAIN_PUBLIC_URL": "hooks.example.org"},
+            "HOOKCHAIN_PUBLIC_URL 'hooks.example.org' must begin",
+        ),
+        (
+            "",
+            {"HOOKCHAIN_PUBLIC_URL": "https://h.org:x/"},
+            "HOOKCHAIN_PUBLIC_URL 'https://h.org:x/' is no address",
+        ),
+        (
+            "",
+            {"HOOKCHAIN_ADMIN_TOKEN": "clé"},
+            "HOOKCHAIN_ADMIN_TOKEN has characters that no header can carry",
+        ),
+        ("", {"HOOKCHAIN_UPSTREAM_URL": "http://[::1"}, "url 'http://[::1' is no address"),
+        ("", {"HOOKCHAIN_UPSTREAM_URL": "http://x/mj?key=1"}, "has a ? or # in it"),
+        ("[upstreams.a]\nurl = 'http://x'\nprices = { upscal = 1 }", {}, 'Did you mean "upscale"?'),
+        ("[upstreams.a]\nurl = 'http://x'\nprices = { upscale = nan }", {}, "the price of upscale is nan"),
+        ("[budget]\nper_hour = -1", {}, "[budget]: per_hour is -1; it may be 0 to 1000000000"),
+        ("body_limit_bytes = 0", {}, "body_limit_bytes is 0; it may be 1000 to 1073741824"),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, toml: str, environment: dict[str, str], says: str) -> None:
@@ -134,6 +163,7 @@ dialect = "mine"
         ('like = "new-apy"', 'Did you mean "new-api"'),
         ('prefx = "/x"', 'Did you mean "prefix"'),
         ('auth = ["basic"]', "basic"),
+        ("like = 3", "like names no shipped dialect: 3"),
     ],
 )
 def test_a_mistake_in_a_dialect_is_told(tmp_path: Path, table: str, says: str) -> None:
@@ -258,6 +288,11 @@ def test_what_others_set_under_our_name_does_no_harm(tmp_path: Path) -> None:
         ("HOOKCHAIN_UPSTREAM_TIMEOUT_S", "nan"),
         ("HOOKCHAIN_UPSTREAM_RATE", "1e9"),
         ("HOOKCHAIN_RETENTION_CHAIN_DAYS", "inf"),
+        ("HOOKCHAIN_RETENTION_CHAIN_DAYS", "1e300"),
+        ("HOOKCHAIN_UPSTREAM_RATE", "1e-12"),
+        ("HOOKCHAIN_UPSTREAM_QUIET_S", "1e300"),
+        ("HOOKCHAIN_UPSTREAM_JOBS", "-1"),
+        ("HOOKCHAIN_BUDGET_DEPTH", "-1"),
     ],
 )
 def test_a_number_that_is_none_is_refused(tmp_path: Path, variable: str, value: str) -> None:
