@@ -64,7 +64,7 @@ def _load_file(path: Path) -> Plugin:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         del sys.modules[name]
         raise _failed(str(path), error) from error
     return Plugin(name=path.stem, origin=origin)
@@ -73,7 +73,7 @@ def _load_file(path: Path) -> Plugin:
 def _load_module(name: str) -> Plugin:
     try:
         importlib.import_module(name)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise _failed(f"module {name}", error) from error
     return Plugin(name=name, origin=name)
 
@@ -82,7 +82,7 @@ def _load_entry_point(value: str) -> Plugin:
     return msgspec.structs.replace(_load_module(value.split(":")[0]), origin=value)
 
 
-def _failed(where: str, error: Exception) -> PluginError:
+def _failed(where: str, error: BaseException) -> PluginError:
     frames = traceback.extract_tb(error.__traceback__)
     own = [frame for frame in frames if "importlib" not in frame.filename]
     line = f", line {own[-1].lineno} of {own[-1].filename}" if own else ""

@@ -8,10 +8,10 @@ from collections.abc import Mapping
 import httpx
 import msgspec
 
-from dispatcher.costs import PRICED
 from dispatcher.spelling import nearest
 from hookchain.environment import SettingsError
 from midjourney.dialects import Dialect, Upstream
+from midjourney.prices import PRICED
 
 Bounds = Mapping[str, tuple[float, float]]
 """The least and the most of each number; a number without bounds may be any."""
@@ -64,7 +64,7 @@ def check_header(where: str, value: str) -> None:
         raise SettingsError(f"{where} has characters that no header can carry; copy it again")
 
 
-def checked(name: str, upstream: Upstream, file: str, dialects: Mapping[str, Dialect]) -> Upstream:
+def check_upstream(name: str, upstream: Upstream, file: str, dialects: Mapping[str, Dialect]) -> Upstream:
     """The upstream with its name. Raises `SettingsError`."""
     where = f"{file}, [upstreams.{name}]" if name != "main" else "upstream main"
     if not re.fullmatch(r"[A-Za-z0-9_-]{1,64}", name):

@@ -12,7 +12,7 @@ import msgspec
 from dispatcher.budget import Budget
 from dispatcher.retention import Retention
 from dispatcher.spelling import nearest
-from hookchain import bounds
+from hookchain.bounds import BUDGET, RETENTION, SERVER, check_header, check_numbers, check_upstream, check_url
 from hookchain.environment import CONFIG, TOML, check_variables, put_over
 from hookchain.environment import SettingsError as SettingsError
 from hookchain.file import parse, read, short
@@ -141,7 +141,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         budget=file.budget,
         retention=file.retention,
         upstreams={
-            name: bounds.checked(name, upstream, short(path), dialects)
+            name: check_upstream(name, upstream, short(path), dialects)
             for name, upstream in file.upstreams.items()
         },
         directory=directory,
@@ -184,12 +184,12 @@ def _check_table(table: Any, kind: type[msgspec.Struct], where: str) -> None:
 
 
 def _check_values(file: _File, where: str) -> None:
-    bounds.check_numbers(f"{where} or the environment", file, bounds.SERVER)
-    bounds.check_numbers(f"{where}, [budget]", file.budget, bounds.BUDGET)
-    bounds.check_numbers(f"{where}, [retention]", file.retention, bounds.RETENTION)
+    check_numbers(f"{where} or the environment", file, SERVER)
+    check_numbers(f"{where}, [budget]", file.budget, BUDGET)
+    check_numbers(f"{where}, [retention]", file.retention, RETENTION)
     if file.public_url:
-        bounds.check_url("public_url or HOOKCHAIN_PUBLIC_URL", file.public_url)
-    bounds.check_header("admin_token or HOOKCHAIN_ADMIN_TOKEN", file.admin_token)
+        check_url("public_url or HOOKCHAIN_PUBLIC_URL", file.public_url)
+    check_header("admin_token or HOOKCHAIN_ADMIN_TOKEN", file.admin_token)
 
 
 def _convert(tables: dict[str, Any], path: Path) -> _File:

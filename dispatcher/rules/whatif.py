@@ -10,12 +10,13 @@ import msgspec
 from dispatcher.budget import Budget, refusal
 from dispatcher.chain import Chain, Place
 from dispatcher.context import context_of
-from dispatcher.costs import Prices, price_of
+from dispatcher.costs import Prices
 from dispatcher.errors import GiveUp
 from dispatcher.receivers import name_of, options_of
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.receiver import Function, receivers_of
 from midjourney.image_data import Image, image_of_bytes
+from midjourney.prices import price_of
 from storage.records import ChainUse, ClaimedDelivery, Staged
 
 _DOT = bytes.fromhex(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from typing import Annotated, Any
+from urllib.parse import quote
 
 import typer
 
@@ -35,7 +36,9 @@ def settle(
 ) -> None:
     """Say what became of one."""
     server = running_server()
-    told = server.post(f"/api/uncertain/{submission}/settle", {"accepted": accepted, "task_id": task})
+    told = server.post(
+        f"/api/uncertain/{quote(submission, safe='')}/settle", {"accepted": accepted, "task_id": task}
+    )
     print(f"{submission}: {told['state']}")
 
 
@@ -48,7 +51,7 @@ def list_refused(as_json: AsJson = False) -> None:
 @refused.command("release")
 def release(submission: Id) -> None:
     """Send one all the same."""
-    told = running_server().post(f"/api/refused/{submission}/release")
+    told = running_server().post(f"/api/refused/{quote(submission, safe='')}/release")
     print(f"{submission}: {told['state']}")
 
 

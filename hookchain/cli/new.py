@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import keyword
 import re
 from pathlib import Path
 from typing import Annotated
@@ -72,13 +73,17 @@ def rules(name: Name) -> None:
 
 def _write(name: str, files: dict[str, str]) -> None:
     """All of them, or none: nothing that is there is written over. Raises `SettingsError`."""
-    if not re.fullmatch(r"[a-z][a-z0-9_]*", name):
+    if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise SettingsError(f"{name!r}: take a word of small letters, digits and _, such as upscale_cats")
     for file in files:
         if Path(file).exists():
             raise SettingsError(f"{file} is there already; choose another name, or move it away")
+    for directory in dict.fromkeys(Path(file).parent for file in files):
+        try:
+            directory.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise SettingsError(f"{directory} cannot be made a directory: {error.strerror}") from error
     for file, text in files.items():
-        Path(file).parent.mkdir(parents=True, exist_ok=True)
         title = name.replace("_", " ").capitalize()
         Path(file).write_text(text.format(name=name, title=title), encoding="utf-8")
         print(f"wrote {file}")

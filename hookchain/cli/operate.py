@@ -64,9 +64,10 @@ def resume(upstream: Annotated[str, typer.Argument(help="Which upstream; all wit
 
 def _switch(upstream: str, what: Literal["pause", "resume"]) -> None:
     settings = load_settings()
-    names = [upstream] if upstream else list(settings.upstreams or (SANDBOX,))
-    if upstream and upstream not in (settings.upstreams or (SANDBOX,)):
-        raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(settings.upstreams)}")
+    known = list(settings.upstreams or (SANDBOX,))
+    if upstream and upstream not in known:
+        raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(known)}")
+    names = [upstream] if upstream else known
     server = Server(settings)
     if server.is_up():
         for name in names:

@@ -11,7 +11,6 @@ from typing import Annotated, Any
 import msgspec
 import typer
 
-from dispatcher.costs import price_of
 from dispatcher.rules.compile import CompiledRule, asked_keys
 from dispatcher.rules.whatif import Report, WhatIf
 from hookchain.asking import places_of
@@ -20,6 +19,7 @@ from hookchain.cli.decisions import since_ms
 from hookchain.rules import read_rules
 from hookchain.settings import SANDBOX, Settings, load_settings
 from midjourney.dialects import Upstream
+from midjourney.prices import price_of
 from storage import ledger
 from storage.engine import Connection, Database
 from storage.ledger import Entry

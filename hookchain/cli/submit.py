@@ -110,6 +110,8 @@ def chain(
     as_json: AsJson = False,
 ) -> None:
     """Show the chain a task belongs to, as a tree."""
+    if not task:
+        raise SettingsError("name a task or a chain")
     server = running_server()
     found = server.get("/api/tasks", limit=1, chain_id=task)["tasks"]
     chain_id = task if found else _chain_of(server, task)
@@ -163,13 +165,20 @@ def _request_of(kind: str, fields: list[str]) -> dict[str, Any]:
         if field == "images":
             body[field] = [*body.get(field, []), typed]
         else:
-            body[field] = msgspec.json.decode(value) if field in _LITERAL else typed
+            body[field] = _literal(field, value) if field in _LITERAL else typed
     return body
 
 
+def _literal(field: str, value: str) -> Any:
+    try:
+        return msgspec.json.decode(value)
+    except msgspec.DecodeError as error:
+        raise SettingsError(f"{field}={value}: write it as JSON, such as {_LITERAL[field]}") from error
+
+
 _IMAGES = frozenset({"images", "image", "end_image", "mask", "source", "target"})
-_LITERAL = frozenset({"index", "batch_size", "loop", "extra"})
-"""Fields that are written as JSON: numbers, true, an object."""
+_LITERAL = {"index": "2", "batch_size": "4", "loop": "true", "extra": '{"botType": "NIJI_JOURNEY"}'}
+"""Fields that are written as JSON, and what they may be."""
 
 
 def _image(value: str) -> str:

@@ -67,6 +67,7 @@ def test_named_files_and_modules_load_once(
         ),
         ("x = 1\nraise ValueError('no')", "ValueError: no, line 2 of"),
         ("def (", "SyntaxError"),
+        ("raise SystemExit('wrong key')", "SystemExit: wrong key, line 1 of"),
     ],
 )
 def test_a_plugin_that_fails_to_load_is_named_with_its_cause(tmp_path: Path, text: str, says: str) -> None:

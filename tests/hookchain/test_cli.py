@@ -92,6 +92,11 @@ def test_what_machines_ask_often_loads_no_server() -> None:
         (["submit", "blnd"], "", {"PORT": "9"}, 2, "blend"),
         (["submit", "blend", "image=x"], "", {"PORT": "9"}, 2, "images"),
         (["submit", "describe", "image=missing.png"], "", {"PORT": "9"}, 2, "missing.png"),
+        (["submit", "video", "index=x"], "", {"PORT": "9"}, 2, "index=x: write it as JSON, such as 2"),
+        (["chain", ""], "", {"PORT": "9"}, 2, "name a task or a chain"),
+        (["costs", "--since", "9" * 400 + "d"], "", {"PORT": "9"}, 2, "write 30m"),
+        (["pause", "nope"], "", {"PORT": "9"}, 2, "there are: sandbox"),
+        (["new", "plugin", "class"], "", {}, 2, "take a word"),
         (["sandbox", "--dialect", "wenwn"], "", {}, 2, "wenwen"),
         (["sandbox", "--faults", "duplicat"], "", {}, 2, "duplicate"),
         (["healthcheck"], "", {"PORT": "9"}, 1, "no server answers"),
@@ -108,6 +113,17 @@ def test_a_mistake_is_one_clear_message(
     assert done.returncode == code, done.stderr
     assert says in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_plugin_is_not_written_where_its_directory_cannot_be(tmp_path: Path) -> None:
+    """A file has its name: that is told, and nothing is left half done."""
+    (tmp_path / "plugins").write_text("")
+    done = command.run(tmp_path, "new", "plugin", "cats")
+    assert (done.returncode, done.stderr) == (
+        2,
+        "hookchain: plugins cannot be made a directory: File exists\n",
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["plugins"]
 
 
 def test_an_imagine_waits_for_a_server(
