@@ -79,6 +79,37 @@ async def test_a_region_is_painted_with_the_mouse_or_a_finger(
 
 
 @pytest.mark.parametrize("screen", ["desk"], indirect=True)
+async def test_what_is_begun_in_a_window_outlives_its_panel(
+    page: Page, site: Site, word: str, eventually: Any
+) -> None:
+    """The panel comes anew when its task moves on, whoever is at it: a word about what is missing, paint and prompt stay."""
+    chain_id, task_id = upscaled(site, word, eventually)
+    await page.goto(f"/chains/{chain_id}?task={task_id}")
+    await open_window(page, "Vary (Region)")
+
+    async def comes_anew() -> None:
+        async with page.expect_response("**/panel/**") as coming:
+            await page.evaluate("htmx.trigger(document.getElementById('looked-at'), 'refresh')")
+        await (await coming.value).finished()
+        await page.evaluate("new Promise(requestAnimationFrame)")  # until it has been put in place
+
+    await comes_anew()
+    await press(page.get_by_role("button", name="Answer"))
+    await comes_anew()
+    await expect(page.get_by_role("alert")).to_contain_text("Paint what may change first")
+    await shown(page.locator(".easel img"))
+    await press(page.get_by_role("button", name="All of it"))
+    await press(page.get_by_role("button", name="All of it"))
+    await page.get_by_label("Prompt").fill("a golden crown")
+    await comes_anew()
+    await press(page.get_by_role("button", name="Undo"))
+    await press(page.get_by_role("button", name="Answer"))
+    body = await answered(page, site, chain_id)
+    check(mask_of(body), site, task_id, (0.99, 1.01))
+    assert body["prompt"] == "a golden crown"
+
+
+@pytest.mark.parametrize("screen", ["desk"], indirect=True)
 async def test_a_region_is_painted_by_keyboard_alone(
     page: Page, site: Site, word: str, eventually: Any
 ) -> None:
