@@ -21,6 +21,7 @@ from midjourney.image_data import image_of_text
 from midjourney.presses import is_upscale
 from midjourney.redact import shown_body, without_secrets, without_secrets_in
 from midjourney.requests import Request, kind_of
+from midjourney.tls import trusted
 from midjourney.types import Task
 from midjourney.wire import wire_body, wire_path
 
@@ -80,7 +81,9 @@ class Client:
         )
         # The transport without the client around it: redirects, cookies and authentication flows are not wanted here,
         # and cost a third of the time that a request takes. It reads no proxy variables, which might see the key.
-        self._transport = transport or httpx.AsyncHTTPTransport(limits=limits, socket_options=_AT_ONCE)
+        self._transport = transport or httpx.AsyncHTTPTransport(
+            limits=limits, socket_options=_AT_ONCE, verify=trusted()
+        )
         self._base = base_url(upstream.url, self.dialect)
         self._headers = _HEADERS | auth_headers(upstream.key, self.dialect)
         seconds = {"read": upstream.timeout_s, "write": upstream.timeout_s, "pool": upstream.timeout_s}

@@ -19,6 +19,7 @@ from midjourney.decode import decode_answer
 from midjourney.dialects import Auth, Dialect
 from midjourney.errors import Undecodable
 from midjourney.redact import without_secrets
+from midjourney.tls import trusted
 
 Key = Literal["accepted", "refused", "not asked for", "not set", "unknown"]
 Unknown = Literal["empty", "204", "code 4"]
@@ -73,7 +74,7 @@ async def examine(url: str, key: str, dialects: Mapping[str, Dialect], *, prefer
     prefixes = sorted({dialect.prefix for dialect in dialects.values()}, key=len, reverse=True)
     for prefix in prefixes:
         base = base.removesuffix(prefix) if prefix else base
-    async with httpx.AsyncClient(timeout=WITHIN_S, trust_env=False) as http:
+    async with httpx.AsyncClient(timeout=WITHIN_S, trust_env=False, verify=trusted()) as http:
         probe = _Probe(http, base, key)
         try:
             seen = [one for prefix in prefixes if (one := await probe.prefix(prefix, dialects)) is not None]

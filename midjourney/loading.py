@@ -12,15 +12,14 @@ import ipaddress
 import os
 import re
 import socket
-import ssl
 from collections.abc import Callable
-from functools import cache
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
 
 from midjourney.image_data import LARGEST_BYTES, START_BYTES, BadImage, Image, image_of_bytes, image_of_text
+from midjourney.tls import trusted
 
 REDIRECTS = 3
 TIMEOUT_S = 20.0
@@ -121,7 +120,7 @@ async def fetch_image(
     try:
         async with (
             asyncio.timeout(timeout_s),
-            httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=_tls()) as http,
+            httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=trusted()) as http,
         ):
             for _ in range(REDIRECTS + 1):
                 found = await _get(http, url, largest, progress, is_own)
@@ -135,12 +134,6 @@ async def fetch_image(
     except (ValueError, httpx.InvalidURL) as error:  # a port of six digits, a name that no header can carry
         raise BadImage(f"{_shown(url)} is no address that can be asked: {error}") from error
     raise BadImage(f"{_shown(url)} redirects more than {REDIRECTS} times")
-
-
-@cache
-def _tls() -> ssl.SSLContext:
-    """Made once: reading the certificates takes tens of milliseconds, in which nothing else happens."""
-    return httpx.create_ssl_context(trust_env=False)
 
 
 async def _get(

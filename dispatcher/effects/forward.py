@@ -18,6 +18,7 @@ from dispatcher.errors import GiveUp, Retry
 from dispatcher.how import LONGEST_DELAY_S
 from midjourney.bodies import parsed
 from midjourney.redact import redacted
+from midjourney.tls import trusted
 from midjourney.types import Task
 from storage.records import Event
 
@@ -39,7 +40,7 @@ async def forward(
     headers = {"content-type": "application/json", "user-agent": "hookchain"}
     headers |= signed(body, event_id=f"{event.id}-{_short(url)}", secret=secret, now_s=int(time.time()))
     try:
-        async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False) as http:
+        async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, verify=trusted()) as http:
             answer = await http.post(url, content=body, headers=headers)
     except httpx.HTTPError as error:
         raise Retry(f"{_host(url)} cannot be reached: {str(error) or type(error).__name__}") from error
