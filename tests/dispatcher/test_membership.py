@@ -19,6 +19,7 @@ from midjourney.dialects import DIALECTS
 from midjourney.requests import Action, Imagine
 from storage import deliveries, leases, settlements, submissions, tasks
 from storage.engine import Connection, Database
+from storage.records import PendingEvent
 from tests.conftest import PATIENCE_S
 
 PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
@@ -297,8 +298,11 @@ async def test_a_claim_whose_answer_was_lost_is_picked_up(bench: Any) -> None:
     await bench.callback()
     await bench.until_states("accepted")
 
+    def heard_by(event: PendingEvent) -> list[str]:
+        return ["rule:press"] if event.task_id == "second" else []
+
     def lost(connection: Connection) -> int:
-        deliveries.fan_out(connection, lambda _event: ["rule:press"], 10, now_ms())
+        deliveries.fan_out(connection, heard_by, 10, now_ms())
         return len(deliveries.claim(connection, 10, now_ms(), room=lambda _name: 9, worker=me))
 
     async with paused(bench):
