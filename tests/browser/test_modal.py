@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
 from PIL import Image
-from playwright.async_api import Page, expect
+from playwright.async_api import Page, Route, expect
 
 from tests.browser.parts import Site, has_stayed, paint, press, shown, stays
 from tests.browser.upstream import mask_of
@@ -22,6 +23,17 @@ def upscaled(site: Site, word: str, eventually: Any) -> tuple[str, str]:
     (grid,) = eventually(lambda: site.ended(chain_id))
     site.press(grid, "U1")
     return chain_id, eventually(lambda: site.ended(chain_id)[1:])[0]
+
+
+REFRESH = "htmx.trigger(document.getElementById('looked-at'), 'refresh')"
+
+
+async def comes_anew(page: Page) -> None:
+    """The panel, as when its task has moved on."""
+    async with page.expect_response("**/panel/**") as coming:
+        await page.evaluate(REFRESH)
+    await (await coming.value).finished()
+    await page.evaluate("new Promise(requestAnimationFrame)")  # until it has been put in place
 
 
 async def open_window(page: Page, button: str) -> None:
@@ -87,26 +99,43 @@ async def test_what_is_begun_in_a_window_outlives_its_panel(
     await page.goto(f"/chains/{chain_id}?task={task_id}")
     await open_window(page, "Vary (Region)")
 
-    async def comes_anew() -> None:
-        async with page.expect_response("**/panel/**") as coming:
-            await page.evaluate("htmx.trigger(document.getElementById('looked-at'), 'refresh')")
-        await (await coming.value).finished()
-        await page.evaluate("new Promise(requestAnimationFrame)")  # until it has been put in place
-
-    await comes_anew()
+    await comes_anew(page)
     await press(page.get_by_role("button", name="Answer"))
-    await comes_anew()
+    await comes_anew(page)
     await expect(page.get_by_role("alert")).to_contain_text("Paint what may change first")
     await shown(page.locator(".easel img"))
     await press(page.get_by_role("button", name="All of it"))
     await press(page.get_by_role("button", name="All of it"))
     await page.get_by_label("Prompt").fill("a golden crown")
-    await comes_anew()
+    await comes_anew(page)
     await press(page.get_by_role("button", name="Undo"))
     await press(page.get_by_role("button", name="Answer"))
     body = await answered(page, site, chain_id)
     check(mask_of(body), site, task_id, (0.99, 1.01))
     assert body["prompt"] == "a golden crown"
+
+
+@pytest.mark.parametrize("screen", ["desk"], indirect=True)
+async def test_what_one_looks_at_is_not_replaced_by_what_one_looked_at_before(
+    page: Page, site: Site, word: str, eventually: Any
+) -> None:
+    """Its panel comes anew just then, and its answer is late."""
+    chain_id, task_id = upscaled(site, word, eventually)
+    await page.goto(f"/chains/{chain_id}?task={task_id}")
+    await stays(page)
+    asked: asyncio.Future[Route] = asyncio.get_running_loop().create_future()
+    await page.route(f"**/panel/main/{task_id}", lambda route: asked.set_result(route), times=1)
+    await page.evaluate(REFRESH)
+    late = await asked
+    heading = page.locator("#panel h2")
+    await expect(heading).to_contain_text("Upscale")
+    await press(page.locator(".tree .node").first)
+    await expect(heading).to_contain_text("Imagine")
+    await late.continue_()
+    if answer := await late.request.response():  # none, where nobody waits for it any more
+        await answer.finished()
+    await comes_anew(page)
+    assert "Imagine" in await heading.inner_text()
 
 
 @pytest.mark.parametrize("screen", ["desk"], indirect=True)
