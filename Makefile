@@ -31,7 +31,7 @@ run: $(READY) ## Run the server; CONFIG=file.toml picks another configuration
 	@$(if $(CONFIG),HOOKCHAIN_CONFIG="$(CONFIG)",) exec $(BIN)/hookchain serve $(ARGS)
 
 test: $(READY) ## Run the tests; ARGS="-k name" chooses some
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
 
 soak: $(READY) ## Run the long tests: minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

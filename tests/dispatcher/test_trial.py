@@ -115,9 +115,9 @@ async def test_what_never_ends_is_given_up_and_ended(
     async def find(_signals: Sequence[str]) -> Happened:
         return happened
 
-    monkeypatch.setattr(tryout, "WITHIN_S", 4)
+    monkeypatch.setattr(tryout, "WITHIN_S", 2)
     trials = Trials()
-    with pytest.raises(GivenUp, match="took more than 4 s, or more memory than they may, and were given up"):
+    with pytest.raises(GivenUp, match="took more than 2 s, or more memory than they may, and were given up"):
         await trials.run(asked(rule), find)
     assert processes() == []
     monkeypatch.undo()

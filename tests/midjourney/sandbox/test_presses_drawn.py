@@ -94,13 +94,14 @@ def test_enhancing_and_filming_keep_the_scene() -> None:
 
 
 @pytest.mark.parametrize("work", WORKS)
-@pytest.mark.parametrize(("width", "height"), [(1, 1), (16, 9), (1, 4), (4, 1), (999, 250)])
-def test_every_work_draws_small_files_of_its_ratio(work: str, width: int, height: int) -> None:
+def test_every_work_draws_small_files_of_its_ratio(work: str) -> None:
     """Twice the same bytes; previews too; a prompt that the font cannot write, and one with no place to break."""
-    for path, percent, prompt in (
-        ("", 100, "一只猫 in the rain"),
-        ("i2z0z", 60, "x" * 90),
-        ("", 0, "\x00\n·"),
+    for path, percent, prompt, width, height in (
+        ("", 100, "一只猫 in the rain", 1, 1),
+        ("i2z0z", 60, "x" * 90, 16, 9),
+        ("", 0, "\x00\n·", 1, 4),
+        ("i2z0z", 60, "x" * 90, 4, 1),
+        ("", 100, "一只猫 in the rain", 999, 250),
     ):
         picture = Picture(
             path=drawing.grown(path, 3, work),
