@@ -44,6 +44,25 @@ async def test_a_chain_grows_on_the_gallery_and_on_its_own_page(page: Page, site
     assert await has_stayed(page)
 
 
+async def test_buttons_that_are_pressed_quickly_are_all_pressed(
+    page: Page, site: Site, word: str, eventually: Any
+) -> None:
+    """Before the answer to the first is there; once each."""
+    chain_id = site.submit(f"alone, {word}")
+    (grid,) = eventually(lambda: site.ended(chain_id))
+    await page.goto(f"/chains/{chain_id}?task={grid}")
+    await stays(page)
+    asked: asyncio.Future[Route] = asyncio.get_running_loop().create_future()
+    await page.route("**/press/**", lambda route: asked.set_result(route), times=1)
+    await press(page.get_by_role("button", name="U1", exact=True))
+    held = await asked
+    for name in ("U2", "U3", "U4"):
+        await press(page.get_by_role("button", name=name, exact=True))
+    await held.continue_()
+    await expect(page.locator(".tree ul .node.success")).to_have_count(4)
+    assert len(site.upstream.accepted(grid)) == 4
+
+
 async def test_a_button_that_is_pressed_twice_is_paid_once(
     page: Page, site: Site, word: str, eventually: Any
 ) -> None:
@@ -57,7 +76,8 @@ async def test_a_button_that_is_pressed_twice_is_paid_once(
     await button.dblclick()
     await expect(page.locator(".tree ul .node.success")).to_have_count(1)
     await expect(button).to_have_attribute("aria-pressed", "true")
-    await press(button)
+    async with page.expect_response("**/press/**"):
+        await press(button)
     await expect(page.get_by_role("status")).to_contain_text("pressed before")
     await press(page.get_by_role("button", name="U3", exact=True))
     await expect(page.locator(".tree ul .node.success")).to_have_count(2)
