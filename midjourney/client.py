@@ -37,6 +37,10 @@ CONNECT_TIMEOUT_S = 10.0
 LONGEST_RETRY_AFTER_S = 86_400.0
 """What a server may ask for; more is a mistake of its."""
 
+IDLE_S = 4.0
+"""How long a connection is kept that nothing uses. uvicorn, Node and Apache hang up after 5 s: a submit that meets that moment
+may have been read or not, and waits for evidence."""
+
 QUESTIONS_AT_ONCE = 4
 """Connections beside those of submissions, so that a question does not wait for a submission that hangs."""
 
@@ -77,7 +81,7 @@ class Client:
         limits = httpx.Limits(
             max_connections=upstream.concurrency + QUESTIONS_AT_ONCE,
             max_keepalive_connections=upstream.concurrency,
-            keepalive_expiry=30,
+            keepalive_expiry=IDLE_S,
         )
         # The transport without the client around it: redirects, cookies and authentication flows are not wanted here,
         # and cost a third of the time that a request takes. It reads no proxy variables, which might see the key.
