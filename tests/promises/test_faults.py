@@ -22,7 +22,7 @@ look_after_s = 0.3
 quiet_s = 0.7
 """
 ENDED = {"SUCCESS", "FAILURE"}
-FEW, MANY = 4, 50
+FEW, MANY = 3, 50
 
 # Faults that end tasks or refuse prompts for good: what they leave is complete when all that was made has ended.
 FINAL = ("failure", "banned")
