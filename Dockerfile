@@ -4,8 +4,8 @@ FROM python:3.11-slim AS build
 WORKDIR /build
 RUN python -m venv /venv
 COPY requirements.txt requirements-build.txt ./
-RUN /venv/bin/pip install --no-cache-dir --require-hashes -r requirements.txt && \
-    python -m pip install --no-cache-dir --require-hashes -r requirements-build.txt
+RUN /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt && \
+    python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements-build.txt
 COPY pyproject.toml README.md LICENSE ./
 COPY hookchain hookchain
 COPY hooks hooks
