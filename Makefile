@@ -7,11 +7,14 @@ RUN := $(VENV)/.run
 TEST := $(VENV)/.test
 CONFIG ?=
 ARGS ?=
-# Tests at the same time: most of them wait for processes, so more than there are cores.
-WORKERS ?= 6
+# Tests at the same time. Most of them wait for processes, so more than there are cores; a chosen few start faster without.
+WORKERS ?= $(if $(ARGS),0,6)
+SLOWEST := --durations=15 --durations-min=3
+# Without compiled modules every process that a test starts compiles all of them again.
+unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test soak check format bench screenshots lock upgrade clean
+.PHONY: help setup run test quick soak check format bench screenshots lock upgrade clean
 
 help: ## Print this list
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1	/' | expand -t 18
@@ -30,7 +33,10 @@ run: $(RUN) ## Run the server; CONFIG=file.toml picks another configuration
 	@$(if $(CONFIG),HOOKCHAIN_CONFIG="$(CONFIG)",) exec $(BIN)/hookchain serve $(ARGS)
 
 test: $(TEST) ## Run the tests; ARGS="-k name" chooses some
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SLOWEST) $(ARGS)
+
+quick: $(TEST) ## Run the tests that need no other process: no server, no browser, no PostgreSQL
+	@$(BIN)/python -m pytest -n $(if $(ARGS),0,2) -m "not soak and not process" $(ARGS)
 
 soak: $(TEST) ## Run the long tests: minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

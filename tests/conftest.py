@@ -26,6 +26,8 @@ from storage.migrate import migrate
 from tests import postgres
 from tests.forked import Forked
 
+pytest_plugins = ["tests.selection"]
+
 T = TypeVar("T")
 
 # How long an example takes is the machine's matter: one that is busy elsewhere for 0.2 s is no mistake of ours.
@@ -44,19 +46,6 @@ PATIENCE_S = 300.0
 
 MEASURING = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
 """What makes coverage measure the processes that tests start."""
-
-
-_LONG = ("promises", "browser", "test_tutorial.py", "test_deploy.py", "test_crash_points.py")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Long tests come first, so that no worker is left with one at the end; and two workers have a browser, not all."""
-    for item in items:
-        if "browser" in item.path.parts:
-            screen = "phone" if "phone" in item.name else "desk"
-            item.add_marker(pytest.mark.xdist_group(f"browser-{screen}"))
-    items.sort(key=lambda item: not any(part in _LONG for part in item.path.relative_to(REPOSITORY).parts))
 
 
 @pytest.fixture

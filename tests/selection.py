@@ -1,0 +1,70 @@
+"""Which tests run when: what needs another process is marked so by what it uses, and long tests come first.
+
+`make quick` runs what is not marked `process`. So that the mark stays true, no test may start a process there.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+
+STARTS_A_PROCESS = frozenset(
+    {"start_server", "start_sandbox", "start_worker", "postgres_server", "chromium", "durable_server"}
+)
+"""Fixtures that start one. Fixtures that use these count too."""
+
+_LONG = ("promises", "browser", "test_tutorial.py", "test_deploy.py", "test_crash_points.py")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark and sort. No worker is left with a long test at the end, and only two workers have a browser, not all."""
+    for item in items:
+        if _needs_a_process(item):
+            item.add_marker(pytest.mark.process)
+        if "browser" in item.path.parts:
+            screen = "phone" if "phone" in item.name else "desk"
+            item.add_marker(pytest.mark.xdist_group(f"browser-{screen}"))
+    items.sort(key=lambda item: not any(part in _LONG for part in item.path.relative_to(ROOT).parts))
+
+
+def _needs_a_process(item: pytest.Item) -> bool:
+    fixtures = set(getattr(item, "fixturenames", ()))
+    parameters = getattr(getattr(item, "callspec", None), "params", {})
+    return bool(fixtures & STARTS_A_PROCESS) or "postgres" in parameters.values()
+
+
+_STARTING = frozenset({"subprocess.Popen", "os.fork", "os.posix_spawn", "os.system"})
+"""Audit events, see the table of audit events in Python's documentation."""
+
+
+class _Watch:
+    forbidden = ""
+
+    def __call__(self, event: str, arguments: tuple[object, ...]) -> None:
+        if event in _STARTING and self.forbidden:
+            raise AssertionError(f"{self.forbidden} starts a process: mark it with @pytest.mark.process")
+
+
+_watch = _Watch()
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Watch for processes where tests that start one are left out."""
+    if "not process" in str(config.option.markexpr):
+        sys.addaudithook(_watch)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_call(item: pytest.Item) -> Iterator[None]:
+    """Name the test that runs to the watch."""
+    _watch.forbidden = item.nodeid
+    try:
+        return (yield)
+    finally:
+        _watch.forbidden = ""
