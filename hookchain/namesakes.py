@@ -63,8 +63,8 @@ def explained(error: ImportError) -> str:
     return f"{told} ({error})" if (told := _shared(package)) else ""
 
 
-def warnings() -> list[str]:
-    """The packages of ours into whose folders other distributions have installed files as well."""
+def shared_packages() -> list[str]:
+    """What to say of each package of ours into whose folder another distribution has installed files as well."""
     return [told for name in PACKAGES if (told := _shared(name))]
 
 
@@ -73,11 +73,11 @@ def _shared(package: str) -> str:
 
     if package not in PACKAGES:
         return ""
-    owners = set(packages_distributions().get(package, ())) - {"hookchain"}
+    owners = {name for name in packages_distributions().get(package, ()) if name and name != "hookchain"}
     here = sorted(name for name in owners if Path(str(distribution(name).locate_file(""))).resolve() == _HOME)
     if not here:
         return ""
     return (
-        f'{" and ".join(here)} has installed files into hookchain\'s own package "{package}" at {_HOME / package}, and one '
-        f"replaces the other's: {OWN_ENVIRONMENT}"
+        f'hookchain\'s own package "{package}" at {_HOME / package} also holds files of {", ".join(here)}, which can replace '
+        f"ours: {OWN_ENVIRONMENT}"
     )

@@ -14,7 +14,7 @@ from starlette.responses import Response
 
 from dispatcher.effects.archive import archive, expires_at_ms
 from dispatcher.effects.split_grid import cut, split_grid
-from dispatcher.effects.store import Store, file_name
+from dispatcher.effects.store import file_name, store_at
 from dispatcher.errors import GiveUp
 from midjourney.image_data import BadImage
 
@@ -134,7 +134,7 @@ async def test_s3_gets_the_same_files(web: Any, make: Any, monkeypatch: pytest.M
 def test_a_place_that_cannot_be_is_said() -> None:
     """With what to write."""
     with pytest.raises(GiveUp, match="write a folder, or s3://bucket/prefix"):
-        Store("gopher://x")
+        store_at("gopher://x")
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (65, 33), (2, 2), (1024, 768)])
