@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 import sys
+from collections.abc import Iterable
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -16,8 +17,8 @@ PACKAGES = ("dispatcher", "hooks", "midjourney", "storage")
 
 OWN_ENVIRONMENT = "install hookchain into a virtual environment of its own"
 
-_HOME = Path(__file__).resolve().parent.parent
-"""The folder that holds our packages."""
+_HOME = Path(__file__).parent.parent.resolve()
+"""The folder that holds our packages. Some installers link each file to a cache, so links to files are not followed."""
 
 
 class Namesake(ImportError):
@@ -31,21 +32,21 @@ def check(cure: str = OWN_ENVIRONMENT) -> None:
     """
     for name in PACKAGES:
         folder, file = _found(name)
-        if folder is not None and folder != _HOME / name:
+        if folder is not None and folder != _HOME:
             raise Namesake(
-                f'{file} is in the way of hookchain\'s own package "{name}": {_cure(folder.parent, cure)}'
+                f'{file} is in the way of hookchain\'s own package "{name}": {_cure(folder, cure)}'
             )
 
 
 def _found(name: str) -> tuple[Path | None, str]:
-    """What `import name` gives: its folder (a module's file) for comparison, and its file for people; None: nothing."""
+    """The folder where `import name` finds something, and the file that it finds; None if it finds nothing."""
     found = sys.modules.get(name) or find_spec(name)
     if found is None:
         return None, ""
     folders = getattr(found, "__path__", None) or getattr(found, "submodule_search_locations", None)
     file = getattr(found, "__file__", None) or getattr(found, "origin", None)
     place = next(iter(folders), None) if folders else file
-    return Path(place or f"the module {name}").resolve(), file or place or f"a module {name} without a file"
+    return Path(place or "/").parent.resolve(), file or place or f"a module {name} without a file"
 
 
 def _cure(folder: Path, cure: str) -> str:
@@ -60,24 +61,24 @@ def explained(error: ImportError) -> str:
     if isinstance(error, Namesake):
         return str(error)
     package = (error.name or "").partition(".")[0]
-    return f"{told} ({error})" if (told := _shared(package)) else ""
+    told = shared_packages([package]) if package in PACKAGES else []
+    return f"{told[0]} ({error})" if told else ""
 
 
-def shared_packages() -> list[str]:
-    """What to say of each package of ours into whose folder another distribution has installed files as well."""
-    return [told for name in PACKAGES if (told := _shared(name))]
-
-
-def _shared(package: str) -> str:
+def shared_packages(names: Iterable[str] = PACKAGES) -> list[str]:
+    """What to say of each of these packages into whose folder another distribution has installed files as well."""
     from importlib.metadata import distribution, packages_distributions  # slow to load, and rarely needed
 
-    if package not in PACKAGES:
-        return ""
-    owners = {name for name in packages_distributions().get(package, ()) if name and name != "hookchain"}
-    here = sorted(name for name in owners if Path(str(distribution(name).locate_file(""))).resolve() == _HOME)
-    if not here:
-        return ""
-    return (
-        f'hookchain\'s own package "{package}" at {_HOME / package} also holds files of {", ".join(here)}, which can replace '
-        f"ours: {OWN_ENVIRONMENT}"
-    )
+    owners = packages_distributions()
+    told = []
+    for name in names:
+        others = {owner for owner in owners.get(name, ()) if owner and owner != "hookchain"}
+        here = sorted(
+            one for one in others if Path(str(distribution(one).locate_file(""))).resolve() == _HOME
+        )
+        if here:
+            told.append(
+                f'hookchain\'s own package "{name}" at {_HOME / name} also holds files of {", ".join(here)}, which can '
+                f"replace ours: {OWN_ENVIRONMENT}"
+            )
+    return told

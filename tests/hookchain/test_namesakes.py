@@ -134,6 +134,16 @@ def test_the_checkout_runs_without_being_installed(installed: Installed) -> None
     assert (done.returncode, done.stderr) == (0, "")
 
 
+def test_an_installation_by_links_is_ours_too(installed: Installed, tmp_path: Path) -> None:
+    """uv can link each file to its cache."""
+    for file in installed.site.rglob("*.py"):
+        link = tmp_path / file.relative_to(installed.site)
+        link.parent.mkdir(parents=True, exist_ok=True)
+        link.symlink_to(file)
+    done = installed.run(tmp_path, installed.python, "-m", "hookchain", "version", PYTHONPATH=str(tmp_path))
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_pythonpath_is_named(
     installed: Installed, project: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
