@@ -6,7 +6,7 @@ RUN python -m venv /venv
 COPY requirements.txt requirements-build.txt ./
 RUN /venv/bin/pip install --no-cache-dir --no-deps --require-hashes -r requirements.txt && \
     python -m pip install --no-cache-dir --no-deps --require-hashes -r requirements-build.txt
-COPY pyproject.toml README.md LICENSE ./
+COPY pyproject.toml README.md LICENSE pytest_hookchain.py ./
 COPY hookchain hookchain
 COPY hooks hooks
 COPY dispatcher dispatcher

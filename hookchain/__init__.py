@@ -11,6 +11,7 @@ Plugins import this package and no other.
 
 from __future__ import annotations
 
+import sys
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -19,9 +20,13 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+_API = "hookchain.plugin_api"
+
 
 def __getattr__(name: str) -> Any:
     """A name of the API, which is loaded when the first is asked for: a command that needs none starts in half the time."""
     if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module("hookchain.plugin_api"), name)
+    if _API not in sys.modules:
+        import_module("hookchain.namesakes").check("start Python with -P, or from another folder")
+    return getattr(import_module(_API), name)

@@ -23,7 +23,7 @@ import pytest
 
 from storage.engine import Database
 from storage.migrate import migrate
-from tests import postgres
+from tests import installed, postgres
 from tests.forked import Forked
 
 pytest_plugins = ["tests.selection"]
@@ -113,11 +113,18 @@ def no_settings_from_outside(monkeypatch: pytest.MonkeyPatch) -> None:
             monkeypatch.delenv(name)
 
 
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The wheel of this repository, as it is now."""
+    return installed.build_wheel(tmp_path_factory.mktemp("wheel"))
+
+
 def _started(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str] | Forked:
     if arguments[:2] == ["-m", "hookchain"]:
         return Forked(arguments[2:], cwd=cwd, environment=environment)
+    program = [] if Path(arguments[0]).is_absolute() else [sys.executable]
     return subprocess.Popen(
-        [sys.executable, *arguments],
+        [*program, *arguments],
         cwd=cwd,
         env=environment,
         stdout=subprocess.PIPE,

@@ -95,7 +95,7 @@ class Procfile:
 
 
 @pytest.fixture(scope="session")
-def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+def installed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     """The environment in which `python` has the wheel of this repository, and nothing of the checkout.
 
     DEPLOY_PYTHON names an interpreter that has it already (CI: in a virtual environment of its own); without one the
@@ -105,18 +105,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     if python := os.environ.get("DEPLOY_PYTHON"):
         return {"PATH": f"{Path(python).parent}{os.pathsep}{path}"}
     work = tmp_path_factory.mktemp("wheel")
-    command = [
-        sys.executable,
-        "-m",
-        "build",
-        "--wheel",
-        "--no-isolation",
-        "--outdir",
-        str(work),
-        str(REPOSITORY),
-    ]
-    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, timeout=PATIENCE_S)
-    (wheel,) = work.glob("*.whl")
+    wheel: Path = request.getfixturevalue("wheel")
     with zipfile.ZipFile(wheel) as archive:
         archive.extractall(work / "site")
     return {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{path}", "PYTHONPATH": str(work / "site")}

@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from dispatcher.chain import Chain
-from dispatcher.effects.store import Store, file_name
+from dispatcher.effects.store import file_name, store_at
 from dispatcher.errors import GiveUp
 from midjourney.image_data import EXTENSIONS, Image
 from midjourney.loading import NotServed, Progress, fetch_image
@@ -40,7 +40,7 @@ async def archive(task: Task, *, chain: Chain, to: str, progress: Progress | Non
     a network are not fetched, but for the upstream's own. Raises `GiveUp` for a task without a picture, `BadImage` for
     what is none or too large, `StoreError`.
     """
-    store = Store(to)
+    store = store_at(to)
     image, address = await picture_of(task, chain, progress)
     base = file_name(chain.upstream, chain.id or "no-chain", task.id)
     name, sidecar = f"{base}.{EXTENSIONS[image.media_type]}", f"{base}.json"

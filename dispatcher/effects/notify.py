@@ -6,6 +6,7 @@ import logging
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from dispatcher.effects.extras import extra
 from dispatcher.errors import GiveUp, Retry
 from dispatcher.supervisor import in_thread
 
@@ -14,8 +15,8 @@ if TYPE_CHECKING:
 
 
 async def notify(text: str, *, to: str | Sequence[str], title: str = "") -> None:
-    """Tell `text` to everybody in `to`. Raises `GiveUp` for an address that is none, and when there is nothing to tell;
-    `Retry` when somebody is not reached."""
+    """Tell `text` to everybody in `to`. Raises `GiveUp` for an address that is none, when there is nothing to tell, and
+    without the extra "notify"; `Retry` when somebody is not reached."""
     if not (text or title).strip():
         raise GiveUp("there is nothing to tell: the text is empty")
     told = service(to)
@@ -24,8 +25,10 @@ async def notify(text: str, *, to: str | Sequence[str], title: str = "") -> None
 
 
 def service(to: str | Sequence[str]) -> apprise.Apprise:
-    """Apprise with these addresses. Raises `GiveUp` for one that it does not know; the message has no token in it."""
-    import apprise  # here: it takes a tenth of a second, and most never tell anybody
+    """Apprise with these addresses. Raises `GiveUp` without the extra "notify", and for an address that it does not know;
+    the message has no token in it."""
+    with extra("notify"):
+        import apprise
 
     logging.getLogger("apprise").propagate = False  # it writes whole addresses, tokens included
     made = apprise.Apprise()

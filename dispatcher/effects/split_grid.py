@@ -10,7 +10,7 @@ from PIL import Image as Pillow
 
 from dispatcher.chain import Chain
 from dispatcher.effects.archive import about_task, picture_of
-from dispatcher.effects.store import Store, file_name
+from dispatcher.effects.store import file_name, store_at
 from dispatcher.errors import GiveUp
 from midjourney.image_data import BadImage
 from midjourney.types import Task
@@ -23,7 +23,7 @@ async def split_grid(task: Task, *, chain: Chain, to: str) -> list[str]:
     """
     if not task.is_grid:
         raise GiveUp(f"task {task.id} is no grid: it does not offer U1 to U4")
-    store = Store(to)
+    store = store_at(to)
     image, address = await picture_of(task, chain)
     quarters = await asyncio.to_thread(cut, image.data)
     names = []

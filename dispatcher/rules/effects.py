@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from dispatcher.chain import Chain
-from dispatcher.effects import archive, forward, notify, split_grid
+from dispatcher.effects import archive, forward, notify, split_grid, store
 from dispatcher.errors import GiveUp
 from dispatcher.rules.expressions import Names, compile_template
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
@@ -75,4 +75,6 @@ BUILD: dict[str, Callable[[Rule, Path | None], Effect]] = {
 
 def _place(to: str | ArchiveTo, directory: Path | None) -> str:
     place = to.to if isinstance(to, ArchiveTo) else to
+    if directory is not None:  # keys of some kinds of storage lie in files
+        store.check_place(place)
     return place if "://" in place else str((directory or Path()) / place)

@@ -11,6 +11,7 @@ import typer
 
 from hookchain.cli.api import CallFailed
 from hookchain.findings import finding
+from hookchain.namesakes import shared_packages
 from hookchain.rules import rules_of
 from hookchain.settings import Settings, SettingsError, load_settings
 from hookchain.wiring import hook_url, open_database, secret_of
@@ -36,7 +37,7 @@ def doctor(
         raise SettingsError("no upstream is configured: set HOOKCHAIN_UPSTREAM_URL, or give --url")
     chosen = {name: one for name, one in upstreams.items() if upstream in ("", name)}
     findings = asyncio.run(_examine_all(settings, chosen))
-    warnings = [told for told in (settings.disk_warning, _wrong_rules(settings)) if told]
+    warnings = [told for told in (settings.disk_warning, _wrong_rules(settings), *shared_packages()) if told]
     if as_json:
         print(json.dumps({"upstreams": findings, "warnings": warnings}, ensure_ascii=False, indent=2))
     else:

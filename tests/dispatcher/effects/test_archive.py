@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import io
 import json
@@ -14,7 +15,7 @@ from starlette.responses import Response
 
 from dispatcher.effects.archive import archive, expires_at_ms
 from dispatcher.effects.split_grid import cut, split_grid
-from dispatcher.effects.store import Store, file_name
+from dispatcher.effects.store import StoreError, file_name, store_at
 from dispatcher.errors import GiveUp
 from midjourney.image_data import BadImage
 
@@ -131,10 +132,43 @@ async def test_s3_gets_the_same_files(web: Any, make: Any, monkeypatch: pytest.M
     )
 
 
-def test_a_place_that_cannot_be_is_said() -> None:
+@pytest.mark.parametrize(
+    "to", ["gopher://x", "s3://", "s3://[", "file://server/share", "/dev/null/x", "a\0b"]
+)
+def test_a_place_that_cannot_be_is_said(to: str) -> None:
     """With what to write."""
     with pytest.raises(GiveUp, match="write a folder, or s3://bucket/prefix"):
-        Store("gopher://x")
+        store_at(to)
+
+
+async def test_a_folder_has_an_address_too(tmp_path: Path) -> None:
+    """With what addresses escape; it is made where it is missing."""
+    await store_at((tmp_path / "my pictures").as_uri()).put("main/c1/17.png", b"data")
+    assert (tmp_path / "my pictures/main/c1/17.png").read_bytes() == b"data"
+
+
+async def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
+    """Many that keep one file at once: whoever looks sees one of them, all of it, and nothing is left beside it."""
+    store, file = store_at(str(tmp_path)), tmp_path / "main/c1/17.png"
+    versions = [bytes([number]) * 200_000 for number in range(8)]
+    await store.put("main/c1/17.png", versions[0])
+    keeping = asyncio.gather(*(store.put("main/c1/17.png", version) for version in versions * 4))
+    while not keeping.done():
+        assert file.read_bytes() in versions
+        await asyncio.sleep(0)
+    await keeping
+    assert [one.name for one in file.parent.iterdir()] == ["17.png"]
+    usual = tmp_path / "usual"
+    usual.touch()
+    assert file.stat().st_mode == usual.stat().st_mode  # a web server may read it
+
+
+async def test_a_file_that_cannot_be_kept_leaves_nothing(tmp_path: Path) -> None:
+    """It may be kept later: the delivery is tried again."""
+    (tmp_path / "main/c1/17.png").mkdir(parents=True)
+    with pytest.raises(StoreError, match=r"17\.png could not be kept"):
+        await store_at(str(tmp_path)).put("main/c1/17.png", b"data")
+    assert [one.name for one in tmp_path.rglob("*")] == ["main", "c1", "17.png"]
 
 
 @pytest.mark.parametrize(("width", "height"), [(64, 64), (65, 33), (2, 2), (1024, 768)])
