@@ -10,7 +10,7 @@ import typer
 
 from dispatcher.errors import PluginError, RuleError
 from hookchain.cli.api import CallFailed
-from hookchain.environment import SettingsError
+from hookchain.conversion import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
 
 MODULES: Mapping[str, str] = {

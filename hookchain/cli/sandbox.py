@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hookchain.cli.http_server import Server, listening, run
-from hookchain.environment import SettingsError
+from hookchain.conversion import SettingsError
 from hookchain.logs import set_up_logs
 from midjourney.sandbox.app import SandboxOptions, create_app
 from midjourney.sandbox.faults import SWITCHES
