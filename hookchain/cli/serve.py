@@ -57,7 +57,10 @@ def serve(
         if not settings.upstreams:
             settings = stack.enter_context(_standing_in(settings, sandbox_speed))
         settings = msgspec.structs.replace(settings, poll_only=poll_only or settings.poll_only)
-        run(_serve(settings, receivers, sock, with_worker=settings.worker and not no_worker))
+        run(
+            _serve(settings, receivers, sock, with_worker=settings.worker and not no_worker),
+            with_psycopg=not settings.is_file,
+        )
 
 
 async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, *, with_worker: bool) -> None:
@@ -66,6 +69,7 @@ async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, 
         await Server(
             server.application,
             lambda: print("\n".join(lines), flush=True),
+            keep_alive_s=settings.keep_alive_s,
             behind_router=settings.platform is not None,
             on_stop=server.hang_up,
         ).serve(sockets=[sock])
@@ -80,7 +84,7 @@ def work() -> None:
         log.warning("no upstream is configured (HOOKCHAIN_UPSTREAM_URL): this worker has nothing to do")
         run(_until_stopped())
     else:
-        run(_work(settings, connect_receivers(settings)))
+        run(_work(settings, connect_receivers(settings)), with_psycopg=not settings.is_file)
 
 
 async def _work(settings: Settings, receivers: Receivers) -> None:
