@@ -1,4 +1,4 @@
-"""hookchain.toml as text and as tables; what is wrong with it is said by its name."""
+"""hookchain.toml as text and as tables; mistakes name the file."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-from hookchain.environment import SettingsError
+from hookchain.conversion import SettingsError
 
 
 def read(path: Path, *, required: bool) -> str:
@@ -17,7 +17,7 @@ def read(path: Path, *, required: bool) -> str:
         return path.read_text(encoding="utf-8")
     except FileNotFoundError:
         if required:
-            raise SettingsError(f"HOOKCHAIN_CONFIG names {path}, and there is no such file") from None
+            raise SettingsError(f"HOOKCHAIN_CONFIG names {path}, which does not exist") from None
         return ""
     except (OSError, UnicodeDecodeError) as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error

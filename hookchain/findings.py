@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 from urllib.parse import urlsplit
 
+from hookchain.environment import variable_of
 from hookchain.settings import Settings
 from hooks.api.shapes import when
 from midjourney.dialects import Upstream
@@ -57,7 +58,8 @@ def _advice(
     advice = []
     if configured is not None and found.dialect and configured != found.dialect:
         advice.append(
-            f'set dialect = "{found.dialect}" (HOOKCHAIN_UPSTREAM_DIALECT); configured is {configured}'
+            f'set dialect = "{found.dialect}" ({variable_of(("upstreams", upstream.name, "dialect"))}); '
+            f"configured is {configured}"
         )
     if found.dialect and not settings.dialects[found.dialect].calls_back:
         advice.append(

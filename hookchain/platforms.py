@@ -3,6 +3,9 @@
 Sources: each platform's page on the variables it sets (devcenter.heroku.com, render.com/docs/environment-variables,
 docs.railway.com/variables/reference, fly.io/docs/machines/runtime-environment, zeabur.com/docs, koyeb.com/docs,
 cloud.google.com/run/docs/container-contract). Their disks are empty after each restart, but for a volume.
+
+A platform's router keeps a connection to us open while it is idle. Google's load balancer does so for 600 s, which nobody
+can change (docs.cloud.google.com/load-balancing/docs/https, "timeouts and retries").
 """
 
 from __future__ import annotations
@@ -15,20 +18,24 @@ import msgspec
 
 
 class Platform(msgspec.Struct, frozen=True, kw_only=True):
-    """A PaaS: its name, the address it gives us ("" where it does not tell), and a volume it tells of ("")."""
+    """A PaaS: its name, the address it gives us ("" where it does not tell), and a volume it tells of (""). `keep_alive_s`
+    is how long connections must stay open for its router, where the default is too short (0: it is not)."""
 
     name: str
     public_url: str = ""
     volume: str = ""
+    keep_alive_s: float = 0
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """The variable that shows the platform, how the address is made from another one, the one that names a volume."""
+    """The variable that shows the platform, how the address is made from another one, the one that names a volume, and how
+    long its router needs connections to stay open."""
 
     shown_by: str
     name: str
     address: str = ""
     volume: str = ""
+    keep_alive_s: float = 0
 
 
 _KNOWN = (
@@ -40,7 +47,7 @@ _KNOWN = (
     _Known("FLY_APP_NAME", "Fly.io", "https://{FLY_APP_NAME}.fly.dev"),
     _Known("ZEABUR_SERVICE_ID", "Zeabur", "{ZEABUR_WEB_URL}"),
     _Known("KOYEB_APP_NAME", "Koyeb", "https://{KOYEB_PUBLIC_DOMAIN}"),
-    _Known("K_SERVICE", "Cloud Run"),
+    _Known("K_SERVICE", "Cloud Run", keep_alive_s=650),
 )
 
 
@@ -52,6 +59,7 @@ def detect(environment: Mapping[str, str]) -> Platform | None:
                 name=known.name,
                 public_url=_filled(known.address, environment),
                 volume=environment.get(known.volume, "") if known.volume else "",
+                keep_alive_s=known.keep_alive_s,
             )
     return None
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import msgspec
 
@@ -13,8 +14,8 @@ from dispatcher.budget import Budget
 from dispatcher.retention import Retention
 from dispatcher.spelling import nearest
 from hookchain.bounds import BUDGET, RETENTION, SERVER, check_header, check_numbers, check_upstream, check_url
-from hookchain.environment import CONFIG, TOML, check_variables, put_over
-from hookchain.environment import SettingsError as SettingsError
+from hookchain.conversion import SettingsError as SettingsError
+from hookchain.environment import CONFIG, TOML, LogFormat, LogLevel, check_variables, keys, put_over
 from hookchain.file import parse, read, short
 from hookchain.platforms import Platform, detect, warning
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Dialect, Upstream
@@ -28,18 +29,23 @@ SANDBOX = "sandbox"
 """Name of the built-in upstream that stands in when none is configured."""
 
 
-class _File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+KEEP_ALIVE_S = 180.0
+"""Longer than the routers that most people have in front: nginx 60 s, Heroku, Traefik and Go 90 s, Caddy 120 s."""
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """What hookchain.toml may hold, beside `[[rules]]`."""
 
     database_url: str = ""
     host: str = ""
-    port: int = 0
+    port: int = 8000
     public_url: str = ""
     secret: str = ""
     admin_token: str = ""
     plugins: list[str] = []
-    log_level: Literal["debug", "info", "warning", "error"] = "info"
-    log_format: Literal["console", "json"] = "console"
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "console"
+    keep_alive_s: float = KEEP_ALIVE_S
     body_limit_bytes: int = BODY_LIMIT_BYTES
     poll_only: bool = False
     worker: bool = True
@@ -55,7 +61,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `dialects` are the shipped ones and those of the file. `worker`: whether `serve` brings one. `volume`: a directory
     that outlives a restart, where the platform's disk does not. `listens`: whether this process is the one that receives.
-    `text`: the file's, with the rules in it.
+    `text`: the file's, with the rules in it. `keep_alive_s`: how long an idle connection stays open; a router that keeps
+    it longer may send a callback on it in the moment it is closed, and that callback is lost.
     """
 
     database_url: str
@@ -77,6 +84,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     poll_only: bool = False
     worker: bool = True
     volume: str = ""
+    keep_alive_s: float = KEEP_ALIVE_S
     platform: Platform | None = None
     listens: bool = True
     dialects: Mapping[str, Dialect] = msgspec.field(default_factory=lambda: DIALECTS)
@@ -117,20 +125,24 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     directory = Path.cwd() if directory is None else directory
     check_variables(environment)
     platform = detect(environment)
-    path = directory / (TOML if environment.get(TOML) else environment.get(CONFIG) or DEFAULT_FILE)
-    text = environment.get(TOML) or read(path, required=bool(environment.get(CONFIG)))
+    toml, config = environment.get(TOML, ""), environment.get(CONFIG, "").strip()
+    path = directory / (TOML if toml.strip() else config or DEFAULT_FILE)
+    text = toml if toml.strip() else read(path, required=bool(config))
     tables = parse(text, path)
     tables.pop("rules", None)
     _check_keys(tables, path)
-    put_over(tables, environment)
+    set_by = put_over(tables, environment)
+    if platform is not None and platform.keep_alive_s:
+        tables.setdefault("keep_alive_s", platform.keep_alive_s)
     file = _convert(tables, path)
-    _check_values(file, short(path))
+    places = partial(_place, short(path), set_by)
+    _check_values(file, places)
     dialects = DIALECTS | {name: _own(name, table, path) for name, table in file.dialects.items()}
     return Settings(
         database_url=file.database_url
         or _default_database(file.volume or (platform.volume if platform else "")),
         host=file.host or ("0.0.0.0" if environment.get("PORT") else "127.0.0.1"),
-        port=file.port or 8000,
+        port=file.port,
         public_url=file.public_url,
         secret=file.secret,
         admin_token=file.admin_token,
@@ -141,7 +153,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         budget=file.budget,
         retention=file.retention,
         upstreams={
-            name: check_upstream(name, upstream, short(path), dialects)
+            name: check_upstream(name, upstream, partial(places, "upstreams", name), dialects)
             for name, upstream in file.upstreams.items()
         },
         directory=directory,
@@ -151,6 +163,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         poll_only=file.poll_only,
         worker=file.worker,
         volume=file.volume,
+        keep_alive_s=file.keep_alive_s,
         platform=platform,
     )
 
@@ -162,12 +175,14 @@ def _default_database(volume: str) -> str:
 
 def _check_keys(tables: dict[str, Any], path: Path) -> None:
     where = short(path)
-    _check_table(tables, _File, where)
+    _check_table(tables, File, where)
     kinds: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention}
     for name, kind in kinds.items():
         _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
     for name, upstream in _as_table(tables.get("upstreams", {}), f"{where}, upstreams").items():
         _check_table(upstream, Upstream, f"{where}, [upstreams.{name}]")
+    for name, dialect in _as_table(tables.get("dialects", {}), f"{where}, dialects").items():
+        _check_table(dialect, Dialect, f"{where}, [dialects.{name}]")
 
 
 def _as_table(value: Any, where: str) -> dict[str, Any]:
@@ -177,41 +192,41 @@ def _as_table(value: Any, where: str) -> dict[str, Any]:
 
 
 def _check_table(table: Any, kind: type[msgspec.Struct], where: str) -> None:
-    known = set(kind.__struct_fields__) - {"name"} | ({"rules"} if kind is _File else set())
+    known = {*keys(kind)} | ({"rules"} if kind is File else set())
     for key in _as_table(table, where):
         if key not in known:
             raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
 
 
-def _check_values(file: _File, where: str) -> None:
-    check_numbers(f"{where} or the environment", file, SERVER)
-    check_numbers(f"{where}, [budget]", file.budget, BUDGET)
-    check_numbers(f"{where}, [retention]", file.retention, RETENTION)
+def _place(file: str, set_by: Mapping[tuple[str, ...], str], *path: str) -> str:
+    """Where a key was set: its variable, or its file and table."""
+    *table, key = path
+    return set_by.get(path) or (f"{file}, [{'.'.join(table)}]: {key}" if table else f"{file}: {key}")
+
+
+def _check_values(file: File, place: Callable[..., str]) -> None:
+    check_numbers(place, file, SERVER)
+    check_numbers(partial(place, "budget"), file.budget, BUDGET)
+    check_numbers(partial(place, "retention"), file.retention, RETENTION)
     if file.public_url:
-        check_url("public_url or HOOKCHAIN_PUBLIC_URL", file.public_url)
-    check_header("admin_token or HOOKCHAIN_ADMIN_TOKEN", file.admin_token)
+        check_url(place("public_url"), file.public_url)
+    check_header(place("admin_token"), file.admin_token)
 
 
-def _convert(tables: dict[str, Any], path: Path) -> _File:
+def _convert(tables: dict[str, Any], path: Path) -> File:
     try:
-        return msgspec.convert(tables, _File)
+        return msgspec.convert(tables, File)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{short(path)} or the environment: {error}") from error
+        raise SettingsError(f"{short(path)}: {error}") from error
 
 
 def _own(name: str, table: dict[str, Any], path: Path) -> Dialect:
     """A dialect of the file: one that is shipped, named by `like`, with some facts changed."""
     where = f"{short(path)}, [dialects.{name}]"
     changes = dict(table)
-    like = changes.pop("like", DEFAULT_DIALECT)
+    like = changes.pop("like", name if name in DIALECTS else DEFAULT_DIALECT)
     if not isinstance(like, str) or like not in DIALECTS:
-        raise SettingsError(
-            f"{where}: like names no shipped dialect: {like!r}.{nearest(str(like), DIALECTS)}"
-        )
-    known = set(Dialect.__struct_fields__) - {"name"} | {"like"}
-    for key in changes:
-        if key not in known:
-            raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
+        raise SettingsError(f"{where}: {like!r} is not a shipped dialect.{nearest(str(like), DIALECTS)}")
     if isinstance(changes.get("paths"), dict):
         changes["paths"] = dict(DIALECTS[like].paths) | changes["paths"]
     try:

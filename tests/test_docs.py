@@ -14,7 +14,8 @@ from dispatcher.retention import Retention
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.signals import SIGNALS
-from hookchain.settings import SANDBOX, Settings
+from hookchain.environment import keys, variable_of
+from hookchain.settings import SANDBOX, File, Settings
 from hooks.api.routes import Api
 from hooks.images.proxy import Images
 from midjourney.dialects import DIALECTS, Dialect, Upstream
@@ -32,6 +33,27 @@ def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     assert [
         name for name in kind.__struct_fields__ if f"`{name}`" not in CONFIGURATION and name not in HIDDEN
     ] == []
+
+
+@pytest.mark.parametrize(
+    ("page", "table", "kind"),
+    [
+        ("configuration", (), File),
+        ("configuration", ("upstreams", "main"), Upstream),
+        ("configuration", ("budget",), Budget),
+        ("configuration", ("retention",), Retention),
+        ("dialects", ("dialects", "mine"), Dialect),
+    ],
+)
+def test_every_variable_is_documented_beside_its_key(
+    page: str, table: tuple[str, ...], kind: type[msgspec.Struct]
+) -> None:
+    """In the same row of the table."""
+    rows = re.findall(r"^\|.*", (ROOT / f"docs/reference/{page}.md").read_text(), re.MULTILINE)
+    tables = {"upstreams", "budget", "retention", "dialects"}
+    for key in keys(kind).keys() - tables:
+        variable = variable_of((*table, key))
+        assert any(f"`{key}`" in row and f"`{variable}`" in row for row in rows), variable
 
 
 def test_every_rule_key_and_dialect_is_documented() -> None:

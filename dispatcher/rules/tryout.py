@@ -10,7 +10,6 @@ goes through standard input and output, each as MessagePack after its length:
 
 from __future__ import annotations
 
-import resource
 import signal
 import sys
 import tomllib
@@ -29,6 +28,13 @@ from dispatcher.rules.load import load_rules
 from dispatcher.rules.whatif import Report, Suggested, WhatIf
 from midjourney.dialects import Dialect
 from storage.records import ClaimedDelivery
+
+try:
+    import resource
+except ImportError:  # on Windows: whoever started this ends it after WITHIN_S, and nothing limits its memory
+    _CAN_LIMIT = False
+else:
+    _CAN_LIMIT = True
 
 MEMORY_BYTES = 512 * 1024 * 1024
 """Beyond what the interpreter has when it has loaded all of this."""
@@ -155,7 +161,8 @@ def _at_most(kind: int, amount: int) -> None:
 def main() -> int:
     """Answer whoever started this. 1 when there was not enough memory."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C is for the server, and comes here too
-    _limit()
+    if _CAN_LIMIT:
+        _limit()
     try:
         answer(sys.stdin.buffer, sys.stdout.buffer)
     except MemoryError:

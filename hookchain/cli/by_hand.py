@@ -1,4 +1,4 @@
-"""`hookchain uncertain` and `hookchain refused`: submissions that wait for a person's word."""
+"""`hookchain uncertain` and `hookchain refused`: submissions that need a person's decision."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ import typer
 from hookchain.cli.api import running_server
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Id = Annotated[str, typer.Argument(help="Id as `list` prints it.")]
+Id = Annotated[str, typer.Argument(help="Id as printed by `list`.")]
 
-uncertain = typer.Typer(help="Submissions that nobody knows the end of.", no_args_is_help=True)
-refused = typer.Typer(help="Submissions that the budget did not allow.", no_args_is_help=True)
+uncertain = typer.Typer(help="List and settle submissions with an unknown outcome.", no_args_is_help=True)
+refused = typer.Typer(help="List and release submissions that the budget refused.", no_args_is_help=True)
 
 
 @uncertain.command("list")
 def list_uncertain(as_json: AsJson = False) -> None:
-    """List them, with why nobody knows."""
+    """List submissions with an unknown outcome, and the reason."""
     _list("uncertain", as_json=as_json)
 
 
@@ -29,12 +29,12 @@ def settle(
     accepted: Annotated[
         bool,
         typer.Option(
-            "--accepted/--not-accepted", help="Whether the upstream has it; if not, it is sent again."
+            "--accepted/--not-accepted", help="Whether the upstream accepted it. If not, it is sent again."
         ),
     ],
-    task: Annotated[str, typer.Option(help="The task that it made, if it is known.")] = "",
+    task: Annotated[str, typer.Option(help="Id of the task it created, if known.")] = "",
 ) -> None:
-    """Say what became of one."""
+    """Record the outcome of a submission."""
     server = running_server()
     told = server.post(
         f"/api/uncertain/{quote(submission, safe='')}/settle", {"accepted": accepted, "task_id": task}
@@ -44,13 +44,13 @@ def settle(
 
 @refused.command("list")
 def list_refused(as_json: AsJson = False) -> None:
-    """List them, with the limit that was in the way."""
+    """List refused submissions, and the limit that each one exceeded."""
     _list("refused", as_json=as_json)
 
 
 @refused.command("release")
 def release(submission: Id) -> None:
-    """Send one all the same."""
+    """Send a refused submission anyway."""
     told = running_server().post(f"/api/refused/{quote(submission, safe='')}/release")
     print(f"{submission}: {told['state']}")
 

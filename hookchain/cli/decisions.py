@@ -1,4 +1,4 @@
-"""`hookchain explain`, `replay`, `costs`, `plugins`: why things happened, and what they came to."""
+"""`hookchain explain`, `replay`, `costs`, `plugins`: why things happened, and what they cost."""
 
 from __future__ import annotations
 
@@ -28,11 +28,14 @@ def since_ms(age: str) -> int:
 
 
 def explain(
-    task: Annotated[str, typer.Argument(help="Id of the task.")],
-    upstream: Annotated[str, typer.Option(help="Its upstream, where several have this id.")] = "",
+    task: Annotated[str, typer.Argument(help="Task id.")],
+    upstream: Annotated[str, typer.Option(help="Upstream of the task, if several have this id.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Tell what happened to a task, who heard of it, what fired and what did not, and why."""
+    """Explain what happened to a task, and why.
+
+    Lists its events, the rules and plugins that fired, and those that did not.
+    """
     query = {"upstream": upstream} if upstream else {}
     found: dict[str, Any] = running_server().get(f"/api/explain/{quote(task, safe='')}", **query)
     print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else "\n".join(told(found)))
@@ -89,12 +92,12 @@ def _submission(one: dict[str, Any]) -> str:
 
 
 def replay(
-    events: Annotated[list[int], typer.Argument(help="Ids of events.")],
+    events: Annotated[list[int], typer.Argument(help="Event ids.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Submit, and pay for, again what was submitted before.")
+        bool, typer.Option("--force", help="Submit again, and pay again, what was already submitted.")
     ] = False,
 ) -> None:
-    """Send recorded events through the rules and plugins again."""
+    """Run recorded events through rules and plugins again."""
     server = running_server()
     for event in events:
         made = server.post(f"/api/events/{event}/replay", {"force": force})
@@ -102,11 +105,13 @@ def replay(
 
 
 def costs(
-    since: Annotated[str, typer.Option(help="How far back: 12h, 7d, 4w.")] = "30d",
-    by: Annotated[Literal["rule", "chain", "day", "upstream"], typer.Option(help="What to sum by.")] = "rule",
+    since: Annotated[str, typer.Option(help="How far back to look, such as 12h, 7d or 4w.")] = "30d",
+    by: Annotated[
+        Literal["rule", "chain", "day", "upstream"], typer.Option(help="What to group by.")
+    ] = "rule",
     as_json: AsJson = False,
 ) -> None:
-    """Show what was spent, what failed tasks gave back, and what was not paid twice."""
+    """Show costs, refunds, and what was saved by not paying twice."""
     told = running_server().get("/api/costs", by=by, since_ms=since_ms(since))
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
@@ -129,7 +134,7 @@ def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def plugins(as_json: AsJson = False) -> None:
-    """List what is loaded, from where, which signals it hears, and how its deliveries went."""
+    """List plugins and receivers. Shows the signals and deliveries of each receiver."""
     told = running_server().get("/api/plugins")
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""`hookchain doctor`: what can be found out about an upstream without spending money."""
+"""`hookchain doctor`: checks an upstream without spending money."""
 
 from __future__ import annotations
 
@@ -21,14 +21,15 @@ from storage.engine import parse_url
 
 
 def doctor(
-    upstream: Annotated[str, typer.Argument(help="Which upstream; all without.")] = "",
-    url: Annotated[
-        str, typer.Option(help="Look at this address instead, which need not be configured.")
-    ] = "",
-    key: Annotated[str, typer.Option(help="The key for --url.")] = "",
+    upstream: Annotated[str, typer.Argument(help="Upstream to check; all if omitted.")] = "",
+    url: Annotated[str, typer.Option(help="URL to check instead; it need not be configured.")] = "",
+    key: Annotated[str, typer.Option(help="API key for --url.")] = "",
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Find out whether an upstream is reachable, takes the key, and which dialect it speaks. Costs nothing."""
+    """Check the upstreams, at no cost.
+
+    Reports whether each one is reachable, whether it accepts the key, and which dialect it speaks.
+    """
     settings = load_settings()
     upstreams = {"--url": Upstream(name="--url", url=url, key=key)} if url else settings.upstreams
     if upstream and upstream not in upstreams:

@@ -12,9 +12,9 @@ from hookchain.cli.api import running_server
 
 
 def healthcheck(
-    wait: Annotated[float, typer.Option(help="Seconds to wait for it to become ready.", min=0)] = 0,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the server to become ready.", min=0)] = 0,
 ) -> None:
-    """Exit with 0 when the server is ready, with 1 when it is not. For containers."""
+    """Exit with 0 if the server is ready, with 1 if not. For containers."""
     server = running_server()
     deadline_s = time.monotonic() + wait
     while time.monotonic() < deadline_s and not server.is_up():

@@ -8,17 +8,31 @@ import os
 import signal
 import socket
 import threading
+import time
 from collections.abc import Callable, Coroutine, Iterator
 from typing import Any
 
 import uvicorn
-import uvloop
 from starlette.types import ASGIApp
 
 from hookchain.cli.api import CallFailed
+from hookchain.settings import KEEP_ALIVE_S
 
 GRACE_S = 5
 """Seconds that open requests get when the process is asked to stop."""
+
+LINGER_S = 1.0
+"""Seconds for which a server that stops still answers on open connections: a router may use one before it hears of it."""
+
+_LOOK_EVERY_S = 0.05
+_CLOSE = (b"connection", b"close")
+
+_STOPPED_BY = [
+    number
+    for name in ("SIGTERM", "SIGINT", "SIGBREAK")
+    if (number := getattr(signal, name, None)) is not None
+]
+"""SIGINT is how Fly.io stops a machine; SIGBREAK is Ctrl+Break on Windows."""
 
 
 class Server(uvicorn.Server):
@@ -29,6 +43,7 @@ class Server(uvicorn.Server):
         application: ASGIApp,
         on_ready: Callable[[], None] | None = None,
         *,
+        keep_alive_s: float = KEEP_ALIVE_S,
         behind_router: bool = False,
         on_stop: Callable[[], None] | None = None,
     ) -> None:
@@ -39,13 +54,13 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 application,
                 lifespan="auto",
-                http="httptools",
+                http="auto",  # httptools, or h11 where there is none
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 forwarded_allow_ips=trusted,
                 timeout_graceful_shutdown=GRACE_S,
-                timeout_keep_alive=65,
+                timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # it is given to call_later
             )
         )
         self._on_ready = on_ready
@@ -58,9 +73,15 @@ class Server(uvicorn.Server):
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Take nothing more, and wait for what is open."""
+        """Answer what still comes on open connections, each for the last time; then take nothing more, and wait for what is
+        open. uvicorn alone closes idle connections at once, and loses what a router sends on one in that moment."""
+        self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         if self._on_stop is not None:
             self._on_stop()
+        until_s = time.monotonic() + LINGER_S
+        # uvicorn has no event for a connection that is gone.
+        while self.server_state.connections and time.monotonic() < until_s:  # noqa: ASYNC110
+            await asyncio.sleep(_LOOK_EVERY_S)
         await super().shutdown(sockets=sockets)
 
     @contextlib.contextmanager
@@ -75,15 +96,19 @@ class Server(uvicorn.Server):
 
 @contextlib.contextmanager
 def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Have `stop` called at SIGTERM, and at SIGINT, by which Fly.io stops a machine."""
+    """Have `stop` called by the loop at a signal that asks the process to stop.
+
+    Not by `add_signal_handler`, which no loop on Windows has.
+    """
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop)
+    before = {
+        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop)) for number in _STOPPED_BY
+    }
     try:
         yield
     finally:
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.remove_signal_handler(number)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextlib.contextmanager
@@ -100,7 +125,8 @@ def bound(host: str, port: int) -> socket.socket:
     """A socket that listens, which the caller closes. Raises `CallFailed` when the address is taken."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family)
-    sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if os.name == "posix":  # on Windows it would let two processes listen on one port
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
     except OSError as error:
@@ -112,7 +138,17 @@ def bound(host: str, port: int) -> socket.socket:
     return sock
 
 
-def run(main: Coroutine[Any, Any, None]) -> None:
-    """Run it to its end, on the quickest loop there is."""
-    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+def run(main: Coroutine[Any, Any, None], *, with_psycopg: bool = False) -> None:
+    """Run it to its end, on the quickest loop there is. `with_psycopg`: it asks a PostgreSQL."""
+    with asyncio.Runner(loop_factory=_loop_factory(with_psycopg=with_psycopg)) as runner:
         runner.run(main)
+
+
+def _loop_factory(*, with_psycopg: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
+    """uvloop where there is one, else asyncio's own loop (None). psycopg cannot use the one of Windows; the other loop there
+    starts no processes, so that rules are not tried on the dashboard."""
+    try:
+        import uvloop
+    except ImportError:
+        return asyncio.SelectorEventLoop if with_psycopg else None
+    return uvloop.new_event_loop

@@ -1,4 +1,4 @@
-"""`hookchain dead`: deliveries and submissions that wait for a person."""
+"""`hookchain dead`: deliveries and submissions that ran out of attempts."""
 
 from __future__ import annotations
 
@@ -13,16 +13,19 @@ from hookchain.cli.api import CallFailed, running_server
 from hookchain.settings import SettingsError
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Ids = Annotated[list[str] | None, typer.Argument(help="Ids as `list` prints them.")]
-All = Annotated[bool, typer.Option("--all", help="All there are.")]
-OfUpstream = Annotated[str, typer.Option(help="Those of this upstream.")]
-OfKind = Annotated[Literal["delivery", "submission"] | None, typer.Option(help="Those of this kind.")]
-OfReceiver = Annotated[str, typer.Option(help="Deliveries of this receiver.")]
+Ids = Annotated[list[str] | None, typer.Argument(help="Ids as printed by `list`.")]
+All = Annotated[bool, typer.Option("--all", help="Apply to all entries.")]
+OfUpstream = Annotated[str, typer.Option(help="Only entries of this upstream.")]
+OfKind = Annotated[Literal["delivery", "submission"] | None, typer.Option(help="Only entries of this kind.")]
+OfReceiver = Annotated[str, typer.Option(help="Only deliveries to this receiver.")]
 WithText = Annotated[
-    str, typer.Option(help="Those with this in their error, reason or decision, in capitals or not.")
+    str,
+    typer.Option(
+        help="Only entries with this text in their error, reason or decision; case does not matter."
+    ),
 ]
 
-dead = typer.Typer(help="Deliveries and submissions that ran out of attempts.", no_args_is_help=True)
+dead = typer.Typer(help="Handle what ran out of attempts: retry it or drop it.", no_args_is_help=True)
 
 
 @dead.command("list")
@@ -33,7 +36,7 @@ def list_dead(
     text: WithText = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the dead letters, those that died last first."""
+    """List dead letters, newest first."""
     letters = listed("dead-letters", "dead_letters", _match(kind, receiver, upstream, text))
     if as_json:
         print(json.dumps(letters, ensure_ascii=False, indent=2))
@@ -57,11 +60,11 @@ def retry_dead(
     text: WithText = "",
     request: Annotated[
         str | None,
-        typer.Option(metavar="JSON", help="Send a submission again with this request in place of its own."),
+        typer.Option(metavar="JSON", help="Request to send instead of the original one; for one submission."),
     ] = None,
-    edit: Annotated[Path | None, typer.Option(metavar="FILE", help="The same, from a file.")] = None,
+    edit: Annotated[Path | None, typer.Option(metavar="FILE", help="File with that request.")] = None,
 ) -> None:
-    """Try dead letters again, with all their attempts; a submission with a mended request, where one is given."""
+    """Requeue dead letters, with all their attempts. A submission can be given a corrected request."""
     match = _match(kind, receiver, upstream, text)
     if request is None and edit is None:
         each_or_all("dead-letters", "retry", "tried again", ids, match, all_=all_)
@@ -85,7 +88,7 @@ def drop_dead(
     upstream: OfUpstream = "",
     text: WithText = "",
 ) -> None:
-    """Give dead letters up for good."""
+    """Discard dead letters."""
     match = _match(kind, receiver, upstream, text)
     each_or_all("dead-letters", "drop", "dropped", ids, match, all_=all_)
 

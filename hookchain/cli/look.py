@@ -1,4 +1,4 @@
-"""`hookchain tasks` and `events`: what is there, newest first."""
+"""`hookchain tasks` and `events`: lists, newest first."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import typer
 from hookchain.cli.api import running_server
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Most = Annotated[int, typer.Option(help="How many.", min=1, max=500)]
+Most = Annotated[int, typer.Option(help="Maximum number to list.", min=1, max=500)]
 
 
 def tasks(
-    status: Annotated[str, typer.Option(help="Only those in this state: SUCCESS, FAILURE …")] = "",
-    upstream: Annotated[str, typer.Option(help="Only those of this upstream.")] = "",
+    status: Annotated[str, typer.Option(help="Only tasks in this state, such as SUCCESS or FAILURE.")] = "",
+    upstream: Annotated[str, typer.Option(help="Only tasks of this upstream.")] = "",
     limit: Most = 20,
     as_json: AsJson = False,
 ) -> None:
@@ -35,9 +35,9 @@ def tasks(
 
 
 def events(
-    task: Annotated[str, typer.Argument(help="Id of the task.")], limit: Most = 50, as_json: AsJson = False
+    task: Annotated[str, typer.Argument(help="Task id.")], limit: Most = 50, as_json: AsJson = False
 ) -> None:
-    """List what was heard of a task, newest first."""
+    """List the events of a task, newest first."""
     found: list[dict[str, Any]] = running_server().get("/api/events", task_id=task, limit=limit)["events"]
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))

@@ -1,4 +1,4 @@
-"""`hookchain new`: a file that works, with a test beside it, to begin with."""
+"""`hookchain new`: a working plugin or rule file with a test, to begin with."""
 
 from __future__ import annotations
 
@@ -11,10 +11,8 @@ import typer
 
 from hookchain.settings import SettingsError
 
-new = typer.Typer(
-    help="Write a plugin or a rule file that works, with a test beside it.", no_args_is_help=True
-)
-Name = Annotated[str, typer.Argument(help="A word, such as upscale_cats.")]
+new = typer.Typer(help="Create a working plugin or rule file, with a test.", no_args_is_help=True)
+Name = Annotated[str, typer.Argument(help="Name in lower case, such as upscale_cats.")]
 
 PLUGIN = '''"""{title}: presses U1 of every new grid whose prompt has a cat in it."""
 
@@ -61,13 +59,13 @@ def test_{name}_presses_u1_of_cats(hookchain):
 
 @new.command("plugin")
 def plugin(name: Name) -> None:
-    """Write plugins/NAME.py and tests/test_NAME.py. `hookchain serve` loads it from there."""
+    """Create plugins/NAME.py and tests/test_NAME.py. `hookchain serve` loads the plugin."""
     _write(name, {f"plugins/{name}.py": PLUGIN, f"tests/test_{name}.py": PLUGIN_TEST})
 
 
 @new.command("rules")
 def rules(name: Name) -> None:
-    """Write NAME.toml and tests/test_NAME.py."""
+    """Create NAME.toml and tests/test_NAME.py."""
     _write(name, {f"{name}.toml": RULES, f"tests/test_{name}.py": RULES_TEST})
 
 

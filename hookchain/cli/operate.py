@@ -23,7 +23,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 def url(as_json: AsJson = False) -> None:
-    """Print the notifyHook to register, per upstream."""
+    """Print the notifyHook URL to register at each upstream."""
     settings = load_settings()
     urls = asyncio.run(_urls(settings))
     if as_json:
@@ -45,20 +45,23 @@ async def _urls(settings: Settings) -> dict[str, str]:
 
 
 def migrate() -> None:
-    """Bring the database to the schema of this release. Rules with a mistake fail it: no platform should release them."""
+    """Update the database schema to this release.
+
+    Fails if a rule is invalid, so that a platform does not release it.
+    """
     settings = load_settings()
     rules_of(settings)
     revision = migrate_database(settings.database_url, patience_s=PATIENCE_S)
     print(f"the database is at revision {revision}")
 
 
-def pause(upstream: Annotated[str, typer.Argument(help="Which upstream; all without.")] = "") -> None:
-    """Stop submitting at an upstream. What waits is kept, callbacks are received all the same."""
+def pause(upstream: Annotated[str, typer.Argument(help="Upstream to pause; all if omitted.")] = "") -> None:
+    """Stop submitting to an upstream. Submissions wait; callbacks are still received."""
     _switch(upstream, "pause")
 
 
-def resume(upstream: Annotated[str, typer.Argument(help="Which upstream; all without.")] = "") -> None:
-    """Submit again."""
+def resume(upstream: Annotated[str, typer.Argument(help="Upstream to resume; all if omitted.")] = "") -> None:
+    """Start submitting again after `pause`."""
     _switch(upstream, "resume")
 
 

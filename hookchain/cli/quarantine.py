@@ -1,4 +1,4 @@
-"""`hookchain quarantine`: callbacks that could not be understood."""
+"""`hookchain quarantine`: callbacks that hookchain could not understand."""
 
 from __future__ import annotations
 
@@ -12,14 +12,16 @@ from hookchain.cli.api import running_server
 from hookchain.cli.letters import All, AsJson, Ids, OfUpstream, each_or_all, is_one, listed, text_of
 from hookchain.settings import SettingsError
 
-WithText = Annotated[str, typer.Option(help="Those with this in the reason, in capitals or not.")]
+WithText = Annotated[
+    str, typer.Option(help="Only entries with this text in the reason; case does not matter.")
+]
 
-quarantine = typer.Typer(help="Callbacks that could not be understood, whole.", no_args_is_help=True)
+quarantine = typer.Typer(help="Handle callbacks that hookchain could not understand.", no_args_is_help=True)
 
 
 @quarantine.command("list")
 def list_quarantine(upstream: OfUpstream = "", text: WithText = "", as_json: AsJson = False) -> None:
-    """List them, newest first, with why they were not understood."""
+    """List quarantined callbacks, newest first, with the reason."""
     found = listed("quarantine", "quarantine", _match(upstream, text))
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))
@@ -33,8 +35,8 @@ def list_quarantine(upstream: OfUpstream = "", text: WithText = "", as_json: AsJ
 
 
 @quarantine.command("show")
-def show_quarantined(id: Annotated[int, typer.Argument(help="Id as `list` prints it.")]) -> None:
-    """Print one whole, without secrets."""
+def show_quarantined(id: Annotated[int, typer.Argument(help="Id as printed by `list`.")]) -> None:
+    """Print one callback in full, without secrets."""
     print(json.dumps(running_server().get(f"/api/quarantine/{id}"), ensure_ascii=False, indent=2))
 
 
@@ -45,10 +47,10 @@ def retry_quarantined(
     upstream: OfUpstream = "",
     text: WithText = "",
     body: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Read this in place of the body that came.")
+        Path | None, typer.Option(metavar="FILE", help="File with a corrected body; for one callback.")
     ] = None,
 ) -> None:
-    """Read them again: a newer release may understand more, and a person may have mended one."""
+    """Reprocess quarantined callbacks. Do so after an upgrade, or with a corrected body."""
     match = _match(upstream, text)
     if body is None:
         each_or_all("quarantine", "retry", "came in", ids, match, all_=all_)
@@ -64,7 +66,7 @@ def retry_quarantined(
 def drop_quarantined(
     ids: Ids = None, all_: All = False, upstream: OfUpstream = "", text: WithText = ""
 ) -> None:
-    """Forget them."""
+    """Discard quarantined callbacks."""
     each_or_all("quarantine", "drop", "dropped", ids, _match(upstream, text), all_=all_)
 
 

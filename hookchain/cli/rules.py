@@ -1,4 +1,4 @@
-"""`hookchain rules check` and `rules try`: before a rule is let loose."""
+"""`hookchain rules`: check rules, and try them before they submit anything."""
 
 from __future__ import annotations
 
@@ -25,8 +25,8 @@ from storage.engine import Connection, Database
 from storage.ledger import Entry
 from storage.recorded import recorded
 
-rules = typer.Typer(help="Check rules, try them on what has been, list those that run.", no_args_is_help=True)
-File = Annotated[Path, typer.Argument(help="A TOML file with [[rules]] in it.")]
+rules = typer.Typer(help="Check, try and list rules.", no_args_is_help=True)
+File = Annotated[Path, typer.Argument(help="TOML file with [[rules]].")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 MOST_CHAINS = 20
@@ -35,7 +35,7 @@ MOST_CHAINS = 20
 
 @rules.command("check")
 def check(file: File = Path("hookchain.toml")) -> None:
-    """Say whether a file's rules are right; if not, what is wrong, where, and what to write."""
+    """Check the rules of a file. Reports what is wrong, where, and what to write instead."""
     found = read_rules(_there(file), load_settings().upstreams)
     for one in found:
         print(f"{one.where}: {one.rule.name}: on {one.rule.on}, {', '.join(asked_keys(one.rule))}")
@@ -44,7 +44,7 @@ def check(file: File = Path("hookchain.toml")) -> None:
 
 @rules.command("list")
 def list_rules(as_json: AsJson = False) -> None:
-    """List the rules that run, and how often each fired."""
+    """List the active rules, and how often each one fired."""
     told = running_server().get("/api/rules")
     if as_json:
         print(json.dumps(told, ensure_ascii=False, indent=2))
@@ -63,10 +63,10 @@ def list_rules(as_json: AsJson = False) -> None:
 @rules.command("try")
 def try_rules(
     file: File,
-    since: Annotated[str, typer.Option(help="How far back: 12h, 7d, 4w.")] = "7d",
+    since: Annotated[str, typer.Option(help="How far back to look, such as 12h, 7d or 4w.")] = "7d",
     as_json: AsJson = False,
 ) -> None:
-    """Run a file's rules over recorded events, and print what they would have submitted. Nothing is sent."""
+    """Show what rules would have submitted. Runs them over recorded events and sends nothing."""
     settings = _with_upstream(load_settings())
     compiled = read_rules(_there(file), settings.upstreams)
     report, real = asyncio.run(_tried(settings, compiled, since_ms(since)))
@@ -79,7 +79,7 @@ def try_rules(
 
 def _there(file: Path) -> Path:
     if not file.is_file():
-        raise typer.BadParameter(f"there is no file {file}")
+        raise typer.BadParameter(f"{file} does not exist")
     return file
 
 

@@ -1,4 +1,4 @@
-"""`hookchain sandbox`: a stand-in for an upstream."""
+"""`hookchain sandbox`: a simulated upstream."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from hookchain.cli.http_server import Server, listening, run
-from hookchain.environment import SettingsError
+from hookchain.conversion import SettingsError
 from hookchain.logs import set_up_logs
 from midjourney.sandbox.app import SandboxOptions, create_app
 from midjourney.sandbox.faults import SWITCHES
@@ -20,26 +20,24 @@ def sandbox(
         int, typer.Option(help="Port to listen on; 0 picks a free one.", min=0, max=65535)
     ] = 8062,
     seed: Annotated[
-        int | None, typer.Option(help="Make ids, pictures and faults the same at every start.")
+        int | None, typer.Option(help="Seed that makes ids, pictures and faults repeatable.")
     ] = None,
-    speed: Annotated[
-        float, typer.Option(help="How many times faster than the demonstration pace.", min=0.01)
-    ] = 1.0,
-    secret: Annotated[str, typer.Option(help="Ask for this mj-api-secret.")] = "",
-    concurrency: Annotated[int, typer.Option(help="Jobs that run at once.", min=1)] = 3,
-    queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=0)] = 10,
-    notify_hook: Annotated[str, typer.Option(help="Hook of submissions that carry none.")] = "",
-    dialect: Annotated[
-        str, typer.Option(help="Whose API it speaks: " + ", ".join(MANNERS) + ".")
-    ] = "mj-plus",
+    speed: Annotated[float, typer.Option(help="Speed: 2 is twice as fast as the default.", min=0.01)] = 1.0,
+    secret: Annotated[str, typer.Option(help="Require this mj-api-secret.")] = "",
+    concurrency: Annotated[int, typer.Option(help="Number of jobs that run at the same time.", min=1)] = 3,
+    queue: Annotated[int, typer.Option(help="Number of jobs that can wait in the queue.", min=0)] = 10,
+    notify_hook: Annotated[str, typer.Option(help="Callback URL for submissions without a notifyHook.")] = "",
+    dialect: Annotated[str, typer.Option(help="API to imitate: " + ", ".join(MANNERS) + ".")] = "mj-plus",
     faults: Annotated[
         str,
         typer.Option(
-            help='Comma-separated: "rough", or of ' + ", ".join(SWITCHES) + '; "drop=0.1" for a probability.'
+            help='Faults to inject, separated by commas: "rough" for a mix, or any of '
+            + ", ".join(SWITCHES)
+            + '. "drop=0.1" sets a probability.'
         ),
     ] = "",
 ) -> None:
-    """Run a stand-in for a midjourney-proxy server: it draws its own pictures and sends real callbacks."""
+    """Run a simulated midjourney-proxy server. It draws its own pictures and sends real callbacks."""
     try:
         options = SandboxOptions(
             dialect=dialect,

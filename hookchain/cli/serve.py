@@ -27,37 +27,48 @@ log = structlog.get_logger("hookchain")
 
 
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on (HOST).")] = "",
+    host: Annotated[str, typer.Option(help="Address to listen on; overrides HOST.")] = "",
     port: Annotated[
-        int, typer.Option(help="Port to listen on (PORT); 0 picks a free one.", min=-1, max=65535)
-    ] = -1,
+        int | None,
+        typer.Option(help="Port to listen on; 0 picks a free one. Overrides PORT.", min=0, max=65535),
+    ] = None,
     no_worker: Annotated[
-        bool, typer.Option("--no-worker", help="Receive only; run no rules, submit nothing.")
+        bool,
+        typer.Option(
+            "--no-worker", help="Only receive callbacks: run no rules or plugins, and submit nothing."
+        ),
     ] = False,
     poll_only: Annotated[
         bool,
         typer.Option(
-            "--poll-only", help="Send no notifyHook: ask the upstreams instead. For where nobody can call."
+            "--poll-only",
+            help="Send no notifyHook; poll the upstreams instead. For servers that upstreams cannot reach.",
         ),
     ] = False,
     sandbox_speed: Annotated[
-        float, typer.Option(help="How fast the built-in sandbox draws, where it stands in.", min=0.01)
+        float,
+        typer.Option(
+            help="Speed of the built-in sandbox, which is used if no upstream is configured.", min=0.01
+        ),
     ] = 1.0,
 ) -> None:
-    """Run the receiver, the API and the worker."""
+    """Run the server: callbacks, API, dashboard and worker."""
     settings = load_settings()
     set_up_logs(settings.log_level, settings.log_format)
     _warn(settings)
     receivers = connect_receivers(settings)
     with (
-        listening(host or settings.host, settings.port if port < 0 else port) as sock,
+        listening(host or settings.host, settings.port if port is None else port) as sock,
         contextlib.ExitStack() as stack,
     ):
         settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
         if not settings.upstreams:
             settings = stack.enter_context(_standing_in(settings, sandbox_speed))
         settings = msgspec.structs.replace(settings, poll_only=poll_only or settings.poll_only)
-        run(_serve(settings, receivers, sock, with_worker=settings.worker and not no_worker))
+        run(
+            _serve(settings, receivers, sock, with_worker=settings.worker and not no_worker),
+            with_psycopg=not settings.is_file,
+        )
 
 
 async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, *, with_worker: bool) -> None:
@@ -66,13 +77,14 @@ async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, 
         await Server(
             server.application,
             lambda: print("\n".join(lines), flush=True),
+            keep_alive_s=settings.keep_alive_s,
             behind_router=settings.platform is not None,
             on_stop=server.hang_up,
         ).serve(sockets=[sock])
 
 
 def work() -> None:
-    """Run a worker alone, beside servers on the same database. Any number of them share the work."""
+    """Run a worker only. Any number of workers and servers can share one PostgreSQL database."""
     settings = msgspec.structs.replace(load_settings(), listens=False)
     set_up_logs(settings.log_level, settings.log_format)
     _warn(settings)
@@ -80,7 +92,7 @@ def work() -> None:
         log.warning("no upstream is configured (HOOKCHAIN_UPSTREAM_URL): this worker has nothing to do")
         run(_until_stopped())
     else:
-        run(_work(settings, connect_receivers(settings)))
+        run(_work(settings, connect_receivers(settings)), with_psycopg=not settings.is_file)
 
 
 async def _work(settings: Settings, receivers: Receivers) -> None:

@@ -1,4 +1,4 @@
-"""`hookchain imagine`, `press`, `modal`, `chain`: ask for submissions, and watch a chain grow."""
+"""`hookchain imagine`, `press`, `modal`, `chain`: submit, and watch a chain grow."""
 
 from __future__ import annotations
 
@@ -23,18 +23,18 @@ from midjourney.image_data import BadImage
 from midjourney.loading import load_image
 from midjourney.requests import KINDS, Imagine
 
-Upstream = Annotated[str, typer.Option(help="The upstream, where there are several.")]
+Upstream = Annotated[str, typer.Option(help="Upstream to use, if there are several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
-Follow = Annotated[bool, typer.Option("--follow", "-f", help="Watch the chain grow until it rests.")]
+Follow = Annotated[bool, typer.Option("--follow", "-f", help="Watch the chain until it is complete.")]
 
 
 def imagine(
-    prompt: Annotated[str, typer.Argument(help="What to draw.")],
+    prompt: Annotated[str, typer.Argument(help="Prompt to submit.")],
     upstream: Upstream = "",
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Submit a prompt, through the running server, else into the database for the next one."""
+    """Submit a prompt. It is queued if no server is running."""
     settings = load_settings()
     server = Server(settings)
     if not server.is_up():
@@ -49,15 +49,16 @@ def imagine(
 
 
 def press(
-    task: Annotated[str, typer.Argument(help="Id of the task.")],
+    task: Annotated[str, typer.Argument(help="Task id.")],
     button: Annotated[
-        str, typer.Argument(metavar="LABEL_OR_CUSTOM_ID", help='"U1", "U*", a customId, a kind.')
+        str,
+        typer.Argument(metavar="LABEL_OR_CUSTOM_ID", help='Label ("U1"), pattern ("U*"), customId, or kind.'),
     ],
     upstream: Upstream = "",
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Press buttons of a task. One that was pressed already is not pressed, and paid for, again."""
+    """Press buttons of a task. A button is never pressed, or paid for, twice."""
     server = running_server()
     made = server.post(
         "/api/submissions", {"kind": "press", "task_id": task, "button": button, "upstream": upstream}
@@ -68,19 +69,22 @@ def press(
 
 
 def submit(
-    kind: Annotated[str, typer.Argument(metavar="KIND", help="One of: " + ", ".join(KINDS) + ".")],
+    kind: Annotated[str, typer.Argument(metavar="KIND", help="Kind of request: " + ", ".join(KINDS) + ".")],
     fields: Annotated[
         list[str] | None,
         typer.Argument(
             metavar="FIELD=VALUE...",
-            help="The request's fields; images as files or addresses, repeated for several.",
+            help="Fields of the request. Images are files or URLs; repeat the field for several.",
         ),
     ] = None,
     upstream: Upstream = "",
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Submit any kind of request: `hookchain submit blend images=a.png images=b.png dimensions=SQUARE`."""
+    """Submit a request of any kind.
+
+    Example: hookchain submit blend images=a.png images=b.png dimensions=SQUARE
+    """
     body = _request_of(kind, fields or [])
     server = running_server()
     _told(
@@ -89,14 +93,14 @@ def submit(
 
 
 def modal(
-    task: Annotated[str, typer.Argument(help="Id of the task whose window waits.")],
-    prompt: Annotated[str, typer.Option(help="The prompt to answer with.")] = "",
-    mask: Annotated[Path | None, typer.Option(help="A PNG, white where the picture may change.")] = None,
+    task: Annotated[str, typer.Argument(help="Id of the task whose modal needs an answer.")],
+    prompt: Annotated[str, typer.Option(help="Prompt to answer with.")] = "",
+    mask: Annotated[Path | None, typer.Option(help="PNG mask; white marks the areas to change.")] = None,
     upstream: Upstream = "",
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Answer a waiting window."""
+    """Answer a modal."""
     body = {"kind": "modal", "task_id": task, "prompt": prompt, "upstream": upstream}
     if mask is not None:
         body["mask"] = _image(str(mask))
@@ -105,13 +109,13 @@ def modal(
 
 
 def chain(
-    task: Annotated[str, typer.Argument(help="Id of a task, or of a chain.")],
+    task: Annotated[str, typer.Argument(help="Task id or chain id.")],
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show the chain a task belongs to, as a tree."""
+    """Show the chain of a task as a tree."""
     if not task:
-        raise SettingsError("name a task or a chain")
+        raise SettingsError("give the id of a task or a chain")
     server = running_server()
     found = server.get("/api/tasks", limit=1, chain_id=task)["tasks"]
     chain_id = task if found else _chain_of(server, task)

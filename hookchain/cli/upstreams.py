@@ -1,4 +1,4 @@
-"""`hookchain upstreams`: how each of them is doing."""
+"""`hookchain upstreams`: the state of each upstream."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hookchain.cli.api import running_server
 
 
 def upstreams(as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False) -> None:
-    """Show what waits at each upstream, whether it is paused, and how its callbacks come."""
+    """Show the state of each upstream. Counts its submissions, and says how its callbacks arrive."""
     found: list[dict[str, Any]] = running_server().get("/api/upstreams")["upstreams"]
     if as_json:
         print(json.dumps(found, ensure_ascii=False, indent=2))

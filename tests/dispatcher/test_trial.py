@@ -6,6 +6,8 @@ import asyncio
 import io
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -23,6 +25,7 @@ from midjourney.dialects import DIALECTS
 from storage.engine import Database
 from storage.recorded import recorded
 from storage.records import Incoming
+from tests.conftest import PATIENCE_S, REPOSITORY
 
 UP = 'on = "task.succeeded"\npress = "U1"\n'
 
@@ -188,3 +191,18 @@ async def test_what_the_process_says_is_what_its_functions_say(happened: Happene
     tryout.answer(io.BytesIO(tryout.framed(asked("on ="))), outgoing)
     mistake = msgspec.msgpack.decode(outgoing.getvalue()[tryout.LENGTH_BYTES :], type=Mistake)
     assert "not TOML" in mistake.told
+
+
+def test_the_process_answers_where_nothing_can_limit_it() -> None:
+    """As on Windows, which has no `resource`: whoever started it ends it after its time."""
+    script = "import sys; sys.modules['resource'] = None; from dispatcher.rules import tryout; sys.exit(tryout.main())"
+    done = subprocess.run(
+        [sys.executable, "-c", script],
+        input=tryout.framed(asked()) + tryout.framed(Happened(events=[])),
+        capture_output=True,
+        cwd=REPOSITORY,
+        timeout=PATIENCE_S,
+        check=False,
+    )
+    assert (done.returncode, done.stderr) == (0, b"")
+    assert done.stdout.startswith(tryout.framed(Heard(signals=["task.succeeded"])))

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import sqlite3
 import subprocess
 import sys
 from contextlib import closing
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
+from typer import Typer
 
+from hookchain import __version__
+from hookchain.cli import MODULES
 from storage.migrate import migrate
 from tests import command
 from tests.conftest import PATIENCE_S
@@ -39,6 +44,37 @@ def test_version_and_migrate(tmp_path: Path) -> None:
     assert hookchain(tmp_path, "version").stdout.startswith("hookchain 0.")
     assert "revision" in hookchain(tmp_path, "migrate").stdout
     assert (tmp_path / "hookchain.db").exists()
+
+
+def test_the_version_stands_in_one_place(tmp_path: Path) -> None:
+    """What the command prints is what the package is built with."""
+    built = subprocess.run(
+        [sys.executable, "-m", "hatchling", "metadata", "version"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.strip()
+    assert built == __version__
+    for asked in ("--version", "version"):
+        done = command.run(tmp_path, asked)
+        assert (done.returncode, done.stdout) == (0, f"hookchain {built}\n")
+
+
+@pytest.mark.parametrize("name", ["", *MODULES])
+def test_every_command_explains_itself(tmp_path: Path, name: str) -> None:
+    """At -h as at --help, and so do the commands of a group; no line of an overview is cut off."""
+    asked = [[*filter(None, [name])]]
+    if isinstance(
+        found := getattr(import_module(f"hookchain.cli.{MODULES[name]}"), name) if name else None, Typer
+    ):
+        asked += [[name, str(one.name)] for one in found.registered_commands]
+    for path in asked:
+        done = command.run(tmp_path, *path, "-h")
+        assert (done.returncode, done.stderr) == (0, "")
+        assert f"Usage: hookchain {' '.join(path)}".strip() in done.stdout
+        assert "..." not in re.sub(r".*\.\.\. <.*|^Usage.*", "", done.stdout, flags=re.MULTILINE)
+        assert done.stdout == command.run(tmp_path, *path, "--help").stdout
 
 
 def test_the_url_stays_the_same(tmp_path: Path) -> None:
@@ -93,7 +129,7 @@ def test_what_machines_ask_often_loads_no_server() -> None:
         (["submit", "blend", "image=x"], "", {"PORT": "9"}, 2, "images"),
         (["submit", "describe", "image=missing.png"], "", {"PORT": "9"}, 2, "missing.png"),
         (["submit", "video", "index=x"], "", {"PORT": "9"}, 2, "index=x: write it as JSON, such as 2"),
-        (["chain", ""], "", {"PORT": "9"}, 2, "name a task or a chain"),
+        (["chain", ""], "", {"PORT": "9"}, 2, "give the id of a task or a chain"),
         (["costs", "--since", "9" * 400 + "d"], "", {"PORT": "9"}, 2, "write 30m"),
         (["pause", "nope"], "", {"PORT": "9"}, 2, "there are: sandbox"),
         (["new", "plugin", "class"], "", {}, 2, "take a word"),

@@ -5,10 +5,16 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import msgspec
 import pytest
 
+from dispatcher.budget import Budget
+from dispatcher.retention import Retention
+from hookchain.bounds import BUDGET, RETENTION, SERVER, UPSTREAM
+from hookchain.environment import key_of, variable_of
 from hookchain.rules import rules_of
-from hookchain.settings import SettingsError, load_settings
+from hookchain.settings import File, SettingsError, load_settings
+from midjourney.dialects import Dialect, Upstream
 
 
 def write(directory: Path, text: str) -> None:
@@ -101,24 +107,32 @@ def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.
         (
             "",
             {"HOOKCHAIN_PUBLIC_URL": "hooks.example.org"},
-            "HOOKCHAIN_PUBLIC_URL 'hooks.example.org' must begin",
+            "HOOKCHAIN_PUBLIC_URL is 'hooks.example.org'; it must begin",
         ),
         (
             "",
             {"HOOKCHAIN_PUBLIC_URL": "https://h.org:x/"},
-            "HOOKCHAIN_PUBLIC_URL 'https://h.org:x/' is no address",
+            "HOOKCHAIN_PUBLIC_URL is 'https://h.org:x/', an invalid URL",
         ),
         (
             "",
             {"HOOKCHAIN_ADMIN_TOKEN": "clé"},
-            "HOOKCHAIN_ADMIN_TOKEN has characters that no header can carry",
+            "HOOKCHAIN_ADMIN_TOKEN has characters that an HTTP header cannot carry",
         ),
-        ("", {"HOOKCHAIN_UPSTREAM_URL": "http://[::1"}, "url 'http://[::1' is no address"),
-        ("", {"HOOKCHAIN_UPSTREAM_URL": "http://x/mj?key=1"}, "has a ? or # in it"),
+        (
+            "",
+            {"HOOKCHAIN_UPSTREAM_URL": "http://[::1"},
+            "HOOKCHAIN_UPSTREAM_URL is 'http://[::1', an invalid URL",
+        ),
+        ("", {"HOOKCHAIN_UPSTREAM_URL": "http://x/mj?key=1"}, "remove what follows ? or #"),
         ("[upstreams.a]\nurl = 'http://x'\nprices = { upscal = 1 }", {}, 'Did you mean "upscale"?'),
         ("[upstreams.a]\nurl = 'http://x'\nprices = { upscale = nan }", {}, "the price of upscale is nan"),
-        ("[budget]\nper_hour = -1", {}, "[budget]: per_hour is -1; it may be 0 to 1000000000"),
-        ("body_limit_bytes = 0", {}, "body_limit_bytes is 0; it may be 1000 to 1073741824"),
+        ("[budget]\nper_hour = -1", {}, "[budget]: per_hour is -1; it must be between 0 and 1000000000"),
+        (
+            "body_limit_bytes = 0",
+            {},
+            "hookchain.toml: body_limit_bytes is 0; it must be between 1000 and 1073741824",
+        ),
     ],
 )
 def test_a_mistake_is_named(tmp_path: Path, toml: str, environment: dict[str, str], says: str) -> None:
@@ -163,7 +177,7 @@ dialect = "mine"
         ('like = "new-apy"', 'Did you mean "new-api"'),
         ('prefx = "/x"', 'Did you mean "prefix"'),
         ('auth = ["basic"]', "basic"),
-        ("like = 3", "like names no shipped dialect: 3"),
+        ("like = 3", "3 is not a shipped dialect"),
     ],
 )
 def test_a_mistake_in_a_dialect_is_told(tmp_path: Path, table: str, says: str) -> None:
@@ -172,6 +186,121 @@ def test_a_mistake_in_a_dialect_is_told(tmp_path: Path, table: str, says: str) -
     with pytest.raises(SettingsError, match=r"\[dialects.mine\]") as raised:
         load_settings({}, tmp_path)
     assert says in str(raised.value)
+
+
+def fields_of(kind: type[msgspec.Struct]) -> set[str]:
+    return {field.name for field in msgspec.structs.fields(kind) if field.name != "name"}
+
+
+def test_every_key_has_a_variable() -> None:
+    """Each key of the file, of each of its tables, and of a second upstream: the variable sets this key, and no other."""
+    tables: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention}
+    paths: list[tuple[str, ...]] = [(key,) for key in fields_of(File) - {*tables, "upstreams", "dialects"}]
+    paths += [(table, key) for table, kind in tables.items() for key in fields_of(kind)]
+    paths += [("upstreams", name, key) for name in ("main", "relay") for key in fields_of(Upstream)]
+    paths += [("dialects", "mine", key) for key in fields_of(Dialect) | {"like"}]
+    variables = {variable_of(path) for path in paths}
+    assert len(variables) == len(paths)
+    for path in paths:
+        found = key_of(variable_of(path))
+        assert found is not None
+        assert tuple(name.lower() for name in found.path) == path
+
+
+def test_the_name_of_an_upstream_ends_where_its_key_begins() -> None:
+    """No key ends as another does, whatever is added: HOOKCHAIN_UPSTREAMS_A_TIMEOUT_S has one meaning."""
+    for kind in (Upstream, Dialect):
+        keys = fields_of(kind)
+        assert [(one, other) for one in keys for other in keys if one.endswith(f"_{other}")] == []
+
+
+def test_every_number_has_bounds() -> None:
+    """Whatever is added, too."""
+    rated = {"rate"}  # 0, or at least one a day
+    for kind, bounds in ((File, SERVER), (Budget, BUDGET), (Retention, RETENTION), (Upstream, UPSTREAM)):
+        numbers = {field.name for field in msgspec.structs.fields(kind) if field.type in (int, float)}
+        assert numbers - {*bounds} <= rated, kind
+
+
+def test_any_number_of_upstreams_can_be_set_by_environment_alone(tmp_path: Path) -> None:
+    """With prices, and a dialect of one's own; an empty variable counts as not set."""
+    settings = load_settings(
+        {
+            "HOOKCHAIN_UPSTREAM_URL": "http://a",
+            "HOOKCHAIN_UPSTREAM_PRICES": "imagine=0.05, upscale=0.01",
+            "HOOKCHAIN_UPSTREAM_KEY": " ",
+            "HOOKCHAIN_UPSTREAMS_RELAY_2_URL": "http://b",
+            "HOOKCHAIN_UPSTREAMS_RELAY_2_DIALECT": "mine",
+            "HOOKCHAIN_UPSTREAMS_RELAY_2_TIMEOUT_S": "9",
+            "HOOKCHAIN_UPSTREAMS_UNUSED_KEY": "",
+            "HOOKCHAIN_DIALECTS_MINE_LIKE": "new-api",
+            "HOOKCHAIN_DIALECTS_MINE_AUTH": "raw, bearer",
+            "HOOKCHAIN_DIALECTS_MINE_PATHS": "edit=submit/edit, video=submit/film",
+            "HOOKCHAIN_DIALECTS_MINE_CALLS_BACK": "on",
+            "HOOKCHAIN_DIALECTS_MINE_LONGEST_STATE": "99",
+            "HOOKCHAIN_DIALECTS_MINE_TAKES_HOOK": "imagine",
+        },
+        tmp_path,
+    )
+    main, relay = settings.upstreams["main"], settings.upstreams["relay_2"]
+    assert [*settings.upstreams] == ["main", "relay_2"]
+    assert (main.key, main.prices) == ("", {"imagine": 0.05, "upscale": 0.01})
+    assert (relay.url, relay.timeout_s, relay.name) == ("http://b", 9, "relay_2")
+    mine = settings.dialects[relay.dialect]
+    assert (mine.auth, mine.calls_back, mine.longest_state) == (("raw", "bearer"), True, 99)
+    assert (mine.path("edit"), mine.path("video")) == ("/mj/submit/edit", "/mj/submit/film")
+    assert (mine.takes_hook, mine.unknown_task) == (frozenset({"imagine"}), "code 4")
+
+
+def test_a_variable_names_an_upstream_of_the_file_in_capitals(tmp_path: Path) -> None:
+    """With "_" for "-"; a whole table of prices goes over that of the file."""
+    write(tmp_path, '[upstreams.My-Relay]\nurl = "http://x"\njobs = 3\nprices = { video = 1.0 }\n')
+    variables = {"HOOKCHAIN_UPSTREAMS_MY_RELAY_KEY": "k", "HOOKCHAIN_UPSTREAMS_MY_RELAY_PRICES": "imagine=2"}
+    (relay,) = load_settings(variables, tmp_path).upstreams.values()
+    assert (relay.name, relay.url, relay.key, relay.jobs) == ("My-Relay", "http://x", "k", 3)
+    assert relay.prices == {"imagine": 2}
+
+
+def test_a_variable_that_may_mean_two_upstreams_is_refused(tmp_path: Path) -> None:
+    """Nothing is guessed."""
+    write(tmp_path, '[upstreams.my-relay]\nurl = "http://x"\n[upstreams.MY_relay]\nurl = "http://y"\n')
+    with pytest.raises(SettingsError, match=r"may mean \[upstreams.my-relay\] or \[upstreams.MY_relay\]"):
+        load_settings({"HOOKCHAIN_UPSTREAMS_MY_RELAY_KEY": "k"}, tmp_path)
+
+
+def test_a_shipped_dialect_can_be_changed_in_place(tmp_path: Path) -> None:
+    """It stays what it is but for what is set."""
+    dialects = load_settings({"HOOKCHAIN_DIALECTS_NEW_API_PREFIX": "/x"}, tmp_path).dialects
+    shipped = dialects["new-api"]
+    assert (shipped.prefix, shipped.auth, "new_api" in dialects) == ("/x", ("bearer",), False)
+
+
+def test_the_familys_variables_fill_gaps_only(tmp_path: Path) -> None:
+    """What the file says of `main` stays, whatever another program has set."""
+    write(tmp_path, '[upstreams.main]\nurl = "http://x"\nkey = "ours"\n')
+    main = load_settings({"MJ_SERVER": "http://y", "MJ_API_SECRET": "theirs"}, tmp_path).upstreams["main"]
+    assert (main.url, main.key) == ("http://x", "ours")
+
+
+def test_port_0_picks_a_free_one(tmp_path: Path) -> None:
+    """It is not silently another."""
+    assert load_settings({"PORT": "0"}, tmp_path).port == 0
+
+
+@pytest.mark.parametrize(
+    ("variables", "seconds"),
+    [
+        ({}, 180),
+        ({"DYNO": "web.1"}, 180),
+        ({"K_SERVICE": "x"}, 650),
+        ({"K_SERVICE": "x", "HOOKCHAIN_KEEP_ALIVE_S": "700"}, 700),
+    ],
+)
+def test_connections_stay_open_for_longer_than_the_platforms_router_keeps_them(
+    tmp_path: Path, variables: dict[str, str], seconds: float
+) -> None:
+    """Unless it is configured: Google's keeps them for 600 s."""
+    assert load_settings(variables, tmp_path).keep_alive_s == seconds
 
 
 def test_every_key_of_one_upstream_can_be_set_by_a_variable(tmp_path: Path) -> None:
@@ -202,11 +331,70 @@ def test_every_key_of_one_upstream_can_be_set_by_a_variable(tmp_path: Path) -> N
         (
             "HOOKCHAIN_UPSTREAM_CONCURRENCY",
             "many",
-            "HOOKCHAIN_UPSTREAM_CONCURRENCY is 'many'; it must be a number",
+            "HOOKCHAIN_UPSTREAM_CONCURRENCY is 'many'; it must be a whole number",
         ),
         ("HOOKCHAIN_WORKER", "perhaps", "HOOKCHAIN_WORKER is 'perhaps'; it must be on or off"),
-        ("HOOKCHAIN_UPSTREAM_VERIFY", "maybe", "HOOKCHAIN_UPSTREAM_VERIFY: Invalid enum value 'maybe'"),
+        (
+            "HOOKCHAIN_UPSTREAM_VERIFY",
+            "maybe",
+            "HOOKCHAIN_UPSTREAM_VERIFY is 'maybe'. There are: fetch, trust.",
+        ),
         ("HOOKCHAIN_UPSTREAM_CONCURENCY", "1", "HOOKCHAIN_UPSTREAM_CONCURRENCY"),
+        (
+            "HOOKCHAIN_UPSTREAM_CONCURRENCY",
+            "0",
+            "HOOKCHAIN_UPSTREAM_CONCURRENCY is 0; it must be between 1 and",
+        ),
+        ("HOOKCHAIN_BUDGET_DEPTH", "-1", "HOOKCHAIN_BUDGET_DEPTH is -1; it must be between 0 and 1000000000"),
+        ("HOOKCHAIN_KEEP_ALIVE_S", "0.5", "HOOKCHAIN_KEEP_ALIVE_S is 0.5; it must be between 1 and 86400"),
+        ("HOOKCHAIN_KEEP_ALIVE_S", "nan", "HOOKCHAIN_KEEP_ALIVE_S is nan"),
+        ("LOG_LEVEL", "warn", "LOG_LEVEL is 'warn'. Did you mean \"warning\"?"),
+        ("HOOKCHAIN_UPSTREAM_PRICES", "imagine", "HOOKCHAIN_UPSTREAM_PRICES has 'imagine'; write KEY=VALUE"),
+        ("HOOKCHAIN_UPSTREAM_PRICES", "imagine=1,imagine=2", "sets 'imagine' twice"),
+        (
+            "HOOKCHAIN_UPSTREAM_PRICES",
+            "imagine=x",
+            "HOOKCHAIN_UPSTREAM_PRICES, imagine, is 'x'; it must be a number",
+        ),
+        (
+            "HOOKCHAIN_UPSTREAM_PRICES",
+            "upscal=1",
+            "HOOKCHAIN_UPSTREAM_PRICES has an unknown kind 'upscal'. Did",
+        ),
+        (
+            "HOOKCHAIN_UPSTREAM_PRICES",
+            "upscale=-1",
+            "HOOKCHAIN_UPSTREAM_PRICES: the price of upscale is -1.0",
+        ),
+        ("HOOKCHAIN_UPSTREAMS_RELAY_CONCURENCY", "1", '"HOOKCHAIN_UPSTREAMS_RELAY_CONCURRENCY"?'),
+        ("HOOKCHAIN_UPSTREAM_RELAY_URL", "http://y", '"HOOKCHAIN_UPSTREAMS_RELAY_URL"?'),
+        ("HOOKCHAIN_UPSTREAMS_my-relay_URL", "http://y", '"HOOKCHAIN_UPSTREAMS_MY_RELAY_URL"?'),
+        ("HOOKCHAIN_UPSTREAMS_URL", "http://y", '"HOOKCHAIN_UPSTREAM_URL"?'),
+        ("HOOKCHAIN_UPSTREAMS__URL", "http://y", "HOOKCHAIN_UPSTREAMS__URL"),
+        (
+            "HOOKCHAIN_UPSTREAMS_RELAY_NAME",
+            "x",
+            "unknown environment variable HOOKCHAIN_UPSTREAMS_RELAY_NAME",
+        ),
+        ("hookchain_upstream_key", "x", '"HOOKCHAIN_UPSTREAM_KEY"?'),
+        (
+            "HOOKCHAIN_UPSTREAMS_MAIN_URL",
+            "http://y",
+            "HOOKCHAIN_UPSTREAM_URL and HOOKCHAIN_UPSTREAMS_MAIN_URL set",
+        ),
+        (
+            "HOOKCHAIN_UPSTREAMS_RELAY_KEY",
+            "k",
+            'HOOKCHAIN_UPSTREAMS_RELAY_KEY is set, but upstream "relay" has no address; set '
+            "HOOKCHAIN_UPSTREAMS_RELAY_URL too",
+        ),
+        (
+            "HOOKCHAIN_UPSTREAMS_RELAY_URL",
+            "ftp://x",
+            "HOOKCHAIN_UPSTREAMS_RELAY_URL is 'ftp://x'; it must begin",
+        ),
+        ("HOOKCHAIN_DIALECTS_MINE_PREFX", "/x", '"HOOKCHAIN_DIALECTS_MINE_PREFIX"?'),
+        ("HOOKCHAIN_DIALECTS_MINE_AUTH", "basic", "HOOKCHAIN_DIALECTS_MINE_AUTH is 'basic'"),
     ],
 )
 def test_a_variable_that_cannot_be_used_is_named(
