@@ -7,21 +7,23 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select
 
 from dispatcher.prune import DAY_MS, Pruner
 from dispatcher.retention import Retention
 from dispatcher.tally import Tally
 from hookchain.worker import now_ms
-from storage import quarantine
+from storage import quarantine, schema
 from storage.quarantine import Stranger
 
 RULE = '[[rules]]\nname = "upscale"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
 
 
 def counts(connection: Connection) -> dict[str, int]:
-    names = ["events", "tasks", "chains", "submissions", "attempts", "deliveries", "quarantine", "spent"]
-    return {name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names}
+    return {
+        table.name: connection.execute(select(func.count()).select_from(table)).scalar_one()
+        for table in schema.metadata.sorted_tables
+    }
 
 
 async def in_days(bench: Any, days: float, **keep: float) -> dict[str, int]:
@@ -100,8 +102,10 @@ async def test_a_callback_that_comes_after_its_chain_has_gone_presses_nothing(bu
 async def test_what_a_person_must_handle_holds_its_chain_back(busy: Any, state: str) -> None:
     """So does what is still to be done."""
     await a_finished_chain(busy)
-    change = f"UPDATE submissions SET state = '{state}', run_at_ms = {now_ms() + DAY_MS} WHERE label = 'U2'"
-    await busy.database.write("test", lambda connection: connection.execute(text(change)))
+    submissions = schema.submissions
+    pressed = submissions.update().where(submissions.c.label == "U2")
+    change = pressed.values(state=state, run_at_ms=now_ms() + DAY_MS)
+    await busy.database.write("test", lambda connection: connection.execute(change))
     assert (await in_days(busy, 91, chain_days=90))["chains"] == 1
 
 
@@ -109,7 +113,7 @@ async def test_dead_letters_and_quarantine_stay(busy: Any) -> None:
     """However old."""
     await a_finished_chain(busy)
     await busy.database.write(
-        "test", lambda connection: connection.execute(text("UPDATE deliveries SET state = 'dead'"))
+        "test", lambda connection: connection.execute(schema.deliveries.update().values(state="dead"))
     )
     stranger = Stranger(
         upstream="main", submission_id="", content_type="", reason="", body=b"?", received_at_ms=1
@@ -165,8 +169,7 @@ async def test_figures_of_charts_go_after_eight_days(bench: Any) -> None:
     await Tally(bench.database).turn()
 
     def rows(connection: Connection) -> int:
-        found: int = connection.execute(text("SELECT count(*) FROM traffic")).scalar_one()
-        return found
+        return counts(connection)["traffic"]
 
     await in_days(bench, 7.9)
     assert await bench.database.read(rows) == 1
