@@ -39,6 +39,7 @@ INSERT INTO alembic_version VALUES ('{revision}');
 CREATE TABLE tasks (id bigserial PRIMARY KEY, platform text);
 CREATE TABLE events (id uuid PRIMARY KEY, name text);
 CREATE TABLE meta (id int PRIMARY KEY, body jsonb);
+CREATE TABLE submissions (id int PRIMARY KEY, state text, reason text);
 CREATE TABLE leases (id int PRIMARY KEY, until_ms bigint, name text);
 CREATE INDEX tasks_by_age ON tasks (id);
 INSERT INTO tasks (platform) VALUES ('suno');
@@ -89,7 +90,14 @@ async def test_two_programs_share_a_database(url: str, first: str, revision: str
     assert migrate(url) == migrate(url)
     assert await works(url)
     assert tables(url, SCHEMA) == OURS
-    assert tables(url, "public") == {"alembic_version", "tasks", "events", "meta", "leases"}
+    assert tables(url, "public") == {
+        "alembic_version",
+        "tasks",
+        "events",
+        "meta",
+        "submissions",
+        "leases",
+    }
     assert run(url, "SELECT version_num FROM alembic_version") == [(revision,)]
     assert run(url, "INSERT INTO tasks (platform) VALUES ('luma')", "SELECT id FROM tasks") == [(1,), (2,)]
 
@@ -142,7 +150,7 @@ async def test_tables_move_from_whichever_schema_the_connection_used(url: str) -
     released.make_revision(url, "0010", '"of Ours"')
     elsewhere = f"{url}&options=-csearch_path%3D%22of%5C%20Ours%22"
     migrate(elsewhere)
-    assert (tables(url, SCHEMA), tables(url, "of Ours"), len(tables(url, "public"))) == (OURS, set(), 5)
+    assert (tables(url, SCHEMA), tables(url, "of Ours"), len(tables(url, "public"))) == (OURS, set(), 6)
     assert await works(elsewhere)
 
 
