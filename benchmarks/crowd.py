@@ -127,7 +127,10 @@ def fill(url: str, tasks: int) -> Crowd:
         if (
             connection.dialect.name == "postgresql"
         ):  # it counts on by itself; its statistics come with autovacuum
-            connection.exec_driver_sql("SELECT setval('events_id_seq', (SELECT max(id) FROM events))")
+            events = f"{schema.SCHEMA}.events"
+            connection.exec_driver_sql(
+                f"SELECT setval(pg_get_serial_sequence('{events}', 'id'), max(id)) FROM {events}"
+            )
     if engine.dialect.name == "postgresql":
         with engine.connect().execution_options(isolation_level="AUTOCOMMIT") as connection:
             connection.exec_driver_sql("VACUUM ANALYZE")

@@ -26,6 +26,7 @@ from storage import deliveries, submissions
 from storage.engine import Connection, Database
 from storage.migrate import migrate
 from storage.records import Incoming
+from storage.schema import SCHEMA
 from tests.postgres import empty, running
 
 RULE = '[[rules]]\nname = "press-one"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
@@ -114,7 +115,7 @@ def _received(url: str, count: int, seconds: float) -> tuple[float, float, float
             wait_for(port, process)
         measured = uvloop.run(saturate(ports, seconds, count))
     with psycopg.connect(url) as connection:
-        row = connection.execute("SELECT count(*) FROM events").fetchone()
+        row = connection.execute(f"SELECT count(*) FROM {SCHEMA}.events").fetchone()
         assert row is not None
         if row[0] < measured.answered:
             raise SystemExit("callbacks that were answered are missing")
@@ -177,18 +178,18 @@ async def _fill(url: str, chains: int) -> None:
     await database.close()
 
 
-_MANY = """
-INSERT INTO submissions (id, idempotency_key, chain_id, upstream, kind, label, request, parent_id, depth, asked_by,
+_MANY = f"""
+INSERT INTO {SCHEMA}.submissions (id, idempotency_key, chain_id, upstream, kind, label, request, parent_id, depth, asked_by,
   lane, priority, queue_at_ms, state, outcome, reason, task_ids, worker, attempts, forgiven, repeats, run_at_ms,
   created_at_ms, updated_at_ms)
 SELECT 's' || n, 'k' || n, 'c' || n / 4, 'main', 'action', 'U' || n % 4, '', 't' || n / 4, 1, 'rule:x',
   CASE WHEN n % 2 = 0 THEN 'main|t' || n / 4 ELSE '' END, 0, n, CASE WHEN n % 1000 = 0 THEN 'waiting' ELSE 'accepted' END,
   '', '', '[]', '', 1, 0, 0, n, n, n FROM generate_series(1, ROWS) n;
-INSERT INTO tasks (upstream, id, status, progress, action, chain_id, submission_id, parent_id, depth, created_at_ms,
+INSERT INTO {SCHEMA}.tasks (upstream, id, status, progress, action, chain_id, submission_id, parent_id, depth, created_at_ms,
   updated_at_ms, finished_at_ms, misses)
 SELECT 'main', 'child' || n, 'SUCCESS', 100, 'UPSCALE', 'c' || n / 4, 's' || n, 't' || n / 4, 1, n, n, n, 0
   FROM generate_series(1, ROWS) n;
-INSERT INTO deliveries (event_id, receiver, lane, state, worker, attempts, excused, run_at_ms, fired, decision, error,
+INSERT INTO {SCHEMA}.deliveries (event_id, receiver, lane, state, worker, attempts, excused, run_at_ms, fired, decision, error,
   created_at_ms, updated_at_ms)
 SELECT n, 'rule:x', 'main|t' || n / 4, CASE WHEN n % 1000 = 0 THEN 'waiting' ELSE 'done' END, '', 1, 0, n, false, '', '',
   n, n FROM generate_series(1, ROWS) n

@@ -17,10 +17,12 @@ import structlog
 
 from storage.notify import TOPICS, Topic, Wakeups
 from storage.postgres import Address
+from storage.schema import SCHEMA
 
 log = structlog.get_logger("hookchain")
 
-CHANNEL = "hookchain"
+CHANNEL = SCHEMA
+"""Named as the tables: whoever shares them should hear of them, and no other program uses the name."""
 
 GATHER_S = 0.002
 """Seconds in which wake-ups are gathered into one."""

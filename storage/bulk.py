@@ -12,12 +12,14 @@ from typing import Any
 
 from sqlalchemy import Connection, CursorResult, Table
 
+from storage.schema import SCHEMA
+
 
 def insert_rows(
     connection: Connection, table: Table, rows: Sequence[Sequence[object]], names: Sequence[str]
 ) -> None:
     """Insert rows given as values in the order of `names`."""
-    _run(connection, table.name, tuple(names), rows, "")
+    _run(connection, table, tuple(names), rows, "")
 
 
 def reserve_rows(
@@ -29,7 +31,7 @@ def reserve_rows(
 ) -> list[tuple[str, ...]]:
     """Insert those rows whose `keys` nobody has; the keys of the rows that were inserted."""
     tail = f" ON CONFLICT ({','.join(keys)}) DO NOTHING RETURNING {','.join(keys)}"
-    return [tuple(row) for row in _run(connection, table.name, tuple(names), rows, tail)]
+    return [tuple(row) for row in _run(connection, table, tuple(names), rows, tail)]
 
 
 def upsert_rows(
@@ -40,21 +42,22 @@ def upsert_rows(
     keys: Sequence[str],
 ) -> None:
     """Insert rows, or overwrite those that have the same `keys`."""
-    _run(connection, table.name, tuple(names), rows, _on_conflict(tuple(names), tuple(keys)))
+    _run(connection, table, tuple(names), rows, _on_conflict(tuple(names), tuple(keys)))
 
 
 def _run(
-    connection: Connection, table: str, names: tuple[str, ...], rows: Sequence[Sequence[object]], tail: str
+    connection: Connection, table: Table, names: tuple[str, ...], rows: Sequence[Sequence[object]], tail: str
 ) -> CursorResult[Any]:
     values = tuple(value for row in rows for value in row)
-    mark = "?" if connection.dialect.name == "sqlite" else "%s"
-    return connection.exec_driver_sql(_statement(table, names, len(rows), tail, mark), values)
+    statement = _statement(table.name, names, len(rows), tail, connection.dialect.name)
+    return connection.exec_driver_sql(statement, values)
 
 
 @lru_cache(maxsize=2048)
-def _statement(table: str, names: tuple[str, ...], count: int, tail: str, mark: str) -> str:
+def _statement(table: str, names: tuple[str, ...], count: int, tail: str, dialect: str) -> str:
+    mark, schema = ("?", "") if dialect == "sqlite" else ("%s", f"{SCHEMA}.")
     row = f"({','.join([mark] * len(names))})"
-    return f"INSERT INTO {table} ({','.join(names)}) VALUES {','.join([row] * count)}{tail}"
+    return f"INSERT INTO {schema}{table} ({','.join(names)}) VALUES {','.join([row] * count)}{tail}"
 
 
 @lru_cache

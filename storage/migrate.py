@@ -9,7 +9,7 @@ import structlog
 from sqlalchemy import Connection, inspect
 from sqlalchemy.exc import DBAPIError
 
-from storage import postgres, sqlite
+from storage import own_schema, postgres, sqlite
 from storage.engine import parse_url
 from storage.errors import NotDurable, SchemaTooNew
 from storage.outage import is_outage
@@ -25,8 +25,8 @@ def migrate(url: str, *, patience_s: float = 0, scripts: Path = SCRIPTS) -> str:
     """Run what is missing, in one transaction; the revision the database is at then. Safe to run twice, or twice at once.
 
     Blocks. A server that does not answer yet is waited for as long as `patience_s`; `scripts` is where the revisions of
-    this release lie. Raises `BadDatabaseUrl`,
-    `SchemaTooNew` for a database of a newer release, `NotDurable` when it cannot be opened or written.
+    this release lie. Raises `BadDatabaseUrl`, `SchemaTooNew` for a database of a newer release, `CannotMove` and
+    `MissingRight` (`storage/own_schema.py`), `NotDurable` when it cannot be opened or written.
     """
     deadline_s = time.monotonic() + patience_s
     while True:
@@ -49,9 +49,11 @@ def _migrate(url: str, scripts: Path) -> str:
     engine = sqlite.migration_engine(address) if isinstance(address, Path) else postgres.write_engine(address)
     try:
         with engine.begin() as connection:
-            if not is_file:
-                postgres.alone_to_migrate(connection)
-            return _upgrade(connection, scripts)
+            if is_file:
+                return _upgrade(connection, scripts)
+            postgres.alone_to_migrate(connection)
+            with own_schema.inside(connection):
+                return _upgrade(connection, scripts)
     finally:
         engine.dispose()
 

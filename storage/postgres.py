@@ -13,11 +13,12 @@ import msgspec
 import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import StrDumper
-from sqlalchemy import Connection, Engine, create_engine
+from sqlalchemy import Connection, Engine, Table, create_engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.errors import BadDatabaseUrl
+from storage.schema import SCHEMA, metadata
 
 READERS = 2
 """Connections for questions, a process, opened when they are needed. Small plans allow twenty in all."""
@@ -119,7 +120,7 @@ def write_engine(address: Address, *, lock_wait_ms: int = LOCK_WAIT_MS) -> Engin
             connection.commit()
         return connection
 
-    return create_engine(
+    engine = create_engine(
         "postgresql+psycopg://",
         creator=connect,
         paramstyle="format",
@@ -127,6 +128,7 @@ def write_engine(address: Address, *, lock_wait_ms: int = LOCK_WAIT_MS) -> Engin
         pool_size=1,
         max_overflow=0,
     )
+    return _naming_the_schema(engine)
 
 
 def read_engine(address: Address) -> AsyncEngine:
@@ -139,7 +141,7 @@ def read_engine(address: Address) -> AsyncEngine:
         connection.adapters.register_dumper(str, _Text)
         return connection
 
-    return create_async_engine(
+    engine = create_async_engine(
         "postgresql+psycopg://",
         async_creator=connect,
         paramstyle="format",
@@ -149,6 +151,8 @@ def read_engine(address: Address) -> AsyncEngine:
         pool_pre_ping=True,
         pool_recycle=600,
     )
+    _naming_the_schema(engine.sync_engine)
+    return engine
 
 
 def look_engine(address: Address) -> Engine:
@@ -159,7 +163,7 @@ def look_engine(address: Address) -> Engine:
         connection.adapters.register_dumper(str, _Text)
         return connection
 
-    return create_engine(
+    engine = create_engine(
         "postgresql+psycopg://",
         creator=connect,
         paramstyle="format",
@@ -169,6 +173,20 @@ def look_engine(address: Address) -> Engine:
         pool_pre_ping=True,
         pool_recycle=600,
     )
+    return _naming_the_schema(engine)
+
+
+def _naming_the_schema(engine: Engine) -> Engine:
+    """Have statements name the schema of their tables when they are compiled, which costs nothing when they are run.
+
+    A schema_translate_map would edit the text at each execution; a search_path is lost or refused by connection poolers.
+    """
+    engine.dialect.identifier_preparer.schema_for_object = _schema_of
+    return engine
+
+
+def _schema_of(named: object) -> str:
+    return SCHEMA if isinstance(named, Table) and named.metadata is metadata else ""
 
 
 def _session(lock_wait_ms: int) -> bytes:
@@ -188,7 +206,8 @@ class _Text(StrDumper):
 
 
 _MIGRATING = 7263543216
-"""A number of ours among the advisory locks."""
+"""A number of ours among the advisory locks of a database, above the 32 bits that programs hash names to. Release 0.1.0
+takes the same one: it must not start while its tables are moved."""
 
 
 def alone_to_migrate(connection: Connection) -> None:

@@ -2,6 +2,9 @@
 
 Two constraints carry them: a delivery is unique by (event, receiver), and a submission by its idempotency key, for
 ever. Times are epoch milliseconds. States are words; each set is written once, in `storage/records.py`.
+
+On PostgreSQL the tables live in a schema of their own, so that other programs may use the same database, and statements
+name it (`hookchain_data.tasks`): `storage/postgres.py` sees to that when a statement is compiled.
 """
 
 from __future__ import annotations
@@ -21,6 +24,10 @@ from sqlalchemy import (
     UniqueConstraint,
     text,
 )
+
+SCHEMA = "hookchain_data"
+"""Not "hookchain": a role of that name finds a schema of its own name before all others (PostgreSQL's default
+search_path is "$user", public), and so would every other program that connects as that role."""
 
 metadata = MetaData()
 
@@ -237,6 +244,7 @@ traffic = Table(  # what all processes counted, see storage/meter.py
 )
 
 __all__ = [
+    "SCHEMA",
     "attempts",
     "chains",
     "deliveries",

@@ -17,7 +17,7 @@ from typing import Any
 import psycopg
 from sqlalchemy.engine import make_url
 
-from storage.schema import metadata
+from storage.schema import SCHEMA, metadata
 
 QUICK = ("fsync = off", "synchronous_commit = off", "full_page_writes = off")
 """For tests that stop no machine: a commit that no disk is waited for."""
@@ -76,9 +76,9 @@ def fresh_database(server_url: str) -> Iterator[str]:
 
 def empty(url: str) -> None:
     """Leave a database as it is after the migrations."""
-    tables = ", ".join(table.name for table in metadata.sorted_tables)
+    tables = ", ".join(f"{SCHEMA}.{table.name}" for table in metadata.sorted_tables)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
         connection.execute(
-            "INSERT INTO leases (name, holder, since_ms, until_ms) VALUES ('fan_out', '', 0, 0)"
+            f"INSERT INTO {SCHEMA}.leases (name, holder, since_ms, until_ms) VALUES ('fan_out', '', 0, 0)"
         )

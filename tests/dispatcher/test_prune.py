@@ -7,13 +7,13 @@ from itertools import pairwise
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Table, func, select
 
 from dispatcher.prune import DAY_MS, Pruner
 from dispatcher.retention import Retention
 from dispatcher.tally import Tally
 from hookchain.worker import now_ms
-from storage import quarantine
+from storage import quarantine, schema
 from storage.quarantine import Stranger
 
 RULE = '[[rules]]\nname = "upscale"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
@@ -21,7 +21,12 @@ RULE = '[[rules]]\nname = "upscale"\non = "task.succeeded"\nif = "task.is_grid"\
 
 def counts(connection: Connection) -> dict[str, int]:
     names = ["events", "tasks", "chains", "submissions", "attempts", "deliveries", "quarantine", "spent"]
-    return {name: connection.execute(text(f"SELECT count(*) FROM {name}")).scalar_one() for name in names}
+    return {name: rows(connection, schema.metadata.tables[name]) for name in names}
+
+
+def rows(connection: Connection, table: Table) -> int:
+    found: int = connection.execute(select(func.count()).select_from(table)).scalar_one()
+    return found
 
 
 async def in_days(bench: Any, days: float, **keep: float) -> dict[str, int]:
@@ -100,8 +105,10 @@ async def test_a_callback_that_comes_after_its_chain_has_gone_presses_nothing(bu
 async def test_what_a_person_must_handle_holds_its_chain_back(busy: Any, state: str) -> None:
     """So does what is still to be done."""
     await a_finished_chain(busy)
-    change = f"UPDATE submissions SET state = '{state}', run_at_ms = {now_ms() + DAY_MS} WHERE label = 'U2'"
-    await busy.database.write("test", lambda connection: connection.execute(text(change)))
+    submissions = schema.submissions
+    pressed = submissions.update().where(submissions.c.label == "U2")
+    change = pressed.values(state=state, run_at_ms=now_ms() + DAY_MS)
+    await busy.database.write("test", lambda connection: connection.execute(change))
     assert (await in_days(busy, 91, chain_days=90))["chains"] == 1
 
 
@@ -109,7 +116,7 @@ async def test_dead_letters_and_quarantine_stay(busy: Any) -> None:
     """However old."""
     await a_finished_chain(busy)
     await busy.database.write(
-        "test", lambda connection: connection.execute(text("UPDATE deliveries SET state = 'dead'"))
+        "test", lambda connection: connection.execute(schema.deliveries.update().values(state="dead"))
     )
     stranger = Stranger(
         upstream="main", submission_id="", content_type="", reason="", body=b"?", received_at_ms=1
@@ -164,11 +171,11 @@ async def test_figures_of_charts_go_after_eight_days(bench: Any) -> None:
     bench.database.meter.count("callbacks", now_ms(), 1)
     await Tally(bench.database).turn()
 
-    def rows(connection: Connection) -> int:
-        found: int = connection.execute(text("SELECT count(*) FROM traffic")).scalar_one()
+    async def minutes() -> int:
+        found: int = await bench.database.read(lambda connection: rows(connection, schema.traffic))
         return found
 
     await in_days(bench, 7.9)
-    assert await bench.database.read(rows) == 1
+    assert await minutes() == 1
     await in_days(bench, 8.1, progress_days=0, chain_days=0)
-    assert await bench.database.read(rows) == 0
+    assert await minutes() == 0

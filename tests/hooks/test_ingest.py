@@ -12,7 +12,7 @@ import httpx
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, text
+from sqlalchemy import Column, Connection, select, text
 
 from hooks.auth import NotifyTokens
 from hooks.ingest import Ingest
@@ -32,12 +32,11 @@ NO_TASKS = {
 }
 
 
-async def kept(site: Any, table: str, column: str) -> list[bytes]:
+async def kept(site: Any, column: Column[bytes]) -> list[bytes]:
     """All bytes in a column."""
 
     def ask(connection: Connection) -> list[bytes]:
-        found = connection.execute(text(f"SELECT {column} FROM {table} ORDER BY id"))
-        return [bytes(row[0]) for row in found]
+        return list(connection.execute(select(column).order_by(column.table.c.id)).scalars())
 
     answer: list[bytes] = await site.database.read(ask)
     return answer
@@ -57,10 +56,10 @@ async def test_every_recorded_payload_is_kept_byte_for_byte(site: Any) -> None:
         answer = await site.http.post(site.hook, content=body)
         if sample["file"] in NO_TASKS:
             assert answer.status_code == 422, answer.text
-            assert (await kept(site, "quarantine", "body"))[-1] == body
+            assert (await kept(site, schema.quarantine.c.body))[-1] == body
             continue
         assert answer.status_code == 200, (sample["file"], answer.text)
-        assert (await kept(site, "events", "payload"))[-1] == body
+        assert (await kept(site, schema.events.c.payload))[-1] == body
         (event, *_) = (await site.http.get("/api/events")).json()["events"]
         sent = json.loads(body)
         assert (event["task_id"], event["status"]) == (sent["id"], canonical_status(sent["status"]))
@@ -73,7 +72,7 @@ async def test_answers_to_submits_are_no_callbacks(site: Any) -> None:
         body = (CORPUS / sample["file"]).read_bytes()
         answer = await site.http.post(site.hook, content=body)
         assert answer.status_code in (400, 422), (sample["file"], answer.text)
-        assert (await kept(site, "quarantine", "body"))[-1] == body
+        assert (await kept(site, schema.quarantine.c.body))[-1] == body
 
 
 async def test_half_a_character_is_kept_as_it_came(site: Any) -> None:
@@ -81,7 +80,7 @@ async def test_half_a_character_is_kept_as_it_came(site: Any) -> None:
     body = json.dumps({"id": "7", "status": "SUCCESS", "progress": "100%", "prompt": "a cat \ud83d"}).encode()
     answer = await site.http.post(site.hook, content=body)
     assert answer.status_code == 200, answer.text
-    assert await kept(site, "events", "payload") == [body]
+    assert await kept(site, schema.events.c.payload) == [body]
     assert (await site.http.get("/api/tasks/main/7")).json()["prompt"] == "a cat \ufffd"
 
 
@@ -93,7 +92,7 @@ async def test_a_wrong_token_is_404(site: Any, path: str) -> None:
     answer = await site.http.post(path, content=b'{"id":"1","status":"SUCCESS"}')
     assert answer.status_code == 404
     assert answer.headers["content-type"] == "application/problem+json"
-    assert await kept(site, "events", "payload") == await kept(site, "quarantine", "body") == []
+    assert await kept(site, schema.events.c.payload) == await kept(site, schema.quarantine.c.body) == []
 
 
 async def test_a_get_says_what_the_hook_is_for(site: Any) -> None:
@@ -124,7 +123,7 @@ async def test_what_is_no_task_is_refused_and_kept(site: Any, body: bytes, statu
     (entry,) = (await site.http.get("/api/quarantine")).json()["quarantine"]
     assert entry["id"] == problem["quarantine_id"]
     assert entry["content_type"] == "application/json"
-    assert await kept(site, "quarantine", "body") == [body]
+    assert await kept(site, schema.quarantine.c.body) == [body]
 
 
 @pytest.mark.parametrize("body", [b'{"id":"1","status":"SUCCESS","prompt":"a\\u0000b"}', b"none\0"])
@@ -150,7 +149,7 @@ async def test_a_body_that_is_too_large_is_413(site: Any) -> None:
             yield b"x" * 65536
 
     assert (await site.http.post(site.hook, content=pieces())).status_code == 413
-    assert await kept(site, "quarantine", "body") == []
+    assert await kept(site, schema.quarantine.c.body) == []
 
 
 @pytest.mark.parametrize("declared", [b"\xb2", b"9" * 5000, b"-1", b""])
@@ -188,10 +187,11 @@ async def test_a_duplicate_is_answered_200_and_marked_stale(site: Any) -> None:
 )
 async def test_no_body_whatever_is_a_server_error(site: Any, body: bytes) -> None:
     """Any bytes: kept as an event or in quarantine."""
-    before = len(await kept(site, "events", "payload")) + len(await kept(site, "quarantine", "body"))
+    before = len(await kept(site, schema.events.c.payload)) + len(await kept(site, schema.quarantine.c.body))
     assert (await site.http.post(site.hook, content=body)).status_code in (200, 400, 422)
     assert (
-        len(await kept(site, "events", "payload")) + len(await kept(site, "quarantine", "body")) == before + 1
+        len(await kept(site, schema.events.c.payload)) + len(await kept(site, schema.quarantine.c.body))
+        == before + 1
     )
 
 
@@ -224,7 +224,7 @@ async def test_more_than_there_is_room_for_is_503(site: Any, tmp_path: Path) -> 
         other.execute("ROLLBACK")
         other.close()
         assert sorted([(await one).status_code for one in waiting]) == [200, 200, 200, 503]
-    assert len(await kept(site, "events", "payload")) == 3
+    assert len(await kept(site, schema.events.c.payload)) == 3
 
 
 async def test_bodies_that_are_larger_together_than_there_is_room_for_are_503(site: Any) -> None:
@@ -247,7 +247,7 @@ async def test_a_body_that_does_not_come_is_408(site: Any) -> None:
 
     async with httpx.AsyncClient(transport=httpx.ASGITransport(hook), base_url="http://localhost") as http:
         assert (await http.post(site.hook, content=half())).status_code == 408
-    assert await kept(site, "quarantine", "body") == []
+    assert await kept(site, schema.quarantine.c.body) == []
 
 
 ANY_JSON = st.recursive(
@@ -285,8 +285,8 @@ async def test_any_object_with_an_id_survives_with_its_bytes(
     body = json.dumps(fields | {"id": task_id}, indent=indent, ensure_ascii=escaped).encode()
     answer = await site.http.post(site.hook, content=body)
     assert answer.status_code in (200, 422)
-    table, column = ("events", "payload") if answer.status_code == 200 else ("quarantine", "body")
-    assert (await kept(site, table, column))[-1] == body
+    column = schema.events.c.payload if answer.status_code == 200 else schema.quarantine.c.body
+    assert (await kept(site, column))[-1] == body
     if answer.status_code == 200:
         (event,) = (await site.http.get("/api/events?limit=1")).json()["events"]
         assert event["task_id"] == str(task_id).strip()

@@ -16,6 +16,7 @@ import httpx
 import psycopg
 import pytest
 
+from storage.schema import SCHEMA
 from tests.conftest import PATIENCE_S
 
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
@@ -89,7 +90,7 @@ def ended(url: str) -> int:
     """Tasks of ours that ended well, as the database has them."""
     with psycopg.connect(url) as connection:
         row = connection.execute(
-            "SELECT count(*) FROM tasks WHERE status = 'SUCCESS' AND chain_id IS NOT NULL"
+            f"SELECT count(*) FROM {SCHEMA}.tasks WHERE status = 'SUCCESS' AND chain_id IS NOT NULL"
         ).fetchone()
         assert row is not None
         return int(row[0])
@@ -98,9 +99,14 @@ def ended(url: str) -> int:
 def left_over(url: str) -> list[Any]:
     """Whatever is not at its end, or came to a bad one."""
     with psycopg.connect(url) as connection:
-        dead = connection.execute("SELECT id, error FROM deliveries WHERE state <> 'done'").fetchall()
+        dead = connection.execute(
+            f"SELECT id, error FROM {SCHEMA}.deliveries WHERE state <> 'done'"
+        ).fetchall()
         states = "('waiting', 'sending', 'uncertain', 'dead', 'refused')"
-        return [*dead, *connection.execute(f"SELECT id, state FROM submissions WHERE state IN {states}")]
+        return [
+            *dead,
+            *connection.execute(f"SELECT id, state FROM {SCHEMA}.submissions WHERE state IN {states}"),
+        ]
 
 
 def most_in_a_second(times_ms: list[int]) -> int:

@@ -14,6 +14,7 @@ import psycopg
 import pytest
 
 from storage.migrate import migrate
+from storage.schema import SCHEMA
 from tests import postgres
 from tests.conftest import PATIENCE_S
 
@@ -103,7 +104,10 @@ def test_postgres_restarts_and_all_recovers_without_a_restart_of_ours(
     assert (len(pressed), set(pressed.values())) == (4 * CHAINS, {1})
     answered = {f"foreign-{number}" for number, status in caller.answers if status == 200}
     with psycopg.connect(url) as connection:
-        kept = {row[0] for row in connection.execute("SELECT task_id FROM events WHERE source = 'callback'")}
+        kept = {
+            row[0]
+            for row in connection.execute(f"SELECT task_id FROM {SCHEMA}.events WHERE source = 'callback'")
+        }
     assert answered <= kept
     assert {status for _, status in caller.answers} == {200, 503}
     assert web.is_running

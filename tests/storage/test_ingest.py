@@ -9,11 +9,11 @@ from typing import Any
 
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select
 
 from midjourney.decode import decode_task
 from midjourney.requests import Modal
-from storage import events, leases, settlements, submissions, tasks
+from storage import events, leases, schema, settlements, submissions, tasks
 from storage.engine import Database
 from storage.records import Incoming, PendingEvent, TaskRow
 from tests.staged import stage, wanted
@@ -33,7 +33,8 @@ def incoming(task_id: str = "1", submission_id: str = "", **fields: Any) -> Inco
 
 
 def all_events(connection: Connection) -> list[tuple[bytes, str | None]]:
-    found = connection.execute(text("SELECT payload, signal FROM events ORDER BY id"))
+    events = schema.events
+    found = connection.execute(select(events.c.payload, events.c.signal).order_by(events.c.id))
     return [(row.payload, row.signal) for row in found]
 
 

@@ -16,7 +16,7 @@ from functools import partial
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, func, select, text
 
 from dispatcher import limits
 from midjourney.decode import decode_task
@@ -30,6 +30,7 @@ from storage import (
     locks,
     queries,
     retention,
+    schema,
     settlements,
     staging,
     submissions,
@@ -40,6 +41,7 @@ from storage.engine import Database
 from storage.errors import NotDurable, Unkeepable
 from storage.firings import Limit, Subject
 from storage.records import ChainUse, Incoming, Staged
+from storage.schema import meta
 from storage.settlements import Settlement
 from tests.conftest import PATIENCE_S
 from tests.staged import wanted
@@ -184,7 +186,9 @@ async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: lis
 
     def under_way(connection: Connection) -> int:
         return int(
-            connection.execute(text("SELECT count(*) FROM submissions WHERE state = 'sending'")).scalar_one()
+            connection.execute(
+                select(func.count()).where(schema.submissions.c.state == "sending")
+            ).scalar_one()
         )
 
     async def work(database: Database) -> None:
@@ -207,17 +211,14 @@ async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: lis
 async def test_what_deadlocks_is_done_again(databases: list[Database]) -> None:
     """Two take two rows in opposite orders, and both have them in the end."""
     await databases[0].write(
-        "rows", lambda c: c.execute(text("INSERT INTO meta VALUES ('a', ''), ('b', '')"))
+        "rows", lambda c: c.execute(meta.insert(), [{"key": key, "value": ""} for key in ("a", "b")])
     )
     met = threading.Barrier(2)
 
     def both(first: str, second: str) -> Any:
         def work(connection: Connection) -> None:
             for key in (first, second):
-                connection.execute(
-                    text("UPDATE meta SET value = value || :mark WHERE key = :key"),
-                    {"key": key, "mark": first},
-                )
+                connection.execute(meta.update().where(meta.c.key == key).values(value=meta.c.value + first))
                 if key == first:
                     with contextlib.suppress(threading.BrokenBarrierError):
                         met.wait(2)
@@ -225,7 +226,7 @@ async def test_what_deadlocks_is_done_again(databases: list[Database]) -> None:
         return work
 
     await asyncio.gather(databases[0].write("w", both("a", "b")), databases[1].write("w", both("b", "a")))
-    values = await databases[0].read(lambda c: list(c.execute(text("SELECT value FROM meta")).scalars()))
+    values = await databases[0].read(lambda c: list(c.execute(select(meta.c.value)).scalars()))
     assert [sorted(value) for value in values] == [["a", "b"], ["a", "b"]]
 
 

@@ -22,7 +22,7 @@ from storage.errors import BadDatabaseUrl, NotDurable, SchemaTooNew
 from storage.migrate import SCRIPTS, migrate
 from storage.postgres import Address
 from storage.quarantine import Match, Stranger
-from storage.schema import metadata
+from storage.schema import SCHEMA, metadata
 from tests.postgres import fresh_database
 
 
@@ -30,6 +30,9 @@ def test_the_migrations_make_the_schema(database_url: str) -> None:
     """Running them all gives the tables that the code speaks of, indexes included."""
     engine = write_engine(database_url)
     with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql(f"SET LOCAL search_path TO {SCHEMA}")
+            connection.dialect.default_schema_name = SCHEMA  # where Alembic looks
         assert compare_metadata(MigrationContext.configure(connection), metadata) == []
     engine.dispose()
 
@@ -119,8 +122,9 @@ def test_a_database_of_a_newer_release_is_refused(new_url: str) -> None:
     url = new_url
     migrate(url)
     engine = write_engine(url)
+    version = f"{SCHEMA}.alembic_version" if engine.dialect.name == "postgresql" else "alembic_version"
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text(f"UPDATE {version} SET version_num = '9999'"))
     engine.dispose()
     with pytest.raises(SchemaTooNew, match="9999"):
         migrate(url)

@@ -14,10 +14,10 @@ import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
-from sqlalchemy import text
+from sqlalchemy import Table, select
 
 from midjourney.decode import decode_task
-from storage import chains, deliveries, endings, leases, settlements, submissions
+from storage import chains, deliveries, endings, leases, schema, settlements, submissions
 from storage.engine import write_engine
 from storage.errors import LeaseLost
 from storage.ingest import ingest
@@ -235,23 +235,25 @@ class Storage(RuleBasedStateMachine):
     @invariant()
     def tasks_are_where_the_model_says(self) -> None:
         """Forward only, whatever came."""
-        found = {row.id: (row.status, max(row.progress, 0)) for row in self.rows("tasks") if row.id in TASKS}
+        found = {
+            row.id: (row.status, max(row.progress, 0)) for row in self.rows(schema.tasks) if row.id in TASKS
+        }
         assert found == {key: (status, percent) for key, (status, percent) in self.tasks.items()}
 
     @invariant()
     def every_callback_is_kept(self) -> None:
-        assert sum(row.source == "callback" for row in self.rows("events")) == self.posted
+        assert sum(row.source == "callback" for row in self.rows(schema.events)) == self.posted
 
     @invariant()
     def a_task_ends_once(self) -> None:
-        ends = [row.task_id for row in self.rows("events") if row.signal in ENDS]
+        ends = [row.task_id for row in self.rows(schema.events) if row.signal in ENDS]
         assert len(ends) == len(set(ends))
 
     @invariant()
     def an_intent_has_one_submission(self) -> None:
-        keys = [row.idempotency_key for row in self.rows("submissions")]
+        keys = [row.idempotency_key for row in self.rows(schema.submissions)]
         assert sorted(keys) == sorted(self.asked)
-        counted = [row.submissions for row in self.rows("chains")]
+        counted = [row.submissions for row in self.rows(schema.chains)]
         assert sum(counted) == len(keys)
 
     @invariant()
@@ -262,9 +264,9 @@ class Storage(RuleBasedStateMachine):
     def tick(self) -> None:
         self.now_ms += 1
 
-    def rows(self, table: str) -> list[Any]:
+    def rows(self, table: Table) -> list[Any]:
         with self.connection.begin():
-            return list(self.connection.execute(text(f"SELECT * FROM {table}")))
+            return list(self.connection.execute(select(table)))
 
     def intent(self, key: str, one: ClaimedDelivery) -> Staged:
         assert one.chain is not None

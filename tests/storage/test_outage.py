@@ -9,23 +9,24 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from storage import sqlite
 from storage.engine import Database
 from storage.errors import NotDurable
 from storage.migrate import migrate
+from storage.schema import meta
 
 
 def put(key: str) -> Callable[[Connection], None]:
     def work(connection: Connection) -> None:
-        connection.execute(text("INSERT INTO meta VALUES (:key, 'x')"), {"key": key})
+        connection.execute(meta.insert(), {"key": key, "value": "x"})
 
     return work
 
 
 def keys(connection: Connection) -> set[str]:
-    return set(connection.execute(text("SELECT key FROM meta")).scalars())
+    return set(connection.execute(select(meta.c.key)).scalars())
 
 
 @pytest.fixture

@@ -6,22 +6,23 @@ import asyncio
 from collections.abc import Callable
 
 import pytest
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from storage.engine import Database
 from storage.errors import NotDurable, Unkeepable
+from storage.schema import meta
 
 
 def put(key: str) -> Callable[[Connection], str]:
     def work(connection: Connection) -> str:
-        connection.execute(text("INSERT INTO meta VALUES (:key, 'x')"), {"key": key})
+        connection.execute(meta.insert(), {"key": key, "value": "x"})
         return key
 
     return work
 
 
 def keys(connection: Connection) -> set[str]:
-    return set(connection.execute(text("SELECT key FROM meta")).scalars())
+    return set(connection.execute(select(meta.c.key)).scalars())
 
 
 async def test_writes_that_wait_together_share_a_commit(database: Database) -> None:

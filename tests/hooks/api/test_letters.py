@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from midjourney.requests import Action, Imagine, encode_request
-from storage import submissions
+from storage import schema, submissions
 from tests import buried
 
 PNG = "data:image/png;base64,iVBORw0KGgo" + "A" * 40
@@ -154,12 +154,12 @@ async def test_what_an_upstream_has_is_a_409(site: Any) -> None:
     row = {"id": "child", "status": "SUCCESS"}
 
     def revive(connection: Any) -> None:
-        connection.exec_driver_sql("UPDATE submissions SET state = 'sending'")
+        connection.execute(schema.submissions.update().values(state="sending"))
 
     await site.database.write("sending", revive)
     await site.http.post(f"{site.hook}/{letter_id.removeprefix('submission-')}", json=row)
     await site.database.write(
-        "dead", lambda c: c.exec_driver_sql("UPDATE submissions SET state = 'dead'").rowcount
+        "dead", lambda c: c.execute(schema.submissions.update().values(state="dead")).rowcount
     )
     answer = await site.http.post(f"/api/dead-letters/{letter_id}/retry")
     assert (answer.status_code, "task child" in answer.json()["detail"]) == (409, True)

@@ -24,6 +24,7 @@ from hooks.problems import Problem
 from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS
 from midjourney.errors import NoAnswer, NotSent, UpstreamRefused
+from storage import schema
 from storage.engine import Database
 from storage.records import Incoming
 from tests.conftest import PATIENCE_S
@@ -458,10 +459,8 @@ async def test_a_newer_callback_goes_before_what_was_told(desk: Desk, gallery: G
     assert (await desk.get("/images/main/18")).content == png()
 
     def replace(connection: Any) -> None:
-        connection.exec_driver_sql(
-            "UPDATE events SET payload = ?".replace("?", "%s" if "postgres" in desk.database.url else "?"),
-            (json.dumps({"id": "18", "status": "SUCCESS", "imageUrl": f"{gallery.url}/final.png"}).encode(),),
-        )
+        payload = {"id": "18", "status": "SUCCESS", "imageUrl": f"{gallery.url}/final.png"}
+        connection.execute(schema.events.update().values(payload=json.dumps(payload).encode()))
 
     await desk.database.write("test", replace)
     assert (await desk.get("/images/main/18")).content == png(colour="blue")

@@ -1,0 +1,204 @@
+-- A database of hookchain 0.1.0 (commit ef98b4c), made by its own code and dumped by Connection.iterdump of Python. All times are near
+-- 1764000000000. It holds: a finished submission and its task, two that wait, an uncertain one (upstream "other"), a dead
+-- one; a dead delivery and one that waits; an event that nobody has fanned out; two quarantined callbacks, after a third
+-- was dropped; an intent whose chain is gone; a worker's lease, lapsed.
+BEGIN TRANSACTION;
+CREATE TABLE alembic_version (
+	version_num VARCHAR(32) NOT NULL, 
+	CONSTRAINT alembic_version_pkc PRIMARY KEY (version_num)
+);
+INSERT INTO "alembic_version" VALUES('0010');
+CREATE TABLE attempts (
+	submission_id VARCHAR NOT NULL, 
+	number INTEGER NOT NULL, 
+	started_at_ms BIGINT NOT NULL, 
+	finished_at_ms BIGINT, 
+	http_status INTEGER, 
+	outcome VARCHAR NOT NULL, 
+	reason TEXT NOT NULL, 
+	answer BLOB NOT NULL, 
+	PRIMARY KEY (submission_id, number)
+);
+INSERT INTO "attempts" VALUES('d4e5ed21850702176bb6d1a9',1,1764000001500,1764000000200,200,'accepted','',X'7B22636F6465223A312C22726573756C74223A2231373634303030303030303030303031227D');
+INSERT INTO "attempts" VALUES('0b30f5fad8f5f027e05146c2',1,1764000001500,1764000001100,NULL,'uncertain','the answer did not come',X'');
+INSERT INTO "attempts" VALUES('8fb95fd5564490d937ba0f32',1,1764000001500,1764000001300,401,'rejected:auth','HTTP 401',X'');
+CREATE TABLE chains (
+	id VARCHAR NOT NULL, 
+	upstream VARCHAR NOT NULL, 
+	root_task_id VARCHAR NOT NULL, 
+	submissions INTEGER NOT NULL, 
+	created_at_ms BIGINT NOT NULL, prompt TEXT DEFAULT '' NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "chains" VALUES('8d39944cae74f9cf','main','1764000000000001',1,1764000000000,'a cat');
+INSERT INTO "chains" VALUES('b7acb41582ef8b7c','other','',1,1764000001000,'a dog');
+INSERT INTO "chains" VALUES('628a0c0aa7de296f','main','',1,1764000001200,'a horse');
+INSERT INTO "chains" VALUES('4d94608a92dc7380','main','',1,1764000002000,'a bird');
+INSERT INTO "chains" VALUES('bfd37c247af5e97d','main','',1,1764000002001,'a fish');
+INSERT INTO "chains" VALUES('64c3a07570e9e199','main','1764000000000002',0,1764000002200,'a cat');
+CREATE TABLE deliveries (
+	id INTEGER NOT NULL, 
+	event_id BIGINT NOT NULL, 
+	receiver VARCHAR NOT NULL, 
+	state VARCHAR NOT NULL, 
+	attempts INTEGER NOT NULL, 
+	run_at_ms BIGINT NOT NULL, 
+	decision TEXT NOT NULL, 
+	error TEXT NOT NULL, 
+	created_at_ms BIGINT NOT NULL, 
+	updated_at_ms BIGINT NOT NULL, excused INTEGER DEFAULT '0' NOT NULL, lane VARCHAR DEFAULT '' NOT NULL, fired BOOLEAN DEFAULT 0 NOT NULL, worker VARCHAR DEFAULT '' NOT NULL, 
+	PRIMARY KEY (id), 
+	CONSTRAINT one_delivery_per_receiver UNIQUE (event_id, receiver)
+);
+INSERT INTO "deliveries" VALUES(1,3,'rule:late','dead',1,1764000000500,'failed 8 times','Traceback: it broke',1764000000500,1764000001400,0,'main|1764000000000001',0,'');
+INSERT INTO "deliveries" VALUES(2,4,'rule:late','waiting',0,1764000002200,'','',1764000002200,1764000002200,0,'main|1764000000000002',0,'');
+CREATE TABLE events (
+	id INTEGER NOT NULL, 
+	upstream VARCHAR NOT NULL, 
+	task_id VARCHAR NOT NULL, 
+	submission_id VARCHAR NOT NULL, 
+	source VARCHAR NOT NULL, 
+	signal VARCHAR, 
+	action VARCHAR NOT NULL, 
+	status VARCHAR NOT NULL, 
+	progress INTEGER, 
+	advanced BOOLEAN NOT NULL, 
+	pending BOOLEAN NOT NULL, 
+	detail TEXT NOT NULL, 
+	payload BLOB NOT NULL, 
+	received_at_ms BIGINT NOT NULL, generation BIGINT DEFAULT '0' NOT NULL, 
+	PRIMARY KEY (id)
+);
+INSERT INTO "events" VALUES(1,'main','1764000000000001','d4e5ed21850702176bb6d1a9','answer','submission.accepted','IMAGINE','accepted',NULL,0,0,'',X'7B22636F6465223A312C22726573756C74223A2231373634303030303030303030303031227D',1764000000200,0);
+INSERT INTO "events" VALUES(2,'main','1764000000000001','','callback','task.started','IMAGINE','IN_PROGRESS',50,1,0,'',X'7B226964223A202231373634303030303030303030303031222C2022616374696F6E223A2022494D4147494E45222C2022737461747573223A2022494E5F50524F4752455353222C202270726F6D7074223A20226120636174222C202270726F6772657373223A2022353025227D',1764000000300,0);
+INSERT INTO "events" VALUES(3,'main','1764000000000001','','callback','task.succeeded','IMAGINE','SUCCESS',100,1,0,'',X'7B226964223A202231373634303030303030303030303031222C2022616374696F6E223A2022494D4147494E45222C2022737461747573223A202253554343455353222C202270726F6D7074223A20226120636174222C202270726F6772657373223A202231303025227D',1764000000400,0);
+INSERT INTO "events" VALUES(4,'main','1764000000000002','','callback','task.succeeded','IMAGINE','SUCCESS',100,1,0,'',X'7B226964223A202231373634303030303030303030303032222C2022616374696F6E223A2022494D4147494E45222C2022737461747573223A202253554343455353222C202270726F6D7074223A20226120636174222C202270726F6772657373223A202231303025227D',1764000002100,0);
+INSERT INTO "events" VALUES(5,'main','1764000000000003','','callback','task.succeeded','IMAGINE','SUCCESS',100,1,1,'',X'7B226964223A202231373634303030303030303030303033222C2022616374696F6E223A2022494D4147494E45222C2022737461747573223A202253554343455353222C202270726F6D7074223A20226120636174222C202270726F6772657373223A202231303025227D',1764000002300,0);
+CREATE TABLE firings (
+	receiver VARCHAR NOT NULL, 
+	scope VARCHAR NOT NULL, 
+	count INTEGER NOT NULL, 
+	PRIMARY KEY (receiver, scope)
+);
+INSERT INTO "firings" VALUES('rule:late','task:main|1764000000000001',1);
+CREATE TABLE leases (
+	name VARCHAR NOT NULL, 
+	holder VARCHAR NOT NULL, 
+	since_ms BIGINT NOT NULL, 
+	until_ms BIGINT NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "leases" VALUES('fan_out','',0,0);
+INSERT INTO "leases" VALUES('worker:w1','w1',1764000000000,1764000012000);
+INSERT INTO "leases" VALUES('leader','w1',1764000000000,1764000012000);
+CREATE TABLE meta (
+	"key" VARCHAR NOT NULL, 
+	value VARCHAR NOT NULL, 
+	PRIMARY KEY ("key")
+);
+INSERT INTO "meta" VALUES('secret','recorded');
+CREATE TABLE "quarantine" (
+	id INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT, 
+	upstream VARCHAR NOT NULL, 
+	submission_id VARCHAR NOT NULL, 
+	content_type VARCHAR NOT NULL, 
+	reason TEXT NOT NULL, 
+	body BLOB NOT NULL, 
+	received_at_ms BIGINT NOT NULL
+);
+INSERT INTO "quarantine" VALUES(1,'main','','text/plain','invalid JSON',X'006F6464',1764000000000);
+INSERT INTO "quarantine" VALUES(2,'main','','text/plain','invalid JSON',X'006F6464',1764000000001);
+CREATE TABLE spent (
+	idempotency_key VARCHAR NOT NULL, 
+	submission_id VARCHAR NOT NULL, 
+	PRIMARY KEY (idempotency_key)
+);
+INSERT INTO "spent" VALUES('spent','gone');
+CREATE TABLE submissions (
+	id VARCHAR NOT NULL, 
+	idempotency_key VARCHAR NOT NULL, 
+	chain_id VARCHAR NOT NULL, 
+	upstream VARCHAR NOT NULL, 
+	kind VARCHAR NOT NULL, 
+	label VARCHAR NOT NULL, 
+	request BLOB NOT NULL, 
+	parent_id VARCHAR NOT NULL, 
+	depth INTEGER NOT NULL, 
+	asked_by VARCHAR NOT NULL, 
+	state VARCHAR NOT NULL, 
+	outcome VARCHAR NOT NULL, 
+	reason TEXT NOT NULL, 
+	task_ids TEXT NOT NULL, 
+	attempts INTEGER NOT NULL, 
+	run_at_ms BIGINT NOT NULL, 
+	started_at_ms BIGINT, 
+	created_at_ms BIGINT NOT NULL, 
+	updated_at_ms BIGINT NOT NULL, lane VARCHAR DEFAULT '' NOT NULL, priority INTEGER DEFAULT '0' NOT NULL, queue_at_ms BIGINT DEFAULT '0' NOT NULL, forgiven INTEGER DEFAULT '0' NOT NULL, repeats INTEGER DEFAULT '0' NOT NULL, worker VARCHAR DEFAULT '' NOT NULL, 
+	PRIMARY KEY (id), 
+	CONSTRAINT one_submission_per_intent UNIQUE (idempotency_key)
+);
+INSERT INTO "submissions" VALUES('d4e5ed21850702176bb6d1a9','accepted','8d39944cae74f9cf','main','imagine','imagine',X'7B226B696E64223A22696D6167696E65222C226578747261223A7B7D2C2270726F6D7074223A226120636174222C22696D61676573223A5B5D2C22626F745F74797065223A22227D','',0,'test','accepted','accepted','','["1764000000000001"]',1,1764000000000,1764000001500,1764000000000,1764000000200,'',0,1764000000000,0,0,'');
+INSERT INTO "submissions" VALUES('0b30f5fad8f5f027e05146c2','uncertain','b7acb41582ef8b7c','other','imagine','imagine',X'7B226B696E64223A22696D6167696E65222C226578747261223A7B7D2C2270726F6D7074223A226120646F67222C22696D61676573223A5B5D2C22626F745F74797065223A22227D','',0,'test','uncertain','uncertain','the answer did not come','[]',1,1764000001000,1764000001500,1764000001000,1764000001100,'',0,1764000001000,0,0,'');
+INSERT INTO "submissions" VALUES('8fb95fd5564490d937ba0f32','dead','628a0c0aa7de296f','main','imagine','imagine',X'7B226B696E64223A22696D6167696E65222C226578747261223A7B7D2C2270726F6D7074223A226120686F727365222C22696D61676573223A5B5D2C22626F745F74797065223A22227D','',0,'test','dead','rejected:auth','HTTP 401','[]',1,1764000001200,1764000001500,1764000001200,1764000001300,'',0,1764000001200,0,0,'');
+INSERT INTO "submissions" VALUES('08860281590119a1bd7925e3','waiting','4d94608a92dc7380','main','imagine','imagine',X'7B226B696E64223A22696D6167696E65222C226578747261223A7B7D2C2270726F6D7074223A22612062697264222C22696D61676573223A5B5D2C22626F745F74797065223A22227D','',0,'test','waiting','','','[]',0,1764000002000,NULL,1764000002000,1764000002000,'',0,1764000002000,0,0,'');
+INSERT INTO "submissions" VALUES('c90b02d3b761e8a60be4f2a6','waiting too','bfd37c247af5e97d','main','imagine','imagine',X'7B226B696E64223A22696D6167696E65222C226578747261223A7B7D2C2270726F6D7074223A22612066697368222C22696D61676573223A5B5D2C22626F745F74797065223A22227D','',0,'test','waiting','','','[]',0,1764000002001,NULL,1764000002001,1764000002001,'',0,1764000002001,0,0,'');
+CREATE TABLE tasks (
+	upstream VARCHAR NOT NULL, 
+	id VARCHAR NOT NULL, 
+	status VARCHAR NOT NULL, 
+	progress INTEGER NOT NULL, 
+	action VARCHAR NOT NULL, 
+	chain_id VARCHAR, 
+	submission_id VARCHAR, 
+	parent_id VARCHAR NOT NULL, 
+	depth INTEGER NOT NULL, 
+	created_at_ms BIGINT NOT NULL, 
+	updated_at_ms BIGINT NOT NULL, 
+	finished_at_ms BIGINT, looked_at_ms BIGINT, misses INTEGER DEFAULT '0' NOT NULL, prompt TEXT DEFAULT '' NOT NULL, 
+	PRIMARY KEY (upstream, id)
+);
+INSERT INTO "tasks" VALUES('main','1764000000000001','SUCCESS',100,'IMAGINE','8d39944cae74f9cf','d4e5ed21850702176bb6d1a9','',0,1764000000200,1764000000400,1764000000400,NULL,0,'a cat');
+INSERT INTO "tasks" VALUES('main','1764000000000002','SUCCESS',100,'IMAGINE','64c3a07570e9e199',NULL,'',0,1764000002100,1764000002100,1764000002100,NULL,0,'a cat');
+INSERT INTO "tasks" VALUES('main','1764000000000003','SUCCESS',100,'IMAGINE',NULL,NULL,'',0,1764000002300,1764000002300,1764000002300,NULL,0,'a cat');
+CREATE TABLE traffic (
+	minute_ms BIGINT NOT NULL, 
+	series VARCHAR NOT NULL, 
+	happened BIGINT NOT NULL, 
+	total_us BIGINT NOT NULL, 
+	slowest_us BIGINT NOT NULL, 
+	PRIMARY KEY (minute_ms, series)
+);
+INSERT INTO "traffic" VALUES(1764000000000,'callbacks',3,3000,1500);
+CREATE TABLE upstreams (
+	name VARCHAR NOT NULL, 
+	paused BOOLEAN NOT NULL, 
+	rate_paid_until_us BIGINT NOT NULL, 
+	held_until_ms BIGINT NOT NULL, 
+	failures INTEGER NOT NULL, 
+	open_until_ms BIGINT NOT NULL, 
+	open_ms BIGINT NOT NULL, 
+	PRIMARY KEY (name)
+);
+INSERT INTO "upstreams" VALUES('main',0,0,0,0,0,0);
+INSERT INTO "upstreams" VALUES('other',0,0,0,0,0,0);
+CREATE INDEX chains_by_age ON chains (created_at_ms, id);
+CREATE INDEX deliveries_by_state ON deliveries (state, run_at_ms);
+CREATE INDEX events_of_submission ON events (submission_id) WHERE submission_id <> '';
+CREATE INDEX events_of_task ON events (upstream, task_id, id);
+CREATE INDEX events_pending ON events (id) WHERE pending = 1;
+CREATE INDEX submissions_by_state ON submissions (state, run_at_ms);
+CREATE INDEX submissions_of_chain ON submissions (chain_id);
+CREATE INDEX tasks_by_age ON tasks (created_at_ms, id);
+CREATE INDEX tasks_of_chain ON tasks (chain_id) WHERE chain_id IS NOT NULL;
+CREATE INDEX tasks_of_submission ON tasks (submission_id) WHERE submission_id IS NOT NULL;
+CREATE INDEX submissions_in_lane ON submissions (lane) WHERE lane <> '';
+CREATE INDEX tasks_open ON tasks (upstream, updated_at_ms) WHERE finished_at_ms IS NULL;
+CREATE INDEX deliveries_in_lane ON deliveries (receiver, lane, id) WHERE state IN ('waiting', 'running');
+CREATE INDEX submissions_waiting ON submissions (upstream, queue_at_ms) WHERE state = 'waiting';
+CREATE INDEX submissions_by_hour ON submissions (upstream, created_at_ms);
+CREATE INDEX submissions_by_age ON submissions (created_at_ms, id);
+CREATE INDEX submissions_of_parent ON submissions (parent_id);
+CREATE INDEX tasks_unchained ON tasks (created_at_ms, id) WHERE chain_id IS NULL;
+DELETE FROM "sqlite_sequence";
+INSERT INTO "sqlite_sequence" VALUES('quarantine',3);
+COMMIT;
