@@ -119,7 +119,11 @@ def _put_upstream(tables: dict[str, Any], given: Mapping[str, str]) -> None:
     if "url" in upstream or "url" in aliased or (upstream and "main" in known):
         tables.setdefault("upstreams", {})["main"] = known.get("main", {}) | aliased | upstream
     elif upstream:  # an alias alone is another program's
-        raise SettingsError(f"an upstream's {next(iter(upstream))} is set, but HOOKCHAIN_UPSTREAM_URL is not")
+        name = _UPSTREAM + next(iter(upstream)).upper()
+        raise SettingsError(
+            f"{name} is set, but HOOKCHAIN_UPSTREAM_URL is not. Set HOOKCHAIN_UPSTREAM_URL as well, or remove {name}:"
+            " without an upstream the built-in sandbox is used"
+        )
 
 
 _TYPES: Mapping[str, Any] = {"port": int, "body_limit_bytes": int, "poll_only": bool, "worker": bool}

@@ -46,7 +46,7 @@ MEASURING = {name: value for name, value in os.environ.items() if name.startswit
 """What makes coverage measure the processes that tests start."""
 
 
-_LONG = ("promises", "browser", "test_tutorial.py", "test_deploy.py", "test_crash_points.py")
+_LONG = ("promises", "browser", "deploy", "test_tutorial.py", "test_crash_points.py")
 
 
 @pytest.hookimpl(tryfirst=True)
