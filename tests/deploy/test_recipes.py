@@ -181,4 +181,4 @@ def test_a_recipe_names_what_there_is(name: str) -> None:
     text = (REPOSITORY / name).read_text()
     check_variables(dict.fromkeys(re.findall(r"\bHOOKCHAIN_[A-Z_]*[A-Z]\b", text), ""))
     for found in re.findall(r"(?:python -m |`|\"|bin/|= \"|: )hookchain (\w+)", text):
-        assert found in MODULES or found == "answers", found
+        assert found in MODULES, found
