@@ -39,22 +39,24 @@ def _arguments(command: str | list[str]) -> tuple[str, ...]:
     return tuple(words[words.index("hookchain") + 1 :])
 
 
-def _text(name: str) -> str:
+def text(name: str) -> str:
+    """A file of the repository."""
     return (REPOSITORY / name).read_text()
 
 
-def _yaml(name: str) -> Any:
-    return YAML(typ="safe").load(_text(name))
+def read_yaml(name: str) -> Any:
+    """A YAML file of the repository."""
+    return YAML(typ="safe").load(text(name))
 
 
 def procfile() -> dict[str, str]:
     """Name of each process → its command."""
-    return dict(re.findall(r"^(\w+): (.+)$", _text("Procfile"), re.MULTILINE))
+    return dict(re.findall(r"^(\w+): (.+)$", text("Procfile"), re.MULTILINE))
 
 
 def heroku() -> list[Process]:
     """app.json and the Procfile, with the add-on's DATABASE_URL."""
-    recipe = json.loads(_text("app.json"))
+    recipe = json.loads(text("app.json"))
     environment = {"DYNO": "web.1", "PORT": "28123"}
     if any(addon.startswith("heroku-postgresql") for addon in recipe["addons"]):
         environment["DATABASE_URL"] = ATTACHED
@@ -73,7 +75,7 @@ def heroku() -> list[Process]:
 
 def render() -> list[Process]:
     """render.yaml; `sync: false` is asked for once, and left empty here."""
-    recipe = _yaml("render.yaml")
+    recipe = read_yaml("render.yaml")
     processes = []
     for service in recipe["services"]:
         environment = {"RENDER": "true", "PORT": "10000"}
@@ -97,34 +99,34 @@ def render() -> list[Process]:
 def image() -> dict[str, str]:
     """The variables that the Dockerfile sets for us."""
     found = dict(
-        re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", _text("Dockerfile"), re.MULTILINE)))
+        re.findall(r"(\w+)=(\S+)", " ".join(re.findall(r"^ENV (.+)$", text("Dockerfile"), re.MULTILINE)))
     )
     return {name: value for name, value in found.items() if name != "PATH"}
 
 
 def docker() -> list[Process]:
     """The image on its own, as `docker run` starts it."""
-    (command,) = re.findall(r"^CMD (\[.+\])$", _text("Dockerfile"), re.MULTILINE)
+    (command,) = re.findall(r"^CMD (\[.+\])$", text("Dockerfile"), re.MULTILINE)
     return [Process(name="docker run", arguments=_arguments(json.loads(command)), environment=image())]
 
 
 def railway() -> list[Process]:
     """.railway/railway.ts: one service; `preserve()` keeps what is set in Railway, which is nothing here."""
-    text = _text(".railway/railway.ts")
+    recipe = text(".railway/railway.ts")
     environment = image() | {"RAILWAY_ENVIRONMENT_ID": "e", "PORT": "28124"}
-    environment |= dict(re.findall(r'^ +([A-Z_]+): "(.*)",$', text, re.MULTILINE))
+    environment |= dict(re.findall(r'^ +([A-Z_]+): "(.*)",$', recipe, re.MULTILINE))
     environment |= dict.fromkeys(
-        re.findall(r"^ +([A-Z_]+): database\.env\.DATABASE_URL", text, re.MULTILINE), ATTACHED
+        re.findall(r"^ +([A-Z_]+): database\.env\.DATABASE_URL", recipe, re.MULTILINE), ATTACHED
     )
     return [
         Process(name=key, arguments=_arguments(command), environment=environment)
-        for key, command in re.findall(r'^ +(preDeploy|start): "(.+)",$', text, re.MULTILINE)
+        for key, command in re.findall(r'^ +(preDeploy|start): "(.+)",$', recipe, re.MULTILINE)
     ]
 
 
 def fly() -> list[Process]:
     """fly.toml over the image, with the DATABASE_URL that `fly mpg attach` sets."""
-    recipe = tomllib.loads(_text("fly.toml"))
+    recipe = tomllib.loads(text("fly.toml"))
     environment = image() | {"FLY_APP_NAME": recipe["app"], "DATABASE_URL": ATTACHED} | recipe["env"]
     commands = {"release": recipe["deploy"]["release_command"], **recipe["processes"]}
     return [
@@ -137,7 +139,7 @@ def compose(dotenv: Mapping[str, str] | None = None) -> list[Process]:
     """compose.yaml beside a file .env with these variables, as the compose specification reads it."""
     dotenv = dotenv or {}
     processes = []
-    for name, service in _yaml("compose.yaml")["services"].items():
+    for name, service in read_yaml("compose.yaml")["services"].items():
         if "build" not in service:
             continue
         environment = image()
@@ -159,7 +161,7 @@ def compose(dotenv: Mapping[str, str] | None = None) -> list[Process]:
     return processes
 
 
-def interpolated(text: str, variables: Mapping[str, str]) -> str:
+def interpolated(written: str, variables: Mapping[str, str]) -> str:
     """`${NAME:-default}`, `${NAME}` and `$$` replaced (compose specification, "Interpolation")."""
 
     def value(found: re.Match[str]) -> str:
@@ -167,8 +169,8 @@ def interpolated(text: str, variables: Mapping[str, str]) -> str:
             return "$"
         return variables.get(found[1]) or found[2] or ""
 
-    replaced = re.sub(r"\$\$|\$\{(\w+)(?::-([^}]*))?\}", value, text)
-    assert "${" not in replaced, f"{text}: this reader does not know that form, or a variable is required"
+    replaced = re.sub(r"\$\$|\$\{(\w+)(?::-([^}]*))?\}", value, written)
+    assert "${" not in replaced, f"{written}: this reader does not know that form, or a variable is required"
     return replaced
 
 

@@ -85,7 +85,7 @@ def test_compose_fixes_only_what_is_inside_the_container() -> None:
 def test_composes_password_reaches_both_sides_whatever_is_in_it() -> None:
     """As a variable of libpq, not within a URL: there @ and / would have to be escaped."""
     password = "p@ss/w:rd%"
-    services = recipes._yaml("compose.yaml")["services"]
+    services = recipes.read_yaml("compose.yaml")["services"]
     given = {"POSTGRES_PASSWORD": password}
     assert recipes.interpolated(services["database"]["environment"]["POSTGRES_PASSWORD"], given) == password
     for process in recipes.compose(given):
@@ -94,7 +94,7 @@ def test_composes_password_reaches_both_sides_whatever_is_in_it() -> None:
 
 def test_compose_mounts_a_directory() -> None:
     """An editor replaces a file: mounted on its own, the container would see the old one for ever."""
-    for name, service in recipes._yaml("compose.yaml")["services"].items():
+    for name, service in recipes.read_yaml("compose.yaml")["services"].items():
         for mount in service["volumes"]:
             source = mount.split(":")[0]
             assert not (REPOSITORY / source).is_file(), f"{name} mounts the file {source}"
@@ -112,6 +112,27 @@ def test_compose_follows_its_specification() -> None:
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_the_image_gets_all_that_it_copies() -> None:
+    """The packages that the wheel is made of, and nothing that .dockerignore leaves out."""
+    copied = {
+        source
+        for sources in re.findall(
+            r"^COPY (?:--chown=\S+ )?([^-].*) \S+$", recipes.text("Dockerfile"), re.MULTILINE
+        )
+        for source in sources.split()
+    }
+    sent = set(re.findall(r"^!(.+)$", recipes.text(".dockerignore"), re.MULTILINE))
+    project = tomllib.loads(recipes.text("pyproject.toml"))
+    assert copied <= sent
+    assert set(project["tool"]["hatch"]["build"]["targets"]["wheel"]["packages"]) <= copied
+    assert all((REPOSITORY / name).exists() for name in copied)
+
+
+def test_the_image_runs_as_a_user_by_number() -> None:
+    """Kubernetes' runAsNonRoot cannot look up a name."""
+    assert re.findall(r"^USER (.+)$", recipes.text("Dockerfile"), re.MULTILINE) == ["10001"]
+
+
 def test_no_container_is_restarted_for_its_database() -> None:
     """What a platform asks again and again is /healthz; `hookchain healthcheck` asks it too."""
     for name in (
@@ -122,29 +143,29 @@ def test_no_container_is_restarted_for_its_database() -> None:
         ".railway/railway.ts",
         "deploy/dokku.json",
     ):
-        assert "readyz" not in (REPOSITORY / name).read_text(), name
+        assert "readyz" not in recipes.text(name), name
     for name in ("fly.toml", "render.yaml", ".railway/railway.ts", "deploy/dokku.json"):
-        assert "/healthz" in (REPOSITORY / name).read_text(), name
+        assert "/healthz" in recipes.text(name), name
 
 
 def test_every_platform_waits_longer_than_a_stop_takes() -> None:
     """A stop takes up to 13 s (docs/deploy/README.md); Docker's, Fly's and Railway's own patience is 10, 5 and 0."""
-    for service in recipes._yaml("compose.yaml")["services"].values():
+    for service in recipes.read_yaml("compose.yaml")["services"].values():
         assert "build" not in service or service["stop_grace_period"] == "20s"
-    assert tomllib.loads((REPOSITORY / "fly.toml").read_text())["kill_timeout"] == "20s"
-    assert "drainingSeconds: 20" in (REPOSITORY / ".railway/railway.ts").read_text()
-    assert all(one["maxShutdownDelaySeconds"] >= 20 for one in recipes._yaml("render.yaml")["services"])
+    assert tomllib.loads(recipes.text("fly.toml"))["kill_timeout"] == "20s"
+    assert "drainingSeconds: 20" in recipes.text(".railway/railway.ts")
+    assert all(one["maxShutdownDelaySeconds"] >= 20 for one in recipes.read_yaml("render.yaml")["services"])
 
 
 def test_app_json_has_only_what_heroku_and_dokku_both_want() -> None:
     """For Dokku `buildpacks` would beat the Dockerfile, and `formation` forbid `ps:scale`; Heroku has no `healthchecks`."""
-    recipe = json.loads((REPOSITORY / "app.json").read_text())
+    recipe = json.loads(recipes.text("app.json"))
     assert recipe.keys() == {"name", "description", "keywords", "env", "addons"}
 
 
 def test_render_asks_for_what_a_person_fills_in() -> None:
     """A literal in the blueprint goes over the typed value at each sync; `sync: false` is refused in groups."""
-    recipe = recipes._yaml("render.yaml")
+    recipe = recipes.read_yaml("render.yaml")
     assert "envVarGroups" not in recipe
     for service in recipe["services"]:
         asked = {entry["key"] for entry in service["envVars"] if entry.get("sync") is False}
@@ -178,7 +199,7 @@ FILES = [
 @pytest.mark.parametrize("name", FILES)
 def test_a_recipe_names_what_there_is(name: str) -> None:
     """Its variables are known, and its commands exist."""
-    text = (REPOSITORY / name).read_text()
-    check_variables(dict.fromkeys(re.findall(r"\bHOOKCHAIN_[A-Z_]*[A-Z]\b", text), ""))
-    for found in re.findall(r"(?:python -m |`|\"|bin/|= \"|: )hookchain (\w+)", text):
+    written = recipes.text(name)
+    check_variables(dict.fromkeys(re.findall(r"\bHOOKCHAIN_[A-Z_]*[A-Z]\b", written), ""))
+    for found in re.findall(r"(?:python -m |`|\"|bin/|= \"|: )hookchain (\w+)", written):
         assert found in MODULES, found
