@@ -1,6 +1,6 @@
 # syntax=docker/dockerfile:1
 
-FROM python:3.11-slim AS build
+FROM python:3.11.15-slim-trixie@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff AS build
 WORKDIR /build
 RUN python -m venv /venv
 COPY requirements.txt requirements-build.txt ./
@@ -15,15 +15,18 @@ COPY midjourney midjourney
 RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . && \
     /venv/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 
-FROM python:3.11-slim
-RUN useradd --create-home --uid 10001 hookchain && install -d -o hookchain /data
+FROM python:3.11.15-slim-trixie@sha256:90744cff8f32887f075c47d747a173ff333e9e98801667af93c357fa9f5e28ff
+RUN useradd --create-home --uid 10001 hookchain && install -d -o hookchain -g hookchain /data
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000
-USER hookchain
+# By number: Kubernetes' runAsNonRoot cannot look up a name.
+USER 10001
+# A directory with hookchain.toml and plugins/ is mounted here. SQLite goes to /data once HOOKCHAIN_VOLUME=/data says so:
+# a named volume takes its owner from the image, any other directory has to belong to 10001.
 WORKDIR /home/hookchain
-# A rule file is mounted here, or stands in HOOKCHAIN_TOML. SQLite goes to /data once HOOKCHAIN_VOLUME=/data says so.
-COPY --chown=hookchain hookchain.toml ./
+COPY --chown=10001 hookchain.toml ./
 EXPOSE 8000
 STOPSIGNAL SIGTERM
+# Liveness only: restarting a container does not bring back a database that is away.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["hookchain", "healthcheck"]
 CMD ["hookchain", "serve"]

@@ -1,4 +1,4 @@
-"""`make bench`: durable ingest as a ratio to a bare route, the time from a callback to its follow-up, and the pages."""
+"""`make bench`: durable ingest as a ratio to a bare route, the time from a callback to its follow-up, memory, and the pages."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import live, pages, postgres, recorded
+from benchmarks import live, memory, pages, postgres, recorded
 from benchmarks.load import Saturated, Soon, percentile, saturate, stub_upstream, trickle
 from benchmarks.targets import pin, pin_to_all, target
 
@@ -35,6 +35,7 @@ def main() -> None:
     Console(width=110).print(f"server on core 0, senders on core 1: {placed}; SQLite with synchronous=FULL")
     _ingest(rounds=1 if quick else 3, seconds=1.0 if quick else 4.0)
     _latency(count=40 if quick else 400)
+    memory.measure(seconds=2 if quick else 60, pictures=6 if quick else 24)
     recorded.measure(2_900 if quick else 100_000)
     pages.measure(tasks=2_000 if quick else 100_000, requests=5 if quick else 30)
     live.measure(tasks=2_000 if quick else 100_000, seconds=1.0 if quick else 5.0, rounds=1 if quick else 6)

@@ -27,7 +27,7 @@ from benchmarks.crowd import STARTED, Crowd, fill
 from benchmarks.load import Saturated, saturate
 from benchmarks.pages import RULES
 from benchmarks.payloads import callback, request
-from benchmarks.targets import HOOK, ROOT, cpu_s, watched_target
+from benchmarks.targets import HOOK, ROOT, cpu_s, resident_mb, until_quiet, watched_target
 
 STREAMS = 200
 ABOUT_CHAINS = 8
@@ -73,19 +73,19 @@ def turns_of(directory: Path, crowd: Crowd, *, seconds: float, rounds: int) -> N
     found: dict[bool, list[Turn]] = {False: [], True: []}
     about = _about(crowd, 2 * rounds + 2)
     with watched_target(directory) as (port, process_id):
-        memory = {"at the start": _resident_mb(process_id)}
+        memory = {"at the start": resident_mb(process_id)}
         _turn(port, process_id, crowd, next(about), seconds / 2, 90, with_pages=True)  # what it does once
-        memory["before pages"] = _resident_mb(process_id)
+        memory["before pages"] = resident_mb(process_id)
         for number in range(rounds):
             order = (False, True) if number % 2 == 0 else (True, False)
             for with_pages in order:
                 run = 2 * number + with_pages
                 turn = _turn(port, process_id, crowd, next(about), seconds, run, with_pages=with_pages)
                 found[with_pages].append(turn)
-        memory["after pages"] = _resident_mb(process_id)
+        memory["after pages"] = resident_mb(process_id)
         with _reading(port, ["/live/gallery"] * STREAMS, slow=True):
             uvloop.run(saturate([port], seconds, 91, others=next(about)))
-            memory[f"with {STREAMS} that do not read"] = _resident_mb(process_id)
+            memory[f"with {STREAMS} that do not read"] = resident_mb(process_id)
     _show(found, memory)
 
 
@@ -99,7 +99,7 @@ def _turn(
     *,
     with_pages: bool,
 ) -> Turn:
-    _until_quiet(process_id)
+    until_quiet(process_id)
     if not with_pages:
         before_s = cpu_s(process_id)
         measured = uvloop.run(saturate([port], seconds, run, others=others))
@@ -184,22 +184,6 @@ def _reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any
     finally:
         if process.poll() is None:
             process.communicate()
-
-
-def _until_quiet(process_id: int) -> None:
-    """Until the server has done what the turn before left it, and for ten seconds at most."""
-    for _ in range(20):
-        before_s = cpu_s(process_id)
-        time.sleep(0.5)
-        if cpu_s(process_id) - before_s < 0.05:
-            return
-
-
-def _resident_mb(process_id: int) -> float:
-    for line in Path(f"/proc/{process_id}/status").read_text().splitlines():
-        if line.startswith("VmRSS"):
-            return int(line.split()[1]) / 1000
-    return 0.0
 
 
 def _show(found: dict[bool, list[Turn]], memory: dict[str, float]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import socket
 import subprocess
 import sys
@@ -55,10 +56,10 @@ def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[in
 
 @contextlib.contextmanager
 def watched_target(
-    directory: Path, *, database_url: str = "", options: Sequence[str] = ()
+    directory: Path, *, database_url: str = "", options: Sequence[str] = (), upstream_port: int = 9
 ) -> Iterator[tuple[int, int]]:
     """Ours with these options of `hookchain serve`; its port and its process id."""
-    with _running("hookchain", directory, 9, database_url, options) as found:
+    with _running("hookchain", directory, upstream_port, database_url, options) as found:
         yield found
 
 
@@ -66,6 +67,35 @@ def cpu_s(process_id: int) -> float:
     """Seconds of CPU that a process has taken, in user and in system mode (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def resident_mb(process_id: int) -> float:
+    """Memory that a process has now, in MB (proc(5), VmRSS)."""
+    return _memory_mb(process_id, "VmRSS")
+
+
+def peak_mb(process_id: int) -> float:
+    """The most that it has had since it started, or since `forget_peak` (proc(5), VmHWM)."""
+    return _memory_mb(process_id, "VmHWM")
+
+
+def forget_peak(process_id: int) -> None:
+    """Count the peak from now on (proc(5), clear_refs)."""
+    Path(f"/proc/{process_id}/clear_refs").write_text("5")
+
+
+def _memory_mb(process_id: int, key: str) -> float:
+    found = re.search(rf"^{key}:\s+(\d+) kB$", Path(f"/proc/{process_id}/status").read_text(), re.MULTILINE)
+    return int(found[1]) * 1024 / 1e6 if found else 0.0
+
+
+def until_quiet(process_id: int) -> None:
+    """Until the process has done what it was left with, and for ten seconds at most."""
+    for _ in range(20):
+        before_s = cpu_s(process_id)
+        time.sleep(0.5)
+        if cpu_s(process_id) - before_s < 0.05:
+            return
 
 
 @contextlib.contextmanager

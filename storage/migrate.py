@@ -36,6 +36,7 @@ def migrate(url: str, *, patience_s: float = 0, scripts: Path = SCRIPTS) -> str:
             address = parse_url(url)
             where = address if isinstance(address, Path) else address.shown
             told = f"the database {where} cannot be used: {str(error.orig).strip()}"
+            told += sqlite.obstacle(address) if isinstance(address, Path) else ""
             hopeless = isinstance(address, Path) or postgres.is_hopeless(error.orig) or not is_outage(error)
             if hopeless or time.monotonic() >= deadline_s:
                 raise NotDurable(told) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -35,6 +36,19 @@ _OUTAGES = frozenset(
     }
 )
 """Primary result codes (https://sqlite.org/rescode.html) that say nothing about the statement."""
+
+
+def obstacle(file: Path) -> str:
+    """Why a file cannot be made or written where it should lie, and what to do; "" where its directory is not the reason."""
+    directory = file.absolute().parent
+    if not directory.is_dir():
+        return f"; the directory {directory} does not exist"
+    if os.access(directory, os.W_OK):
+        return ""
+    if not hasattr(os, "geteuid"):
+        return f"; the directory {directory} is not writable"
+    owner, user = directory.stat().st_uid, os.geteuid()
+    return f"; the directory {directory} belongs to user {owner}, and hookchain runs as user {user}: chown {user} it"
 
 
 def is_outage(error: BaseException | None) -> bool:

@@ -1,7 +1,7 @@
 """`hookchain …` as a process, forked from one that has loaded it already: to load takes most of a start.
 
 The process is as real as any: it has its own id, and signals and `kill -9` meet it alone. What only the interpreter's own
-start can show, tests/hookchain/test_cli.py, tests/test_deploy.py and the tutorial show.
+start can show, tests/hookchain/test_cli.py, tests/deploy/test_procfile.py and the tutorial show.
 """
 
 from __future__ import annotations

@@ -18,7 +18,7 @@ STARTS_A_PROCESS = frozenset(
 )
 """Fixtures that start one. Fixtures that use these count too."""
 
-_LONG = ("promises", "browser", "test_tutorial.py", "test_deploy.py", "test_crash_points.py")
+_LONG = ("promises", "browser", "deploy", "test_tutorial.py", "test_crash_points.py")
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -12,14 +12,21 @@ from hookchain.cli.api import running_server
 
 
 def healthcheck(
-    wait: Annotated[float, typer.Option(help="Seconds to wait for the server to become ready.", min=0)] = 0,
+    wait: Annotated[float, typer.Option(help="Seconds to wait for the server to start.", min=0)] = 0,
+    ready: Annotated[
+        bool, typer.Option("--ready", help="Also ask whether the database is writable and a worker is alive.")
+    ] = False,
 ) -> None:
-    """Exit with 0 if the server is ready, with 1 if not. For containers."""
+    """Exit with 0 if the server answers, with 1 if it does not. For containers.
+
+    A container whose check fails is restarted or taken out of routing, and neither brings back a database that is away:
+    readiness is asked for on demand only.
+    """
     server = running_server()
     deadline_s = time.monotonic() + wait
     while time.monotonic() < deadline_s and not server.is_up():
         time.sleep(0.2)
-    print(server.get("/readyz")["status"])
+    print(server.get("/readyz" if ready else "/healthz")["status"])
 
 
 def version() -> None:

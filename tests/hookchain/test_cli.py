@@ -192,7 +192,8 @@ def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, star
     assert pressed.returncode == 0, pressed.stderr
     wrong = command.run(tmp_path, "press", task_id, "U9", PORT=port)
     assert (wrong.returncode, "it offers: U1" in wrong.stderr) == (1, True)
-    assert command.run(tmp_path, "healthcheck", PORT=port).stdout == "ready\n"
+    assert command.run(tmp_path, "healthcheck", PORT=port).stdout == "ok\n"
+    assert command.run(tmp_path, "healthcheck", "--ready", PORT=port).stdout == "ready\n"
     assert command.run(tmp_path, "dead", "list", PORT=port).stdout == "no dead letters\n"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import httpx
 import pytest
 
+from tests import command
 from tests.conftest import PATIENCE_S
 
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
@@ -113,7 +114,7 @@ def test_an_open_stream_does_not_hold_up_the_stop(start_server: Any) -> None:
 
 
 def test_health_is_answered_with_200_while_nothing_else_works(start_server: Any, tmp_path: Path) -> None:
-    """Railway wants exactly that; readiness tells of the database, well within Render's 5 s."""
+    """Railway wants exactly 200. Readiness reports the database, well within Render's 5 s, and restarts no container."""
     server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
     assert server.http.get("/healthz").status_code == 200
     (tmp_path / "hookchain.db").rename(tmp_path / "away.db")
@@ -121,6 +122,10 @@ def test_health_is_answered_with_200_while_nothing_else_works(start_server: Any,
     assert server.http.get("/readyz").status_code == 503
     assert time.monotonic() - began < 5
     assert server.http.get("/healthz").status_code == 200
+    port = server.url.rsplit(":")[-1]
+    alive = command.run(tmp_path, "healthcheck", PORT=port)
+    assert (alive.returncode, alive.stdout) == (0, "ok\n")
+    assert command.run(tmp_path, "healthcheck", "--ready", PORT=port).returncode == 1
 
 
 @pytest.mark.parametrize(

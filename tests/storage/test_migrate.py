@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
+import tempfile
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -150,8 +152,41 @@ def test_an_address_that_cannot_be_used_says_what_to_write(url: str) -> None:
 
 def test_a_file_that_cannot_be_opened_is_told(tmp_path: Path) -> None:
     """A directory that is not there."""
-    with pytest.raises(NotDurable, match="cannot be used"):
+    with pytest.raises(NotDurable, match=r"cannot be used: .*; the directory .*missing does not exist"):
         migrate(f"sqlite:///{tmp_path}/missing/x.db")
+
+
+STRANGER = 10_001
+
+
+def as_another_user(what: Callable[[], object]) -> str:
+    """The message of what it raises in a child process that owns nothing."""
+    receiving, sending = os.pipe()
+    if (child := os.fork()) == 0:
+        if os.geteuid() == 0:
+            os.setgid(STRANGER)
+            os.setuid(STRANGER)
+        try:
+            what()
+        except NotDurable as error:
+            os.write(sending, str(error).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    os.close(sending)
+    with open(receiving, "rb") as reader:
+        return reader.read().decode()
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="users and their directories are POSIX's")
+def test_a_volume_of_another_user_is_told_with_its_owner() -> None:
+    """As many platforms mount them: root's, while the image runs as 10001."""
+    with tempfile.TemporaryDirectory() as volume:
+        Path(volume).chmod(0o555)
+        told = as_another_user(lambda: migrate(f"sqlite:///{volume}/hookchain.db"))
+        user = STRANGER if os.geteuid() == 0 else os.geteuid()
+        assert told.endswith(
+            f"; the directory {volume} belongs to user {os.geteuid()}, and hookchain runs as user {user}: chown {user} it"
+        )
 
 
 @pytest.mark.parametrize(

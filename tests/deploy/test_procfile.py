@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import os
-import re
 import signal
 import subprocess
 import sys
 import threading
 import time
-import tomllib
 import zipfile
 from collections import Counter
 from pathlib import Path
@@ -19,12 +16,9 @@ from typing import Any
 import httpx
 import pytest
 
-from hookchain.cli import MODULES
-from hookchain.environment import known_variables
 from tests.conftest import PATIENCE_S, REPOSITORY, free_port
+from tests.deploy.recipes import procfile
 from tests.postgres import fresh_database
-
-PROCFILE = (REPOSITORY / "Procfile").read_text()
 
 
 class Procfile:
@@ -41,7 +35,7 @@ class Procfile:
     def release(self) -> str:
         """What the platform runs before the new processes start."""
         done = subprocess.run(
-            [*self._honcho, "run", *self._command("release")],
+            [*self._honcho, "run", *procfile()["release"].split()],
             env=self._environment,
             capture_output=True,
             text=True,
@@ -50,11 +44,6 @@ class Procfile:
         )
         assert done.returncode == 0, done.stderr
         return done.stdout
-
-    def _command(self, name: str) -> list[str]:
-        found = re.search(rf"^{name}: (.*)$", PROCFILE, re.MULTILINE)
-        assert found is not None
-        return found[1].split()
 
     def start(self) -> None:
         """Web and worker, as the platform does."""
@@ -162,28 +151,3 @@ def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: 
     output = "\n".join(processes.lines)
     assert "Traceback" not in output
     assert "a token" not in output
-
-
-RECIPES = [
-    "app.json",
-    "compose.yaml",
-    "Dockerfile",
-    "fly.toml",
-    "railway.json",
-    "render.yaml",
-    "Procfile",
-    *(str(page.relative_to(REPOSITORY)) for page in sorted((REPOSITORY / "docs/deploy").glob("*.md"))),
-]
-
-
-@pytest.mark.parametrize("name", RECIPES)
-def test_a_recipe_names_what_there_is(name: str) -> None:
-    """Its variables are known, its commands exist, and its files can be read."""
-    text = (REPOSITORY / name).read_text()
-    assert set(re.findall(r"\bHOOKCHAIN_[A-Z_]*[A-Z]\b", text)) <= {*known_variables(), "HOOKCHAIN_"}
-    for found in re.findall(r"(?:python -m |`|\"|bin/|= \"|: )hookchain (\w+)", text):
-        assert found in MODULES, found
-    if name.endswith(".json"):
-        json.loads(text)
-    if name.endswith(".toml"):
-        tomllib.loads(text)
