@@ -254,6 +254,11 @@ def test_the_database_lies_on_the_volume(tmp_path: Path, variables: dict[str, st
         ({"ZEABUR_SERVICE_ID": "x", "ZEABUR_WEB_URL": "https://a.zeabur.app"}, "https://a.zeabur.app"),
         ({"KOYEB_APP_NAME": "x", "KOYEB_PUBLIC_DOMAIN": "a.koyeb.app"}, "https://a.koyeb.app"),
         ({"K_SERVICE": "x"}, "http://127.0.0.1:8000"),
+        (
+            {"CONTAINER_APP_NAME": "a", "CONTAINER_APP_ENV_DNS_SUFFIX": "x.eu.azurecontainerapps.io"},
+            "https://a.x.eu.azurecontainerapps.io",
+        ),
+        ({"CONTAINER_APP_ENV_DNS_SUFFIX": "x.eu.azurecontainerapps.io"}, "http://127.0.0.1:8000"),
         ({"FLY_APP_NAME": "a", "HOOKCHAIN_PUBLIC_URL": "https://mine.org/"}, "https://mine.org"),
     ],
 )
