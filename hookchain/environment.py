@@ -219,6 +219,5 @@ def _check_upstreams(tables: Mapping[str, Any], set_by: Mapping[Path, str]) -> N
         if path[0] == "upstreams" and "url" not in tables["upstreams"][path[1]]:
             needed = variable.removesuffix(path[2].upper()) + "URL"
             raise SettingsError(
-                f"{variable} is set, but {needed} is not. Set {needed} as well, or remove {variable}:"
-                " without an upstream the built-in sandbox is used"
+                f"{variable} is set, but {needed} is not. Set {needed} as well, or remove {variable}"
             )

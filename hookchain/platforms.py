@@ -2,7 +2,8 @@
 
 Sources: each platform's page on the variables it sets (devcenter.heroku.com, render.com/docs/environment-variables,
 docs.railway.com/variables/reference, fly.io/docs/machines/runtime-environment, zeabur.com/docs, koyeb.com/docs,
-cloud.google.com/run/docs/container-contract). Their disks are empty after each restart, but for a volume.
+cloud.google.com/run/docs/container-contract, learn.microsoft.com/azure/container-apps/environment-variables). Their
+disks are empty after each restart, but for a volume.
 
 A platform's router keeps a connection to us open while it is idle. Google's load balancer does so for 600 s, which nobody
 can change (docs.cloud.google.com/load-balancing/docs/https, "timeouts and retries").
@@ -11,6 +12,7 @@ can change (docs.cloud.google.com/load-balancing/docs/https, "timeouts and retri
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -28,7 +30,7 @@ class Platform(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Known(msgspec.Struct, frozen=True):
-    """The variable that shows the platform, how the address is made from another one, the one that names a volume, and how
+    """The variable that shows the platform, how the address is made from others, the one that names a volume, and how
     long its router needs connections to stay open."""
 
     shown_by: str
@@ -48,6 +50,11 @@ _KNOWN = (
     _Known("ZEABUR_SERVICE_ID", "Zeabur", "{ZEABUR_WEB_URL}"),
     _Known("KOYEB_APP_NAME", "Koyeb", "https://{KOYEB_PUBLIC_DOMAIN}"),
     _Known("K_SERVICE", "Cloud Run", keep_alive_s=650),
+    _Known(
+        "CONTAINER_APP_ENV_DNS_SUFFIX",
+        "Azure Container Apps",
+        "https://{CONTAINER_APP_NAME}.{CONTAINER_APP_ENV_DNS_SUFFIX}",
+    ),
 )
 
 
@@ -65,9 +72,9 @@ def detect(environment: Mapping[str, str]) -> Platform | None:
 
 
 def _filled(address: str, environment: Mapping[str, str]) -> str:
-    variable = address[address.index("{") + 1 : address.index("}")] if address else ""
-    value = environment.get(variable, "")
-    return address.replace(f"{{{variable}}}", value) if value else ""
+    """The address with its variables filled in; "" when one of them is not set."""
+    complete = all(environment.get(name) for name in re.findall(r"\{(\w+)\}", address))
+    return address.format_map(environment) if complete else ""
 
 
 def loses(platform: Platform | None, file: Path, declared: str) -> bool:

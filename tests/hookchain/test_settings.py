@@ -385,8 +385,7 @@ def test_every_key_of_one_upstream_can_be_set_by_a_variable(tmp_path: Path) -> N
         (
             "HOOKCHAIN_UPSTREAMS_RELAY_KEY",
             "k",
-            'HOOKCHAIN_UPSTREAMS_RELAY_KEY is set, but upstream "relay" has no address; set '
-            "HOOKCHAIN_UPSTREAMS_RELAY_URL too",
+            "HOOKCHAIN_UPSTREAMS_RELAY_KEY is set, but HOOKCHAIN_UPSTREAMS_RELAY_URL is not. Set",
         ),
         (
             "HOOKCHAIN_UPSTREAMS_RELAY_URL",
@@ -442,6 +441,11 @@ def test_the_database_lies_on_the_volume(tmp_path: Path, variables: dict[str, st
         ({"ZEABUR_SERVICE_ID": "x", "ZEABUR_WEB_URL": "https://a.zeabur.app"}, "https://a.zeabur.app"),
         ({"KOYEB_APP_NAME": "x", "KOYEB_PUBLIC_DOMAIN": "a.koyeb.app"}, "https://a.koyeb.app"),
         ({"K_SERVICE": "x"}, "http://127.0.0.1:8000"),
+        (
+            {"CONTAINER_APP_NAME": "a", "CONTAINER_APP_ENV_DNS_SUFFIX": "x.eu.azurecontainerapps.io"},
+            "https://a.x.eu.azurecontainerapps.io",
+        ),
+        ({"CONTAINER_APP_ENV_DNS_SUFFIX": "x.eu.azurecontainerapps.io"}, "http://127.0.0.1:8000"),
         ({"FLY_APP_NAME": "a", "HOOKCHAIN_PUBLIC_URL": "https://mine.org/"}, "https://mine.org"),
     ],
 )
