@@ -97,6 +97,12 @@ def test_the_package_page_has_no_link_that_leads_nowhere(built: dict[str, Path])
     assert headings == re.findall(r"^#+ .*", described.description, re.MULTILINE)
 
 
+def test_the_version_has_its_section_in_the_changelog(built: dict[str, Path]) -> None:
+    """With a date; what follows it stands above, as unreleased."""
+    changes = (REPOSITORY / "CHANGELOG.md").read_text()
+    assert re.search(rf"^## {metadata(built).version} - \d{{4}}-\d\d-\d\d$", changes, re.MULTILINE)
+
+
 def test_each_python_that_is_tested_is_in_the_classifiers(built: dict[str, Path]) -> None:
     """As the workflow names them, from the oldest that may be installed."""
     workflow = (REPOSITORY / ".github/workflows/test.yml").read_text()
