@@ -122,7 +122,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def _started(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str] | Forked:
     if arguments[:2] == ["-m", "hookchain"]:
         return Forked(arguments[2:], cwd=cwd, environment=environment)
-    program = [] if Path(arguments[0]).is_absolute() else [sys.executable]
+    program = [] if os.access(arguments[0], os.X_OK) else [sys.executable]
     return subprocess.Popen(
         [*program, *arguments],
         cwd=cwd,

@@ -7,7 +7,7 @@ import contextlib
 import socket
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Annotated
 
 import msgspec
@@ -89,22 +89,25 @@ def work() -> None:
     set_up_logs(settings.log_level, settings.log_format)
     _warn(settings)
     if not settings.upstreams:
-        log.warning("no upstream is configured (HOOKCHAIN_UPSTREAM_URL): this worker has nothing to do")
-        run(_until_stopped())
+        told = "no upstream is configured (HOOKCHAIN_UPSTREAM_URL): this worker has nothing to do"
+        run(_until_stopped(lambda: log.warning(told)))
     else:
         run(_work(settings, connect_receivers(settings)), with_psycopg=not settings.is_file)
 
 
 async def _work(settings: Settings, receivers: Receivers) -> None:
     async with working(settings, receivers):
-        names = receivers.registry.names()
-        print(f"hookchain {__version__} works; rules and plugins: {', '.join(names) or 'none'}", flush=True)
-        await _until_stopped()
+        names = ", ".join(receivers.registry.names()) or "none"
+        await _until_stopped(
+            lambda: print(f"hookchain {__version__} works; rules and plugins: {names}", flush=True)
+        )
 
 
-async def _until_stopped() -> None:
+async def _until_stopped(announce: Callable[[], None]) -> None:
+    """Announce that the worker is here once it can be stopped: whoever reads that may stop it at once."""
     stopped = asyncio.Event()
     with stopping(stopped.set):
+        announce()
         await stopped.wait()
 
 
