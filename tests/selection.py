@@ -14,23 +14,38 @@ import pytest
 ROOT = Path(__file__).parent
 
 STARTS_A_PROCESS = frozenset(
-    {"start_server", "start_sandbox", "start_worker", "postgres_server", "chromium", "durable_server"}
+    {"start_server", "start_sandbox", "start_worker", "postgres_server", "chromium", "durable_server", "wheel"}
 )
 """Fixtures that start one. Fixtures that use these count too."""
 
-_LONG = ("promises", "browser", "deploy", "test_tutorial.py", "test_crash_points.py")
+_LONG = (
+    "promises",
+    "browser",
+    "deploy",
+    "test_tutorial.py",
+    "test_crash_points.py",
+    "test_extras.py",
+    "test_namesakes.py",
+    "test_packaging.py",
+)
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark and sort. No worker is left with a long test at the end, and only two workers have a browser, not all."""
+    """Mark and sort. No worker is left with a long test at the end, and what is slow to make is made in one worker."""
     for item in items:
         if _needs_a_process(item):
             item.add_marker(pytest.mark.process)
-        if "browser" in item.path.parts:
-            screen = "phone" if "phone" in item.name else "desk"
-            item.add_marker(pytest.mark.xdist_group(f"browser-{screen}"))
+        if group := _group(item):
+            item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not any(part in _LONG for part in item.path.relative_to(ROOT).parts))
+
+
+def _group(item: pytest.Item) -> str:
+    """Tests that share a browser, or an environment in which the wheel is installed."""
+    if "browser" in item.path.parts:
+        return "browser-phone" if "phone" in item.name else "browser-desk"
+    return item.path.stem if "wheel" in getattr(item, "fixturenames", ()) else ""
 
 
 def _needs_a_process(item: pytest.Item) -> bool:

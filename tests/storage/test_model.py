@@ -4,6 +4,7 @@ workers, repeated intents."""
 from __future__ import annotations
 
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import nullcontext
@@ -21,7 +22,6 @@ from storage import chains, deliveries, endings, leases, schema, settlements, su
 from storage.engine import write_engine
 from storage.errors import LeaseLost
 from storage.ingest import ingest
-from storage.migrate import migrate
 from storage.records import ClaimedDelivery, Incoming, Staged, Submission
 from storage.writer import ALL_SIGNALS
 from tests.postgres import empty
@@ -48,15 +48,17 @@ class Storage(RuleBasedStateMachine):
     """One database, one worker at a time, and what must be true of them."""
 
     postgres_url = ""
-    """Of an empty database; without one it is a SQLite file."""
+    """Of an empty database; without one it is a copy of `empty_file`."""
+    empty_file: Path
 
     def __init__(self) -> None:
         super().__init__()
         self.directory = tempfile.TemporaryDirectory()
         if self.postgres_url:
             empty(self.postgres_url)
-        url = self.postgres_url or f"sqlite:///{Path(self.directory.name)}/model.db"
-        migrate(url)
+        else:
+            shutil.copy(self.empty_file, self.directory.name)
+        url = self.postgres_url or f"sqlite:///{self.directory.name}/{self.empty_file.name}"
         self.engine = write_engine(url)
         self.connection = self.engine.connect()
         self.now_ms = 1_000
@@ -297,6 +299,12 @@ def model(examples: int, steps: int) -> type:
         print_blob=True,
     )
     return case  # type: ignore[no-any-return]  # made by Hypothesis
+
+
+@pytest.fixture(scope="class", autouse=True)
+def on_sqlite(new_file: Path) -> None:
+    """The machine works on copies of a file."""
+    Storage.empty_file = new_file
 
 
 @pytest.fixture(scope="class")
