@@ -14,7 +14,15 @@ import pytest
 ROOT = Path(__file__).parent
 
 STARTS_A_PROCESS = frozenset(
-    {"start_server", "start_sandbox", "start_worker", "postgres_server", "chromium", "durable_server", "wheel"}
+    {
+        "start_server",
+        "start_sandbox",
+        "start_worker",
+        "postgres_server",
+        "chromium",
+        "durable_server",
+        "wheel",
+    }
 )
 """Fixtures that start one. Fixtures that use these count too."""
 

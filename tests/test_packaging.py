@@ -18,6 +18,8 @@ from packaging.metadata import Metadata
 from tests.conftest import REPOSITORY
 from tests.repository import tracked
 
+pytestmark = pytest.mark.process
+
 PACKAGES = ("hookchain", "hooks", "dispatcher", "storage", "midjourney")
 
 

@@ -59,17 +59,20 @@ def containing(pattern: str) -> list[str]:
     return found
 
 
+@pytest.mark.process
 def test_no_tracked_file_names_a_package_registry() -> None:
     """Behind a company's mirror each tool uses the registry that it is configured for."""
     assert containing("|".join(map(re.escape, REGISTRIES))) == []
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("pattern", SECRETS.values(), ids=SECRETS)
 def test_no_tracked_file_holds_a_secret(pattern: str) -> None:
     """Nor something that looks like one: examples are short, or have an ellipsis."""
     assert containing(pattern) == []
 
 
+@pytest.mark.process
 def test_no_tracked_file_names_a_home_directory() -> None:
     """It would be a path that no other machine has."""
     assert containing(HOME) == []

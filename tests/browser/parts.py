@@ -49,9 +49,10 @@ press = "U*"
 
 
 def find_chromium() -> str:
-    """CHROMIUM, or the system's; "" where there is none."""
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = [os.environ.get("CHROMIUM"), "/usr/bin/chromium", *map(shutil.which, names)]
+    """CHROMIUM, or the system's; "" where there is none. The headless shell is the same browser without its own windows,
+    which draw all the time, and take a processor for themselves."""
+    names = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
+    found = [os.environ.get("CHROMIUM"), *map(shutil.which, names)]
     return next((one for one in found if one and Path(one).exists()), "")
 
 

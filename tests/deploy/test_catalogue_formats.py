@@ -17,6 +17,8 @@ import yaml
 from tests.deploy.containers import DEPLOY, documents, pods, resources
 from tests.deploy.expansion import SQLITE, hookchain_containers, name_of, run_init, sealos_documents
 
+pytestmark = pytest.mark.process
+
 COMPOSE_FILES = sorted(
     path for path in DEPLOY.glob("*/**/*") if re.fullmatch(r"(docker-)?compose\.ya?ml", path.name)
 )

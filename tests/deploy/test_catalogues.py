@@ -18,6 +18,8 @@ from tests.deploy.containers import DEPLOY, Attached, Container, documents, imag
 from tests.deploy.expansion import RECIPES, SQLITE, hookchain_containers, name_of
 from tests.postgres import fresh_database
 
+pytestmark = pytest.mark.process
+
 FILES = sorted(path for path in DEPLOY.glob("*/**/*") if path.is_file())
 
 

@@ -102,6 +102,7 @@ def test_compose_mounts_a_directory() -> None:
             assert not (REPOSITORY / source).is_file(), f"{name} mounts the file {source}"
 
 
+@pytest.mark.process
 def test_compose_follows_its_specification() -> None:
     """The JSON schema of the compose project."""
     checker = Path(sys.executable).parent / "check-jsonschema"

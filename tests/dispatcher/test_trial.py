@@ -72,6 +72,7 @@ def _read(file: Path) -> bytes:
         return b""  # it has ended
 
 
+@pytest.mark.process
 async def test_what_rules_would_have_done_is_told(happened: Happened) -> None:
     """With its price, for the signals that they listen to;"""
 
@@ -85,6 +86,7 @@ async def test_what_rules_would_have_done_is_told(happened: Happened) -> None:
     assert [(one.task_id, one.label) for one in outcome.suggested] == [("task-1", "U1"), ("task-2", "U1")]
 
 
+@pytest.mark.process
 async def test_a_mistake_is_told_as_a_file_would_have_it() -> None:
     for text, told in (
         ('on = "task.succeeded"\npres = "U1"', r'here:4, rule "up".*unknown key. Did you mean "press"'),
@@ -102,6 +104,7 @@ async def test_a_mistake_is_told_as_a_file_would_have_it() -> None:
 LOOP = "{% for a in '%9000d'|format(1) %}" * 3 + "{% endfor %}" * 3
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     "rule",
     [
@@ -127,6 +130,7 @@ async def test_what_never_ends_is_given_up_and_ended(
     assert (await trials.run(asked(), find)).events == 2
 
 
+@pytest.mark.process
 async def test_memory_has_an_end(happened: Happened) -> None:
     """Three gigabytes are not had, whether they are asked for while a rule is read or while it runs: an error of the rule,
     or the end of the process."""
@@ -141,6 +145,7 @@ async def test_memory_has_an_end(happened: Happened) -> None:
         assert list(outcome.errors.values()) == [2]
 
 
+@pytest.mark.process
 async def test_one_is_tried_at_a_time_and_the_process_knows_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     """Our environment has keys of upstreams and the address of the database."""
     monkeypatch.setenv("HOOKCHAIN_SECRET", "word")
@@ -161,6 +166,7 @@ async def test_one_is_tried_at_a_time_and_the_process_knows_nothing(monkeypatch:
     assert b"HOOKCHAIN" not in seen[0]
 
 
+@pytest.mark.process
 async def test_who_asked_and_has_gone_leaves_no_process() -> None:
     trials, asking = Trials(), asyncio.Event()
 
@@ -193,6 +199,7 @@ async def test_what_the_process_says_is_what_its_functions_say(happened: Happene
     assert "not TOML" in mistake.told
 
 
+@pytest.mark.process
 def test_the_process_answers_where_nothing_can_limit_it() -> None:
     """As on Windows, which has no `resource`: whoever started it ends it after its time."""
     script = "import sys; sys.modules['resource'] = None; from dispatcher.rules import tryout; sys.exit(tryout.main())"

@@ -22,6 +22,8 @@ from storage.migrate import migrate
 from tests import command
 from tests.conftest import PATIENCE_S
 
+pytestmark = pytest.mark.process
+
 ROOT = Path(__file__).parent.parent.parent
 UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
 

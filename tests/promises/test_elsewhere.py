@@ -10,6 +10,8 @@ import pytest
 
 from tests.conftest import REPOSITORY, Process
 
+pytestmark = pytest.mark.process
+
 RULES = (REPOSITORY / "hookchain.toml").read_text()
 
 WINDOWS_LOCKS = """

@@ -177,6 +177,7 @@ def as_another_user(what: Callable[[], object]) -> str:
         return reader.read().decode()
 
 
+@pytest.mark.process
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="users and their directories are POSIX's")
 def test_a_volume_of_another_user_is_told_with_its_owner() -> None:
     """As many platforms mount them: root's, while the image runs as 10001."""

@@ -231,6 +231,7 @@ async def test_no_page_shows_a_hook_and_a_mended_body_has_it_still(
     assert token not in (await site.http.get("/tasks/main/5")).text
 
 
+@pytest.mark.process
 async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) -> None:
     buttons = [{"customId": f"MJ::JOB::upsample::{n}::abc", "label": f"U{n}"} for n in (1, 2, 3, 4)]
     await called(site, "17", prompt="a cat", buttons=buttons)
@@ -245,6 +246,7 @@ async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) 
     assert "onn" in wrong.text
 
 
+@pytest.mark.process
 async def test_without_scripts_the_answer_comes_with_its_page(site: Site) -> None:
     """What was written stands in it, and what came of it."""
     form = await word(site) | {"rules": '[[rules]]\nname = "up"\nonn = "x"\n', "days": "7"}
@@ -257,6 +259,7 @@ async def test_without_scripts_the_answer_comes_with_its_page(site: Site) -> Non
     assert "Reachable" in examined
 
 
+@pytest.mark.process
 async def test_rules_that_never_end_stop_nothing_else(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """They are given up when their time is over; until then all else is answered, and other rules wait."""
     monkeypatch.setattr(tryout, "WITHIN_S", 4)
