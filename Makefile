@@ -36,7 +36,7 @@ test: $(TEST) ## Run the tests; ARGS="-k name" chooses some
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SLOWEST) $(ARGS)
 
 quick: $(TEST) ## Run the tests that need no other process: no server, no browser, no PostgreSQL
-	@$(BIN)/python -m pytest -n $(if $(ARGS),0,2) -m "not soak and not process" $(ARGS)
+	@$(BIN)/python -m pytest -n $(if $(ARGS),0,4) --dist worksteal -m "not soak and not process" $(ARGS)
 
 soak: $(TEST) ## Run the long tests: minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
