@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 from alembic.migration import MigrationContext
 from alembic.operations import Operations
-from sqlalchemy import create_engine
+from sqlalchemy import NullPool, create_engine
 
 from storage.migrate import SCRIPTS
 
@@ -41,7 +41,7 @@ def load_sqlite(file: Path) -> None:
 
 def make_revision(url: str, revision: str, schema: str = "public") -> None:
     """The tables of release 0.1.0 as they were at an older revision, empty, in a PostgreSQL schema."""
-    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url))
+    engine = create_engine("postgresql+psycopg://", creator=lambda: psycopg.connect(url), poolclass=NullPool)
     with engine.begin() as connection:
         connection.exec_driver_sql(f"SET LOCAL search_path TO {schema}")
         with Operations.context(MigrationContext.configure(connection)):

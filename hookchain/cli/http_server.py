@@ -10,7 +10,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any
+from typing import Any, Literal
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -54,7 +54,8 @@ class Server(uvicorn.Server):
             uvicorn.Config(
                 application,
                 lifespan="auto",
-                http="auto",  # httptools, or h11 where there is none
+                http=_http(),
+                ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
@@ -92,6 +93,15 @@ class Server(uvicorn.Server):
             return
         with stopping(lambda: self.handle_exit(signal.SIGTERM, None)):
             yield
+
+
+def _http() -> type[asyncio.Protocol] | Literal["h11"]:
+    """HTTP/1.1 by httptools, or by h11 where there is none; h11 ignores offers of an upgrade by itself."""
+    try:
+        from hooks.http.protocol import Protocol
+    except ImportError:
+        return "h11"
+    return Protocol
 
 
 @contextlib.contextmanager
