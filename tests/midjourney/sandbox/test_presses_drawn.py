@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from functools import cache
 
 import pytest
 from PIL import Image, ImageChops, ImageStat
@@ -15,6 +16,7 @@ SEEDS = (5, 2**32 - 1)
 WORKS = sorted(drawing._LETTERS)
 
 
+@cache
 def seen(path: str, seed: int, prompt: str = "", percent: int = 100) -> Image.Image:
     picture = Picture(path=path, seed=seed, prompt=prompt, percent=percent)
     return Image.open(io.BytesIO(drawing.png(picture))).convert("RGB")
