@@ -158,7 +158,7 @@ def _told(report: Report, real: Real) -> list[str]:
     )
     lines += _chains(report, real)
     lines += [
-        f"could not be asked, {times} times: {message}" for message, times in report.errors.most_common(10)
+        f"failed {times} times: {message}" for message, times in report.errors.most_common(10)
     ]
     return lines
 
@@ -174,5 +174,5 @@ def _chains(report: Report, real: Real) -> list[str]:
         asked = ", ".join(f"{label} x{times}" if times > 1 else label for label, times in labels.items())
         lines.append(f"{chain_id or 'new':18}  {real.by_chain[chain_id]:6}  {asked}")
     if len(by_chain) > MOST_CHAINS:
-        lines.append(f"… and {len(by_chain) - MOST_CHAINS} chains more; --json has them all")
+        lines.append(f"… and {len(by_chain) - MOST_CHAINS} more chains; --json lists them all")
     return lines
