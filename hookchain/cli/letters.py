@@ -113,7 +113,9 @@ def each_or_all(
     Named ones that cannot be are told at the end (`CallFailed`). Raises `SettingsError` when it is not clear which.
     """
     if bool(ids) == bool(match or all_):
-        raise SettingsError("name the entries: ids as printed by `list`, or --all, or options that select some")
+        raise SettingsError(
+            "name the entries: ids as printed by `list`, or --all, or options that select some"
+        )
     if ids:
         _each(ids, where, what, done)
         return

@@ -157,9 +157,7 @@ def _told(report: Report, real: Real) -> list[str]:
         f"{real.by_rule.total():7}  {sum(real.cost_by_rule.values()):9.4g}"
     )
     lines += _chains(report, real)
-    lines += [
-        f"failed {times} times: {message}" for message, times in report.errors.most_common(10)
-    ]
+    lines += [f"failed {times} times: {message}" for message, times in report.errors.most_common(10)]
     return lines
 
 
