@@ -19,14 +19,14 @@ FROM python:3.11.15-slim-trixie@sha256:90744cff8f32887f075c47d747a173ff333e9e988
 RUN useradd --create-home --uid 10001 hookchain && install -d -o hookchain -g hookchain /data
 COPY --from=build /venv /venv
 ENV PATH=/venv/bin:$PATH PYTHONUNBUFFERED=1 PORT=8000
-# By number: Kubernetes' runAsNonRoot cannot look up a name.
+# A number, since Kubernetes' runAsNonRoot cannot look up a name.
 USER 10001
-# A directory with hookchain.toml and plugins/ is mounted here. SQLite goes to /data once HOOKCHAIN_VOLUME=/data says so:
-# a named volume takes its owner from the image, any other directory has to belong to 10001.
+# Mount a directory with hookchain.toml and plugins/ here. HOOKCHAIN_VOLUME=/data puts the SQLite database into /data: a named
+# volume takes its owner from the image, any other directory must belong to 10001.
 WORKDIR /home/hookchain
 COPY --chown=10001 hookchain.toml ./
 EXPOSE 8000
 STOPSIGNAL SIGTERM
-# Liveness only: restarting a container does not bring back a database that is away.
+# Liveness only: restarting the container does not bring back an unavailable database.
 HEALTHCHECK --interval=30s --timeout=5s --start-period=20s CMD ["hookchain", "healthcheck"]
 CMD ["hookchain", "serve"]

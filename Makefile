@@ -7,10 +7,11 @@ RUN := $(VENV)/.run
 TEST := $(VENV)/.test
 CONFIG ?=
 ARGS ?=
-# Tests at the same time. Most of them wait for processes, so more than there are cores; a chosen few start faster without.
+# How many tests run at once: more than there are cores, since most tests wait for processes. A chosen few start faster without
+# worker processes.
 WORKERS ?= $(if $(ARGS),0,6)
 SLOWEST := --durations=15 --durations-min=3
-# Without compiled modules every process that a test starts compiles all of them again.
+# Without compiled modules, every process that a test starts would compile them all again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
@@ -19,7 +20,7 @@ unexport PYTHONDONTWRITEBYTECODE
 help: ## Print this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1	/' | expand -t 20
 
-setup: $(TEST) ## Install all that tests and linters need into .venv
+setup: $(TEST) ## Install everything that tests and linters need into .venv
 
 $(RUN): requirements.txt requirements-build.txt requirements-uv.txt pyproject.toml scripts/setup
 	@scripts/setup run
@@ -41,32 +42,32 @@ quick: $(TEST) ## Run the tests that need no other process: no server, no browse
 soak: $(TEST) ## Run the long tests: minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
-check: $(TEST) ## Lint, formatting, types, and the direction of imports
+check: $(TEST) ## Check lint, formatting, types, and the direction of imports
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports --no-cache
 
-format: $(TEST) ## Format the code and mend what can be mended
+format: $(TEST) ## Format the code, and fix what the linter can fix
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
 bench: $(TEST) ## Measure ingest rate and chain latency
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-screenshots: $(TEST) ## Take the pictures in docs/ again, from the sandbox (needs Chromium)
+screenshots: $(TEST) ## Retake the pictures in docs/ from the sandbox (needs Chromium)
 	@$(BIN)/python -m tests.screenshots docs/screenshots
 
 build: $(TEST) ## Build the wheel and the sdist in dist/, the same bytes each time
 	@scripts/build
 
-lock: ## Write the lock files again; what is locked stays as it is where that is possible
+lock: ## Update the lock files; locked versions stay where possible
 	@scripts/lock
 
 lock-check: $(TEST) ## Check that the lock is up to date and installs on each Python and platform (needs the network)
 	@scripts/lock-check
 
-upgrade: ## Lock the newest release of everything
+upgrade: ## Lock the newest release of every package
 	@scripts/lock --upgrade
 
 clean: ## Remove the virtual environment, caches and build products; databases stay

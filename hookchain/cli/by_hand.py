@@ -65,4 +65,4 @@ def _list(what: str, *, as_json: bool) -> None:
             f"{one['id']}\t{one['created_at']}\t{one['upstream']}\t{one['kind']} {one['label']}\t{one['reason']}"
         )
     if not found:
-        print(f"nothing is {what}")
+        print(f"no submission is {what}")

@@ -59,7 +59,7 @@ def told(found: dict[str, Any]) -> list[str]:
     waiting = list(found["asked_for"])
     for event in found["events"]:
         progress = f" {event['progress']} %" if event["progress"] is not None else ""
-        what = event["signal"] or ("stale: kept, told nobody" if event["stale"] else "no signal")
+        what = event["signal"] or ("stale: kept, no signal sent" if event["stale"] else "no signal")
         lines.append(f"{event['received_at']}  {event['source']:9}  {event['status']}{progress}  {what}")
         for delivery in event["deliveries"]:
             lines += _delivery(delivery, waiting)
@@ -94,7 +94,7 @@ def _submission(one: dict[str, Any]) -> str:
 def replay(
     events: Annotated[list[int], typer.Argument(help="Event ids.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Submit again, and pay again, what was already submitted.")
+        bool, typer.Option("--force", help="Submit what was already submitted again, and pay again.")
     ] = False,
 ) -> None:
     """Run recorded events through rules and plugins again."""
@@ -142,7 +142,7 @@ def plugins(as_json: AsJson = False) -> None:
     for one in told["plugins"]:
         print(f"{one['name']}\t{one['origin']}")
     for one in told["receivers"]:
-        heard = ", ".join(one["signals"]) if one["loaded"] else "not loaded any more"
+        heard = ", ".join(one["signals"]) if one["loaded"] else "no longer loaded"
         print(
             f"{one['name']}\t{heard}\t{one['done']} done, {one['fired']} fired, {one['waiting']} waiting, "
             f"{one['failing']} failing, {one['dead']} dead"

@@ -28,7 +28,8 @@ def doctor(
 ) -> None:
     """Check the upstreams, at no cost.
 
-    Reports whether each one is reachable, whether it accepts the key, and which dialect it speaks.
+    Reports whether each one is reachable, whether it accepts the key, which dialect fits, and whether any
+    callback has arrived.
     """
     settings = load_settings()
     upstreams = {"--url": Upstream(name="--url", url=url, key=key)} if url else settings.upstreams
@@ -46,7 +47,7 @@ def doctor(
         print("".join(f"! {warning}\n" for warning in warnings), end="")
     ill = [finding["name"] for finding in findings if not finding["healthy"]]
     if ill:
-        raise CallFailed(f"not usable as it is configured: {', '.join(ill)}")
+        raise CallFailed(f"not usable as configured: {', '.join(ill)}")
 
 
 def _wrong_rules(settings: Settings) -> str:

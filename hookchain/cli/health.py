@@ -14,13 +14,13 @@ from hookchain.cli.api import running_server
 def healthcheck(
     wait: Annotated[float, typer.Option(help="Seconds to wait for the server to start.", min=0)] = 0,
     ready: Annotated[
-        bool, typer.Option("--ready", help="Also ask whether the database is writable and a worker is alive.")
+        bool, typer.Option("--ready", help="Also check that the database is writable and a worker is alive.")
     ] = False,
 ) -> None:
-    """Exit with 0 if the server answers, with 1 if it does not. For containers.
+    """Exit with 0 if the server answers, with 1 if it does not. For container health checks.
 
-    A container whose check fails is restarted or taken out of routing, and neither brings back a database that is away:
-    readiness is asked for on demand only.
+    Platforms restart a container whose check fails, or take it out of routing. Neither brings back an unavailable
+    database, so only --ready checks the database.
     """
     server = running_server()
     deadline_s = time.monotonic() + wait

@@ -25,7 +25,7 @@ WithText = Annotated[
     ),
 ]
 
-dead = typer.Typer(help="Handle what ran out of attempts: retry it or drop it.", no_args_is_help=True)
+dead = typer.Typer(help="List, retry or drop what ran out of attempts.", no_args_is_help=True)
 
 
 @dead.command("list")
@@ -71,7 +71,7 @@ def retry_dead(
         return
     if (request is not None and edit is not None) or not is_one(ids, match, all_=all_):
         raise SettingsError(
-            "a request is for one submission: `hookchain dead retry ID --request JSON`, or `--edit FILE`"
+            "a request is for one submission only: `hookchain dead retry ID --request JSON`, or `--edit FILE`"
         )
     body = {"request": _request(text_of(edit) if edit is not None else request or "")}
     for one in ids or []:
@@ -113,7 +113,9 @@ def each_or_all(
     Named ones that cannot be are told at the end (`CallFailed`). Raises `SettingsError` when it is not clear which.
     """
     if bool(ids) == bool(match or all_):
-        raise SettingsError("say which: ids as `list` prints them, or --all, or options that say which ones")
+        raise SettingsError(
+            "name the entries: ids as printed by `list`, or --all, or options that select some"
+        )
     if ids:
         _each(ids, where, what, done)
         return
@@ -145,7 +147,7 @@ def _request(text: str) -> dict[str, Any]:
         return msgspec.json.decode(text, type=dict[str, Any])
     except (msgspec.DecodeError, RecursionError) as error:
         raise SettingsError(
-            f'the request is no JSON object: {error}; write {{"kind": "imagine", "prompt": "…"}}'
+            f'the request is not a JSON object: {error}; write {{"kind": "imagine", "prompt": "…"}}'
         ) from error
 
 

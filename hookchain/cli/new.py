@@ -21,7 +21,7 @@ from hookchain import Chain, Task, task_succeeded
 
 @task_succeeded.connect_via("IMAGINE")
 async def {name}(action: str, *, task: Task, chain: Chain, **_: object) -> None:
-    """Hears each imagine once, when it has succeeded. What it asks for is kept when it returns."""
+    """Runs once for each imagine that succeeds. What it asks for is committed when it returns."""
     if task.is_grid and "cat" in task.prompt:
         await chain.press("U1")
     else:
@@ -38,7 +38,7 @@ def test_{name}_presses_u1_of_cats(hookchain):
 """
 
 RULES = """# {title}: presses U1 of every new grid whose prompt has a cat in it.
-# Try it on what has been: hookchain rules try {name}.toml. Use it: HOOKCHAIN_CONFIG={name}.toml hookchain serve
+# Try it on recorded events: hookchain rules try {name}.toml. Use it: HOOKCHAIN_CONFIG={name}.toml hookchain serve
 
 [[rules]]
 name = "{name}"

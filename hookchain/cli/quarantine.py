@@ -50,13 +50,13 @@ def retry_quarantined(
         Path | None, typer.Option(metavar="FILE", help="File with a corrected body; for one callback.")
     ] = None,
 ) -> None:
-    """Reprocess quarantined callbacks. Do so after an upgrade, or with a corrected body."""
+    """Reprocess quarantined callbacks. Useful after an upgrade, or with a corrected body."""
     match = _match(upstream, text)
     if body is None:
         each_or_all("quarantine", "retry", "came in", ids, match, all_=all_)
         return
     if not is_one(ids, match, all_=all_):
-        raise SettingsError("a body is for one entry: `hookchain quarantine retry ID --body FILE`")
+        raise SettingsError("a body is for one entry only: `hookchain quarantine retry ID --body FILE`")
     for one in ids or []:
         running_server().post(f"/api/quarantine/{one}/retry", {"body": text_of(body)})
         print(f"{one}: came in, as edited")

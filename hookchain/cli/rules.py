@@ -157,9 +157,7 @@ def _told(report: Report, real: Real) -> list[str]:
         f"{real.by_rule.total():7}  {sum(real.cost_by_rule.values()):9.4g}"
     )
     lines += _chains(report, real)
-    lines += [
-        f"could not be asked, {times} times: {message}" for message, times in report.errors.most_common(10)
-    ]
+    lines += [f"failed {times} times: {message}" for message, times in report.errors.most_common(10)]
     return lines
 
 
@@ -174,5 +172,5 @@ def _chains(report: Report, real: Real) -> list[str]:
         asked = ", ".join(f"{label} x{times}" if times > 1 else label for label, times in labels.items())
         lines.append(f"{chain_id or 'new':18}  {real.by_chain[chain_id]:6}  {asked}")
     if len(by_chain) > MOST_CHAINS:
-        lines.append(f"… and {len(by_chain) - MOST_CHAINS} chains more; --json has them all")
+        lines.append(f"… and {len(by_chain) - MOST_CHAINS} more chains; --json lists them all")
     return lines

@@ -119,7 +119,7 @@ def _warn(settings: Settings) -> None:
     netloc = netloc_of(settings.known_url)
     if settings.listens and netloc and not names_this_machine(netloc) and not settings.admin_token:
         log.warning(
-            "no HOOKCHAIN_ADMIN_TOKEN is set, and strangers may come by a proxy that does not say so: set one",
+            "no HOOKCHAIN_ADMIN_TOKEN is set, and a proxy can make strangers look local: set one",
             public_url=settings.known_url,
         )
 
@@ -132,14 +132,14 @@ def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
         + ("" if settings.admin_token else "  (for this machine only, until HOOKCHAIN_ADMIN_TOKEN is set)"),
     ]
     if settings.poll_only:
-        lines.append("poll only: no notifyHook is sent, the upstreams are asked every 15 s")
+        lines.append("poll only: hookchain sends no notifyHook, and polls the upstreams every 15 s")
     lines += [
         f"notifyHook to register at {name}: {hook_url(settings, secret, name)}" for name in settings.upstreams
     ]
     lines.append(
         f"rules and plugins: {', '.join(names)}"
         if names
-        else "no rules and no plugins: callbacks are kept, nothing is pressed"
+        else "no rules and no plugins: hookchain keeps callbacks and submits nothing"
     )
     return lines
 
@@ -154,8 +154,8 @@ def _standing_in(settings: Settings, speed: float) -> Iterator[Settings]:
     thread = threading.Thread(target=lambda: run(server.serve(sockets=[sock])), daemon=True, name="sandbox")
     thread.start()
     print(
-        f"No upstream is configured (HOOKCHAIN_UPSTREAM_URL): the built-in sandbox at {url} stands in for one. "
-        "Its pictures are drawn here and cost nothing.",
+        f"No upstream is configured (HOOKCHAIN_UPSTREAM_URL). hookchain uses the built-in sandbox at {url}, "
+        "which draws its own pictures and costs nothing.",
         flush=True,
     )
     try:

@@ -40,7 +40,7 @@ def imagine(
     if not server.is_up():
         if follow:
             raise CallFailed(
-                f"no server answers at {server.url}, and nothing grows without one: `hookchain serve`"
+                f"no server answers at {server.url}, and chains grow only with one: start `hookchain serve`"
             )
         _imagine_without_server(settings, prompt, upstream)
         return

@@ -26,17 +26,17 @@ def upstreams(as_json: Annotated[bool, typer.Option("--json", help="Print JSON."
 def _submitting(one: dict[str, Any]) -> str:
     if one["paused"]:
         return "paused by hand"
-    return "breaker open: single requests are tried" if one["breaker"] == "open" else "yes"
+    return "breaker open: only single requests, as trials" if one["breaker"] == "open" else "yes"
 
 
 def _callbacks(health: dict[str, Any]) -> str:
     if not health["tasks"]:
         return "no task has ended yet"
     if health["calls_back"] is False:
-        return f"none came for the last {health['tasks']} tasks; they are asked about every 15 s"
+        return f"none came for the last {health['tasks']} tasks; hookchain polls every 15 s"
     delay = health["delay_ms"]
     late = f", {delay['median'] / 1000:.1f} s after the end in the median" if delay else ""
     return (
-        f"{health['called']} of the last {health['tasks']} tasks called, {health['ended_by_callback']} told their end"
+        f"{health['called']} of the last {health['tasks']} tasks called back, {health['ended_by_callback']} with their end"
         f"{late}; {health['duplicates']} duplicates, {health['out_of_order']} out of order"
     )
