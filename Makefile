@@ -1,4 +1,4 @@
-# Needs Python 3.11 or newer, make and the package registries; everything else goes into .venv.
+# Needs Python 3.11 or newer, make, and access to the package registries. Everything else is installed into .venv.
 
 export PYTHON ?= python3
 VENV := .venv
@@ -7,17 +7,17 @@ RUN := $(VENV)/.run
 TEST := $(VENV)/.test
 CONFIG ?=
 ARGS ?=
-# How many tests run at once: more than there are cores, since most tests wait for processes. A chosen few start faster without
-# worker processes.
+# The number of tests that run at the same time. It exceeds the number of cores because most tests wait for processes: four workers
+# left two cores half idle. A few chosen tests start faster without worker processes.
 WORKERS ?= $(if $(ARGS),0,6)
 SLOWEST := --durations=15 --durations-min=3
-# Without compiled modules, every process that a test starts would compile them all again.
+# Without bytecode files, every process that a test starts would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick soak check format bench screenshots build lock lock-check upgrade clean
+.PHONY: help setup run test quick soak check format bench figures drawing abuse screenshots build lock lock-check upgrade clean
 
-help: ## Print this list
+help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1	/' | expand -t 20
 
 setup: $(TEST) ## Install everything that tests and linters need into .venv
@@ -30,46 +30,56 @@ $(TEST): requirements-dev.txt requirements-uv.txt pyproject.toml scripts/setup
 	@scripts/setup test
 	@touch $@ $(RUN)
 
-run: $(RUN) ## Run the server; CONFIG=file.toml picks another configuration
+run: $(RUN) ## Run the server; CONFIG=file.toml selects another configuration file
 	@$(if $(CONFIG),HOOKCHAIN_CONFIG="$(CONFIG)",) exec $(BIN)/hookchain serve $(ARGS)
 
-test: $(TEST) ## Run the tests; ARGS="-k name" chooses some
+test: $(TEST) ## Run the tests; ARGS="-k name" selects some of them
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SLOWEST) $(ARGS)
 
-quick: $(TEST) ## Run the tests that need no other process: no server, no browser, no PostgreSQL
-	@$(BIN)/python -m pytest -n $(if $(ARGS),0,4) --dist worksteal -m "not soak and not process" $(ARGS)
+quick: $(TEST) ## Run the tests that start no other process (no server, browser or PostgreSQL)
+	@$(BIN)/python -m pytest -n $(if $(ARGS),0,3) --dist worksteal -m "not soak and not process" $(ARGS)
 
-soak: $(TEST) ## Run the long tests: minutes of faults and load
+soak: $(TEST) ## Run the long tests, with minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
-check: $(TEST) ## Check lint, formatting, types, and the direction of imports
+check: $(TEST) ## Check lint, formatting, types, dead code and import contracts
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
+	@$(BIN)/vulture
 	@$(BIN)/lint-imports --no-cache
 
-format: $(TEST) ## Format the code, and fix what the linter can fix
+format: $(TEST) ## Format the code and apply the linter's automatic fixes
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(TEST) ## Measure ingest rate and chain latency
+bench: $(TEST) ## Measure ingest rate, chain latency, memory and pages
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-screenshots: $(TEST) ## Retake the pictures in docs/ from the sandbox (needs Chromium)
+figures: $(TEST) ## Print sizes and complexity of the code; OF=path measures another checkout
+	@$(BIN)/python -m benchmarks.figures "$(or $(OF),.)"
+
+drawing: $(TEST) ## Update the import diagram in docs/explanation/architecture.md
+	@$(BIN)/python -m tests.architecture
+
+abuse: $(TEST) ## Run all attacks against a server and update the table in docs/explanation/faults.md
+	@$(BIN)/python -m tests.abuse $(ARGS)
+
+screenshots: $(TEST) ## Update the screenshots in docs/ with the sandbox (needs Chromium)
 	@$(BIN)/python -m tests.screenshots docs/screenshots
 
-build: $(TEST) ## Build the wheel and the sdist in dist/, the same bytes each time
+build: $(TEST) ## Build the wheel and the sdist in dist/ reproducibly
 	@scripts/build
 
-lock: ## Update the lock files; locked versions stay where possible
+lock: ## Update the lock files; keeps locked versions where possible
 	@scripts/lock
 
-lock-check: $(TEST) ## Check that the lock is up to date and installs on each Python and platform (needs the network)
+lock-check: $(TEST) ## Check that the lock files are current and install on every Python and platform (needs the network)
 	@scripts/lock-check
 
-upgrade: ## Lock the newest release of every package
+upgrade: ## Update the lock files to the newest release of every package
 	@scripts/lock --upgrade
 
-clean: ## Remove the virtual environment, caches and build products; databases stay
+clean: ## Remove the virtual environment, caches and build products; keeps databases
 	@rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .import_linter_cache .hypothesis .coverage* htmlcov
 	@find . -name __pycache__ -type d -prune -exec rm -rf {} +

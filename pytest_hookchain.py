@@ -1,7 +1,7 @@
 """The pytest fixture `hookchain`, for tests of rules and plugins.
 
-Every pytest run where hookchain is installed imports this module, of any project. So it stands alone, under a name that no
-project has, and imports nothing of ours until a test asks for the fixture.
+If hookchain is installed, every pytest run imports this module, in any project. So it is a separate module with a unique name, and
+imports nothing of ours until a test requests the fixture.
 """
 
 from __future__ import annotations
@@ -20,7 +20,8 @@ def hookchain(request: pytest.FixtureRequest) -> Iterator[Hookchain]:
     """A test kit for rules and plugins, with nothing loaded. Paths are relative to pytest's root directory."""
     try:
         from hookchain.testing import fresh
-    except ImportError as error:  # its message is all that helps: the traceback shows only our imports
+    except ImportError as error:
+        # Without a traceback, which would only show our imports.
         raise pytest.fail.Exception(f"the fixture hookchain cannot be used: {error}", pytrace=False) from None
     with fresh(request.config.rootpath) as kit:
         yield kit

@@ -1,1 +1,1 @@
-"""What hookchain is measured by: `make bench`. Figures are ratios in one run, since machines differ and drift."""
+"""Benchmarks of hookchain: `make bench`. Compare ratios within one run, since machines differ and drift."""

@@ -1,6 +1,7 @@
-"""What open pages cost callbacks: in turns without and with 200 streams, on a server with 100,000 tasks and a worker.
+"""Measure how much open pages slow down callbacks: in turns without and with 200 streams, on a server with 100,000 tasks and
+a worker.
 
-`python -m benchmarks.live PORT` is the readers: a process of its own, so that what they take is not the senders'.
+`python -m benchmarks.live PORT` runs the readers: a separate process, so that their CPU time is not counted as the senders'.
 """
 
 from __future__ import annotations
@@ -23,22 +24,22 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.crowd import STARTED, Crowd, fill
-from benchmarks.load import Saturated, saturate
+from benchmarks.filled_database import STARTED, FilledDatabase, fill
+from benchmarks.load import Throughput, saturate
 from benchmarks.pages import RULES
 from benchmarks.payloads import callback, request
 from benchmarks.targets import HOOK, ROOT, cpu_s, resident_mb, until_quiet, watched_target
 
 STREAMS = 200
-ABOUT_CHAINS = 8
-"""Of 64 connections, those that send callbacks about tasks of the chains that are looked at."""
+CHAIN_CONNECTIONS = 8
+"""The number of the 64 connections that send callbacks about tasks of the chains on open pages."""
 
 GOAL = 0.10
-"""What 200 pages may cost."""
+"""The highest acceptable share of CPU time that 200 pages add."""
 
 
-class Turn(msgspec.Struct, frozen=True, kw_only=True):
-    """What a turn came to; CPU of the server in microseconds a callback, `told` messages of each stream."""
+class Measurement(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of a turn. `cpu_us`: CPU time of the server in microseconds per callback. `messages`: of each stream."""
 
     rate: float
     p50_ms: float
@@ -46,82 +47,85 @@ class Turn(msgspec.Struct, frozen=True, kw_only=True):
     cpu_us: float
     sender_cpu: float
     reader_cpu: float = 0.0
-    told: tuple[int, ...] = ()
+    messages: tuple[int, ...] = ()
     megabytes: float = 0.0
-    again: int = 0
+    reconnects: int = 0
 
 
 class Readers(msgspec.Struct, frozen=True, kw_only=True):
-    """What the readers tell at their end: messages of each, all bytes, connections after the first, CPU seconds."""
+    """The readers' report: messages of each reader, total bytes, total reconnects, and CPU time in seconds."""
 
-    told: tuple[int, ...]
+    messages: tuple[int, ...]
     byte_count: int
-    again: int
+    reconnects: int
     cpu_s: float
 
 
 def measure(*, tasks: int, seconds: float, rounds: int) -> None:
     """Fill a file, start a server with its worker and a rule, and send callbacks at saturation in turns."""
     with tempfile.TemporaryDirectory() as work:
-        crowd = fill(f"sqlite:///{work}/hookchain.db", tasks)
-        turns_of(Path(work), crowd, seconds=seconds, rounds=rounds)
+        database = fill(f"sqlite:///{work}/hookchain.db", tasks)
+        run_rounds(Path(work), database, seconds=seconds, rounds=rounds)
 
 
-def turns_of(directory: Path, crowd: Crowd, *, seconds: float, rounds: int) -> None:
-    """Take turns on a filled database, and print them."""
+def run_rounds(directory: Path, database: FilledDatabase, *, seconds: float, rounds: int) -> None:
+    """Measure in turns on a filled database, and print the results."""
     (directory / "hookchain.toml").write_text(RULES)
-    found: dict[bool, list[Turn]] = {False: [], True: []}
-    about = _about(crowd, 2 * rounds + 2)
+    results: dict[bool, list[Measurement]] = {False: [], True: []}
+    about = _about(database, 2 * rounds + 2)
     with watched_target(directory) as (port, process_id):
         memory = {"at the start": resident_mb(process_id)}
-        _turn(port, process_id, crowd, next(about), seconds / 2, 90, with_pages=True)  # what it does once
+        # Not measured: what the server does only once.
+        _measure_turn(port, process_id, database, next(about), seconds / 2, 90, with_pages=True)
         memory["before pages"] = resident_mb(process_id)
         for number in range(rounds):
             order = (False, True) if number % 2 == 0 else (True, False)
             for with_pages in order:
                 run = 2 * number + with_pages
-                turn = _turn(port, process_id, crowd, next(about), seconds, run, with_pages=with_pages)
-                found[with_pages].append(turn)
+                turn = _measure_turn(
+                    port, process_id, database, next(about), seconds, run, with_pages=with_pages
+                )
+                results[with_pages].append(turn)
         memory["after pages"] = resident_mb(process_id)
         with _reading(port, ["/live/gallery"] * STREAMS, slow=True):
             uvloop.run(saturate([port], seconds, 91, others=next(about)))
             memory[f"with {STREAMS} that do not read"] = resident_mb(process_id)
-    _show(found, memory)
+    _show(results, memory)
 
 
-def _turn(
+def _measure_turn(
     port: int,
     process_id: int,
-    crowd: Crowd,
+    database: FilledDatabase,
     others: Sequence[list[bytes]],
     seconds: float,
     run: int,
     *,
     with_pages: bool,
-) -> Turn:
+) -> Measurement:
     until_quiet(process_id)
     if not with_pages:
         before_s = cpu_s(process_id)
         measured = uvloop.run(saturate([port], seconds, run, others=others))
         return _made(measured, cpu_s(process_id) - before_s)
-    with _reading(port, _paths(crowd)) as readers:
+    with _reading(port, _paths(database)) as readers:
         before_s = cpu_s(process_id)
         began_s = time.perf_counter()
         measured = uvloop.run(saturate([port], seconds, run, others=others))
         taken_s = cpu_s(process_id) - before_s
-        told = readers()
+        report = readers()
     elapsed_s = time.perf_counter() - began_s
     return msgspec.structs.replace(
         _made(measured, taken_s),
-        told=told.told,
-        megabytes=told.byte_count / 1e6,
-        reader_cpu=told.cpu_s / elapsed_s,
-        again=told.again,
+        messages=report.messages,
+        megabytes=report.byte_count / 1e6,
+        reader_cpu=report.cpu_s / elapsed_s,
+        reconnects=report.reconnects,
     )
 
 
-def _made(measured: Saturated, taken_s: float) -> Turn:
-    return Turn(
+def _made(measured: Throughput, taken_s: float) -> Measurement:
+    return Measurement(
         rate=measured.rate,
         p50_ms=measured.p50_ms,
         p99_ms=measured.p99_ms,
@@ -130,38 +134,40 @@ def _made(measured: Saturated, taken_s: float) -> Turn:
     )
 
 
-def _paths(crowd: Crowd) -> list[str]:
-    """Half galleries, most of them with no filter; a quarter chains; a quarter operations and stories of tasks."""
-    chains = list(crowd.live)
+def _paths(database: FilledDatabase) -> list[str]:
+    """The streams: half of them galleries, most without a filter; a quarter chains; a quarter operations and timelines of tasks."""
+    chains = list(database.live)
     filters = ["", "", "", "", "", "", "", "?status=active", "?text=cat", "?upstream=main"]
     galleries = [f"/live/gallery{filters[number % len(filters)]}" for number in range(STREAMS // 2)]
     about = [f"/live/chain/{chains[number % len(chains)]}" for number in range(STREAMS // 4)]
     rest = [
-        "/live/operations" if number % 2 else f"/live/task/main/{crowd.live[chains[number % len(chains)]][0]}"
+        "/live/operations"
+        if number % 2
+        else f"/live/task/main/{database.live[chains[number % len(chains)]][0]}"
         for number in range(STREAMS // 4)
     ]
     since_ms = time.time_ns() // 1_000_000
-    return [f"{one}{'&' if '?' in one else '?'}since_ms={since_ms}" for one in (*galleries, *about, *rest)]
+    return [f"{path}{'&' if '?' in path else '?'}since_ms={since_ms}" for path in (*galleries, *about, *rest)]
 
 
-def _about(crowd: Crowd, turns: int) -> Iterator[list[list[bytes]]]:
-    """For each turn what the first connections send: progress of all tasks of the live chains, ever further."""
+def _about(database: FilledDatabase, turns: int) -> Iterator[list[list[bytes]]]:
+    """For each turn, the requests of the first connections: increasing progress of all tasks of the live chains."""
     every = [
         (task_id, percent)
         for percent in range(STARTED + 1, 100)
-        for ids in crowd.live.values()
+        for ids in database.live.values()
         for task_id in ids
     ]
     most = len(every) // turns
     for number in range(turns):
         some = every[number * most : (number + 1) * most]
         made = [request(HOOK, callback(task_id, "IN_PROGRESS", percent)) for task_id, percent in some]
-        yield [made[connection::ABOUT_CHAINS] for connection in range(ABOUT_CHAINS)]
+        yield [made[connection::CHAIN_CONNECTIONS] for connection in range(CHAIN_CONNECTIONS)]
 
 
 @contextlib.contextmanager
 def _reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any]:
-    """Readers of these streams, from when all are open until the block ends; gives what ends them and tells."""
+    """Run readers of these streams until the block ends. Yields a function that stops them and returns their report."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.live", str(port), "slow" if slow else "quick"],
         cwd=ROOT,
@@ -176,8 +182,8 @@ def _reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any
         raise RuntimeError("the readers could not open their streams")
 
     def end() -> Readers:
-        told, _ = process.communicate()
-        return msgspec.json.decode(told, type=Readers)
+        output, _ = process.communicate()
+        return msgspec.json.decode(output, type=Readers)
 
     try:
         yield end
@@ -186,7 +192,7 @@ def _reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any
             process.communicate()
 
 
-def _show(found: dict[bool, list[Turn]], memory: dict[str, float]) -> None:
+def _show(results: dict[bool, list[Measurement]], memory: dict[str, float]) -> None:
     table = Table(title=f"callbacks at saturation, in turns without and with {STREAMS} open pages (medians)")
     for heading in (
         "",
@@ -198,33 +204,34 @@ def _show(found: dict[bool, list[Turn]], memory: dict[str, float]) -> None:
         "readers' CPU",
     ):
         table.add_column(heading, justify="right" if heading else "left")
-    for with_pages, turns in found.items():
+    for with_pages, turns in results.items():
         table.add_row(
             f"{STREAMS} pages" if with_pages else "no page",
             *(
-                f"{statistics.median(getattr(one, name) for one in turns):,.{digits}f}"
+                f"{statistics.median(getattr(turn, name) for turn in turns):,.{digits}f}"
                 for name, digits in (("rate", 0), ("p50_ms", 1), ("p99_ms", 1), ("cpu_us", 0))
             ),
-            f"{statistics.median(one.sender_cpu for one in turns):.0%}",
-            f"{statistics.median(one.reader_cpu for one in turns):.0%}",
+            f"{statistics.median(turn.sender_cpu for turn in turns):.0%}",
+            f"{statistics.median(turn.reader_cpu for turn in turns):.0%}",
         )
     console = Console(width=110)
     console.print(table)
-    pairs = list(zip(found[False], found[True], strict=True))
+    pairs = list(zip(results[False], results[True], strict=True))
     rate = [plain.rate / paged.rate - 1 for plain, paged in pairs]
     cpu = [paged.cpu_us / plain.cpu_us - 1 for plain, paged in pairs]
-    loud = "[bold red]MORE THAN THAT[/]" if statistics.median(cpu) > GOAL else "less"
+    verdict = "[bold red]MISSED[/]" if statistics.median(cpu) > GOAL else "met"
     console.print(
-        f"pages cost the server {statistics.median(cpu):.1%} CPU a callback ({_each(cpu)}); "
-        f"time a callback, readers beside the senders: {statistics.median(rate):.1%} ({_each(rate)}); "
-        f"goal: CPU below {GOAL:.0%}: {loud}"
+        f"pages cost the server {statistics.median(cpu):.1%} CPU time per callback ({_each(cpu)}); "
+        f"time per callback, with readers beside the senders: {statistics.median(rate):.1%} ({_each(rate)}); "
+        f"goal: CPU below {GOAL:.0%}: {verdict}"
     )
-    paged = found[True]
-    told = [sum(of_stream) for of_stream in zip(*(one.told for one in paged), strict=True)]
+    paged = results[True]
+    messages = [sum(of_stream) for of_stream in zip(*(turn.messages for turn in paged), strict=True)]
     console.print(
-        f"messages of a stream in {len(paged)} turns: {min(told)} to {max(told)}, median {statistics.median(told):.0f}, "
-        f"{told.count(0)} streams got none; {statistics.median(one.megabytes for one in paged):.1f} MB a turn; "
-        f"{sum(one.again for one in paged)} connected again"
+        f"messages of a stream in {len(paged)} turns: {min(messages)} to {max(messages)}, "
+        f"median {statistics.median(messages):.0f}, {messages.count(0)} streams got none; "
+        f"{statistics.median(turn.megabytes for turn in paged):.1f} MB per turn; "
+        f"{sum(turn.reconnects for turn in paged)} reconnects"
     )
     console.print("MB resident: " + ", ".join(f"{name} {size:.0f}" for name, size in memory.items()) + "\n")
 
@@ -234,14 +241,14 @@ def _each(shares: list[float]) -> str:
 
 
 class _Reader(asyncio.Protocol):
-    """One page: it reads all, or nothing after the head; cut off, it connects again."""
+    """One open page. It reads everything, or nothing after the head if it is slow. If disconnected, it connects again."""
 
     def __init__(self, port: int, path: str, language: str, slow: bool) -> None:
         self._ask = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\naccept-language: {language}\r\n\r\n"
         self._port = port
         self._slow = slow
         self.is_open = asyncio.Event()
-        self.told = 0
+        self.messages = 0
         self.byte_count = 0
         self.connections = 0
 
@@ -256,7 +263,7 @@ class _Reader(asyncio.Protocol):
 
     def data_received(self, data: bytes) -> None:
         self.byte_count += len(data)
-        self.told += data.count(b"\nid: 1")
+        self.messages += data.count(b"\nid: 1")
         if not self.is_open.is_set():
             if not data.startswith(b"HTTP/1.1 200"):
                 raise RuntimeError(data[:200].decode())
@@ -277,21 +284,23 @@ async def _read(port: int, *, slow: bool) -> None:
         await reader.connect()
     for reader in readers:
         await reader.is_open.wait()
-    await asyncio.sleep(1)  # what they missed has been told
+    # Wait for the messages about changes before the streams opened.
+    await asyncio.sleep(1)
     for reader in readers:
-        reader.told = reader.byte_count = 0
+        reader.messages = reader.byte_count = 0
     began_s = time.process_time()
     print("open", flush=True)
     await loop.run_in_executor(None, sys.stdin.read)
-    told = Readers(
-        told=tuple(one.told for one in readers),
-        byte_count=sum(one.byte_count for one in readers),
-        again=sum(one.connections - 1 for one in readers),
+    report = Readers(
+        messages=tuple(reader.messages for reader in readers),
+        byte_count=sum(reader.byte_count for reader in readers),
+        reconnects=sum(reader.connections - 1 for reader in readers),
         cpu_s=time.process_time() - began_s,
     )
-    sys.stdout.buffer.write(msgspec.json.encode(told))
+    sys.stdout.buffer.write(msgspec.json.encode(report))
     sys.stdout.flush()
-    os._exit(0)  # the streams have no end
+    # The streams never end.
+    os._exit(0)
 
 
 if __name__ == "__main__":

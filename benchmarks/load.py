@@ -1,4 +1,4 @@
-"""The senders: a closed loop that asks how many, and an open one that asks how soon. They run on core 1."""
+"""The senders: a closed loop that measures throughput and an open loop that measures latency. They run on core 1."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ from benchmarks.targets import HOOK
 
 CONNECTIONS = 64
 TASKS_A_CONNECTION = 400
-"""Prepared before the clock starts; five callbacks each."""
+"""Tasks per connection, with five callbacks each. Their requests are prepared before the measurement starts."""
 
 
-class Saturated(msgspec.Struct, frozen=True, kw_only=True):
-    """Requests answered 200, their rate a second, latency in ms, and the share of a core the senders took."""
+class Throughput(msgspec.Struct, frozen=True, kw_only=True):
+    """Requests answered 200, their rate per second, latency in ms, and the share of a core that the senders used."""
 
     answered: int
     rate: float
@@ -30,7 +30,7 @@ class Saturated(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Sender(asyncio.Protocol):
-    """One keep-alive connection: the next request as soon as the last one is answered."""
+    """One keep-alive connection that sends the next request as soon as the previous one is answered."""
 
     def __init__(self, requests: list[bytes], until: float, done: asyncio.Future[None]) -> None:
         self._requests = requests
@@ -66,22 +66,30 @@ class _Sender(asyncio.Protocol):
 
 async def saturate(
     ports: Sequence[int], seconds: float, run: int, *, others: Sequence[list[bytes]] = ()
-) -> Saturated:
-    """Keep `CONNECTIONS` requests under way for a while, shared among servers. `run` makes ids that no earlier run used;
-    `others` are what the first connections send instead."""
+) -> Throughput:
+    """Keep `CONNECTIONS` requests under way for some seconds, spread over the servers.
+
+    `run`: a number that makes the ids differ from those of earlier runs. `others`: requests that the first connections send
+    instead.
+    """
     loop = asyncio.get_running_loop()
     prepared = [*others, *(_requests_of(connection, run) for connection in range(len(others), CONNECTIONS))]
     done = [loop.create_future() for _ in prepared]
     started, cpu = time.perf_counter(), time.process_time()
     senders = []
     for number, (requests, future) in enumerate(zip(prepared, done, strict=True)):
-        made = _Sender(requests, started + seconds, future)
-        await loop.create_connection(lambda made=made: made, "127.0.0.1", ports[number % len(ports)])  # type: ignore[misc]  # bound now
-        senders.append(made)
+        sender = _Sender(requests, started + seconds, future)
+        # The default argument binds this iteration's sender.
+        await loop.create_connection(
+            lambda sender=sender: sender,  # type: ignore[misc]
+            "127.0.0.1",
+            ports[number % len(ports)],
+        )
+        senders.append(sender)
     await asyncio.gather(*done)
     elapsed = time.perf_counter() - started
-    latencies = sorted(one for sender in senders for one in sender.latencies)
-    return Saturated(
+    latencies = sorted(latency for sender in senders for latency in sender.latencies)
+    return Throughput(
         answered=len(latencies),
         rate=len(latencies) / elapsed,
         p50_ms=percentile(latencies, 0.5) * 1000,
@@ -91,7 +99,7 @@ async def saturate(
 
 
 def _requests_of(connection: int, run: int) -> list[bytes]:
-    """Ids grow with time, as the real ones do (epoch milliseconds and three digits)."""
+    """The requests of a connection. Their ids grow with time, as real ones do (epoch milliseconds and three digits)."""
     return [
         request(HOOK, callback(f"17{run:02d}{number:07d}{connection:03d}", status, percent))
         for number in range(TASKS_A_CONNECTION)
@@ -99,15 +107,15 @@ def _requests_of(connection: int, run: int) -> list[bytes]:
     ]
 
 
-class Soon(msgspec.Struct, frozen=True, kw_only=True):
-    """Milliseconds from when each callback was due: to its answer, and to its follow-up's arrival."""
+class Latencies(msgspec.Struct, frozen=True, kw_only=True):
+    """Milliseconds from the time at which each callback was due to its answer, and to the arrival of its follow-up."""
 
     answer_ms: list[float]
     follow_up_ms: list[float]
 
 
 class _Upstream(asyncio.Protocol):
-    """An upstream that accepts every press at once, notes when it came, and tells of every task that it is finished."""
+    """An upstream that accepts every press at once, notes its arrival time, and reports every task as finished."""
 
     def __init__(self, arrived: dict[str, float]) -> None:
         self._arrived = arrived
@@ -129,53 +137,63 @@ class _Upstream(asyncio.Protocol):
 
     def on_message_complete(self) -> None:
         now = time.perf_counter()
-        if asked := re.search(r"/task/(\w+)/fetch", self._path):
-            self._answer(callback(asked[1], "SUCCESS", 100))
+        if match := re.search(r"/task/(\w+)/fetch", self._path):
+            self._answer(callback(match[1], "SUCCESS", 100))
             return
         if self._path.endswith("/list-by-condition"):
+            ids = re.findall(r"\d+", self._body.decode())
             self._body = b""
+            self._answer(b"[%s]" % b",".join(callback(task_id, "SUCCESS", 100) for task_id in ids))
+            return
+        if self._path.endswith("/task/list"):
             self._answer(b"[]")
             return
-        found = re.search(rb'"taskId":"(\w+)"', self._body)
+        pressed = re.search(rb'"taskId":"(\w+)"', self._body)
         self._body = b""
-        assert found is not None
-        self._arrived[found[1].decode()] = now
-        self._answer(b'{"code":1,"description":"ok","result":"8%s"}' % found[1])
+        assert pressed is not None
+        self._arrived[pressed[1].decode()] = now
+        self._answer(b'{"code":1,"description":"ok","result":"8%s"}' % pressed[1])
 
     def _answer(self, answer: bytes) -> None:
         head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(answer)}\r\n\r\n"
         self._transport.write(head.encode() + answer)
 
 
-class _Poster(asyncio.Protocol):
-    """One keep-alive connection of the open loop."""
+class Poster(asyncio.Protocol):
+    """One keep-alive connection; it notes when the callback of `task_id` is answered, and sets `answer` if there is one."""
 
     def __init__(self, answered: dict[str, float]) -> None:
         self._answered = answered
         self._parser = httptools.HttpResponseParser(self)
         self.task_id = ""
+        self.answer: asyncio.Future[None] | None = None
 
     def connection_made(self, transport: Any) -> None:
+        """Called by asyncio."""
         self.transport = transport
 
     def data_received(self, data: bytes) -> None:
+        """Called by asyncio."""
         self._parser.feed_data(data)
 
     def on_message_complete(self) -> None:
+        """Called by the parser: the answer is complete."""
         self._answered[self.task_id] = time.perf_counter()
+        if self.answer is not None:
+            self.answer.set_result(None)
 
 
 def stub_upstream(arrived: dict[str, float]) -> asyncio.Protocol:
-    """One connection of an upstream that accepts every press at once; `arrived` gets the time of each, by task."""
+    """One connection of an upstream that accepts every press at once and writes its arrival time into `arrived`, by task."""
     return _Upstream(arrived)
 
 
-async def trickle(port: int, arrived: dict[str, float], *, rate: float, count: int, first: int) -> Soon:
-    """Send finished grids at a steady rate, whatever the answers take."""
+async def trickle(port: int, arrived: dict[str, float], *, rate: float, count: int, first: int) -> Latencies:
+    """Send finished grids at a steady rate, without waiting for the answers."""
     loop = asyncio.get_running_loop()
     answered: dict[str, float] = {}
     posters = [
-        (await loop.create_connection(lambda: _Poster(answered), "127.0.0.1", port))[1] for _ in range(8)
+        (await loop.create_connection(lambda: Poster(answered), "127.0.0.1", port))[1] for _ in range(8)
     ]
     bodies = {
         f"19{first + number:012d}": callback(f"19{first + number:012d}", "SUCCESS", 100)
@@ -192,9 +210,9 @@ async def trickle(port: int, arrived: dict[str, float], *, rate: float, count: i
     await asyncio.sleep(1)
     for poster in posters:
         poster.transport.close()
-    return Soon(
-        answer_ms=sorted((answered[one] - due[one]) * 1000 for one in due if one in answered),
-        follow_up_ms=sorted((arrived[one] - due[one]) * 1000 for one in due if one in arrived),
+    return Latencies(
+        answer_ms=sorted((answered[key] - due[key]) * 1000 for key in due if key in answered),
+        follow_up_ms=sorted((arrived[key] - due[key]) * 1000 for key in due if key in arrived),
     )
 
 

@@ -1,4 +1,4 @@
-"""How much memory a small instance needs: the server with its worker on SQLite, idle, under load, with a page of pictures."""
+"""Measure the memory of a small instance: the server with its worker on SQLite, idle, under load, and with a page of pictures."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ press = "U1"
 """
 RATE = 60
 SIDE = 2048
-"""Pixels of a picture's side: Midjourney's grids have that many."""
+"""Side of a picture in pixels, as in Midjourney's grids."""
 
 BROWSER = 6
 """Connections that a browser opens to one server over HTTP/1.1."""
 
 
 class Measured(msgspec.Struct, frozen=True, kw_only=True):
-    """Resident memory in MB (10^6 bytes), after a stage and at its highest."""
+    """Resident memory in MB (10^6 bytes) after a stage, and the highest value during it."""
 
     stage: str
     after: float
@@ -57,15 +57,15 @@ class _Upstream(http.server.BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         if self.path.startswith("/picture/"):
             self._answer(self.picture, "image/png")
-        elif asked := re.search(r"/task/(\w+)/fetch", self.path):
-            self._answer(callback(asked[1], "SUCCESS", 100))
+        elif match := re.search(r"/task/(\w+)/fetch", self.path):
+            self._answer(callback(match[1], "SUCCESS", 100))
         else:
             self._answer(b"[]")
 
     def do_POST(self) -> None:
         body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         if self.path.endswith("/list-by-condition"):
-            self._answer(b"[%s]" % b",".join(callback(one, "SUCCESS", 100) for one in body["ids"]))
+            self._answer(b"[%s]" % b",".join(callback(task_id, "SUCCESS", 100) for task_id in body["ids"]))
         else:
             self._answer(b'{"code":1,"description":"ok","result":"8%s"}' % body["taskId"].encode())
 
@@ -77,13 +77,13 @@ class _Upstream(http.server.BaseHTTPRequestHandler):
         self.wfile.write(body)
 
     def log_message(self, format: str, *arguments: object) -> None:
-        """Nothing: the table is the output."""
+        """Print nothing, because the table is the only output."""
 
 
 def measure(*, seconds: int, pictures: int) -> None:
-    """Start one server, take it through the stages, and print its memory."""
+    """Start a server, run the stages, and print its memory."""
     with tempfile.TemporaryDirectory() as work, _upstream() as port:
-        (Path(work) / "hookchain.toml").write_text(RULE)
+        (Path(work) / "hookchain.toml").write_text(f"{RULE}\n[upstreams.main]\nverify = 'trust'\n")
         _show(_stages(Path(work), port, seconds, pictures), len(_Upstream.picture) / 1e6)
 
 
@@ -104,23 +104,23 @@ def _upstream() -> Iterator[int]:
 
 def _stages(directory: Path, upstream_port: int, seconds: int, pictures: int) -> list[Measured]:
     with watched_target(directory, upstream_port=upstream_port) as (port, process_id):
-        found: list[Measured] = []
+        results: list[Measured] = []
 
         def done(stage: str) -> None:
             until_quiet(process_id)
-            found.append(Measured(stage=stage, after=resident_mb(process_id), highest=peak_mb(process_id)))
+            results.append(Measured(stage=stage, after=resident_mb(process_id), highest=peak_mb(process_id)))
             forget_peak(process_id)
 
         done("idle, just started")
         uvloop.run(trickle(port, {}, rate=RATE, count=RATE * seconds, first=0))
-        done(f"{RATE} callbacks a second for {seconds} s, each with a follow-up")
+        done(f"{RATE} callbacks per second for {seconds} s, each with a follow-up")
         _show_gallery(port, upstream_port, pictures)
-        done(f"a gallery page with {pictures} pictures not seen before")
-        return found
+        done(f"a gallery page with {pictures} new pictures")
+        return results
 
 
 def _show_gallery(port: int, upstream_port: int, pictures: int) -> None:
-    """Finish so many upscales, open the gallery, and load what it shows as a browser does."""
+    """Send the ends of this many upscales, open the gallery, and load its pictures as a browser does."""
     with httpx.Client(base_url=f"http://127.0.0.1:{port}", trust_env=False, timeout=120) as browser:
         for number in range(pictures):
             body = json.loads(callback(f"17{number:012d}", "SUCCESS", 100, action="UPSCALE"))
@@ -134,10 +134,10 @@ def _show_gallery(port: int, upstream_port: int, pictures: int) -> None:
             list(connections.map(lambda link: browser.get(link).raise_for_status(), links))
 
 
-def _show(found: list[Measured], picture_mb: float) -> None:
+def _show(results: list[Measured], picture_mb: float) -> None:
     table = Table(title="memory of one server with its worker on SQLite, MB resident")
     for heading in ("", "after", "highest"):
         table.add_column(heading, justify="right" if heading else "left")
-    for one in found:
-        table.add_row(one.stage, f"{one.after:.0f}", f"{one.highest:.0f}")
+    for measured in results:
+        table.add_row(measured.stage, f"{measured.after:.0f}", f"{measured.highest:.0f}")
     Console(width=110).print(table, f"each picture: {SIDE} x {SIDE} pixels, PNG of {picture_mb:.1f} MB\n")

@@ -1,4 +1,4 @@
-"""How soon the dashboard's pages are answered with 100,000 tasks in the database, over HTTP, on both databases."""
+"""Measure how fast the dashboard answers with 100,000 tasks in the database, over HTTP, on both databases."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.crowd import Crowd, fill
+from benchmarks.filled_database import FilledDatabase, fill
 from benchmarks.load import percentile
 from benchmarks.targets import cpu_s, watched_target
-from tests.postgres import running
+from tests.support.postgres import running
 
 GOAL_MS = 100.0
-"""Of gallery and chain pages, at the server."""
+"""The p95 goal for gallery and chain pages."""
 
 RULES = """
 [[rules]]
@@ -34,12 +34,12 @@ press = "U*"
 
 _MORE = re.compile(r'[?&;]before=([^"&]+)')
 
-Ask = Callable[[str], str]
-"""A path in, the page out."""
+Get = Callable[[str], str]
+"""Returns the page at a path."""
 
 
-class Taken(msgspec.Struct, frozen=True, kw_only=True):
-    """What a page took, in milliseconds, of them the server's processor, and its size."""
+class PageTiming(msgspec.Struct, frozen=True, kw_only=True):
+    """The time of a page in milliseconds, the server's CPU time for it, and its size."""
 
     p50_ms: float
     p95_ms: float
@@ -48,25 +48,25 @@ class Taken(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def measure(*, tasks: int, requests: int) -> None:
-    """Fill each database, start a server without a worker, and ask for every page so often."""
-    found: dict[str, dict[str, Taken]] = {}
+    """Fill each database, start a server without a worker, and request every page this many times."""
+    results: dict[str, dict[str, PageTiming]] = {}
     with tempfile.TemporaryDirectory() as work, running() as server:
         for name, url in (("SQLite", f"sqlite:///{work}/hookchain.db"), ("PostgreSQL", server.url)):
-            crowd = fill(url, tasks)
-            found[name] = asked(Path(work), url, crowd, requests)
+            database = fill(url, tasks)
+            results[name] = time_pages(Path(work), url, database, requests)
     show(
-        found,
-        f"pages of a dashboard over {tasks:,} tasks, {requests} requests each; ms at the client, and of the server's CPU",
+        results,
+        f"dashboard pages with {tasks:,} tasks, {requests} requests each; ms at the client, and of the server's CPU",
     )
 
 
-def asked(directory: Path, url: str, crowd: Crowd, requests: int) -> dict[str, Taken]:
-    """How long each page takes."""
+def time_pages(directory: Path, url: str, database: FilledDatabase, requests: int) -> dict[str, PageTiming]:
+    """Measure each page on a database."""
     (directory / "hookchain.toml").write_text(RULES)
     with watched_target(directory, database_url=url, options=("--no-worker",)) as (port, process_id):
         connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
 
-        def ask(path: str) -> str:
+        def get(path: str) -> str:
             headers = {"hx-request": "true"} if path.startswith("/panel/") else {}
             connection.request("GET", path, headers=headers)
             answer = connection.getresponse()
@@ -75,11 +75,11 @@ def asked(directory: Path, url: str, crowd: Crowd, requests: int) -> dict[str, T
                 raise SystemExit(f"{path} was answered {answer.status}")
             return body
 
-        return {name: _timed(ask, path, requests, process_id) for name, path in _paths(ask, crowd).items()}
+        return {name: _timed(get, path, requests, process_id) for name, path in _paths(get, database).items()}
 
 
-def _paths(ask: Ask, crowd: Crowd) -> dict[str, str]:
-    """The pages that are asked for, by name."""
+def _paths(get: Get, database: FilledDatabase) -> dict[str, str]:
+    """The paths to measure, by the name of the page."""
     now = datetime.now(UTC).date()
     month = {"since": str(now - timedelta(days=40)), "until": str(now - timedelta(days=30))}
     filters = {f"gallery, {one}": {"status": one} for one in ("active", "attention", "failed", "done")}
@@ -88,21 +88,21 @@ def _paths(ask: Ask, crowd: Crowd) -> dict[str, str]:
         "gallery, of a rule": {"rule": "rule:upscale"},
         "gallery, of a rule that never fired": {"rule": "rule:other"},
         "gallery, text in every sixth": {"text": "heron"},
-        "gallery, text found nowhere": {"text": "an elephant"},
-        "gallery, text found nowhere, status": {"text": "an elephant", "status": "done"},
+        "gallery, text without a match": {"text": "an elephant"},
+        "gallery, text without a match, status": {"text": "an elephant", "status": "done"},
         "gallery, ten days a month ago": month,
         "gallery, ten days, text, status": month | {"text": "heron", "status": "failed"},
     }
     return {
         "a file (this machine's floor)": "/static/icon.svg",
         "gallery": "/",
-        "gallery, 20th page": f"/?before={_cursor(ask, 19)}",
+        "gallery, 20th page": f"/?before={_cursor(get, 19)}",
         **{name: f"/?{urlencode(one)}" for name, one in filters.items()},
-        "chain": f"/chains/{crowd.chain}",
-        "chain, a task looked at": f"/chains/{crowd.chain}?task={crowd.task}",
-        "chain of 200 tasks": f"/chains/{crowd.large}",
-        "panel of a task": f"/panel/main/{crowd.task}",
-        "timeline of a task": f"/tasks/main/{crowd.task}",
+        "chain": f"/chains/{database.chain}",
+        "chain, a task looked at": f"/chains/{database.chain}?task={database.task}",
+        "chain of 200 tasks": f"/chains/{database.large}",
+        "panel of a task": f"/panel/main/{database.task}",
+        "timeline of a task": f"/tasks/main/{database.task}",
         "operations": "/operations",
         "operations, 7 days": "/operations?span=7d",
         "rules": "/rules",
@@ -110,27 +110,29 @@ def _paths(ask: Ask, crowd: Crowd) -> dict[str, str]:
     }
 
 
-def _cursor(ask: Ask, pages: int) -> str:
-    """Where the page after so many begins."""
-    page, before = ask("/"), ""
+def _cursor(get: Get, pages: int) -> str:
+    """The cursor of the gallery page after this many pages."""
+    page, before = get("/"), ""
     for _ in range(pages):
         following = _MORE.search(unescape(page))
         if following is None:
-            break  # a short run has fewer
+            # A short run has fewer pages.
+            break
         before = following[1]
-        page = ask(f"/?before={before}")
+        page = get(f"/?before={before}")
     return before
 
 
-def _timed(ask: Ask, path: str, requests: int, process_id: int) -> Taken:
-    body = ask(path)  # what a process does once is not measured
+def _timed(get: Get, path: str, requests: int, process_id: int) -> PageTiming:
+    # Not measured: what the process does only once.
+    body = get(path)
     times, before_s = [], cpu_s(process_id)
     for _ in range(requests):
         began = time.perf_counter()
-        ask(path)
+        get(path)
         times.append((time.perf_counter() - began) * 1000)
     times.sort()
-    return Taken(
+    return PageTiming(
         p50_ms=percentile(times, 0.5),
         p95_ms=percentile(times, 0.95),
         cpu_ms=1000 * (cpu_s(process_id) - before_s) / requests,
@@ -138,26 +140,26 @@ def _timed(ask: Ask, path: str, requests: int, process_id: int) -> Taken:
     )
 
 
-def show(found: dict[str, dict[str, Taken]], title: str) -> None:
-    """The table, and loudly what is over the goal."""
+def show(results: dict[str, dict[str, PageTiming]], title: str) -> None:
+    """Print the table, and highlight pages that miss the goal."""
     table, slow = Table(title=title), []
     table.add_column("page")
-    for name in found:
+    for name in results:
         for heading in ("p50", "p95", "CPU"):
             table.add_column(f"{name}\n{heading}", justify="right")
     table.add_column("kB", justify="right")
-    for page in next(iter(found.values())):
+    for page in next(iter(results.values())):
         cells = []
-        for name, taken in found.items():
-            one, is_slow = taken[page], taken[page].p95_ms > GOAL_MS
+        for name, timings in results.items():
+            timing, is_slow = timings[page], timings[page].p95_ms > GOAL_MS
             cells += [
-                f"{one.p50_ms:.1f}",
-                f"[bold red]{one.p95_ms:.1f} !![/]" if is_slow else f"{one.p95_ms:.1f}",
+                f"{timing.p50_ms:.1f}",
+                f"[bold red]{timing.p95_ms:.1f} !![/]" if is_slow else f"{timing.p95_ms:.1f}",
             ]
-            cells.append(f"{one.cpu_ms:.0f}")
+            cells.append(f"{timing.cpu_ms:.0f}")
             slow += [f"{page} on {name}"] if is_slow else []
-        table.add_row(page, *cells, f"{one.kilobytes:.0f}")
+        table.add_row(page, *cells, f"{timing.kilobytes:.0f}")
     console = Console(width=110)
     console.print(table)
-    told = f"[bold red]SLOWER THAN THAT: {', '.join(slow)}[/]" if slow else "all are"
-    console.print(f"goal: gallery and chain pages p95 below {GOAL_MS:.0f} ms; {told}\n")
+    verdict = f"[bold red]MISSED BY {', '.join(slow)}[/]" if slow else "met by all pages"
+    console.print(f"goal: gallery and chain pages p95 below {GOAL_MS:.0f} ms; {verdict}\n")

@@ -1,9 +1,13 @@
-"""Callbacks as midjourney-proxy-plus sends them: 1.3 to 2.4 kB, five a task, the fifth with nine buttons."""
+"""Callbacks as midjourney-proxy-plus sends them: 1.3 to 2.4 kB, five per task, the fifth with nine buttons."""
 
 from __future__ import annotations
 
 import json
+import time
 from typing import Any
+
+NOW_MS = time.time_ns() // 1_000_000
+"""The time of submission. hookchain treats tasks that ended before it started as history and does not continue them."""
 
 STEPS = (("SUBMITTED", 0), ("IN_PROGRESS", 0), ("IN_PROGRESS", 46), ("IN_PROGRESS", 93), ("SUCCESS", 100))
 _UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
@@ -13,7 +17,7 @@ PROMPT = "a cat on a wall in the rain, watercolour, soft light, muted colours, h
 def callback(
     task_id: str, status: str, percent: int, *, action: str = "IMAGINE", prompt: str = PROMPT
 ) -> bytes:
-    """One callback."""
+    """The JSON body of a callback."""
     link = f"https://cdn.discordapp.com/attachments/1050703772185268251/1376858603847417937/{_UUID}_{percent}.png"
     payload: dict[str, Any] = {
         "id": task_id,
@@ -35,9 +39,9 @@ def callback(
         "prompt": prompt,
         "promptEn": prompt,
         "description": f"/imagine {prompt}",
-        "submitTime": 1748339029401,
-        "startTime": 1748339030665,
-        "finishTime": 1748339072775 if status == "SUCCESS" else None,
+        "submitTime": NOW_MS,
+        "startTime": NOW_MS + 1_264,
+        "finishTime": NOW_MS + 43_374 if status == "SUCCESS" else None,
         "progress": f"{percent}%",
         "imageUrl": f"{link}?ex=6836daff&is=6835897f&hm=2afb972387f4fecc7c900fc3f3580f1259458ad019d6f8c535e4faef&",
         "failReason": None,
@@ -48,7 +52,7 @@ def callback(
 
 
 def request(path: str, body: bytes) -> bytes:
-    """The callback as an HTTP request."""
+    """The HTTP request of a callback."""
     head = f"POST {path} HTTP/1.1\r\nhost: bench\r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n\r\n"
     return head.encode() + body
 
@@ -57,4 +61,7 @@ def _buttons() -> list[dict[str, Any]]:
     ids = [(f"MJ::JOB::upsample::{n}::{_UUID}", f"U{n}") for n in (1, 2, 3, 4)]
     ids += [(f"MJ::JOB::reroll::0::{_UUID}::SOLO", "")]
     ids += [(f"MJ::JOB::variation::{n}::{_UUID}", f"V{n}") for n in (1, 2, 3, 4)]
-    return [{"customId": one, "emoji": "", "label": label, "type": 2, "style": 2} for one, label in ids]
+    return [
+        {"customId": custom_id, "emoji": "", "label": label, "type": 2, "style": 2}
+        for custom_id, label in ids
+    ]

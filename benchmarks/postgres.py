@@ -1,4 +1,4 @@
-"""PostgreSQL: what one, two and four processes receive and submit, and how the claims find their rows among a million."""
+"""Measure PostgreSQL: what one, two and four processes receive and submit, and how the claims find their rows in a million."""
 
 from __future__ import annotations
 
@@ -22,23 +22,25 @@ from benchmarks.load import saturate, stub_upstream
 from benchmarks.payloads import callback
 from benchmarks.targets import CORES, ROOT, SECRET, free_port, wait_for
 from midjourney.decode import decode_task
-from storage import deliveries, submissions
+from storage.deliveries import sql as deliveries_sql
+from storage.driver.statements import Query
 from storage.engine import Connection, Database
 from storage.migrate import migrate
 from storage.records import Incoming
 from storage.schema import SCHEMA
-from tests.postgres import empty, running
+from storage.submissions import sql as submissions_sql
+from tests.support.postgres import empty, running
 
 RULE = '[[rules]]\nname = "press-one"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
 PROCESSES = (1, 2, 4)
 
 
 def measure(*, seconds: float, chains: int, rows: int) -> None:
-    """All of it on a server of its own, with fsync and synchronous_commit on."""
+    """Run all measurements on a separate server with fsync and synchronous_commit on."""
     console = Console(width=110)
     with running() as server:
         migrate(server.url)
-        table = Table(title=f"PostgreSQL 18, {len(CORES)} cores for it, the senders and all processes")
+        table = Table(title=f"PostgreSQL 18; it, the senders and all processes share {len(CORES)} cores")
         for heading in (
             "processes",
             "callbacks/s",
@@ -52,14 +54,14 @@ def measure(*, seconds: float, chains: int, rows: int) -> None:
         first: tuple[float, float] | None = None
         for count in PROCESSES:
             empty(server.url)
-            taken, p50_ms, p99_ms = _received(server.url, count, seconds)
+            received, p50_ms, p99_ms = _received(server.url, count, seconds)
             empty(server.url)
             sent = _submitted(server.url, count, chains)
-            first = first or (taken, sent)
+            first = first or (received, sent)
             table.add_row(
                 str(count),
-                f"{taken:,.0f}",
-                f"{taken / first[0]:.2f}",
+                f"{received:,.0f}",
+                f"{received / first[0]:.2f}",
                 f"{p50_ms:.1f}",
                 f"{p99_ms:.1f}",
                 f"{sent:,.0f}",
@@ -86,6 +88,8 @@ def _processes(
         "HOOKCHAIN_UPSTREAM_CONCURRENCY": "64",
         "HOOKCHAIN_UPSTREAM_VERIFY": "trust",
         "HOOKCHAIN_BUDGET_PER_HOUR": "1000000",
+        "HOOKCHAIN_QUOTAS_BYTES_PER_HOUR": "0",
+        "HOOKCHAIN_QUOTAS_TASKS_PER_HOUR": "0",
         "LOG_LEVEL": "warning",
     }
     started = [
@@ -107,7 +111,7 @@ def _processes(
 
 
 def _received(url: str, count: int, seconds: float) -> tuple[float, float, float]:
-    """Callbacks a second that are answered after their commit."""
+    """Callbacks per second, answered after their commit, and p50 and p99 in ms."""
     ports = [free_port() for _ in range(count)]
     commands = [["serve", "--no-worker", "--port", str(port)] for port in ports]
     with tempfile.TemporaryDirectory() as work, _processes(commands, Path(work), url, 9) as started:
@@ -118,17 +122,17 @@ def _received(url: str, count: int, seconds: float) -> tuple[float, float, float
         row = connection.execute(f"SELECT count(*) FROM {SCHEMA}.events").fetchone()
         assert row is not None
         if row[0] < measured.answered:
-            raise SystemExit("callbacks that were answered are missing")
+            raise SystemExit("callbacks that were answered 200 are missing in the database")
     return measured.rate, measured.p50_ms, measured.p99_ms
 
 
 def _submitted(url: str, count: int, chains: int) -> float:
-    """Follow-ups a second for a backlog of finished grids, from the first that arrives to the last."""
+    """Follow-ups per second for a backlog of finished grids, from the first to the last."""
     return uvloop.run(_drained(url, count, chains))
 
 
 class _Arrived(dict[str, float]):
-    """When each follow-up arrived; tells when all have."""
+    """The arrival time of each follow-up. Sets `complete` once all have arrived."""
 
     def __init__(self, expected: int, complete: asyncio.Event) -> None:
         super().__init__()
@@ -153,8 +157,10 @@ async def _drained(url: str, count: int, chains: int) -> float:
             with _processes([["work"]] * count, Path(work), url, port):
                 await complete.wait()
                 times = sorted(arrived.values())
-                await asyncio.sleep(0.5)  # let the last ones settle
-    later = times[chains // 5 :]  # the first fifth arrives while processes are still being started
+                # Let the last submissions be settled.
+                await asyncio.sleep(0.5)
+    # Without the first fifth, which arrives while processes are still starting.
+    later = times[chains // 5 :]
     return len(later) / (later[-1] - later[0])
 
 
@@ -197,22 +203,22 @@ SELECT n, 'rule:x', 'main|t' || n / 4, CASE WHEN n % 1000 = 0 THEN 'waiting' ELS
 
 
 def _plans(console: Console, url: str, rows: int) -> None:
-    """How the two claims find what is due among so many rows of each table."""
+    """Print how the two claims find due rows among this many rows in each table."""
     with psycopg.connect(url, autocommit=True) as connection:
         for statement in _MANY.replace("ROWS", str(rows)).split(";"):
             connection.execute(statement)
         connection.execute("ANALYZE")
     plans = asyncio.run(_explained(url))
-    table = Table(title=f"claims among {rows:,} rows in each table, a thousandth of them waiting")
+    table = Table(title=f"claims with {rows:,} rows in each table, a thousandth of them waiting")
     for heading in ("claim", "ms", "finds its rows by"):
         table.add_column(heading)
     for name, lines in plans.items():
         taken = statistics.median(
             float(line.split()[2]) for line in lines if line.startswith("Execution Time")
         )
-        found = [line.strip(" ->").split("  (")[0] for line in lines if "Scan" in line]
-        table.add_row(name, f"{taken:.2f}", "\n".join(found))
-        if any("Seq Scan on submissions" in line or "Seq Scan on deliveries" in line for line in found):
+        scans = [line.strip(" ->").split("  (")[0] for line in lines if "Scan" in line]
+        table.add_row(name, f"{taken:.2f}", "\n".join(scans))
+        if any("Seq Scan on submissions" in line or "Seq Scan on deliveries" in line for line in scans):
             raise SystemExit(f"the claim of {name} reads a whole table:\n" + "\n".join(lines))
     console.print(table)
 
@@ -223,12 +229,14 @@ async def _explained(url: str) -> dict[str, list[str]]:
 
     now_ms = time.time_ns() // 1_000_000
 
+    deliveries_due = Query(f"EXPLAIN (ANALYZE) {deliveries_sql.DUE.text}", str)
+
     def explain(connection: Connection) -> dict[str, list[str]]:
         return {
-            "submissions": submissions.DUE.explain(
-                connection, of_upstream="main", now_ms=now_ms, held_since_ms=0, most=8
+            "submissions": Query(f"EXPLAIN (ANALYZE) {submissions_sql.DUE.text}", str).all(
+                connection, upstream="main", now_ms=now_ms, held_since_ms=0, most=8
             ),
-            "deliveries": deliveries.DUE.explain(connection, now_ms=now_ms, most=64, full=[]),
+            "deliveries": deliveries_due.all(connection, now_ms=now_ms, most=64, full=[]),
         }
 
     try:

@@ -1,4 +1,4 @@
-"""What people ask of a large database: a file of 100,000 recorded events, and how long each command takes on it."""
+"""Measure how long each command takes on a large database: a file with 100,000 recorded events."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 
 from midjourney.decode import decode_task
-from storage import deliveries, endings
+from storage.deliveries import delivery_queue, endings
 from storage.engine import Connection, Database
 from storage.migrate import migrate
 from storage.records import Incoming, Staged
@@ -42,12 +42,12 @@ PROGRESS = ["0%", "15%", "31%", "46%", "62%", "78%", "93%"]
 
 
 def measure(events: int) -> None:
-    """Fill a database, then time each command as a process of its own; the server runs on the same file."""
+    """Fill a database, then time each command as a separate process while the server runs on the same file."""
     with tempfile.TemporaryDirectory() as work:
         directory = Path(work)
         (directory / "hookchain.toml").write_text(RULES)
         task_id = asyncio.run(_fill(f"sqlite:///{directory}/hookchain.db", events))
-        table = Table(title=f"commands on {events:,} recorded events, each a process of its own")
+        table = Table(title=f"commands on {events:,} recorded events, each in its own process")
         table.add_column("command")
         table.add_column("s", justify="right")
         with _server(directory) as environment:
@@ -67,7 +67,7 @@ def measure(events: int) -> None:
 
 
 async def _fill(url: str, events: int) -> str:
-    """Chains of a grid and four upscales, with their progress, deliveries and submissions; the id of one grid."""
+    """Add chains of a grid and four upscales, with progress, deliveries and submissions. Returns the id of one grid."""
     migrate(url)
     database = Database(url)
     await database.open()
@@ -119,26 +119,26 @@ async def _append(
 
 
 async def _deliver(database: Database) -> None:
-    """Fan out and finish what waits, as a worker would have; nothing is sent."""
+    """Fan out and finish waiting deliveries as a worker would. Sends nothing."""
     now_ms = time.time_ns() // 1_000_000
 
     def work(connection: Connection) -> int:
         def route(event: object) -> list[str]:
             return ["rule:upscale"] if getattr(event, "signal", "") == "task.succeeded" else []
 
-        deliveries.fan_out(connection, route, 10_000, now_ms)
-        claimed = deliveries.claim(connection, 1_000, now_ms, room=lambda _name: 10_000)
-        for one in claimed:
-            is_grid = one.event.action == "IMAGINE"
+        delivery_queue.fan_out(connection, route, 10_000, now_ms)
+        claimed = delivery_queue.claim(connection, 1_000, now_ms, room=lambda _name: 10_000)
+        for delivery in claimed:
+            is_grid = delivery.event.action == "IMAGINE"
             staged = (
-                tuple(_press(one.chain.id, one.event.task_id, n) for n in (1, 2, 3, 4))
-                if is_grid and one.chain
+                tuple(_press(delivery.chain.id, delivery.event.task_id, n) for n in (1, 2, 3, 4))
+                if is_grid and delivery.chain
                 else ()
             )
-            ending = endings.Finish(
+            ending = endings.Ended(
                 state="done", staged=staged, fired=is_grid, decision="asked" if is_grid else ""
             )
-            endings.finish(connection, one, ending, refuse=lambda _use, _staged: "", now_ms=now_ms)
+            endings.end(connection, delivery, ending, refuse=lambda _use, _staged: "", now_ms=now_ms)
         return len(claimed)
 
     while await database.write("fill", work):
@@ -164,7 +164,7 @@ def _press(chain_id: str, task_id: str, number: int) -> Staged:
 
 @contextmanager
 def _server(directory: Path) -> Iterator[dict[str, str]]:
-    """`hookchain serve --no-worker` on the file, until the block ends."""
+    """Run `hookchain serve --no-worker` on the file until the block ends."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = str(free.getsockname()[1])
     environment = os.environ | {"PORT": port, "HOST": "127.0.0.1"}
@@ -197,7 +197,7 @@ def _timed(command: list[str], directory: Path, environment: dict[str, str]) -> 
 
 
 def _reload(directory: Path, environment: dict[str, str]) -> float:
-    """From writing the file to the API's showing the rule."""
+    """Seconds from writing the file until the API shows the new rule."""
     (directory / "hookchain.toml").write_text(RULES.replace("vary-cats", "renamed"))
     began = time.monotonic()
     url = f"http://127.0.0.1:{environment['PORT']}/api/rules"

@@ -1,6 +1,7 @@
-"""The servers that are measured: ours, a bare Starlette route, and a naive one. Each is a process on core 0.
+"""The servers to measure: hookchain; a bare Starlette route on plain uvicorn, and on our bounded uvicorn; and a naive server.
+Each runs as a process on core 0.
 
-`python -m benchmarks.targets bare|naive PORT` runs one of the two that are not ours.
+`python -m benchmarks.targets bare|bounded|naive PORT` runs one of the servers for comparison.
 """
 
 from __future__ import annotations
@@ -22,19 +23,20 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
-from hooks.auth import notify_token
+from hookchain.cli.http_server import Server, listening, run
+from hooks.hook_tokens import registered_token
 
 ROOT = Path(__file__).parent.parent
 SECRET = "benchmark"
-HOOK = f"/notify/{notify_token(SECRET, 'main')}"
+HOOK = f"/notify/{registered_token(SECRET, 'main')}"
 
 
 CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-"""Read before anything is pinned: a child inherits the cores of its parent, and would see that one only."""
+"""Read before any process is pinned: a child inherits its parent's cores, and would see only that one."""
 
 
 def pin(core: int) -> str:
-    """Keep this process on one of the machine's cores, where there are two; how that went."""
+    """Keep this process on one core if the machine has two or more. Returns "split", or "free" if it has only one."""
     if len(CORES) > 1:
         os.sched_setaffinity(0, {CORES[core]})
         return "split"
@@ -49,48 +51,53 @@ def pin_to_all() -> None:
 
 @contextlib.contextmanager
 def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[int]:
-    """A running server, "hookchain", "bare" or "naive"; its port. `upstream_port` is where ours submits to."""
+    """Run a server ("hookchain", "bare", "bounded" or "naive") and yield its port. hookchain submits to `upstream_port`."""
     with _running(name, directory, upstream_port, "", ()) as (port, _process_id):
         yield port
 
 
 @contextlib.contextmanager
 def watched_target(
-    directory: Path, *, database_url: str = "", options: Sequence[str] = (), upstream_port: int = 9
+    directory: Path,
+    *,
+    database_url: str = "",
+    options: Sequence[str] = (),
+    upstream_port: int = 9,
+    checkout: Path = ROOT,
 ) -> Iterator[tuple[int, int]]:
-    """Ours with these options of `hookchain serve`; its port and its process id."""
-    with _running("hookchain", directory, upstream_port, database_url, options) as found:
-        yield found
+    """Run `hookchain serve` of a checkout with these options, and yield its port and process id."""
+    with _running("hookchain", directory, upstream_port, database_url, options, checkout) as server:
+        yield server
 
 
 def cpu_s(process_id: int) -> float:
-    """Seconds of CPU that a process has taken, in user and in system mode (proc(5), fields 14 and 15)."""
+    """CPU time of a process in seconds, in user and system mode (proc(5), fields 14 and 15)."""
     fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def resident_mb(process_id: int) -> float:
-    """Memory that a process has now, in MB (proc(5), VmRSS)."""
+    """Current resident memory of a process in MB (proc(5), VmRSS)."""
     return _memory_mb(process_id, "VmRSS")
 
 
 def peak_mb(process_id: int) -> float:
-    """The most that it has had since it started, or since `forget_peak` (proc(5), VmHWM)."""
+    """Peak resident memory in MB since the process started, or since `forget_peak` (proc(5), VmHWM)."""
     return _memory_mb(process_id, "VmHWM")
 
 
 def forget_peak(process_id: int) -> None:
-    """Count the peak from now on (proc(5), clear_refs)."""
+    """Restart the measurement of the peak (proc(5), clear_refs)."""
     Path(f"/proc/{process_id}/clear_refs").write_text("5")
 
 
 def _memory_mb(process_id: int, key: str) -> float:
-    found = re.search(rf"^{key}:\s+(\d+) kB$", Path(f"/proc/{process_id}/status").read_text(), re.MULTILINE)
-    return int(found[1]) * 1024 / 1e6 if found else 0.0
+    match = re.search(rf"^{key}:\s+(\d+) kB$", Path(f"/proc/{process_id}/status").read_text(), re.MULTILINE)
+    return int(match[1]) * 1024 / 1e6 if match else 0.0
 
 
 def until_quiet(process_id: int) -> None:
-    """Until the process has done what it was left with, and for ten seconds at most."""
+    """Wait until the process is idle, for at most ten seconds."""
     for _ in range(20):
         before_s = cpu_s(process_id)
         time.sleep(0.5)
@@ -100,7 +107,12 @@ def until_quiet(process_id: int) -> None:
 
 @contextlib.contextmanager
 def _running(
-    name: str, directory: Path, upstream_port: int, database_url: str, options: Sequence[str]
+    name: str,
+    directory: Path,
+    upstream_port: int,
+    database_url: str,
+    options: Sequence[str],
+    checkout: Path = ROOT,
 ) -> Iterator[tuple[int, int]]:
     port = free_port()
     command = (
@@ -110,15 +122,18 @@ def _running(
     )
     environment = {
         "PATH": os.environ.get("PATH", ""),
-        "PYTHONPATH": str(ROOT),
+        "PYTHONPATH": str(checkout),
         "HOOKCHAIN_SECRET": SECRET,
+        "HOOKCHAIN_QUOTAS_BYTES_PER_HOUR": "0",
+        "HOOKCHAIN_QUOTAS_TASKS_PER_HOUR": "0",
         "HOOKCHAIN_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}",
         "LOG_LEVEL": "warning",
     }
     if database_url:
         environment["DATABASE_URL"] = database_url
+    python = sys.executable if checkout == ROOT else checkout / ".venv" / "bin" / "python"
     process = subprocess.Popen(
-        [sys.executable, "-m", *command],
+        [python, "-m", *command],
         cwd=directory,
         env=environment,
         stdout=subprocess.DEVNULL,
@@ -133,20 +148,20 @@ def _running(
 
 
 def free_port() -> int:
-    """A port that nobody listens on."""
+    """A free port."""
     with socket.create_server(("127.0.0.1", 0)) as sock:
         port: int = sock.getsockname()[1]
         return port
 
 
 def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Until the process listens; fails when it ends."""
+    """Wait until the process listens. Raises RuntimeError if it ends or takes too long."""
     deadline = time.monotonic() + 20
     while True:
         with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
             return
         if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"a server to be measured did not start (exit code {process.poll()})")
+            raise RuntimeError(f"a server to measure did not start (exit code {process.poll()})")
         time.sleep(0.05)
 
 
@@ -156,7 +171,7 @@ async def _bare(request: Request) -> JSONResponse:
 
 
 def _naive_app() -> Starlette:
-    """One INSERT and COMMIT for each request, answered after it."""
+    """A server that answers each request after one INSERT and COMMIT."""
 
     @contextlib.asynccontextmanager
     async def opened(app: Starlette) -> AsyncIterator[None]:
@@ -176,8 +191,12 @@ def _naive_app() -> Starlette:
 
 
 def main(name: str, port: str) -> None:
-    """Run one of the servers that ours is compared with, as uvicorn runs ours."""
+    """Run one of the servers for comparison, with uvicorn configured as for hookchain."""
     app = _naive_app() if name == "naive" else Starlette(routes=[Route(HOOK, _bare, methods=["POST"])])
+    if name == "bounded":
+        with listening("127.0.0.1", int(port)) as sock:
+            run(Server(app).serve(sockets=[sock]))
+        return
     uvicorn.run(
         app,
         port=int(port),

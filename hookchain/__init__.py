@@ -1,4 +1,4 @@
-"""hookchain's plugin API: the signals, what a receiver gets, and how it says how to go on.
+"""hookchain's plugin API: the signals, the arguments of a receiver, and the ways to continue a chain.
 
     from hookchain import task_succeeded
 
@@ -6,7 +6,7 @@
     async def upscale_all(action, *, task, chain, **_):
         await chain.press("U*")
 
-Plugins import this package and no other.
+Plugins import only this package.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ _API = "hookchain.plugin_api"
 
 
 def __getattr__(name: str) -> Any:
-    """A name of the API, which is loaded when the first is asked for: a command that needs none starts in half the time."""
+    """Load the API on first use of one of its names: commands that do not need it start in half the time."""
     if name.startswith("__") and name != "__all__":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     if _API not in sys.modules:
-        import_module("hookchain.namesakes").check("start Python with -P, or from another folder")
+        import_module("hookchain.namesakes").check("start Python with -P, or in another folder")
     return getattr(import_module(_API), name)

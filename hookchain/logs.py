@@ -1,15 +1,19 @@
-"""Logs: one line a decision, keyed by ids; for people on a console, or as JSON."""
+"""Logging: one line per decision with its ids, as text for a console or as JSON."""
 
 from __future__ import annotations
 
+import io
 import logging
 import sys
+from typing import TextIO
 
 import structlog
 
+from hookchain.printable import printable, printable_in
+
 
 def set_up_logs(level: str, style: str) -> None:
-    """Send our lines, and those of the libraries, to standard error in one style ("console" or "json")."""
+    """Send our log lines and those of libraries to standard error, in the style "console" or "json"."""
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -20,9 +24,10 @@ def set_up_logs(level: str, style: str) -> None:
         shared.append(structlog.processors.format_exc_info)
         render = structlog.processors.JSONRenderer()
     else:
+        shared.append(_printable)
         render = structlog.dev.ConsoleRenderer(
             colors=sys.stderr.isatty(),
-            exception_formatter=structlog.dev.plain_traceback,  # the rich one prints locals, secrets among them
+            exception_formatter=_traceback,
         )
     structlog.configure(
         processors=[*shared, render],
@@ -37,5 +42,23 @@ def set_up_logs(level: str, style: str) -> None:
             processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, render],
         )
     )
-    # Libraries log requests with their addresses; a hook's address is a credential, so only their warnings are taken.
+    # Libraries log requests with their URLs, and a hook's URL is a credential, so only their warnings are logged.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+
+
+def _printable(
+    _logger: structlog.typing.WrappedLogger, _method: str, line: structlog.typing.EventDict
+) -> structlog.typing.EventDict:
+    """Escape control characters, so that text from strangers cannot move the cursor or fake a line. JSON needs no escaping here."""
+    return {name: value if name == "exc_info" else printable_in(value) for name, value in line.items()}
+
+
+def _traceback(to: TextIO, exc_info: structlog.typing.ExcInfo) -> None:
+    """Print a plain traceback, since rich's prints local variables, which include secrets.
+
+    The error's message may come from a stranger, so a prefix marks each line as part of the traceback.
+    """
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    lines = text.getvalue().rstrip("\n").split("\n")
+    to.write("\n".join(f"  | {printable(line)}" for line in lines))

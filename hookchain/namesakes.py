@@ -1,8 +1,8 @@
-"""Modules of other people that are named like packages of ours, such as a folder `storage/` where Python looks first.
+"""Detect foreign modules with the name of one of our packages, such as a folder `storage/` where Python looks first.
 
 Our packages have plain top-level names (docs/decisions/0001-plain-top-level-packages.md), so a namesake can hide one of
-them, and another distribution can own files in the same folder. What loads our packages from outside calls `check` first.
-This module imports none of them.
+them, and another distribution can install files into the same folder. Every entry point calls `check` before it loads our
+packages. This module imports none of them.
 """
 
 from __future__ import annotations
@@ -18,33 +18,31 @@ PACKAGES = ("dispatcher", "hooks", "midjourney", "storage")
 OWN_ENVIRONMENT = "install hookchain into a virtual environment of its own"
 
 _HOME = Path(__file__).parent.parent.resolve()
-"""The folder that holds our packages. Some installers link each file to a cache, so links to files are not followed."""
+"""The folder that holds our packages. Links to files are not followed, because some installers link each file to a cache."""
 
 
 class Namesake(ImportError):
-    """An import would give somebody else's module instead of ours; the message says which file it is and what to do."""
+    """An import would load a foreign module instead of ours. The message names the file and the solution."""
 
 
 def check(cure: str = OWN_ENVIRONMENT) -> None:
-    """Raise `Namesake` if Python finds something else under the name of a package of ours.
+    """Raise `Namesake` if Python finds a foreign module under the name of one of our packages.
 
-    `cure` is what to do about it, unless PYTHONPATH or the installation is the cause.
+    `cure` is the advice if neither PYTHONPATH nor the installation is the cause.
     """
     for name in PACKAGES:
-        folder, file = _found(name)
+        folder, file = _location(name)
         if folder is not None and folder != _HOME:
-            raise Namesake(
-                f'{file} is in the way of hookchain\'s own package "{name}": {_cure(folder, cure)}'
-            )
+            raise Namesake(f'{file} hides hookchain\'s own package "{name}": {_cure(folder, cure)}')
 
 
-def _found(name: str) -> tuple[Path | None, str]:
-    """The folder where `import name` finds something, and the file that it finds; None if it finds nothing."""
-    found = sys.modules.get(name) or find_spec(name)
-    if found is None:
+def _location(name: str) -> tuple[Path | None, str]:
+    """The folder in which `import name` finds a module, and the module's file; None if it finds no module."""
+    module = sys.modules.get(name) or find_spec(name)
+    if module is None:
         return None, ""
-    folders = getattr(found, "__path__", None) or getattr(found, "submodule_search_locations", None)
-    file = getattr(found, "__file__", None) or getattr(found, "origin", None)
+    folders = getattr(module, "__path__", None) or getattr(module, "submodule_search_locations", None)
+    file = getattr(module, "__file__", None) or getattr(module, "origin", None)
     place = next(iter(folders), None) if folders else file
     return Path(place or "/").parent.resolve(), file or place or f"a module {name} without a file"
 
@@ -52,33 +50,35 @@ def _found(name: str) -> tuple[Path | None, str]:
 def _cure(folder: Path, cure: str) -> str:
     given = os.environ.get("PYTHONPATH")
     if given and folder in [Path(entry).resolve() for entry in given.split(os.pathsep)]:
-        return f"take {folder} out of PYTHONPATH"
+        return f"remove {folder} from PYTHONPATH"
     return OWN_ENVIRONMENT if folder.name in ("site-packages", "dist-packages") else cure
 
 
-def explained(error: ImportError) -> str:
+def explanation_of(error: ImportError) -> str:
     """Why an import failed, if a namesake is the cause; "" if it is not."""
     if isinstance(error, Namesake):
         return str(error)
     package = (error.name or "").partition(".")[0]
-    told = shared_packages([package]) if package in PACKAGES else []
-    return f"{told[0]} ({error})" if told else ""
+    messages = shared_packages([package]) if package in PACKAGES else []
+    return f"{messages[0]} ({error})" if messages else ""
 
 
 def shared_packages(names: Iterable[str] = PACKAGES) -> list[str]:
-    """What to say of each of these packages into whose folder another distribution has installed files as well."""
-    from importlib.metadata import distribution, packages_distributions  # slow to load, and rarely needed
+    """A message for each of these packages into whose folder another distribution has installed files."""
+    # Imported here because it is slow to load and rarely needed.
+    from importlib.metadata import distributions
 
-    owners = packages_distributions()
-    told = []
+    owners = {
+        (file.parts[0], distribution.metadata["Name"])
+        for distribution in distributions(path=[str(_HOME)])
+        for file in distribution.files or ()
+    }
+    messages = []
     for name in names:
-        others = {owner for owner in owners.get(name, ()) if owner and owner != "hookchain"}
-        here = sorted(
-            one for one in others if Path(str(distribution(one).locate_file(""))).resolve() == _HOME
-        )
-        if here:
-            told.append(
-                f'hookchain\'s own package "{name}" at {_HOME / name} also holds files of {", ".join(here)}, which can '
+        others = sorted(owner for package, owner in owners if package == name and owner != "hookchain")
+        if others:
+            messages.append(
+                f'hookchain\'s own package "{name}" at {_HOME / name} also contains files of {", ".join(others)}, which can '
                 f"replace ours: {OWN_ENVIRONMENT}"
             )
-    return told
+    return messages

@@ -1,16 +1,16 @@
-"""All that plugins may use; they import it as `hookchain`."""
+"""Everything that plugins may use. They import it as `hookchain`."""
 
 from __future__ import annotations
 
-from dispatcher.chain import Chain
-from dispatcher.chain import Window as Modal
 from dispatcher.effects.archive import archive
 from dispatcher.effects.forward import forward
 from dispatcher.effects.notify import notify
 from dispatcher.effects.split_grid import split_grid
-from dispatcher.errors import GiveUp, Retry
-from dispatcher.receivers import receiver
-from dispatcher.signals import (
+from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.errors import GiveUp, Retry
+from dispatcher.plugins.open_modal import OpenModal as Modal
+from dispatcher.plugins.receivers import receiver
+from dispatcher.plugins.signals import (
     budget_exceeded,
     submission_accepted,
     submission_dead,

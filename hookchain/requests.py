@@ -1,4 +1,4 @@
-"""Every request that a plugin can submit with `chain.submit`, typed."""
+"""The types of all requests that a plugin can submit with `chain.submit`."""
 
 from __future__ import annotations
 

@@ -1,33 +1,50 @@
-"""The [[rules]] of a configuration, compiled. Apart from the settings, since a client of a running server needs none:
-it goes on with the old rules while the new ones have a mistake."""
+"""Compile the [[rules]] of a configuration.
+
+Not part of loading the settings: commands that only call the running server need no rules, and must work while the file's
+rules have a mistake and the server still uses the old ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
-from dispatcher.errors import RuleError
+from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.expressions import Evaluator, evaluate_here
 from dispatcher.rules.load import load_rules
-from hookchain.file import parse, read, short
-from hookchain.settings import SANDBOX, Settings, SettingsError
+from hookchain.settings.file import display_path, parse, read
+from hookchain.settings.load import SANDBOX, Settings, SettingsError
 
 
-def rules_of(settings: Settings) -> list[CompiledRule]:
-    """The rules of the text that these settings were read from. Raises `SettingsError`."""
-    return _compiled(settings.text, settings.file, settings.upstreams)
+def rules_of(settings: Settings, evaluator: Evaluator = evaluate_here) -> list[CompiledRule]:
+    """The rules in the text from which these settings were read. Raises `SettingsError`."""
+    return _compiled(settings.text, settings.file, settings.upstreams, settings.image_folders, evaluator)
 
 
-def read_rules(path: Path, upstreams: Collection[str]) -> list[CompiledRule]:
-    """The rules that stand in a file now. Raises `SettingsError`."""
-    return _compiled(read(path, required=False), path, upstreams)
+def read_rules(
+    path: Path,
+    upstreams: Collection[str],
+    image_folders: Sequence[Path] = (),
+    evaluator: Evaluator = evaluate_here,
+) -> list[CompiledRule]:
+    """The rules that are now in a file. Raises `SettingsError`."""
+    return _compiled(read(path, required=False), path, upstreams, image_folders, evaluator)
 
 
-def _compiled(text: str, path: Path, upstreams: Collection[str]) -> list[CompiledRule]:
+def _compiled(
+    text: str, path: Path, upstreams: Collection[str], image_folders: Sequence[Path], evaluator: Evaluator
+) -> list[CompiledRule]:
     tables = parse(text, path).get("rules", [])
     try:
         return load_rules(
-            tables, file=short(path), text=text, directory=path.parent, upstreams=upstreams or (SANDBOX,)
+            tables,
+            file=display_path(path),
+            text=text,
+            directory=path.parent,
+            upstreams=upstreams or (SANDBOX,),
+            image_folders=image_folders,
+            evaluator=evaluator,
         )
     except RuleError as error:
         raise SettingsError(str(error)) from error

@@ -1,55 +1,69 @@
-"""The composition root: settings → parts that are started and stopped. Read it from top to bottom."""
+"""The composition root: creates the parts of a process from the settings, starts and stops them. Read it from top to bottom."""
 
 from __future__ import annotations
 
 import asyncio
 import gc
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
 from starlette.routing import BaseRoute
 from starlette.types import ASGIApp
 
-from dispatcher.discovery import Plugin, load_plugins
-from dispatcher.errors import RuleError
-from dispatcher.receivers import Registry
-from dispatcher.rules.compile import CompiledRule, asked_keys
+from dispatcher.loops.count_traffic import LAST_WITHIN_S, TrafficCount
+from dispatcher.loops.loop import Loop
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.discovery import Plugin, load_plugins
+from dispatcher.plugins.errors import RuleError
+from dispatcher.plugins.receivers import Registry
+from dispatcher.plugins.signals import SIGNALS
+from dispatcher.rules.checks import action_keys
+from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import LiveRules
-from dispatcher.signals import SIGNALS
-from dispatcher.tally import Tally
-from hookchain.asking import asking, dialects_of
-from hookchain.pages import desk_of
+from hookchain.background import counting_refusals, refreshing_logins, refreshing_tokens
+from hookchain.dashboard import page_context
 from hookchain.rules import read_rules, rules_of
-from hookchain.settings import Settings, SettingsError
+from hookchain.settings.load import Settings, SettingsError
+from hookchain.upstreams import dialects_of, open_places
 from hookchain.worker import Worker
-from hooks.api.decisions import Loaded
+from hooks.api.loaded import GetLoaded
+from hooks.api.reports import Loaded, Rule, RulesInUse
+from hooks.api.reports import Plugin as LoadedPlugin
 from hooks.api.routes import Api
-from hooks.api.shapes import when
 from hooks.app import create_app
-from hooks.auth import Admin, NotifyTokens, notify_token
+from hooks.auth import Admin
 from hooks.dashboard.routes import Dashboard
 from hooks.health import Health
+from hooks.hook_tokens import NotifyTokens, registered_token
+from hooks.http.connections import Connections
 from hooks.images.proxy import Images
 from hooks.ingest import Ingest
+from hooks.logins import Logins
 from hooks.metrics import Metrics
+from hooks.quotas import Quotas
 from hooks.session import Sessions
 from hooks.stream import Stream
+from hooks.times import when
 from storage import settings as stored
 from storage.engine import Database
 from storage.migrate import migrate
 
 log = structlog.get_logger("hookchain")
 
-PATIENCE_S = 30.0
-"""How long a database server that is not there yet is waited for at the start."""
+DATABASE_WAIT_S = 30.0
+"""How long start-up waits for a database server that does not answer yet."""
+
+
+CLOCK_INTERVAL_S = 2.0
+"""Interval at which a process reads the database's clock."""
 
 
 class Receivers(msgspec.Struct, frozen=True, kw_only=True):
-    """What listens: the plugins that were loaded, the rules, and every receiver by its name."""
+    """The loaded plugins, the rules, and the registry of all receivers by name."""
 
     plugins: list[Plugin]
     rules: LiveRules
@@ -59,41 +73,42 @@ class Receivers(msgspec.Struct, frozen=True, kw_only=True):
 def connect_receivers(settings: Settings) -> Receivers:
     """Load plugins and connect rules. Raises `PluginError` and `SettingsError`."""
     plugins = load_plugins(settings.plugins, settings.directory)
-    rules = LiveRules(rules_of(settings), settings.file, partial(_read_rules, settings))
+    rules = LiveRules(rules_of(settings, evaluate_confined), settings.file, partial(_read_rules, settings))
     registry = Registry(SIGNALS)
     rules.watch(registry)
     return Receivers(plugins=plugins, rules=rules, registry=registry)
 
 
 def _read_rules(settings: Settings) -> Sequence[CompiledRule]:
-    """The rules that stand in the configuration file now. Raises `RuleError`."""
+    """The rules that are now in the configuration file. Raises `RuleError`."""
     try:
-        return read_rules(settings.file, settings.upstreams)
+        return read_rules(settings.file, settings.upstreams, settings.image_folders, evaluate_confined)
     except SettingsError as error:
         raise RuleError(str(error)) from error
 
 
-def hook_url(settings: Settings, secret: str, upstream: str) -> str:
+def hook_url(settings: Settings, secret: str, upstream: str, salt: str = "") -> str:
     """The notifyHook to register at an upstream."""
-    return f"{settings.hook_base}/notify/{notify_token(secret, upstream)}"
+    return f"{settings.hook_base}/notify/{registered_token(secret, upstream, salt)}"
 
 
 async def open_database(settings: Settings) -> Database:
     """Bring the schema up to date and open the database. Raises storage errors."""
-    await asyncio.to_thread(partial(migrate, settings.database_url, patience_s=PATIENCE_S))
+    await asyncio.to_thread(partial(migrate, settings.database_url, patience_s=DATABASE_WAIT_S))
     database = Database(settings.database_url)
+    database.charge_by(settings.plan)
     await database.open()
     return database
 
 
 async def secret_of(settings: Settings, database: Database) -> str:
-    """The secret that hook addresses derive from: the configured one, else the one kept in the database."""
+    """The secret from which hook URLs are derived: the configured one, or else the one stored in the database."""
     return settings.secret or await database.write("secret", stored.secret)
 
 
 @asynccontextmanager
 async def working(settings: Settings, receivers: Receivers) -> AsyncIterator[Worker]:
-    """A worker without HTTP, started; it is stopped at the end."""
+    """Run a worker without HTTP until the block ends."""
     async with _opened(settings, receivers) as (database, secret):
         worker = Worker(settings, database, receivers.registry, secret)
         await worker.start()
@@ -107,44 +122,60 @@ async def working(settings: Settings, receivers: Receivers) -> AsyncIterator[Wor
 async def _opened(
     settings: Settings, receivers: Receivers, *, with_worker: bool = True
 ) -> AsyncIterator[tuple[Database, str]]:
-    """The database, with rules that live, and the secret. Without a worker all signals count as heard: one that works
-    elsewhere, of a newer release maybe, knows who listens."""
+    """The open database and the secret, while the loops that every process needs are running.
+
+    Without a worker, all signals count as having receivers: the worker in another process, perhaps of a newer release, may
+    have receivers that this process does not know.
+    """
     database = await open_database(settings)
     registry, rules = receivers.registry, receivers.rules
-    tally = Tally(database)
+    tally = TrafficCount(database)
+    follower = Loop("follow the clock", database.follow_clock, interval_s=CLOCK_INTERVAL_S)
     try:
         secret = await secret_of(settings, database)
         if with_worker:
-            database.hear_only(registry.heard())
-            rules.on_change = lambda: database.hear_only(registry.heard())
+            database.fan_out_only(registry.connected_signals())
+            rules.on_change = lambda: database.fan_out_only(registry.connected_signals())
         rules.loop.start()
         tally.loop.start()
+        follower.start()
         try:
             yield database, secret
         finally:
+            await follower.stop(LAST_WITHIN_S)
             await rules.loop.stop()
             await tally.stop()
     finally:
         await database.close()
 
 
-class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """A server's parts, started. `hang_up` ends the streams of open pages: whoever stops serving waits for them."""
+class ServerParts(msgspec.Struct, frozen=True, kw_only=True):
+    """The started parts of a server.
+
+    `hang_up` ends the streams of open pages, for which the HTTP server waits when it stops. `connections` is filled by the
+    HTTP server, and `/metrics` shows its counters.
+    """
 
     application: ASGIApp
+    connections: Connections
     database: Database
     secret: str
+    tokens: NotifyTokens
+    logins: Logins
     hang_up: Callable[[], None]
 
 
 @asynccontextmanager
 async def running(
     settings: Settings, receivers: Receivers, *, with_worker: bool = True
-) -> AsyncIterator[Running]:
-    """Start a server's parts; they are stopped at the end."""
+) -> AsyncIterator[ServerParts]:
+    """Start a server's parts, and stop them at the end."""
     async with (
         _opened(settings, receivers, with_worker=with_worker) as (database, secret),
-        asking(settings, database) as places,
+        open_places(settings, database) as places,
+        counting_refusals(database) as refusals,
+        refreshing_tokens(settings, database, secret) as tokens,
+        refreshing_logins(settings, database) as logins,
     ):
         await database.write(
             "address", lambda connection: stored.remember_address(connection, settings.hook_base)
@@ -153,17 +184,35 @@ async def running(
         if worker is not None:
             await worker.start()
         images, stream = Images(database, places), Stream(database)
-        loaded = partial(_loaded, receivers)
-        desk = desk_of(settings, database, secret, places, loaded)
-        admin = Admin(settings.admin_token)
-        dashboard = Dashboard(desk, Sessions(secret, admin, settings.known_url), stream)
+        connections = Connections()
+        get_loaded = partial(_loaded, receivers)
+        context = page_context(
+            settings, database, tokens, places, get_loaded, has_token=lambda: bool(logins.token)
+        )
+        admin = Admin(logins)
+        dashboard = Dashboard(context, Sessions(secret, admin, logins, settings.known_url), stream)
         pages = [*dashboard.routes(), *images.routes(dashboard.guard)]
-        gc.freeze()  # what start-up made stays: collecting it again and again is what makes p99
+        # Objects from start-up live as long as the process; collecting them again and again is what raises the p99 latency.
+        gc.freeze()
+        quotas = Quotas(settings.quotas, database.path)
         try:
-            yield Running(
-                application=_application(settings, database, secret, admin, worker, loaded, pages),
+            hook = Ingest(
+                database,
+                tokens,
+                body_limit_bytes=settings.body_limit_bytes,
+                dialects=dialects_of(settings),
+                refusals=refusals,
+                quotas=quotas,
+            )
+            yield ServerParts(
+                application=_application(
+                    settings, database, hook, admin, worker, get_loaded, places, pages, connections, quotas
+                ),
+                connections=connections,
                 database=database,
                 secret=secret,
+                tokens=tokens,
+                logins=logins,
                 hang_up=stream.stop,
             )
         finally:
@@ -176,42 +225,50 @@ async def running(
 def _application(
     settings: Settings,
     database: Database,
-    secret: str,
+    hook: Ingest,
     admin: Admin,
     worker: Worker | None,
-    loaded: Loaded,
+    get_loaded: GetLoaded,
+    places: Mapping[str, UpstreamHandle],
     pages: Sequence[BaseRoute],
+    connections: Connections,
+    quotas: Quotas,
 ) -> ASGIApp:
-    hook = Ingest(
-        database, NotifyTokens(secret, settings.upstreams), body_limit_bytes=settings.body_limit_bytes
-    )
-    health = Health(database, worker.is_well if worker is not None else None)
+    health = Health(database, worker.is_healthy if worker is not None else None, settings.upstreams)
     api = Api(
         database,
         settings.upstreams,
         dialects_of(settings),
+        places,
         admin=admin,
-        loaded=loaded,
+        get_loaded=get_loaded,
+        quotas=quotas,
     )
-    metrics = Metrics(database, admin)
-    return create_app(hook, [*health.routes(), *metrics.routes(), *api.routes(), *pages])
+    metrics = Metrics(database, admin, connections)
+    return create_app(
+        hook,
+        [*health.routes(), *metrics.routes(), *api.routes(), *pages],
+        public_url=settings.known_url,
+    )
 
 
-def _loaded(receivers: Receivers) -> dict[str, Any]:
-    """The rules and plugins that run, as the API shows them."""
+def _loaded(receivers: Receivers) -> Loaded:
+    """The active rules and plugins, as the API shows them."""
     status, registry = receivers.rules.status, receivers.registry
     rules = [
-        {"name": one.rule.name, "where": one.where, "on": one.rule.on, "if": one.rule.when}
-        | {"does": asked_keys(one.rule)}
-        for one in receivers.rules.rules
+        Rule(
+            name=compiled.rule.name,
+            where=compiled.where,
+            on=compiled.rule.on,
+            condition=compiled.rule.when,
+            does=action_keys(compiled.rule),
+        )
+        for compiled in receivers.rules.rules
     ]
-    return {
-        "rules": {
-            "file": status.file,
-            "error": status.error,
-            "loaded_at": when(status.loaded_at_ms),
-            "rules": rules,
-        },
-        "plugins": {"plugins": [{"name": one.name, "origin": one.origin} for one in receivers.plugins]},
-        "receivers": {name: registry.signals_of(name) for name in registry.names()},
-    }
+    return Loaded(
+        rules=RulesInUse(
+            file=status.file, error=status.error, loaded_at=when(status.loaded_at_ms), rules=rules
+        ),
+        plugins=[LoadedPlugin(name=plugin.name, origin=plugin.origin) for plugin in receivers.plugins],
+        receivers={name: registry.signals_of(name) for name in registry.names()},
+    )

@@ -1,52 +1,55 @@
-"""The loops of one worker, put together: deliveries, submissions, evidence, chores."""
+"""A worker: creates and connects the loops for deliveries, submissions, evidence and maintenance."""
 
 from __future__ import annotations
 
 import asyncio
-import time
+from functools import partial
 
 import structlog
 
-from dispatcher.deliver import Deliverer
-from dispatcher.membership import Membership
-from dispatcher.prune import Pruner
-from dispatcher.receivers import Registry
-from dispatcher.reconcile import Reconciler
-from dispatcher.settle import Settler
-from dispatcher.submit import Submitter
-from dispatcher.supervisor import Loop
-from dispatcher.verify import Verifier
-from hookchain.asking import clients_of, places_of
-from hookchain.settings import Settings
-from hooks.auth import notify_token
+from dispatcher.loops.deliver import Deliverer
+from dispatcher.loops.heartbeat import Membership
+from dispatcher.loops.history import Historian
+from dispatcher.loops.loop import Loop
+from dispatcher.loops.places import Places
+from dispatcher.loops.poll import Poller
+from dispatcher.loops.prune import Pruner
+from dispatcher.loops.resolve import Resolver
+from dispatcher.loops.restores import Restores
+from dispatcher.loops.submit import Submitter
+from dispatcher.loops.timekeeper import Timekeeper
+from dispatcher.loops.watch import Watch
+from dispatcher.plugins.receivers import Registry
+from dispatcher.runs.readback import Readback
+from dispatcher.runs.verifier import Verifier
+from hookchain.settings.load import Settings
+from hookchain.upstreams import clients_of, places_of
+from hooks.hook_tokens import is_own_hook, submission_token
+from storage import clock
 from storage import settings as stored
-from storage import upstreams as stored_upstreams
 from storage.engine import Database
+from storage.upstreams import standings as stored_upstreams
 
 log = structlog.get_logger("hookchain")
 
 STANDBY_S = 0.5
-"""Between two looks whether the process that works on a file has ended."""
+"""Interval at which a second process on a SQLite file checks whether the first one has ended."""
 
 
-def now_ms() -> int:
-    """The time, as epoch milliseconds."""
-    return time.time_ns() // 1_000_000
-
-
-class Hooks:
-    """The notifyHook of each submission. A worker without HTTP asks the database where the one with it listens."""
+class SubmissionHooks:
+    """Makes the notifyHook URL of each submission. A worker without HTTP reads the server's address from the database."""
 
     def __init__(self, settings: Settings, database: Database, secret: str) -> None:
         self._settings = settings
         self._database = database
-        self._tokens = {name: notify_token(secret, name) for name in settings.upstreams}
+        self._secret = secret
 
-    async def of(self, upstream: str, submission_id: str) -> str:
-        """The address that the upstream calls about this submission; "" where none is sent."""
+    async def url_for(self, upstream: str, submission_id: str) -> str:
+        """The URL that the upstream calls about this submission; "" if hookchain only polls."""
         if self._settings.poll_only:
             return ""
-        return f"{await self._base()}/notify/{self._tokens[upstream]}/{submission_id}"
+        token = submission_token(self._secret, upstream, submission_id)
+        return f"{await self._base()}/notify/{token}/{submission_id}"
 
     async def _base(self) -> str:
         if self._settings.known_url or self._settings.listens:
@@ -55,75 +58,111 @@ class Hooks:
 
 
 class Worker:
-    """The loops: deliveries, submissions, evidence. Some are turned by one worker for all: the one that leads."""
+    """The loops for deliveries, submissions and evidence. Maintenance loops run only in the worker that leads."""
 
     def __init__(self, settings: Settings, database: Database, registry: Registry, secret: str) -> None:
         self._database = database
         self._upstreams = tuple(settings.upstreams)
         self._clients = clients_of(settings, database)
-        self._hooks = Hooks(settings, database, secret)
-        self._membership = Membership(database, now_ms)
+        self._hooks = SubmissionHooks(settings, database, secret)
+        self._membership = Membership(database, clock.now_ms)
+        self._restores = Restores(
+            database, self._clients, partial(is_own_hook, secret), clock.now_ms, database.generation_file
+        )
         self._submitter = submitter = Submitter(
             database,
             self._clients,
-            hook_for=self._hooks.of,
-            clock=now_ms,
+            hook_for=self._hooks.url_for,
+            clock=clock.now_ms,
+            departures=self._membership.departures,
             worker=self._membership.name,
-            believed_until_s=self._membership.believed_until_s,
+            may_send_until_s=self._membership.may_send_until_s,
+            generation_file=database.generation_file,
+            may_submit=self._restores.may_submit,
         )
+        self._readbacks = {
+            name: Readback(name, client, clock.now_ms) for name, client in self._clients.items()
+        }
+        trusted = frozenset(
+            name for name, upstream in settings.upstreams.items() if upstream.verify == "trust"
+        )
+        database.trust(trusted)
         deliverer = Deliverer(
             database,
             registry,
             submitter,
-            Verifier(self._clients),
+            Verifier(self._readbacks, trusted),
             places_of(settings, self._clients),
             settings.budget,
-            now_ms,
+            clock.now_ms,
             self._membership,
         )
-        self._membership.in_hand = lambda: (deliverer.in_hand.keys(), submitter.in_hand.keys())
-        settler = Settler(database, self._clients, now_ms)
-        reconciler = Reconciler(database, self._clients, now_ms, poll_only=settings.poll_only)
-        pruner = Pruner(database, settings.retention, now_ms)
-        chores = (settler.loop, reconciler.loop, pruner.loop)
+        self._deliverer = deliverer
+        self._membership.in_hand = lambda: (deliverer.active_runs.ids, submitter.in_hand.keys())
+        self._membership.longest_ms = deliverer.active_runs.longest_ms
+        resolver = Resolver(database, self._clients, registry.connected_signals, clock.now_ms)
+        self._historian = Historian(database, self._clients, self._readbacks, clock.now_ms)
+        poller = Poller(
+            database,
+            self._clients,
+            self._readbacks,
+            registry.connected_signals,
+            clock.now_ms,
+            poll_only=settings.poll_only,
+        )
+        pruner = Pruner(database, settings.retention, clock.now_ms)
+        self._timekeeper = Timekeeper(database, self._membership.leads)
+        places = Places(database, self._clients)
+        watch = Watch(database, settings.upstreams)
+        chores = (resolver.loop, poller.loop, pruner.loop, places.loop, watch.loop)
         for loop in chores:
             loop.may_turn = self._membership.leads
-        self._loops = (deliverer.loop, submitter.loop, *chores)
-        self._standby = Loop("standby", self._begin_in_turn, interval_s=STANDBY_S)
+        self._loops = (
+            *(deliverer.loop, submitter.loop, *chores),
+            *(self._historian.loop, self._restores.loop, self._timekeeper.loop),
+        )
+        self._standby = Loop("standby", self._take_over_if_free, interval_s=STANDBY_S)
         database.wakeups.subscribe("events", deliverer.loop.wake)
         database.wakeups.subscribe("submissions", submitter.loop.wake)
+        database.wakeups.subscribe("asks", poller.loop.wake)
 
     async def start(self) -> None:
-        """Begin; on a file that another process works on, as soon as that one has ended."""
-        if self._is_our_turn():
+        """Start the loops. If another process already works on the SQLite file, wait in the background until it has ended."""
+        if self._has_database_lock():
             await self._begin()
         else:
-            log.warning("another process works on this database: this one works as soon as that has ended")
+            log.warning("another process works on this database; this one takes over when that process ends")
             self._standby.start()
 
     async def stop(self) -> None:
-        """Stop claiming, let running work finish, close the connections."""
+        """Stop claiming work, let running work finish, and close the connections."""
         await self._standby.stop()
-        await asyncio.gather(*(loop.stop() for loop in self._loops))
+        await self._membership.stopping()
+        await asyncio.gather(self._deliverer.stop(), *(loop.stop() for loop in self._loops[1:]))
         await self._membership.leave()
+        await self._historian.stop()
+        await self._restores.stop()
+        for readback in self._readbacks.values():
+            await readback.aclose()
         for client in self._clients.values():
             await client.aclose()
         if self._database.worker_lock is not None:
             self._database.worker_lock.release()
 
-    def is_well(self) -> bool:
-        """True while all loops run, or wait for their turn."""
+    def is_healthy(self) -> bool:
+        """True while all loops run, or while the worker waits for another process to end."""
         if self._standby.is_running:
             return True
         return all(loop.is_running for loop in (*self._loops, self._membership.loop))
 
-    def _is_our_turn(self) -> bool:
+    def _has_database_lock(self) -> bool:
+        """Acquire the lock of the SQLite file. True if this process holds it, or if the database needs none."""
         lock = self._database.worker_lock
         return lock is None or lock.acquire()
 
-    async def _begin_in_turn(self) -> None:
-        if self._is_our_turn():
-            log.info("the other process has ended: this one works now")
+    async def _take_over_if_free(self) -> None:
+        if self._has_database_lock():
+            log.info("the other process has ended; this one now works on the database")
             await self._begin()
             self._standby.is_stopping = True
 
@@ -131,6 +170,8 @@ class Worker:
         await self._database.write(
             "upstreams", lambda connection: stored_upstreams.add(connection, self._upstreams)
         )
+        await self._timekeeper.take_over()
         await self._membership.join()
+        await asyncio.gather(self._restores.begin(), self._historian.begin())
         for loop in self._loops:
             loop.start()

@@ -1,1 +1,1 @@
-"""What comes in: HTTP. Callbacks, the JSON API, health."""
+"""Everything that arrives by HTTP: callbacks, the JSON API, the dashboard and health checks."""

@@ -1,54 +1,39 @@
-"""Who may do what: the token in a hook's path, and the administrator's token for the API."""
+"""Checks the administrator's token for the API and the dashboard."""
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import ipaddress
-from collections.abc import Iterable
 from urllib.parse import urlsplit
 
 from starlette.requests import Request
 
-from hooks.guesses import Guesses
+from hooks.cross_origin import SAFE_METHODS, netloc_of, sender_of
+from hooks.login_attempts import LoginAttempts
+from hooks.logins import Logins
 from hooks.problems import Problem
+from hooks.strength import is_weak
 
-
-def notify_token(secret: str, upstream: str) -> str:
-    """The path token of an upstream: 24 characters that nobody can guess without the secret, the same for ever."""
-    digest = hmac.new(secret.encode(), f"notify:{upstream}".encode(), hashlib.sha256).digest()
-    return base64.urlsafe_b64encode(digest[:18]).decode()
-
-
-class NotifyTokens:
-    """The upstreams by their tokens, compared in constant time."""
-
-    def __init__(self, secret: str, upstreams: Iterable[str]) -> None:
-        self.tokens = [(notify_token(secret, name).encode(), name) for name in upstreams]
-
-    def upstream_of(self, token: str) -> str | None:
-        """The upstream whose token this is, or None."""
-        given = token.encode()
-        found = None
-        for known, name in self.tokens:  # all of them, whichever matches
-            if hmac.compare_digest(known, given):
-                found = name
-        return found
+CURE = "If others use this server, set HOOKCHAIN_PUBLIC_URL or HOOKCHAIN_ADMIN_TOKEN."
 
 
 class Admin:
-    """Whoever knows the administrator's token; or, while none is set, whoever is on this machine.
+    """Recognises the administrator by the token or, if no token is needed, by a request from this machine.
 
-    One for a process: wrong tokens are counted together, wherever they are given. `token` is "" while none is set.
+    There is one for each process, so wrong tokens are counted together wherever they are sent.
     """
 
-    def __init__(self, token: str = "") -> None:
-        self.token = token
-        self._guesses = Guesses()
+    def __init__(self, logins: Logins | None = None) -> None:
+        self._logins = logins
+        self._attempts = LoginAttempts()
+
+    @property
+    def token(self) -> str:
+        """The token; "" if none is needed."""
+        return self._logins.token if self._logins is not None else ""
 
     def check(self, request: Request) -> None:
-        """Let the administrator through: by `Authorization: Bearer`, or from this machine while no token is set.
+        """Let the administrator through: by `Authorization: Bearer`, or from this machine if no token is set.
 
         Raises `Problem` 401, 403, or 429 after too many wrong tokens.
         """
@@ -59,67 +44,77 @@ class Admin:
         if given is None or not self.is_right(request, given):
             raise Problem(
                 401,
-                "send HOOKCHAIN_ADMIN_TOKEN as `Authorization: Bearer …`",
+                "Send the administrator's token as `Authorization: Bearer …`; on the server, `hookchain token` prints it",
                 headers={"www-authenticate": "Bearer"},
             )
 
     def is_right(self, request: Request, given: str) -> bool:
-        """Whether this is the token. Raises `Problem` 429 for a wrong one when there were too many; the right one is
-        always right."""
+        """True if `given` is the token. Raises `Problem` 429 for a wrong token if there were too many.
+
+        The right token never has to wait, unless it is weak: then only waiting stops somebody who guesses.
+        """
+        address = request.client.host if request.client is not None else ""
+        if self.token and is_weak(self.token):
+            self._attempts.check(address)
         if self.token and hmac.compare_digest(given.encode(), self.token.encode()):
             return True
-        self._guesses.note(request.client.host if request.client is not None else "")
+        self._attempts.note(address)
         return False
+
+    def note_wrong_token(self, request: Request) -> None:
+        """Count an invalid login link as a wrong token. Raises `Problem` 429 if there were too many."""
+        self._attempts.note(request.client.host if request.client is not None else "")
 
 
 def bearer_of(request: Request) -> str | None:
-    """The token that a program sends. None also for other schemes: `Basic` is what a proxy before us asks for."""
+    """Return the token that a program sends; None for other schemes too, since a proxy in front of us may require `Basic`."""
     scheme, _, given = request.headers.get("authorization", "").partition(" ")
     return given.strip() if scheme.lower() == "bearer" else None
 
 
-def netloc_of(url: str) -> str:
-    """Host and port of an address, in small letters; "" of what is none, such as `http://[`."""
-    try:
-        return urlsplit(url).netloc.lower()
-    except ValueError:
-        return ""
+_PROXY_HEADER_PREFIXES = (
+    "forwarded", "x-forwarded", "x-real-ip", "via", "x-client-ip", "x-cluster-client-ip", "x-original-", "x-envoy-",
+    "x-proxy", "cf-", "cdn-loop", "true-client-ip", "fastly-",
+)  # fmt: skip
+"""Prefixes of headers that proxies add: nginx, Apache, Caddy, Envoy, Cloudflare, Fastly, Akamai and IIS."""
 
 
-_OF_PROXIES = ("forwarded", "x-forwarded-for", "x-forwarded-host", "x-forwarded-proto", "x-real-ip", "via")
-
-
-def _comes_by_proxy(request: Request) -> bool:
-    """Whether somebody forwards it. nginx's bare `proxy_pass` adds no header and calls us by our own address, but asks
-    in HTTP/1.0 (https://nginx.org/en/docs/http/ngx_http_proxy_module.html#proxy_http_version), as no browser does."""
-    return request.scope.get("http_version") == "1.0" or any(name in request.headers for name in _OF_PROXIES)
+def _is_proxied(request: Request) -> bool:
+    """True if a proxy visibly forwarded the request. nginx before 1.29.7 forwards as HTTP/1.0, which no browser uses."""
+    return request.scope.get("http_version") == "1.0" or any(
+        name.startswith(_PROXY_HEADER_PREFIXES) for name in request.headers
+    )
 
 
 def _check_local(request: Request) -> None:
-    # A proxy on this machine forwards strangers.
-    if _comes_by_proxy(request) or request.client is None or not _is_loopback(request.client.host):
-        raise Problem(403, "without HOOKCHAIN_ADMIN_TOKEN the API answers on this machine only; set one")
-    # A page that somebody on this machine looks at can send requests too: its origin, or the name it found us by, is
-    # not ours (cross-site requests, DNS rebinding).
-    origin = request.headers.get("origin", "")
-    if not names_this_machine(request.headers.get("host", "")) or (
-        origin and not names_this_machine(netloc_of(origin))
-    ):
+    """Refuse requests from elsewhere. Used only where nobody else can reach the server (hookchain/exposure.py), because a request
+    alone does not show where it comes from."""
+    if _is_proxied(request) or request.client is None or not is_loopback(request.client.host):
+        raise Problem(403, f"Without an administrator's token this server answers this machine only. {CURE}")
+    # A page that is open in a browser on this machine can send requests too. Its origin, or the host name that it uses for us,
+    # is not ours (cross-site requests, DNS rebinding). The origin of another program on this machine has another port.
+    host, origin = request.headers.get("host", "").lower(), request.headers.get("origin", "")
+    is_foreign = origin and netloc_of(origin) != host
+    is_forged = request.method not in SAFE_METHODS and sender_of(request, {host}) == "other origin"
+    if not names_this_machine(host) or is_foreign or is_forged:
         raise Problem(
-            403, "without HOOKCHAIN_ADMIN_TOKEN the API answers to localhost and 127.0.0.1 only; set one"
+            403,
+            "Without an administrator's token this server answers programs and its own pages only, at localhost or"
+            f" 127.0.0.1. {CURE}",
         )
 
 
 def names_this_machine(netloc: str) -> bool:
-    """Whether a host, with a port or without, is this machine whoever reads it."""
+    """True if a host, with or without a port, means this machine on every machine: localhost or a loopback address."""
     try:
         name = urlsplit(f"//{netloc}").hostname or ""
     except ValueError:
         return False
-    return name == "localhost" or _is_loopback(name)
+    return name == "localhost" or is_loopback(name)
 
 
-def _is_loopback(host: str) -> bool:
+def is_loopback(host: str) -> bool:
+    """True for loopback IP addresses; False for names."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,22 +1,22 @@
-"""How much may be on its way in: when storage is slower than the senders, 503 rather than memory growth.
+"""Bounds the callbacks in flight: when storage is slower than the senders, they get 503 and memory does not grow.
 
-Everything of a callback is held by its request until it is committed, so that bounding the requests bounds the queue
-of the writer too. A refused callback is not lost for good: senders try only once, but reconciliation asks.
+A request holds everything of its callback until the commit, so bounding the requests bounds the writer's queue too. A refused
+callback is not lost for good: senders never retry, but hookchain polls for the task.
 """
 
 from __future__ import annotations
 
-from hooks.problems import Problem
+from hooks.problems import Refused
 
 MOST_REQUESTS = 4096
-"""Callbacks in flight. The busiest sender has a pool of ten (novicezk, Plus); each in flight costs some 20 kB here."""
+"""Callbacks in flight. The busiest sender has a pool of ten (novicezk, Plus); each callback in flight takes about 20 kB here."""
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Bytes of their bodies, together."""
+"""Bytes of all their bodies together."""
 
 
 class Intake:
-    """Counts what is on its way in."""
+    """Counts the callbacks in flight and the bytes of their bodies."""
 
     def __init__(self, *, most_requests: int = MOST_REQUESTS, most_bytes: int = MOST_BYTES) -> None:
         self._most_requests = most_requests
@@ -25,25 +25,25 @@ class Intake:
         self._bytes = 0
 
     def enter(self) -> None:
-        """Room for one callback. Raises the 503 when there is none; `leave` gives it back."""
+        """Take room for one callback; `leave` gives it back. Raises `Refused` 503 if there is none."""
         if self._requests >= self._most_requests:
             raise _full()
         self._requests += 1
 
     def hold(self, size: int) -> None:
-        """So many bytes of it have come. Raises the 503 when there is no room for them."""
+        """Count `size` more bytes that have arrived. Raises `Refused` 503 if there is no room for them."""
         if self._bytes + size > self._most_bytes:
             raise _full()
         self._bytes += size
 
     def leave(self, size: int) -> None:
-        """It has gone, and the bytes that were held for it."""
+        """Give back the room for one callback and for `size` bytes of its body."""
         self._requests -= 1
         self._bytes -= size
 
 
-class Held:
-    """The place and the bytes of one callback, for the time of a `with` block."""
+class Reservation:
+    """The room for one callback and its bytes, held for the duration of a `with` block."""
 
     __slots__ = ("_intake", "size")
 
@@ -51,7 +51,7 @@ class Held:
         self._intake = intake
         self.size = 0
 
-    def __enter__(self) -> Held:
+    def __enter__(self) -> Reservation:
         self._intake.enter()
         return self
 
@@ -59,14 +59,15 @@ class Held:
         self._intake.leave(self.size)
 
     def add(self, size: int) -> None:
-        """So many bytes came. Raises the 503 when there is no room for them."""
+        """Take room for `size` more bytes. Raises `Refused` 503 if there is none."""
         self._intake.hold(size)
         self.size += size
 
 
-def _full() -> Problem:
-    return Problem(
+def _full() -> Refused:
+    return Refused(
         503,
-        "more callbacks are waiting to be kept than there is room for; send it again",
+        "Too many callbacks are waiting to be stored; send it again",
+        why="busy",
         headers={"retry-after": "5", "connection": "close"},
     )

@@ -1,8 +1,8 @@
-"""Server-sent events: pages that stay true, fed from the database, so whichever process wrote what they show.
+"""Server-sent events that keep open pages up to date. The changes are read from the database, so any process may have made them.
 
-All pages of a process share one look at the database, in a thread of its own: what several show is asked for, and
-rendered, once. Looks take their share of the process at most (`SHARE`), so that any number of pages costs callbacks
-little: under load they are told later, and of several changes the last.
+One loop queries the database for all pages of a process, in its own thread: what several pages show is read and rendered once.
+The loop uses at most `CPU_SHARE` of the processor, so any number of pages slows callbacks little: under load pages are updated
+later, and receive only the last of several changes.
 """
 
 from __future__ import annotations
@@ -10,60 +10,61 @@ from __future__ import annotations
 import asyncio
 import re
 import time
-from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Collection, Iterable, Mapping, Sequence
 
 import msgspec
 import structlog
 
-from hooks.topics import Look, Marks, Piece, Topic
+from hooks.topics import Changes, Marks, Piece, Topic
+from storage import clock
+from storage.driver.outage import is_outage
 from storage.engine import Connection, Database
 from storage.errors import StorageError
-from storage.outage import is_outage
 
 log = structlog.get_logger("hookchain")
 
-GAP_S = 0.25
-"""Between two looks at least."""
+LEAST_GAP_S = 0.25
+"""Least time between two queries."""
 
-LOOK_S = 1.0
-"""Between two looks at most, while anybody looks. What other processes write may come with no wake-up."""
+MOST_GAP_S = 1.0
+"""Longest idle time between two queries while a page is open. Other processes may write without a wake-up reaching this one."""
 
-SHARE = 0.04
-"""Of a processor that may go into looking, rendering and sending."""
+CPU_SHARE = 0.04
+"""The share of one processor that querying, rendering and sending may use."""
 
 SENT_IN_A_SECOND = 300e6
-"""Bytes that a processor sends when it does nothing else, many pages together: an estimate, for loopback."""
+"""Bytes that one processor sends in a second to many pages if it does nothing else: an estimate, measured over loopback."""
 
-REST = 3.0
-"""Times as long as a look took, nobody looks: a database elsewhere works in it, and its processor is not ours to see."""
+REST_FACTOR = 3.0
+"""The pause after a query, as a multiple of the query's duration: a remote database uses processor time that we cannot measure."""
 
 PING_S = 15.0
-"""Between two words on a stream: routers close those that are silent (Heroku after 55 s)."""
+"""Time between two keep-alive comments: routers close silent streams (Heroku after 55 s)."""
 
 LIFE_S = 3600.0
-"""Of a stream; then the page connects again, and is asked again whether it may."""
+"""Lifetime of a stream. The page then reconnects, and its session is checked again."""
 
 MOST_STREAMS = 1000
 MOST_WAITING = 16
-"""Looks whose news wait for one page. Who reads slower is cut off, connects again and gets what is then true."""
+"""Updates that may wait for one page. A page that reads slower is disconnected; it reconnects and gets the state at that time."""
 
 SKEW_MS = 5000
-"""What the clocks of several machines may differ by: a page is told again rather than not at all."""
+"""How much the clocks of several machines may differ: sending a change twice is better than not at all."""
 
 CUT_OFF_S = 1.0
-"""Seconds after a stop that a browser which does not read gets."""
+"""Seconds after `stop` until a browser that does not read is disconnected."""
 
 LONGEST_REST_S = 10.0
-"""Between two looks, however long the last one took."""
+"""Longest pause after a query, however long the query took."""
 
 FULL = b"retry: 15000\n\n"
-"""A stream that ends at once: the page comes again, where a refusal would make it give up."""
+"""A stream that ends at once: the page reconnects later, whereas an error response would make it give up."""
 
 _END_OF_LINE = re.compile(r"\r\n|\r|\n")
 
 
 class _Page:
-    """One stream. `since_ms`: it has not been told yet what changed since then; None once it has."""
+    """One stream. `since_ms`: the changes since this time have not been sent yet; None once they have."""
 
     def __init__(self, language: str, since_ms: int) -> None:
         self.language = language
@@ -81,9 +82,9 @@ class _Page:
         self.news.set()
 
 
-class _Asked(msgspec.Struct, frozen=True):
-    """What a look asks about a topic. `known` is None where no page has been told of it; `late` are those that have
-    not been told yet, by language and since when."""
+class _Query(msgspec.Struct, frozen=True):
+    """What to query about a topic. `known` is None if no page has received the topic yet. `late` holds language and `since_ms` of
+    the pages that have not received their first update."""
 
     topic: Topic
     known: Marks | None
@@ -91,8 +92,8 @@ class _Asked(msgspec.Struct, frozen=True):
     late: frozenset[tuple[str, int]]
 
 
-class _Told(msgspec.Struct, frozen=True):
-    """What it found: news for the pages by language, and for those that were late."""
+class _News(msgspec.Struct, frozen=True):
+    """The result of a query: the update for each language, and for each late page."""
 
     marks: Marks
     news: Mapping[str, bytes]
@@ -100,7 +101,7 @@ class _Told(msgspec.Struct, frozen=True):
 
 
 class Stream:
-    """Looks at the database for all pages of this process. `stop` ends their streams: the server waits for them."""
+    """Queries the database for all pages of this process. `stop` ends their streams; the server waits for them."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -116,16 +117,16 @@ class Stream:
 
     @property
     def pages(self) -> int:
-        """Open streams."""
-        return sum(len(one) for one in self._pages.values())
+        """The number of open streams."""
+        return sum(len(pages) for pages in self._pages.values())
 
     @property
     def is_full(self) -> bool:
-        """Whether no more pages are taken."""
+        """True if no further page is accepted."""
         return self._stopping or self.pages >= MOST_STREAMS
 
     def stop(self) -> None:
-        """End all streams; those whose browser does not read are cut off a little later."""
+        """End all streams; disconnect browsers that do not read after `CUT_OFF_S`."""
         self._stopping = True
         for pages in self._pages.values():
             _end(pages)
@@ -136,10 +137,12 @@ class Stream:
         for task in self._serving:
             task.cancel()
 
-    async def messages(self, topic: Topic, language: str, since_ms: int) -> AsyncIterator[bytes]:
-        """The bytes of one page's stream. `since_ms` is the id of the last message that it got, or when it was made:
-        what has changed since is told with the next look."""
-        page = _Page(language, since_ms)
+    async def messages(self, topic: Topic, language: str, since_ms: int) -> AsyncGenerator[bytes]:
+        """Yield the bytes of one page's stream. `since_ms` is the id of the last message that the page received, or when the page
+        was rendered; the next query sends what has changed since."""
+        # The clock was set back since then: the whole page is sent.
+        is_ahead = since_ms > clock.now_ms() + SKEW_MS
+        page = _Page(language, 0 if is_ahead else since_ms)
         ends_s = time.monotonic() + LIFE_S
         if self.is_full:
             yield FULL
@@ -152,7 +155,7 @@ class Stream:
         self._pages.setdefault(topic.key, set()).add(page)
         self._woken.set()
         if self._looking is None or self._looking.done():
-            self._looking = asyncio.create_task(self._look_on(), name="stream")
+            self._looking = asyncio.create_task(self._run(), name="stream")
         try:
             while not (page.is_over or self._stopping) and time.monotonic() < ends_s:
                 page.news.clear()
@@ -175,51 +178,57 @@ class Stream:
             del self._pages[key], self._topics[key]
             self._marks.pop(key, None)
 
-    async def _look_on(self) -> None:
-        """Look again and again for as long as there is a page."""
+    async def _run(self) -> None:
+        """Query repeatedly as long as a page is open."""
         while self._pages:
             began_s, took_s = time.monotonic(), 0.0
             self._woken.clear()
             try:
-                took_s = await self._look()
-            except StorageError as error:  # an outage: the pages stay as they are
-                log.warning("pages are not told, the database cannot be asked", why=str(error))
-            rest_s = max(GAP_S, took_s / SHARE, REST * (time.monotonic() - began_s))
+                took_s = await self._update_pages()
+            # During an outage the pages stay as they are.
+            except StorageError as error:
+                log.warning("open pages are not updated because the database is unavailable", why=str(error))
+            rest_s = max(LEAST_GAP_S, took_s / CPU_SHARE, REST_FACTOR * (time.monotonic() - began_s))
             await asyncio.sleep(min(rest_s, LONGEST_REST_S))
             try:
-                async with asyncio.timeout(LOOK_S):
+                async with asyncio.timeout(MOST_GAP_S):
                     await self._woken.wait()
             except TimeoutError:
-                pass  # nobody woke us: look anyway
+                # Query even without a wake-up.
+                pass
 
-    async def _look(self) -> float:
-        """Look once, and tell all pages; seconds of a processor that it took."""
-        at_ms = _now_ms()
-        asked = [self._asked(key, pages) for key, pages in self._pages.items()]
-        told, took_s = await self._database.look(lambda connection: _ask(connection, asked, at_ms))
+    async def _update_pages(self) -> float:
+        """Query once and send the changes to all pages; return the seconds of processor time that it took."""
+        at_ms = clock.now_ms()
+        queries = [self._query_of(key, pages) for key, pages in self._pages.items()]
+        results, took_s = await self._database.look(
+            lambda connection: _run_queries(connection, queries, at_ms)
+        )
         sent = 0
-        for one, found in zip(asked, told, strict=True):
-            pages = self._pages.get(one.topic.key, set())
-            if found is None:
+        for query, result in zip(queries, results, strict=True):
+            pages = self._pages.get(query.topic.key, set())
+            if result is None:
                 _end(pages)
                 continue
             if pages:
-                self._marks[one.topic.key] = found.marks
+                self._marks[query.topic.key] = result.marks
             for page in pages:
                 if page.since_ms is None:
-                    news = found.news.get(page.language, b"")
-                elif (page.language, page.since_ms) in one.late:
-                    news, page.since_ms = found.late[page.language, page.since_ms], None
+                    news = result.news.get(page.language, b"")
+                elif (page.language, page.since_ms) in query.late:
+                    news, page.since_ms = result.late[page.language, page.since_ms], None
                 else:
-                    continue  # it came while we looked
+                    # The page was opened during the query; the next one serves it.
+                    continue
                 if news:
                     page.send(news)
                     sent += len(news)
-            await asyncio.sleep(0)  # callbacks come first
+            # Let callbacks run first.
+            await asyncio.sleep(0)
         return took_s + sent / SENT_IN_A_SECOND
 
-    def _asked(self, key: str, pages: Collection[_Page]) -> _Asked:
-        return _Asked(
+    def _query_of(self, key: str, pages: Collection[_Page]) -> _Query:
+        return _Query(
             self._topics[key],
             self._marks.get(key),
             frozenset(page.language for page in pages if page.since_ms is None),
@@ -233,54 +242,52 @@ def _end(pages: Collection[_Page]) -> None:
         page.news.set()
 
 
-def _ask(connection: Connection, asked: Sequence[_Asked], at_ms: int) -> tuple[list[_Told | None], float]:
-    """All that was asked, and the seconds of a processor that this thread took for it."""
+def _run_queries(
+    connection: Connection, queries: Sequence[_Query], at_ms: int
+) -> tuple[list[_News | None], float]:
+    """Return the results, and the seconds of processor time that this thread took."""
     began_s = time.thread_time()
-    return [_told_safely(connection, one, at_ms) for one in asked], time.thread_time() - began_s
+    return [_query_safely(connection, query, at_ms) for query in queries], time.thread_time() - began_s
 
 
-def _told_safely(connection: Connection, asked: _Asked, at_ms: int) -> _Told | None:
-    """None where the topic has a mistake, which is its own: the pages of others go on."""
+def _query_safely(connection: Connection, query: _Query, at_ms: int) -> _News | None:
+    """Return None if the topic's own code fails, so that the pages of other topics are still updated."""
     try:
-        return _told(connection, asked, at_ms)
+        return _run_query(connection, query, at_ms)
     except Exception as error:
         if is_outage(error):
             raise
-        log.exception("a page cannot be told what changed", topic=asked.topic.key)
+        log.exception("reading the changes of a page failed", topic=query.topic.key)
         return None
 
 
-def _told(connection: Connection, asked: _Asked, at_ms: int) -> _Told:
-    known, pieces = asked.known, []
+def _run_query(connection: Connection, query: _Query, at_ms: int) -> _News:
+    known, pieces = query.known, []
     if known is not None:
-        look = asked.topic.look(connection, known)
-        known, pieces = look.marks, look.changed
-    news = {one: _news(pieces, one, at_ms) for one in asked.languages}
-    if not asked.late:
-        return _Told(known or {}, news, {})
-    whole = asked.topic.look(connection, {})
+        changes = query.topic.changes(connection, known)
+        known, pieces = changes.marks, changes.changed
+    news = {language: _messages(pieces, language, at_ms) for language in query.languages}
+    if not query.late:
+        return _News(known or {}, news, {})
+    whole = query.topic.changes(connection, {})
     late = {}
-    for language, since_ms in asked.late:
-        late[language, since_ms] = _news(_missed(whole, since_ms - SKEW_MS), language, at_ms)
-    return _Told(whole.marks if known is None else known, news, late)
+    for language, since_ms in query.late:
+        late[language, since_ms] = _messages(_missed(whole, since_ms - SKEW_MS), language, at_ms)
+    return _News(whole.marks if known is None else known, news, late)
 
 
-def _missed(look: Look, told_ms: int) -> list[Piece]:
-    if look.missed is not None:
-        return look.missed(told_ms)
-    return [one for one in look.changed if one.changed_at_ms > told_ms]
+def _missed(changes: Changes, since_ms: int) -> list[Piece]:
+    if changes.missed is not None:
+        return changes.missed(since_ms)
+    return [piece for piece in changes.changed if piece.changed_at_ms > since_ms]
 
 
-def _news(pieces: Iterable[Piece], language: str, at_ms: int) -> bytes:
-    """All pieces, a message each; b"" for none."""
-    return "".join(_message(one.render(language), at_ms) for one in pieces).encode()
+def _messages(pieces: Iterable[Piece], language: str, at_ms: int) -> bytes:
+    """Return the pieces as messages, one each; b"" if there are none."""
+    return "".join(_message(piece.render(language), at_ms) for piece in pieces).encode()
 
 
 def _message(html: str, at_ms: int) -> str:
-    """One message (WHATWG HTML, "Server-sent events"): unnamed, so that htmx swaps what is in it."""
+    """Return one message (WHATWG HTML, "Server-sent events"), unnamed so that htmx swaps its content."""
     lines = "".join(f"data: {line}\n" for line in _END_OF_LINE.split(html))
     return f"id: {at_ms}\n{lines}\n"
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

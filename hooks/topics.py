@@ -1,4 +1,4 @@
-"""What open pages show, in pieces that can be told anew: see hooks/stream.py."""
+"""What open pages show, split into pieces that can be updated separately; see hooks/stream.py."""
 
 from __future__ import annotations
 
@@ -10,20 +10,21 @@ import msgspec
 from storage.engine import Connection
 
 Marks = Mapping[str, object]
-"""For each piece of a page a value that changes with it."""
+"""For each piece of a page, a value that changes with it."""
 
 
 class Piece(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a page that is to be written anew: when it changed (epoch ms), and its HTML by language."""
+    """A part of a page to be updated: a function that renders its HTML in a language, and when it changed (epoch ms)."""
 
     render: Callable[[str], str]
     changed_at_ms: int
 
 
-class Look(msgspec.Struct, frozen=True, kw_only=True):
-    """What a topic is like now: the marks of all its pieces, and those pieces whose mark was not the known one.
+class Changes(msgspec.Struct, frozen=True, kw_only=True):
+    """The present state of a topic: the marks of all its pieces, and the pieces whose mark differs from the known one.
 
-    `missed` chooses what a page lacks that was told last at a time (epoch ms); without it, what has changed since.
+    `missed` returns the pieces to send to a page that was last updated at a given time (epoch ms); if it is None, those are the
+    pieces that have changed since.
     """
 
     marks: Marks
@@ -32,13 +33,13 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Topic(Protocol):
-    """What a page shows. Topics of one `key` show the same."""
+    """What a page shows. Topics with the same `key` show the same."""
 
     @property
     def key(self) -> str:
-        """Its name."""
+        """The topic's name."""
         ...
 
-    def look(self, connection: Connection, known: Marks) -> Look:
-        """Its pieces; asked in a thread that may block."""
+    def changes(self, connection: Connection, known: Marks) -> Changes:
+        """Read the changes against the `known` marks. Runs in a thread that may block."""
         ...

@@ -1,1 +1,1 @@
-"""What the other side speaks: types, codes, dialects, client, and a stand-in for it, the sandbox."""
+"""The midjourney-proxy protocol: types, codes, dialects, the client, and a sandbox upstream."""

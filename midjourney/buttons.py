@@ -1,8 +1,8 @@
-"""Buttons under a picture: what each one does, and which ones a person means by "U*", "V2" or "upscale".
+"""Buttons of a task: what each one does, and which ones "U*", "V2" or "upscale" select.
 
-The customId decides; it is read from the task's own buttons and never built. Where a gateway has opaque ids (302.ai
-style: "upsample1"), the label decides. Grammar: section e of the protocol notes, from trueai's
-CustomComponentModel.cs, Plus 3.7.5 ConvertUtils.java and a Midjourney v7 capture.
+The customId decides; it is read from the task's own buttons and never constructed. If a gateway has opaque ids (302.ai style:
+"upsample1"), the label decides (labels.py). Grammar: section e of the protocol notes, from trueai's CustomComponentModel.cs,
+Plus 3.7.5 ConvertUtils.java and a Midjourney v7 capture.
 """
 
 from __future__ import annotations
@@ -13,9 +13,14 @@ from fnmatch import fnmatchcase
 
 import msgspec
 
+from midjourney.labels import meaning_of_label
+
+PRESSED = 3
+"""Discord's style "success", which Midjourney gives to pressed buttons."""
+
 
 class Button(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One button as the upstream sent it. `style` 3 means already pressed (Discord's "success" style)."""
+    """One button as the upstream sent it."""
 
     custom_id: str = ""
     label: str = ""
@@ -24,18 +29,23 @@ class Button(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     style: int | None = None
 
     @property
+    def pressed(self) -> bool:
+        """True if it was pressed already; Discord shows it in green."""
+        return self.style == PRESSED
+
+    @property
     def kind(self) -> str:
-        """What the button does, such as "upscale", "variation", "custom_zoom"; "other" where nobody knows."""
+        """What the button does, such as "upscale", "variation", "custom_zoom"; "other" if unknown."""
         return _meaning(self)[0]
 
     @property
     def index(self) -> int | None:
-        """The image it is about, 1 to 4 (1 to 5 for shortened prompts), where it is about one."""
+        """The image that it is about, 1 to 4 (1 to 5 for shortened prompts); None if it is not about one."""
         return _meaning(self)[1]
 
     @property
     def name(self) -> str:
-        """The short name people use: "U1" to "U4", "V1" to "V4", else the label, the emoji or the kind."""
+        """The short name that people use: "U1" to "U4", "V1" to "V4", otherwise the label, the emoji or the kind."""
         kind, index = _meaning(self)
         if kind in _SHORT and index is not None:
             return f"{_SHORT[kind]}{index}"
@@ -44,7 +54,7 @@ class Button(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 _SHORT = {"upscale": "U", "variation": "V"}
 
-# Ordered: the first pattern that matches the whole customId wins.
+# In order: the first pattern that matches the whole customId wins.
 _GRAMMAR: tuple[tuple[re.Pattern[str], str], ...] = tuple(
     (re.compile(pattern), kind)
     for pattern, kind in (
@@ -88,13 +98,7 @@ KINDS = frozenset(kind for _, kind in _GRAMMAR) | {"other"}
 """Every value of `Button.kind`."""
 
 ALWAYS_MODAL = frozenset({"vary_region", "custom_zoom", "pic_reader", "prompt_analyzer"})
-"""Kinds that open a window whatever the account's settings (Plus 3.7.5 `needModal`, trueai v11)."""
-
-_LABELS: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"U([1-4])"), "upscale"),
-    (re.compile(r"V([1-4])"), "variation"),
-    (re.compile(r"(?i)r|re-?roll|🔄"), "reroll"),
-)
+"""Kinds that always open a modal, whatever the account's settings (Plus 3.7.5 `needModal`, trueai v11)."""
 
 _ACTIONS = {
     "upscale": "UPSCALE",
@@ -114,7 +118,7 @@ _ACTIONS = {
 
 
 def action_of(kind: str) -> str:
-    """The action of the task that pressing this kind makes, as Plus names it; "" where it is not known."""
+    """The action of the task that a press of this kind makes, as Plus names it; "" if unknown."""
     return _ACTIONS.get(kind.split("_")[0], "")
 
 
@@ -122,16 +126,14 @@ def _meaning(button: Button) -> tuple[str, int | None]:
     for pattern, kind in _GRAMMAR:
         if found := pattern.fullmatch(button.custom_id):
             return kind, int(found[1]) if pattern.groups else None
-    # A known root with a verb nobody knows must not be taken for U1 because of its label.
-    if not button.custom_id.startswith("MJ::"):
-        for pattern, kind in _LABELS:
-            if found := pattern.fullmatch(button.label.strip() or button.emoji):
-                return kind, int(found[1]) if pattern.groups else None
-    return "other", None
+    # A Midjourney customId with an unknown verb must not be taken for U1 because of its label.
+    if button.custom_id.upper().startswith("MJ::"):
+        return "other", None
+    return meaning_of_label(button.custom_id, button.label, button.emoji)
 
 
 def is_grid(buttons: Iterable[Button]) -> bool:
-    """True when all four U-buttons are there."""
+    """True if all four U-buttons are present."""
     return {button.index for button in buttons if button.kind == "upscale"} == {1, 2, 3, 4}
 
 
@@ -139,11 +141,11 @@ _GRID_GLOB = re.compile(r"[UVuv](\*|\?|[1-4]|\[[^\]]*\])")
 
 
 def choose(buttons: Sequence[Button], wanted: str) -> list[Button]:
-    """The buttons that `wanted` names, in the order of the task: a customId, a kind, a label, or a glob of labels.
+    """The buttons that `wanted` selects, in the task's order: by a customId, a kind, a label, or a glob of labels.
 
-    "U*", "U?" and "U[12]" mean the grid's four U-buttons and nothing else: neither "Upscale (Subtle)" nor a video's
-    U1. Any other glob, such as "Upscale*", is matched with labels, whatever the case. A blank names none, though buttons
-    have empty labels, and in some dialects empty customIds.
+    "U*", "U?" and "U[12]" select only among the grid's four U-buttons: neither "Upscale (Subtle)" nor a video's U1. Any other glob,
+    such as "Upscale*", is compared with labels, ignoring case. A blank selects nothing, although some buttons have empty labels, and
+    in some dialects empty customIds.
     """
     if not wanted.strip():
         return []

@@ -1,7 +1,7 @@
-"""What the answer to a submit means: one classifier for all dialects, since the answers overlap and contradict.
+"""Classifies the answers to submits: one classifier for all dialects, because their answers overlap and contradict.
 
-The order of the questions matters: money first. An answer that leaves open whether the upstream took the job is
-*uncertain*, and only an answer that says "no" is a rejection.
+The order of the checks protects money: an answer that leaves open whether the upstream accepted the job is *uncertain*, and only
+a clear refusal is a rejection.
 """
 
 from __future__ import annotations
@@ -17,27 +17,27 @@ from midjourney.types import SubmitAnswer
 
 
 class Outcome(StrEnum):
-    """What became of a submit, as its answer tells."""
+    """The outcome of a submit, according to its answer."""
 
-    ACCEPTED = "accepted"  # a task was made, or taken up again (modal)
+    ACCEPTED = "accepted"  # a task was created, or continued (modal)
     QUEUED = "queued"  # accepted, waiting behind others
-    NEEDS_MODAL = "needs_modal"  # a new task waits for its window to be answered
-    EXISTED = "existed"  # the task was there already: adopt it, nothing is owed
-    REJECTED = "rejected"  # the upstream said no
-    UNCERTAIN = "uncertain"  # nobody can tell from the answer whether a task was made
+    NEEDS_MODAL = "needs_modal"  # a new task waits for its modal to be answered
+    EXISTED = "existed"  # the task existed already: it is adopted, and costs nothing
+    REJECTED = "rejected"  # the upstream refused
+    UNCERTAIN = "uncertain"  # the answer does not show whether a task was created
 
 
 class Refusal(StrEnum):
-    """Why a rejection came, as far as it decides what to do next."""
+    """The reason of a rejection, as far as it decides what to do next."""
 
-    QUEUE_FULL = "queue_full"  # later it works: 23, trueai's 9, HTTP 429
-    STALE_PARENT = "stale_parent"  # 3 and 4, which also come right after SUCCESS and pass within seconds
-    AUTH = "auth"  # the key: a person must act
+    QUEUE_FULL = "queue_full"  # works later: 23, 30, trueai's 9 and empty HTTP 403, HTTP 429
+    STALE_PARENT = "stale_parent"  # 3 and 4, which also occur right after SUCCESS and pass within seconds
+    AUTH = "auth"  # the key is refused: a person must act
     FINAL = "final"  # banned prompt, bad parameter, unknown button
 
 
 class Verdict(msgspec.Struct, frozen=True, kw_only=True):
-    """An answer, understood. `ids` are the tasks it speaks of; `reason` is for people; `retry_after_s` in seconds."""
+    """A classified answer. `ids` are the tasks that it names; `reason` is for people; `retry_after_s` is in seconds."""
 
     outcome: Outcome
     ids: tuple[str, ...] = ()
@@ -48,12 +48,12 @@ class Verdict(msgspec.Struct, frozen=True, kw_only=True):
 
 
 _REFUSED = frozenset({-1, 9, 24})
-"""Codes that say no whatever comes with them: trueai's exceptions, failures, banned prompts."""
+"""Codes that always mean a refusal: trueai's exceptions, failures, banned prompts."""
 
 _NEVER_SENT = frozenset(
     {"model_not_found", "insufficient_user_quota", "insufficient_quota", "invalid_api_key", "access_denied"}
 )
-"""Error codes of relays that found no channel, or no money, to send a request on with (new-api, one-api)."""
+"""Error codes of relays that have no channel or no credit to forward a request (new-api, one-api)."""
 
 _MODAL_WORDS = ("窗口", "window", "confirm")
 _EXISTED_WORDS = ("已存在", "exist")
@@ -74,7 +74,7 @@ _FINAL_WORDS = (
     "cannot be empty",
     "invalid",
 )
-"""What is said with 3 and 4 when no waiting will help."""
+"""Words in answers with code 3 or 4 that waiting will not help."""
 
 
 def classify(
@@ -85,10 +85,10 @@ def classify(
     bare_21_existed: bool = False,
     retry_after_s: float | None = None,
 ) -> Verdict:
-    """What an HTTP answer to a submit of this kind means. Never raises.
+    """Classify an HTTP answer to a submit of this kind. Never raises.
 
     `status` is the HTTP status: novicezk and Plus reject with 200, new-api with 400 or 429, trueai with 200 and 404.
-    `bare_21_existed`: a code 21 whose words do not tell means "exists already", not "a window waits".
+    `bare_21_existed`: a code 21 whose description does not decide means "exists already", not "a modal needs an answer".
     """
     try:
         answer = decode_answer(body)
@@ -100,9 +100,15 @@ def classify(
         return _rejected(Refusal.AUTH, answer)
     if status == 429 or _is_queue_full(answer):
         return _rejected(Refusal.QUEUE_FULL, answer, retry_after_s)
+    return _by_code(kind, status, answer, bare_21_existed=bare_21_existed)
+
+
+def _by_code(kind: RequestKind, status: int, answer: SubmitAnswer, *, bare_21_existed: bool) -> Verdict:
     match answer.code:
         case 21:
             return _twenty_one(answer, bare_existed=bare_21_existed)
+        case 22 if not answer.ids:
+            return Verdict(outcome=Outcome.UNCERTAIN, reason="code 22 without a task id", answer=answer)
         case 22:
             return _accepted(Outcome.QUEUED, answer)
         case 0 | 1 | 200:
@@ -110,7 +116,7 @@ def classify(
         case 3 | 4:
             return _rejected(_three_or_four(kind, answer), answer)
         case 5:
-            # new-api's do_request_failed: after 60 s without an answer of its own upstream, which may have accepted.
+            # new-api's do_request_failed: its own upstream did not answer for 60 s, but may have accepted.
             return Verdict(outcome=Outcome.UNCERTAIN, reason=_reason(answer), answer=answer)
         case None:
             return _without_code(status, answer)
@@ -123,16 +129,16 @@ def classify(
 
 
 def _may_be_a_yes(status: int, answer: SubmitAnswer) -> bool:
-    """Whether a task comes with a code that nobody knows, as in `{"code": "success", "data": "5"}`."""
+    """True if an answer with an unknown code names a task, as in `{"code": "success", "data": "5"}`."""
     return 200 <= status < 300 and answer.code not in _REFUSED and bool(answer.ids or answer.mentioned)
 
 
 def _success(kind: RequestKind, answer: SubmitAnswer) -> Verdict:
     if not answer.ids and kind != "cancel":
-        # Said yes without a task: nothing to follow, perhaps something to pay.
+        # Success without a task: there is nothing to follow, but perhaps something to pay.
         return Verdict(outcome=Outcome.UNCERTAIN, reason="accepted, but without a task id", answer=answer)
     text = answer.description.lower()
-    # new-api rewrites 21 to 1 (all but Inpaint and CustomZoom) and 22 to 1 (always); the rest of the answer stays.
+    # new-api rewrites 21 to 1 (except for Inpaint and CustomZoom) and 22 to 1 (always), and leaves the rest unchanged.
     if kind == "action" and _speaks_of_modal(answer):
         return _accepted(Outcome.NEEDS_MODAL, answer)
     if any(word in text for word in _QUEUE_WORDS) or answer.properties.get("numberOfQueues"):
@@ -141,7 +147,7 @@ def _success(kind: RequestKind, answer: SubmitAnswer) -> Verdict:
 
 
 def _three_or_four(kind: RequestKind, answer: SubmitAnswer) -> Refusal:
-    """3 and 4 pass within seconds right after the parent's SUCCESS (novicezk issue 252), unless they say why not."""
+    """Right after the parent's SUCCESS, 3 and 4 pass within seconds (novicezk issue 252), unless the description is final."""
     about_a_task = kind in ("action", "change", "simple_change", "modal")
     words = answer.description.lower()
     return (
@@ -152,7 +158,7 @@ def _three_or_four(kind: RequestKind, answer: SubmitAnswer) -> Refusal:
 
 
 def _twenty_one(answer: SubmitAnswer, *, bare_existed: bool) -> Verdict:
-    """21 is "a window waits" (Plus, trueai, on `action`) or "it exists already" (novicezk to 2024-03, on `change`)."""
+    """21 means "a modal needs an answer" (Plus, trueai, on `action`) or "exists already" (novicezk to 2024-03, on `change`)."""
     if not answer.ids:
         return Verdict(outcome=Outcome.UNCERTAIN, reason="code 21 without a task id", answer=answer)
     text = answer.description.lower()
@@ -171,12 +177,12 @@ def _speaks_of_modal(answer: SubmitAnswer) -> bool:
 def _is_queue_full(answer: SubmitAnswer) -> bool:
     if answer.code in (23, 30):
         return True
-    # 9 is "failed" in novicezk and Plus, "queue full" in trueai: only the words tell.
+    # 9 is "failed" in novicezk and Plus, "queue full" in trueai: only the description decides.
     return answer.code == 9 and any(word in answer.description.lower() for word in _FULL_WORDS)
 
 
 def _without_code(status: int, answer: SubmitAnswer) -> Verdict:
-    """JSON that is no envelope of the family: an OpenAI error, a gateway's own shape."""
+    """Classify JSON without the family's envelope: an OpenAI error, or a gateway's own format."""
     if answer.error in _NEVER_SENT:
         return _rejected(Refusal.FINAL, answer)
     if 400 <= status < 500 and status != 408:
@@ -190,7 +196,7 @@ def _without_answer(status: int, body: bytes, error: Undecodable, retry_after_s:
     shown = body[:200].decode("utf-8", "replace").strip() or "an empty body"
     reason = f"HTTP {status}: {shown}"
     if status == 403 and not body.strip():
-        # trueai v11's rate limit (its authentication failures have words).
+        # trueai v11's rate limit; its authentication failures have a description.
         return Verdict(
             outcome=Outcome.REJECTED, refusal=Refusal.QUEUE_FULL, reason=reason, retry_after_s=retry_after_s
         )
@@ -222,5 +228,5 @@ def _rejected(refusal: Refusal, answer: SubmitAnswer, retry_after_s: float | Non
 def _reason(answer: SubmitAnswer) -> str:
     code = "no code" if answer.code is None else f"code {answer.code}"
     banned = answer.properties.get("bannedWord")
-    said = f"{code}: {answer.description.strip()}" if answer.description.strip() else code
-    return said + (f" ({banned})" if banned else "")
+    reason = f"{code}: {answer.description.strip()}" if answer.description.strip() else code
+    return reason + (f" ({banned})" if banned else "")

@@ -1,31 +1,30 @@
-"""Bytes to `Task` or `SubmitAnswer`, or `Undecodable` with the reason.
+"""Decodes bytes to a `Task` or a `SubmitAnswer`; raises `Undecodable` with the reason.
 
-Twice, not once strictly: first a typed decode, which is quick; where a vendor sends an odd type for a field that
-nobody needs, a lenient one that insists on nothing but an id and a status. Ids become `str` and never pass through
-a float: they go above 2^53, and some start with 0.
+It tries a typed decode first, which is fast. If a vendor sends an odd type for an unimportant field, a lenient one follows that
+requires only an id and a status. Ids become `str` and never pass through a float: they exceed 2^53, and some start with 0.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
 
-from midjourney.bodies import parsed, text_of
+from midjourney.bodies import container_of, readable, understood
+from midjourney.button_shapes import read_buttons
 from midjourney.buttons import Button
 from midjourney.errors import Undecodable
-from midjourney.nesting import DEEPEST, is_too_deep
-from midjourney.types import KNOWN_FIELDS, Properties, Status, SubmitAnswer, Task, canonical_status
+from midjourney.statuses import NO_STATUSES, Status, canonical_status
+from midjourney.types import Properties, SubmitAnswer, Task
+from midjourney.wrapping import article, bare, fields_of
+
+LONGEST_WORD = 64
+"""Characters of an action and a status. The longest known one has 24; longer ones are truncated."""
 
 LONGEST_ID = 255
-"""Characters. Ids seen are 13 to 40 long; a longer one is somebody probing."""
-
-# A foreign product of the same relay posts {"id", "status"} too (crazyrouter: Kling, Luma, Suno). One field of the
-# family beside them, or a status in the family's own spelling, makes it a task.
-_FAMILY_FIELDS = KNOWN_FIELDS - {"id", "status", "state", "parentId"} | {"botType"}
-_FAMILY_STATUSES = frozenset(Status)
+"""Characters. Known ids have 13 to 40; a longer one is a probe."""
 
 
 class _WireButton(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
@@ -53,27 +52,42 @@ class _WireTask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     parent_id: int | str | None = None
     properties: dict[str, Any] | None = None
     buttons: list[_WireButton] | None = None
+    data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    task: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+    result: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
+
+    @property
+    def is_plain(self) -> bool:
+        """True if it looks like a task of this family, is not an envelope, and all its buttons can be read."""
+        return (
+            (self.action is not msgspec.UNSET or self.progress is not msgspec.UNSET)
+            and self.data is self.task is self.result is msgspec.UNSET
+            and all(button.custom_id for button in self.buttons or ())
+        )
 
 
 _typed = msgspec.json.Decoder(_WireTask)
-_apart = msgspec.json.Decoder(list[msgspec.Raw] | dict[str, msgspec.Raw] | str | int | float | bool | None)
-"""Each entry by itself, so that what one of them has wrong is no matter of the others'."""
+_entries_of = msgspec.json.Decoder(
+    list[msgspec.Raw] | dict[str, msgspec.Raw] | str | int | float | bool | None
+)
+"""Decodes each entry separately, so that an error in one does not affect the others."""
 
 
-def decode_task(body: bytes) -> Task:
-    """The task that a callback or a `fetch` answer shows.
+def decode_task(body: bytes, statuses: Mapping[str, Status] = NO_STATUSES) -> Task:
+    """The task in a callback or a `fetch` answer, bare or wrapped once (`midjourney.wrapping`).
 
-    Raises `Undecodable` for what is no JSON object, has no usable id or status, or belongs to another product.
+    `statuses` are the words that the upstream's dialect adds. Raises `Undecodable` for invalid JSON, for no task or several, for
+    an unusable id or status, and for payloads of other products.
     """
     try:
-        wire = _typed.decode(_readable(body))
+        wire = _typed.decode(readable(body))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
-        return _lenient_task(body)
-    if wire.action is msgspec.UNSET and wire.progress is msgspec.UNSET:
-        return _lenient_task(body)  # looks unlike the family: look at every field
+        wire = None
+    if wire is None or not wire.is_plain:
+        return _lenient_task(fields_of(body), body, statuses)
     return Task(
         id=_task_id(wire.id),
-        status=canonical_status(wire.status),
+        status=canonical_status(wire.status, statuses)[:LONGEST_WORD],
         action=_word(wire.action) if isinstance(wire.action, str) else "",
         prompt=wire.prompt or "",
         prompt_en=wire.prompt_en or "",
@@ -85,7 +99,7 @@ def decode_task(body: bytes) -> Task:
         submit_time_ms=_milliseconds(wire.submit_time),
         start_time_ms=_milliseconds(wire.start_time),
         finish_time_ms=_milliseconds(wire.finish_time),
-        parent_id=str(wire.parent_id or ""),
+        parent_id=str(wire.parent_id or "")[:LONGEST_ID],
         properties=_properties(wire.properties),
         buttons=tuple(
             Button(
@@ -101,40 +115,47 @@ def decode_task(body: bytes) -> Task:
     )
 
 
-def kept_task(payload: bytes) -> Task | None:
-    """The task that a payload shows which is kept; None for b"", and for what a release before kept that we do not read."""
+def kept_task(payload: bytes, statuses: Mapping[str, Status] = NO_STATUSES) -> Task | None:
+    """The task in a stored payload; None for b"", and for a payload that an earlier release stored and this one cannot read."""
     try:
-        return decode_task(payload) if payload else None
+        return decode_task(payload, statuses) if payload else None
     except Undecodable:
         return None
 
 
-def decode_tasks(body: bytes) -> list[Task]:
-    """The tasks of a `list-by-condition` answer; an entry that is no task is left out, as unknown ids are.
+def decode_tasks(body: bytes, statuses: Mapping[str, Status] = NO_STATUSES) -> list[Task]:
+    """The tasks in a `list-by-condition` answer; entries that are not tasks are skipped, as are unknown ids.
 
-    Raises `Undecodable` when the answer is no JSON array.
+    `statuses` as in `decode_task`. Raises `Undecodable` if the answer is not a JSON array.
     """
-    entries = _json(body, _apart.decode)
-    if isinstance(entries, dict):  # one gateway wraps its lists
-        inner: Any = entries.get("data", entries.get("result", b"null"))
-        entries = _json(bytes(inner), _apart.decode)
+    entries = understood(body, _entries_of.decode)
+    if isinstance(entries, str):  # JSON text
+        entries = understood(entries.encode("utf-8", "replace"), _entries_of.decode)
+    elif isinstance(entries, dict):  # one gateway wraps its lists
+        inner = next((entries[key] for key in ("data", "result") if key in entries), b"null")
+        entries = understood(bytes(inner), _entries_of.decode)
     if not isinstance(entries, list):
         raise Undecodable("a list of tasks was expected", is_json=True)
     tasks = []
     for entry in entries:
         try:
-            tasks.append(decode_task(bytes(entry)))
+            tasks.append(_entry(bytes(entry), statuses))
         except Undecodable:
             continue
     return tasks
 
 
-def decode_answer(body: bytes) -> SubmitAnswer:
-    """The answer to a submit, out of the envelopes that exist: flat, or nested under `data` beside `success`.
+def _entry(body: bytes, statuses: Mapping[str, Status]) -> Task:
+    """The task in one entry of a list, which counts as its wrapper."""
+    return _lenient_task(bare(understood(body)), body, statuses)
 
-    Raises `Undecodable` when it is no JSON object (an HTML page, an empty body, plain text).
+
+def decode_answer(body: bytes) -> SubmitAnswer:
+    """The answer to a submit, in any envelope in use: flat, or nested under `data` beside `success`.
+
+    Raises `Undecodable` if it is not a JSON object (an HTML page, an empty body, plain text).
     """
-    answer = _json(body)
+    answer = understood(body)
     if not isinstance(answer, dict):
         raise Undecodable("a JSON object was expected", is_json=True)
     inner = answer.get("data")
@@ -143,11 +164,11 @@ def decode_answer(body: bytes) -> SubmitAnswer:
     result = answer.get("result", answer.get("taskId"))
     properties = answer.get("properties")
     error = answer.get("error")
-    told = error if isinstance(error, dict) else {}
+    details = error if isinstance(error, dict) else {}
     return SubmitAnswer(
         code=_code(answer.get("code")),
-        description=_text(answer, "description", "message", "msg") or _text(told, "message"),
-        error=_text(told, "code", "type"),
+        description=_text(answer, "description", "message", "msg") or _text(details, "message"),
+        error=_text(details, "code", "type"),
         ids=_ids(result),
         mentioned=_mentioned(inner),
         properties=properties if isinstance(properties, dict) else {},
@@ -155,16 +176,17 @@ def decode_answer(body: bytes) -> SubmitAnswer:
     )
 
 
-def _mentioned(data: Any) -> tuple[str, ...]:
-    """Ids in the `data` of an envelope that is none of the family's, or of a relay's: plain, or of objects."""
+def _mentioned(data: object) -> tuple[str, ...]:
+    """Ids in the `data` of a foreign envelope or of a relay's: plain ones, or those of objects."""
     if isinstance(data, list):
-        return tuple(found for entry in data if not isinstance(entry, list) for found in _mentioned(entry))
+        entries = [entry for entry in data if not isinstance(entry, list)]
+        return tuple(task_id for entry in entries for task_id in _mentioned(entry))
     if isinstance(data, dict):
         data = next((data[key] for key in ("task_id", "taskId", "id", "result") if key in data), None)
-    return tuple(one for one in _ids(data) if re.fullmatch(r"[\w-]*\d[\w-]*", one))
+    return tuple(task_id for task_id in _ids(data) if re.fullmatch(r"[\w-]*\d[\w-]*", task_id))
 
 
-def _nested_answer(answer: dict[str, Any], inner: dict[str, Any], body: bytes) -> SubmitAnswer:
+def _nested_answer(answer: dict[str, object], inner: dict[str, object], body: bytes) -> SubmitAnswer:
     """The corporate wrapper `{success, message, data: {code, …}}` and the one-api fork `{…, data: {task_id}}`."""
     result = inner.get("result", inner.get("task_id", inner.get("taskId")))
     code = _code(inner.get("code"))
@@ -180,33 +202,12 @@ def _nested_answer(answer: dict[str, Any], inner: dict[str, Any], body: bytes) -
     )
 
 
-def _readable(body: bytes) -> bytes:
-    if is_too_deep(body):
-        raise Undecodable(f"nested deeper than {DEEPEST} levels", is_json=True)
-    return text_of(body)
-
-
-def _json(body: bytes, decode: Callable[[bytes], Any] | None = None) -> Any:
-    try:
-        return parsed(_readable(body), decode)
-    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
-        raise Undecodable(f"not JSON: {error}", is_json=False) from error
-
-
-def _lenient_task(body: bytes) -> Task:
-    payload = _json(body)
-    if not isinstance(payload, dict):
-        raise Undecodable(f"a task is a JSON object, this is {_article(payload)}", is_json=True)
-    task_id = payload.get("id", payload.get("taskId"))
-    if task_id is None:
-        raise Undecodable("no task: the field `id` is missing", is_json=True)
+def _lenient_task(payload: dict[str, object], body: bytes, statuses: Mapping[str, Status]) -> Task:
     status = payload.get("status")
-    speaks_family = isinstance(status, str) and status in _FAMILY_STATUSES
-    if not (_FAMILY_FIELDS & payload.keys()) and not speaks_family:
-        raise Undecodable("no task: an id, but no field of the midjourney-proxy family", is_json=True)
+    buttons, unread = read_buttons(payload.get("buttons"))
     return Task(
-        id=_task_id(task_id),
-        status=canonical_status(status if isinstance(status, str | int) else None),
+        id=_task_id(payload.get("id")),
+        status=canonical_status(status if isinstance(status, str | int) else None, statuses)[:LONGEST_WORD],
         action=_word(_text(payload, "action")),
         prompt=_text(payload, "prompt"),
         prompt_en=_text(payload, "promptEn"),
@@ -218,36 +219,25 @@ def _lenient_task(body: bytes) -> Task:
         submit_time_ms=_milliseconds(payload.get("submitTime")),
         start_time_ms=_milliseconds(payload.get("startTime")),
         finish_time_ms=_milliseconds(payload.get("finishTime")),
-        parent_id=_text(payload, "parentId"),
+        parent_id=_text(payload, "parentId")[:LONGEST_ID],
         properties=_properties(payload.get("properties")),
-        buttons=tuple(_lenient_buttons(payload.get("buttons"))),
+        buttons=buttons,
+        unread_buttons=unread,
         raw=body,
     )
 
 
-def _lenient_buttons(value: Any) -> Iterable[Button]:
-    if isinstance(value, list):
-        for entry in value:
-            if isinstance(entry, list):  # webman-php nests its buttons in rows
-                yield from _lenient_buttons(entry)
-            elif isinstance(entry, dict):
-                yield Button(
-                    custom_id=_text(entry, "customId"),
-                    label=_text(entry, "label"),
-                    emoji=_text(entry, "emoji"),
-                )
-
-
-def _task_id(value: Any) -> str:
+def _task_id(value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, str | int):
-        raise Undecodable(f"no task: `id` is {_article(value)}, not a string or an integer", is_json=True)
+        raise Undecodable(f"not a task: `id` is {article(value)}, not a string or an integer", is_json=True)
     task_id = str(value).strip()
-    if not task_id or len(task_id) > LONGEST_ID or not task_id.isprintable():
-        raise Undecodable("no task: `id` is empty, too long or not printable", is_json=True)
+    if task_id in ("", ".", "..") or len(task_id) > LONGEST_ID or not task_id.isprintable():
+        raise Undecodable("not a task: `id` is empty, too long or not printable", is_json=True)
     return task_id
 
 
-def _properties(value: Any) -> Properties:
+def _properties(value: object) -> Properties:
+    value = container_of(value)
     if not isinstance(value, dict):
         return Properties()
     return Properties(
@@ -259,19 +249,19 @@ def _properties(value: Any) -> Properties:
     )
 
 
-def _ids(value: Any) -> tuple[str, ...]:
+def _ids(value: object) -> tuple[str, ...]:
     """Zero or more ids: trueai joins the four of `PicReader::all` with commas; uploads answer with an array."""
     if isinstance(value, list):
-        return tuple(found for entry in value if not isinstance(entry, list) for found in _ids(entry))
+        return tuple(task_id for entry in value if not isinstance(entry, list) for task_id in _ids(entry))
     if isinstance(value, bool) or not isinstance(value, str | int):
         return ()
     if isinstance(value, str) and "://" in value:
-        return (value,)  # an uploaded image's address may hold a comma
+        return (value,)  # the URL of an uploaded image may contain a comma
     parts = (piece.strip() for piece in str(value).split(","))
     return tuple(part for part in parts if 0 < len(part) <= LONGEST_ID and part.isprintable())
 
 
-def _code(value: Any) -> int | str | None:
+def _code(value: object) -> int | str | None:
     if isinstance(value, bool) or not isinstance(value, str | int):
         return None
     if isinstance(value, str) and re.fullmatch(r"-?\d{1,9}", value.strip()):
@@ -279,7 +269,7 @@ def _code(value: Any) -> int | str | None:
     return value
 
 
-def _percent(value: Any) -> int | None:
+def _percent(value: object) -> int | None:
     if isinstance(value, bool):
         return None
     if isinstance(value, int | float):
@@ -289,18 +279,18 @@ def _percent(value: Any) -> int | None:
     return None
 
 
-def _milliseconds(value: Any) -> int | None:
-    """Epoch milliseconds; below 10^11 it is seconds (webman-php, new-api's own list)."""
+def _milliseconds(value: object) -> int | None:
+    """Epoch milliseconds; a value below 10^11 is in seconds (webman-php, new-api's own list)."""
     if isinstance(value, bool) or not isinstance(value, int) or value <= 0:
         return None
     return value * 1000 if value < 100_000_000_000 else value
 
 
 def _word(value: str) -> str:
-    return value.strip().upper()
+    return value.strip()[:LONGEST_WORD].upper()
 
 
-def _text(mapping: dict[str, Any], *keys: str) -> str:
+def _text(mapping: dict[str, object], *keys: str) -> str:
     for key in keys:
         value = mapping.get(key)
         if isinstance(value, str) and value:
@@ -308,8 +298,3 @@ def _text(mapping: dict[str, Any], *keys: str) -> str:
         if value is not None and not isinstance(value, str):
             return msgspec.json.encode(value).decode()
     return ""
-
-
-def _article(value: Any) -> str:
-    names = {dict: "an object", list: "an array", str: "a string", bool: "a boolean", int: "a number"}
-    return names.get(type(value), "a number" if isinstance(value, float) else "null")

@@ -1,32 +1,36 @@
-"""How one vendor's API differs from the next, as data; and an upstream: one account that speaks one dialect.
+"""Dialects: the differences between the vendors' APIs, as data; and upstreams: accounts, each with one dialect.
 
-Facts and their sources: sections a to d of the protocol notes, that is the sources of novicezk 2.3.5 and 2.6.3 (Java),
-Plus 3.7.5 (Java), trueai v11.10.3 (C#), new-api (Go), and the vendors' published API pages.
+Sources of the facts: sections a to d of the protocol notes, that is the source code of novicezk 2.3.5 and 2.6.3 (Java),
+Plus 3.7.5 (Java), trueai v11.10.3 (C#) and new-api (Go), and the vendors' published API pages.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Literal
-from urllib.parse import quote
+from typing import Annotated, Literal
 
 import msgspec
+
+from midjourney.paths import segment
+from midjourney.statuses import Status
 
 Auth = Literal["mj-api-secret", "bearer", "raw"]
 
 
 class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """What must be known to speak to a vendor.
+    """A vendor's API.
 
-    `paths` holds the endpoints that exist, by kind of request or question, under `prefix`; "{id}" is a task's id.
-    `auth` names the headers that carry the key: "mj-api-secret", "bearer" (Authorization: Bearer KEY) and "raw"
-    (Authorization: KEY); `accepts` those that it takes, where they are others. Where `presses` is "change" there are no buttons, and U1 is action UPSCALE with index 1.
-    `takes_hook` and `takes_state` are the kinds that may carry `notifyHook` and `state`; `takes_bot_type` those that
-    carry `botType`. `calls_back` is False where notifyHook is dropped unless an operator allows it.
-    `existed_on` are the kinds on which a bare code 21 means "exists already" instead of "a window waits".
-    `presses_in_turn`: with two upscales of one grid under way their results can be swapped.
-    `unknown_task` is how a `fetch` of an id that nobody knows is answered, and `ids` how a submit's `result` is
-    written; both only tell dialects apart.
+    `paths` holds the existing endpoints, by kind of request, under `prefix`; "{id}" stands for a task's id.
+    `auth` lists the headers in which hookchain sends the key: "mj-api-secret", "bearer" (Authorization: Bearer KEY) and "raw"
+    (Authorization: KEY); `accepts` those that the vendor accepts, if they differ. If `presses` is "change", tasks have no buttons,
+    and U1 is action UPSCALE with index 1.
+    `takes_hook` and `takes_state` are the kinds that may carry `notifyHook` and `state`; `takes_bot_type` those that carry
+    `botType`. `calls_back` is False if notifyHook is dropped unless an operator allows it.
+    `existed_on` are the kinds for which a bare code 21 means "exists already" instead of "a modal needs an answer".
+    `statuses` are the vendor's own words for a status, in addition to those that all vendors share: COMPLETED = "SUCCESS".
+    `presses_in_turn`: the results of two concurrent upscales of one grid can be swapped.
+    `unknown_task` is the answer to a `fetch` of an unknown id, and `ids` the format of a submit's `result`; both serve only to
+    distinguish dialects.
     """
 
     name: str
@@ -48,15 +52,22 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ids: Literal["string", "integer"] = "string"
     longest_state: int | None = None
     longest_hook: int | None = None
+    statuses: Mapping[str, Status] = {}
+
+    def __post_init__(self) -> None:
+        """Convert the words to capitals, in which they are compared."""
+        words = {word.strip().upper(): Status(status) for word, status in self.statuses.items()}
+        msgspec.structs.force_setattr(self, "statuses", words)
 
     def has(self, kind: str) -> bool:
-        """Whether the vendor has an endpoint for this kind of request or question."""
+        """True if the vendor has an endpoint for this kind of request."""
         return kind in self.paths
 
     def path(self, kind: str, task_id: str = "") -> str:
-        """The path under the base address; ids come from callbacks, and are quoted. Raises KeyError where there is none: ask
-        `has` first."""
-        return f"{self.prefix}/{self.paths[kind].replace('{id}', quote(task_id, safe=''))}"
+        """The path under the base URL. Raises `InvalidRequest` for an id that leads to another path, because ids come from callbacks,
+        and KeyError if there is no such endpoint: check `has` first."""
+        path = self.paths[kind]
+        return f"{self.prefix}/{path.replace('{id}', segment(task_id)) if '{id}' in path else path}"
 
 
 _OPEN = {
@@ -94,7 +105,7 @@ def _but(paths: Mapping[str, str], *kinds: str) -> dict[str, str]:
 _MARKED = frozenset(
     {"imagine", "action", "change", "simple_change", "blend", "describe", "shorten", "swap", "edit", "video"}
 )
-"""Submits that carry notifyHook and state. A modal never does: every known server keeps those of its action."""
+"""Submits that carry notifyHook and state. A modal does not: every known server keeps those of the action that opened it."""
 
 _BOTS = frozenset({"imagine", "blend", "shorten"})
 
@@ -183,7 +194,7 @@ DIALECTS: dict[str, Dialect] = {
             name="wenwen",
             about="wenwen: twelve endpoints, the key bare in Authorization, JSON as text/plain after a modal",
             auth=("raw",),
-            # Its page names a "refresh link" operation without a path: a fetch gives the present link.
+            # Its page names a "refresh link" operation without a path; a fetch returns the present link.
             paths=_but(_BUTTONS, "shorten") | {"edit": "submit/edits", "refresh": "task/{id}/fetch"},
             takes_hook=_MARKED,
             takes_state=_MARKED,
@@ -197,31 +208,43 @@ DIALECTS: dict[str, Dialect] = {
 
 DEFAULT_DIALECT = "mj-plus"
 
+_DAY_S = 24 * 3600
+
+Seconds = Annotated[float, msgspec.Meta(ge=0, le=30 * _DAY_S)]
+Price = Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)]
+
 
 class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """One account at a midjourney-proxy style API.
 
-    `concurrency` is how many requests may be under way to it at once, `rate` how many a second, `jobs` how many of our
-    tasks (0: no limit); `timeout_s` how long a request may take (Plus 3.7.5 answers an action that opens a window only
-    after up to 30 s); `settle_after_s` how long after a request that nobody knows the end of the upstream's own list of
-    tasks is trusted to show it, or not. `look_after_s` after a submit its task is asked about once, if it has not
-    called; `quiet_s` without a word, and it is asked about again.
-    `uncertain` says what becomes of a submission that no evidence settles: "hold" it for a person, or "retry" it once.
-    `verify` "fetch" reads a task back before money is spent on a callback's word; "trust" does not. `prices` are what
-    a kind of submission costs ("imagine", "upscale", "variation" …, "default"), in whatever currency.
+    `concurrency`: most requests under way at the same time; `rate`: most requests per second; `jobs`: most of our tasks that run at
+    the same time (0: no limit). `timeout_s`: how long a request may take (Plus 3.7.5 takes up to 30 s to answer an action that
+    opens a modal). `settle_after_s`: how long after the time-out of a request with an unknown outcome the upstream may still be
+    working on it. `list_lag_s`: how far the upstream's own list of tasks may lag behind. `look_after_s`: how long after a submit its
+    task is first polled, if no callback came; `quiet_s`: how long after the last callback it is polled again.
+    `longest_job_s`: after this time a submission with an unknown outcome no longer counts towards `jobs` (0: learned from tasks).
+    `uncertain`: what happens to a submission that no evidence settles: "hold" it for a person, or "retry" it once.
+    `news_within_s`: a task that is first seen longer than this after its end is history, and triggers nothing.
+    `verify`: "fetch" reads a task back before money is spent because of a callback; "trust" does not. `prices`: the costs of kinds
+    of submissions ("imagine", "upscale", "variation" …, "default"), in any currency. `private_hosts`: hosts in a private network
+    ("minio:9000") whose images are loaded here and sent as data; so are images at its own `url`.
     """
 
     url: str
     key: str = ""
     dialect: str = DEFAULT_DIALECT
-    concurrency: int = 3
-    rate: float = 0.0
-    jobs: int = 0
-    timeout_s: float = 60.0
-    settle_after_s: float = 10.0
-    look_after_s: float = 1.0
-    quiet_s: float = 30.0
+    concurrency: Annotated[int, msgspec.Meta(ge=1, le=10_000)] = 3
+    rate: Annotated[float, msgspec.Meta(ge=0, le=10_000)] = 0.0
+    jobs: Annotated[int, msgspec.Meta(ge=0, le=10_000)] = 0
+    timeout_s: Annotated[float, msgspec.Meta(ge=0.01, le=_DAY_S)] = 60.0
+    settle_after_s: Seconds = 10.0
+    list_lag_s: Seconds = 600.0
+    look_after_s: Seconds = 1.0
+    quiet_s: Seconds = 30.0
+    news_within_s: Annotated[float, msgspec.Meta(ge=0, le=36_500 * _DAY_S)] = 86_400.0
+    longest_job_s: Seconds = 0.0
     verify: Literal["fetch", "trust"] = "fetch"
     uncertain: Literal["hold", "retry"] = "hold"
-    prices: dict[str, float] = {}
+    prices: dict[str, Price] = {}
+    private_hosts: list[str] = []
     name: str = ""

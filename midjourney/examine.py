@@ -1,8 +1,8 @@
-"""What can be found out about an upstream without spending money: questions only, never a submit.
+"""Examines an upstream without spending money: by reads only, never by a submit.
 
-It is asked about a task that cannot exist, under each known prefix, with the key in each known header alone; and each
-endpoint by GET, which those that take POST refuse with 405, and which is 404 where there is none. What comes back is
-held against every dialect's facts.
+It fetches a task that cannot exist, under each known prefix, with the key in each known header separately; and it requests each
+endpoint by GET, which an existing POST endpoint refuses with 405, and a missing one with 404. The answers are compared with the
+facts of every dialect.
 """
 
 from __future__ import annotations
@@ -10,30 +10,36 @@ from __future__ import annotations
 import secrets
 import time
 from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Literal
 
 import httpx
 import msgspec
 
+from midjourney.bounded import Answer, BadAnswer, Bounds, exchange
 from midjourney.decode import decode_answer
 from midjourney.dialects import Auth, Dialect
 from midjourney.errors import Undecodable
 from midjourney.redact import without_secrets
+from midjourney.slices import in_slices
 from midjourney.tls import trusted
 
 Key = Literal["accepted", "refused", "not asked for", "not set", "unknown"]
 Unknown = Literal["empty", "204", "code 4"]
 
 WITHIN_S = 15.0
-"""Seconds for one question."""
+"""Seconds for one request."""
+
+_BOUNDS = Bounds(sent_bytes=256 * 1024, unpacked_bytes=1024 * 1024, within_s=WITHIN_S)
+"""The answer about a task that cannot exist is short, or the page of a website."""
 
 _WAYS: tuple[Auth, ...] = ("mj-api-secret", "bearer", "raw")
 _PROBED = ("action", "modal", "change", "shorten", "edit", "video", "swap", "upload", "list", "accounts")
-"""Endpoints that tell dialects apart. `cancel` is not among them: nothing is asked that could change anything."""
+"""Endpoints that distinguish dialects. `cancel` is not among them, because no request may change anything."""
 
 
 class Fit(msgspec.Struct, frozen=True, kw_only=True):
-    """How well a dialect fits: facts that agree, of those that could be seen."""
+    """How well a dialect fits: the number of facts that agree, and of facts that could be checked."""
 
     dialect: str
     agree: int
@@ -41,10 +47,10 @@ class Fit(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Examination(msgspec.Struct, frozen=True, kw_only=True):
-    """What was found. `took_ms` is the quickest answer; `ways` the headers that the key was accepted in.
+    """The result of an examination. `took_ms` is the time of the fastest answer; `ways` are the headers in which the key was accepted.
 
-    `dialect` is the one that fits best, "" where none does; `fits` all that are possible, the best first. `why` says
-    what went wrong.
+    `dialect` is the one that fits best, "" if none fits; `fits` are all possible ones, the best first. `why` is the reason of a
+    failure.
     """
 
     reachable: bool
@@ -58,7 +64,7 @@ class Examination(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """One prefix: how an unknown task is answered, which headers let in, which endpoints are there and which not."""
+    """The facts about one prefix: the answer about an unknown task, the accepted headers, the existing and the missing endpoints."""
 
     prefix: str
     unknown: Unknown
@@ -69,16 +75,17 @@ class _Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def examine(url: str, key: str, dialects: Mapping[str, Dialect], *, prefer: str = "") -> Examination:
-    """Look at an upstream. `prefer` names the dialect that wins among equals. Never raises for what the upstream does."""
+    """Examine an upstream. `prefer` names the dialect that wins among equals. The upstream's behaviour never raises an error."""
     base = url.rstrip("/")
     prefixes = sorted({dialect.prefix for dialect in dialects.values()}, key=len, reverse=True)
     for prefix in prefixes:
         base = base.removesuffix(prefix) if prefix else base
-    async with httpx.AsyncClient(timeout=WITHIN_S, trust_env=False, verify=trusted()) as http:
+    async with in_slices(httpx.AsyncClient(timeout=WITHIN_S, trust_env=False, verify=trusted())) as http:
         probe = _Probe(http, base, key)
         try:
-            seen = [one for prefix in prefixes if (one := await probe.prefix(prefix, dialects)) is not None]
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            looks = [await probe.prefix(prefix, dialects) for prefix in prefixes]
+            seen = [look for look in looks if look is not None]
+        except (httpx.HTTPError, httpx.InvalidURL, BadAnswer) as error:
             why = without_secrets(str(error) or type(error).__name__, key)
             return Examination(reachable=False, why=f"{base}: {why}")
     if not seen:
@@ -89,10 +96,10 @@ async def examine(url: str, key: str, dialects: Mapping[str, Dialect], *, prefer
             why=_why_nothing(base, prefixes, key, refused=probe.refused),
         )
     fits = sorted(
-        (fit for one in seen for fit in _fits(one, dialects)),
+        (fit for look in seen for fit in _fits(look, dialects)),
         key=lambda fit: (-(2 * fit.agree - fit.seen), fit.dialect != prefer),
     )
-    best = next((one for one in seen if fits and dialects[fits[0].dialect].prefix == one.prefix), seen[0])
+    best = next((look for look in seen if fits and dialects[fits[0].dialect].prefix == look.prefix), seen[0])
     return Examination(
         reachable=True,
         took_ms=probe.took_ms,
@@ -105,7 +112,7 @@ async def examine(url: str, key: str, dialects: Mapping[str, Dialect], *, prefer
 
 
 class _Probe:
-    """Asks the questions."""
+    """Sends the requests."""
 
     def __init__(self, http: httpx.AsyncClient, base: str, key: str) -> None:
         self._http = http
@@ -116,14 +123,14 @@ class _Probe:
         self.refused = False
 
     async def prefix(self, prefix: str, dialects: Mapping[str, Dialect]) -> _Seen | None:
-        """What is under a prefix; None when nothing is, or nothing can be seen."""
+        """The facts about a prefix; None if nothing is there, or nothing can be seen."""
         path = f"{prefix}/task/{self._nobody}/fetch"
         plain = await self._get(path, {})
-        ways: dict[Auth, httpx.Response] = {}
+        ways: dict[Auth, Answer] = {}
         if self._key:
             ways = {way: await self._get(path, _header(way, self._key)) for way in _WAYS}
-        let_in = {way: answer for way, answer in ways.items() if answer.status_code not in (401, 403)}
-        asks = plain.status_code in (401, 403)
+        let_in = {way: answer for way, answer in ways.items() if answer.status not in (401, 403)}
+        asks = plain.status in (401, 403)
         self.refused = self.refused or (asks and not let_in)
         answer = next(iter(let_in.values()), None) if asks else plain
         unknown = None if answer is None else _unknown(answer)
@@ -131,10 +138,10 @@ class _Probe:
             return None
         headers = _header(next(iter(let_in)), self._key) if asks else {}
         nonsense = await self._get(f"{prefix}/{self._nobody}/{self._nobody}", headers)
-        if (nonsense.status_code, nonsense.content) == (answer.status_code, answer.content):
-            return None  # it says the same to everything
+        if (nonsense.status, nonsense.content) == (answer.status, answer.content):
+            return None  # it answers every request alike
         paths = {kind: path for dialect in dialects.values() for kind, path in dialect.paths.items()}
-        found = {
+        endpoints = {
             kind: await self._is_there(f"{prefix}/{paths[kind]}", headers)
             for kind in _PROBED
             if kind in paths
@@ -144,22 +151,23 @@ class _Probe:
             unknown=unknown,
             ways=frozenset(let_in),
             asks_for_key=asks,
-            there=frozenset(kind for kind, there in found.items() if there is True),
-            absent=frozenset(kind for kind, there in found.items() if there is False),
+            there=frozenset(kind for kind, there in endpoints.items() if there is True),
+            absent=frozenset(kind for kind, there in endpoints.items() if there is False),
         )
 
     async def _is_there(self, path: str, headers: Mapping[str, str]) -> bool | None:
         answer = await self._get(path, headers)
-        if answer.status_code == 404:
+        if answer.status == 404:
             return False
         is_json = answer.content.lstrip()[:1] in (b"[", b"{")
-        return True if answer.status_code == 405 or (answer.status_code == 200 and is_json) else None
+        return True if answer.status == 405 or (answer.status == 200 and is_json) else None
 
-    async def _get(self, path: str, headers: Mapping[str, str]) -> httpx.Response:
+    async def _get(self, path: str, headers: Mapping[str, str]) -> Answer:
         began = time.perf_counter()
-        answer = await self._http.get(
-            self._base + path, headers={"accept": "application/json, */*", **headers}
+        request = self._http.build_request(
+            "GET", self._base + path, headers={"accept": "application/json, */*", **headers}
         )
+        answer = await exchange(partial(self._http.send, stream=True), request, _BOUNDS)
         took_ms = round(1000 * (time.perf_counter() - began))
         self.took_ms = took_ms if self.took_ms is None else min(self.took_ms, took_ms)
         return answer
@@ -175,18 +183,18 @@ def _header(way: Auth, key: str) -> dict[str, str]:
             return {"authorization": key}
 
 
-def _unknown(answer: httpx.Response) -> Unknown | None:
-    """How an unknown task is answered; None for what is no server of the family at this path."""
+def _unknown(answer: Answer) -> Unknown | None:
+    """The kind of answer about an unknown task; None if it is not that of a server of this family."""
     body = answer.content.strip()
-    if answer.status_code == 204:
+    if answer.status == 204:
         return "204"
-    if answer.status_code == 200 and not body:
+    if answer.status == 200 and not body:
         return "empty"
     try:
         says_4 = decode_answer(body).code == 4
     except Undecodable:
         return None
-    return "code 4" if says_4 and answer.status_code in (200, 400, 404) else None
+    return "code 4" if says_4 and answer.status in (200, 400, 404) else None
 
 
 def _fits(seen: _Seen, dialects: Mapping[str, Dialect]) -> Iterable[Fit]:
@@ -195,7 +203,7 @@ def _fits(seen: _Seen, dialects: Mapping[str, Dialect]) -> Iterable[Fit]:
             continue
         facts = [dialect.unknown_task == seen.unknown]
         if seen.asks_for_key:
-            # Twice: which headers are taken is what vendors differ in most.
+            # Counted twice, because vendors differ most in the headers that they accept.
             facts += [frozenset(dialect.accepts or dialect.auth) == seen.ways] * 2
         facts += [dialect.has(kind) for kind in sorted(seen.there)]
         facts += [not dialect.has(kind) for kind in sorted(seen.absent)]
@@ -210,6 +218,6 @@ def _key(seen: _Seen, key: str) -> Key:
 
 def _why_nothing(base: str, prefixes: Iterable[str], key: str, *, refused: bool) -> str:
     if refused:
-        return "the key is refused in every header" if key else "a key is asked for, and none is set"
+        return "the key is refused in every header" if key else "a key is required, and none is set"
     tried = " nor ".join(f"{base}{prefix}/task/…/fetch" for prefix in prefixes)
-    return f"neither {tried} answers as a midjourney-proxy does: is the address right?"
+    return f"neither {tried} answers like a midjourney-proxy: check the URL"

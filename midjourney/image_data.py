@@ -1,4 +1,4 @@
-"""Images as submissions carry them: bytes of a known type, read from a data URL or bare base64. Pure."""
+"""Images in the form in which submissions carry them: bytes of a known type, from a data URL or bare base64. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 from midjourney.errors import ProtocolError
 
 LARGEST_BYTES = 10 * 1024 * 1024
-"""Discord's limit for attachments of free accounts: larger ones fail after the submit was accepted."""
+"""Discord's limit for attachments of free accounts: larger images fail after the submit was accepted."""
 
 TYPES: tuple[tuple[str, bytes, bytes], ...] = (
     ("image/png", b"\x89PNG\r\n\x1a\n", b""),
@@ -18,25 +18,25 @@ TYPES: tuple[tuple[str, bytes, bytes], ...] = (
     ("image/gif", b"GIF8", b""),
     ("image/webp", b"RIFF", b"WEBP"),
 )
-"""Media type, how the bytes begin, and what stands at byte 8."""
+"""Media type, the first bytes, and the bytes from offset 8."""
 
 START_BYTES = 12
-"""From so many on it shows whether they are an image's."""
+"""This many bytes suffice to recognise an image."""
 
 EXTENSIONS = {"image/png": "png", "image/jpeg": "jpg", "image/gif": "gif", "image/webp": "webp"}
-"""What a file's name ends with, by media type."""
+"""File name extensions by media type."""
 
 
 class BadImage(ProtocolError):
-    """What was given is no image that can be sent; the message says what it is and what is wrong with it."""
+    """An image that cannot be sent; the message says which one and why."""
 
 
 class NotAnImage(BadImage):
-    """The bytes are those of something else, or of an image that is broken."""
+    """The bytes are not an image, or a damaged one."""
 
 
 class Image(msgspec.Struct, frozen=True):
-    """An image's bytes, and their type as the bytes themselves tell it."""
+    """An image's bytes, and the type that the bytes themselves show."""
 
     data: bytes
     media_type: str
@@ -48,20 +48,20 @@ class Image(msgspec.Struct, frozen=True):
 
     @property
     def data_url(self) -> str:
-        """The form that nearly every endpoint wants: "data:image/png;base64,…"."""
+        """The form that nearly every endpoint requires: "data:image/png;base64,…"."""
         return f"data:{self.media_type};base64,{self.base64}"
 
 
 def image_of_bytes(data: bytes, *, what: str = "the image", largest: int = LARGEST_BYTES) -> Image:
-    """The image in these bytes. Raises `BadImage` when they are too many, `NotAnImage` when they begin like none."""
+    """The image in these bytes. Raises `BadImage` if there are too many, `NotAnImage` if they are not those of an image."""
     if not data:
         raise NotAnImage(f"{what} is empty")
     if len(data) > largest:
-        raise BadImage(f"{what} has {len(data)} bytes; at most {largest} are taken: make it smaller")
+        raise BadImage(f"{what} has {len(data)} bytes; at most {largest} are allowed: make it smaller")
     for media_type, start, at_eight in TYPES:
         if data.startswith(start) and data[8:].startswith(at_eight):
             return Image(data, media_type)
-    raise NotAnImage(f"{what} is no PNG, JPEG, WebP or GIF")
+    raise NotAnImage(f"{what} is not a PNG, JPEG, WebP or GIF")
 
 
 def image_of_text(text: str, *, what: str = "the image", largest: int = LARGEST_BYTES) -> Image:
@@ -73,7 +73,7 @@ def image_of_text(text: str, *, what: str = "the image", largest: int = LARGEST_
         raise BadImage(f"{what} is a data URL without ;base64,")
     if len(body) > largest * 4 // 3 + 1024:
         raise BadImage(
-            f"{what} has about {len(body) * 3 // 4} bytes; at most {largest} are taken: make it smaller"
+            f"{what} has about {len(body) * 3 // 4} bytes; at most {largest} are allowed: make it smaller"
         )
     return image_of_bytes(_decoded(body, what), what=what, largest=largest)
 

@@ -1,40 +1,57 @@
-"""Images from where people have them (a file, an address, bytes, base64) as submissions carry them.
+"""Loads images from files, URLs, bytes or base64, in the form in which submissions carry them.
 
-An address is fetched by us, so it must not be a way to look around in our own network: only public addresses are
-fetched, the one that was checked is the one that is connected to, and redirects are checked as well. What an upstream
-of ours serves itself may stand anywhere; `is_at` tells.
+hookchain fetches URLs itself, so that a URL must not give access to our own network: only public addresses are fetched, the
+connection goes to the address that was checked, and redirects are checked as well. The caller says which hosts may be private: an
+upstream's own, and those in its `private_hosts`.
 """
 
 from __future__ import annotations
 
 import asyncio
-import ipaddress
 import os
-import re
 import socket
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from urllib.parse import SplitResult, urljoin, urlsplit
 
 import httpx
+import msgspec
 
-from midjourney.image_data import LARGEST_BYTES, START_BYTES, BadImage, Image, image_of_bytes, image_of_text
+from midjourney.addresses import is_link, port_of, shown
+from midjourney.bounded import BadAnswer, Bounds, Progress, TooMuch, Unwanted, exchange
+from midjourney.errors import InvalidRequest, NotSent
+from midjourney.files import read_file
+from midjourney.image_data import (
+    LARGEST_BYTES,
+    START_BYTES,
+    BadImage,
+    Image,
+    NotAnImage,
+    image_of_bytes,
+    image_of_text,
+)
+from midjourney.links import Near, images_of
+from midjourney.requests import Blend, Imagine, Request
+from midjourney.slices import in_slices
+from midjourney.special_addresses import is_metadata_ip, is_public_ip
 from midjourney.tls import trusted
 
 REDIRECTS = 3
+_REDIRECTING = (301, 302, 303, 307, 308)
+
+_UNWANTED = ("text/event-stream", "multipart/", "video/", "audio/")
+"""Media types that are endless or large. Not text/html: some servers send it for everything, and the bytes decide."""
+
 TIMEOUT_S = 20.0
 
 
-Progress = Callable[[int, int | None], None]
-"""Told the bytes that have come, and how many there will be where the server says so."""
-
-
-IsOwn = Callable[[str], bool]
-"""Whether an address is at somebody we talk to anyway, and may be inside a network. Asked about each redirect too."""
+MayBePrivate = Callable[[str], bool]
+"""Returns True if a URL may be in a private network. Called for each redirect too."""
 
 
 class NotServed(BadImage):
-    """The address answered, and not with the image: it has expired, or never was one. `status` is the HTTP status."""
+    """The server answered, but without the image: the URL has expired, or never led to an image. `status` is the HTTP status."""
 
     def __init__(self, message: str, *, status: int) -> None:
         super().__init__(message)
@@ -42,66 +59,39 @@ class NotServed(BadImage):
 
     @property
     def is_gone(self) -> bool:
-        """Whether asking again is of no use: the server has no image for this address, or shows it to nobody."""
+        """True if a retry is useless: the server has no image at this URL, or does not allow access to it."""
         return self.status in (400, 401, 403, 404, 410)
 
 
-def is_at(url: str, address: str) -> bool:
-    """Whether an address is at the scheme, host and port of `url`; False for what is no address."""
-    try:
-        place = _place(url)
-        return bool(place[1]) and place == _place(address)
-    except ValueError:
-        return False
-
-
-def _place(url: str) -> tuple[str, str, int]:
-    parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", _port(parts)
-
-
-def _port(parts: SplitResult) -> int:
-    return parts.port or (443 if parts.scheme == "https" else 80)
-
-
-def _nobodys(_address: str) -> bool:
+def _nowhere(_address: str) -> bool:
     return False
 
 
 async def load_image(source: str | bytes | os.PathLike[str], *, largest: int = LARGEST_BYTES) -> Image:
-    """The image in bytes, at an http(s) address, in a file, in a data URL or in base64. Raises `BadImage`."""
+    """Load an image from bytes, an http(s) URL, a data URL or base64; from a file if it is given as a `Path`.
+
+    A string is never a file name, because it may come from a stranger. Raises `BadImage`.
+    """
     if isinstance(source, bytes):
         return image_of_bytes(source, what="the bytes given", largest=largest)
     if isinstance(source, os.PathLike):
         return await read_image(source, largest=largest)
-    if source.startswith(("http://", "https://")):
+    if is_link(source):
         return await fetch_image(source, largest=largest)
     if source.startswith("data:"):
         return image_of_text(source, what="the data URL", largest=largest)
-    if len(source) < 4096 and await asyncio.to_thread(os.path.exists, source):
-        return await read_image(Path(source), largest=largest)
     try:
         return image_of_text(source, largest=largest)
     except BadImage as error:
-        shown = source if len(source) <= 80 else f"{source[:80]}…"
-        raise BadImage(f"{shown!r} is no file that exists, no address, no data URL, and no base64") from error
+        start = source if len(source) <= 80 else f"{source[:80]}…"
+        raise BadImage(
+            f"{start!r} is not a URL, a data URL or base64; pass a file as a Path, not as a string"
+        ) from error
 
 
 async def read_image(path: os.PathLike[str], *, largest: int = LARGEST_BYTES) -> Image:
-    """The image in a file. Raises `BadImage`; a file that is too large is not read."""
-
-    def read() -> bytes:
-        if (size := os.stat(path).st_size) > largest:
-            raise BadImage(
-                f"{os.fspath(path)} has {size} bytes; at most {largest} are taken: make it smaller"
-            )
-        return Path(path).read_bytes()
-
-    try:
-        data = await asyncio.to_thread(read)
-    except OSError as error:
-        raise BadImage(f"{os.fspath(path)} cannot be read: {error.strerror}") from error
-    return image_of_bytes(data, what=os.fspath(path), largest=largest)
+    """The image in a regular file. Raises `BadImage`; a file that is too large is not read."""
+    return await asyncio.to_thread(read_file, Path(path), largest=largest)
 
 
 async def fetch_image(
@@ -109,112 +99,135 @@ async def fetch_image(
     *,
     largest: int = LARGEST_BYTES,
     timeout_s: float = TIMEOUT_S,
-    is_own: IsOwn = _nobodys,
+    may_be_private: MayBePrivate = _nowhere,
     progress: Progress | None = None,
 ) -> Image:
-    """The image at an address. Its query string goes out byte for byte: Discord signs it.
+    """The image at a URL. Its query string is sent byte for byte, because Discord signs it.
 
-    Raises `BadImage` for an address that is not public (unless it `is_own`), for what is too large, and when it cannot
-    be had; `NotAnImage` for what is none, as soon as it begins; `NotServed` when the server has no image for it.
+    Raises `BadImage` for an address that is not public (unless it `may_be_private`), for an image that is too large, and if it
+    cannot be loaded; `NotAnImage` for anything else than an image, as soon as its first bytes show it; `NotServed` if the server has
+    no image there.
     """
     try:
         async with (
             asyncio.timeout(timeout_s),
-            httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=trusted()) as http,
+            in_slices(httpx.AsyncClient(timeout=timeout_s, trust_env=False, verify=trusted())) as http,
         ):
             for _ in range(REDIRECTS + 1):
-                found = await _get(http, url, largest, progress, is_own)
-                if isinstance(found, bytes):
-                    return image_of_bytes(found, what=_shown(url), largest=largest)
-                url = urljoin(url, found)
+                answer = await _get(http, url, largest, progress, may_be_private)
+                if isinstance(answer, bytes):
+                    return image_of_bytes(answer, what=shown(url), largest=largest)
+                url = urljoin(url, answer)
     except TimeoutError as error:
-        raise BadImage(f"{_shown(url)} did not come within {timeout_s:g} s") from error
+        raise BadImage(f"{shown(url)} did not arrive within {timeout_s:g} s") from error
     except httpx.HTTPError as error:
-        raise BadImage(f"{_shown(url)} cannot be had: {str(error) or type(error).__name__}") from error
-    except (ValueError, httpx.InvalidURL) as error:  # a port of six digits, a name that no header can carry
-        raise BadImage(f"{_shown(url)} is no address that can be asked: {error}") from error
-    raise BadImage(f"{_shown(url)} redirects more than {REDIRECTS} times")
+        raise BadImage(f"{shown(url)} cannot be loaded: {str(error) or type(error).__name__}") from error
+    except (
+        ValueError,
+        httpx.InvalidURL,
+    ) as error:  # such as a port of six digits, or a name that no header can carry
+        raise BadImage(f"{shown(url)} is not a valid URL: {error}") from error
+    raise BadImage(f"{shown(url)} redirects more than {REDIRECTS} times")
+
+
+async def with_images_loaded(request: Request, near: Near) -> Request:
+    """The request with images at private links replaced by data, if they may be loaded; `wire_body` refuses the others.
+
+    Raises `InvalidRequest` for an image that can never be loaded, `NotSent` for one that may be loaded later.
+    """
+    images = {field: await _data(field, image, near) for field, image in images_of(request)}
+    if isinstance(request, Imagine | Blend):
+        return msgspec.structs.replace(request, images=tuple(images.values()))
+    return msgspec.structs.replace(request, **images)
+
+
+async def _data(field: str, image: str, near: Near) -> str:
+    if not (is_link(image) and near.loads(image)):
+        return image
+    try:
+        return (await fetch_image(image, may_be_private=near.may_be_private)).data_url
+    except (NotAnImage, NotServed) as error:
+        if isinstance(error, NotServed) and not error.is_gone:
+            raise NotSent(f"{field}: {error}") from error
+        raise InvalidRequest(field, str(error)) from error
+    except BadImage as error:
+        raise NotSent(f"{field}: {error}") from error
 
 
 async def _get(
-    http: httpx.AsyncClient, url: str, largest: int, progress: Progress | None, is_own: IsOwn
+    http: httpx.AsyncClient, url: str, largest: int, progress: Progress | None, may_be_private: MayBePrivate
 ) -> bytes | str:
-    """The body, or where it redirects to."""
+    """The body, or the target of a redirect."""
     parts = urlsplit(url)
-    address = await _public_address(parts, allow_private=is_own(url))
+    address = await _public_address(parts, allow_private=may_be_private(url))
     host = f"[{address}]" if ":" in address else address
-    target = httpx.URL(f"{parts.scheme}://{host}:{_port(parts)}").copy_with(raw_path=_target(parts))
-    # Images are compressed already, and unpacking what says it is packed has no bound.
+    target = httpx.URL(f"{parts.scheme}://{host}:{port_of(parts)}").copy_with(raw_path=_target(parts))
     headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "hookchain"}
     headers["host"] = parts.netloc
     request = http.build_request("GET", target, headers=headers, extensions={"sni_hostname": parts.hostname})
-    answer = await http.send(request, stream=True, follow_redirects=False)
+
+    def judge(start: bytes) -> None:
+        if len(start) >= START_BYTES:
+            image_of_bytes(start, what=shown(url))
+
     try:
-        if answer.is_redirect:
-            return str(answer.headers.get("location", ""))
-        if answer.status_code != 200:
-            raise NotServed(f"{_shown(url)} answered HTTP {answer.status_code}", status=answer.status_code)
-        return await _body(answer, _shown(url), largest, progress)
-    finally:
-        await answer.aclose()
+        answer = await exchange(
+            partial(http.send, stream=True, follow_redirects=False),
+            request,
+            _bounds(largest),
+            progress=progress,
+            judge=judge,
+            reads=lambda status: status == 200,
+        )
+    except TooMuch as error:
+        raise BadImage(f"{shown(url)}: {error}: make it smaller") from error
+    except Unwanted as error:
+        raise NotAnImage(f"{shown(url)} is not a PNG, JPEG, WebP or GIF: {error}") from error
+    except BadAnswer as error:
+        raise BadImage(f"{shown(url)} cannot be loaded: {error}") from error
+    if answer.status in _REDIRECTING and "location" in answer.headers:
+        return str(answer.headers["location"])
+    if answer.status != 200:
+        raise NotServed(f"{shown(url)} answered HTTP {answer.status}", status=answer.status)
+    return answer.content
 
 
-async def _body(answer: httpx.Response, what: str, largest: int, progress: Progress | None) -> bytes:
-    """All of it, unless it begins like no image, or is too large: neither is read to its end."""
-    declared = answer.headers.get("content-length", "")
-    expected = int(declared) if declared.isdecimal() else None
-    data = bytearray()
-    async for piece in answer.aiter_raw():
-        begins = len(data) < START_BYTES
-        data += piece
-        if begins and len(data) >= START_BYTES:
-            image_of_bytes(bytes(data[:START_BYTES]), what=what)
-        if progress is not None:
-            progress(len(data), expected)
-        if max(len(data), expected or 0) > largest:
-            raise BadImage(f"{what} has more than {largest} bytes: make it smaller")
-    return bytes(data)
+def _bounds(largest: int) -> Bounds:
+    """The bounds of an image. Images are compressed already: a content coding is not decoded, so that its data is not an image."""
+    return Bounds(
+        sent_bytes=largest,
+        unpacked_bytes=largest,
+        within_s=TIMEOUT_S,
+        unwanted=_UNWANTED,
+        unpacks=False,
+    )
 
 
 async def _public_address(parts: SplitResult, *, allow_private: bool) -> str:
-    """The address to connect to: the first that the name has, if all of them are public."""
-    shown = _shown(parts.geturl())
+    """The address to connect to: the first one of the name, if all of them are public."""
+    link = shown(parts.geturl())
     if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadImage(f"{shown} is no http:// or https:// address")
+        raise BadImage(f"{link} is not an http:// or https:// URL")
     if parts.username is not None or parts.password is not None:
-        raise BadImage(f"{shown}: an address with a user name in it is not fetched")
+        raise BadImage(f"{link}: a URL with a user name is not fetched")
     try:
-        found = await asyncio.get_running_loop().getaddrinfo(
-            parts.hostname, _port(parts), type=socket.SOCK_STREAM
+        entries = await asyncio.get_running_loop().getaddrinfo(
+            parts.hostname, port_of(parts), type=socket.SOCK_STREAM
         )
     except (OSError, ValueError, UnicodeError) as error:
-        raise BadImage(f"{shown} cannot be had: the name {parts.hostname!r} is not known") from error
-    addresses = [str(entry[4][0]).split("%")[0] for entry in found]
-    if not allow_private and not all(_is_public(address) for address in addresses):
-        raise BadImage(f"{shown} is an address inside a network, and is not fetched")
+        raise BadImage(f"{link} cannot be loaded: the name {parts.hostname!r} is unknown") from error
+    addresses = [str(entry[4][0]).split("%")[0] for entry in entries]
+    if any(is_metadata_ip(address) for address in addresses):
+        raise BadImage(f"{link} is an address of a cloud's metadata service, which is never fetched")
+    if not allow_private and not all(is_public_ip(address) for address in addresses):
+        raise BadImage(
+            f"{link} is in a private network, and is not fetched unless the upstream's private_hosts names its host"
+        )
     return addresses[0]
 
 
-_TRANSLATED = tuple(
-    ipaddress.ip_network(network) for network in ("64:ff9b::/96", "64:ff9b:1::/48", "2002::/16", "fec0::/10")
-)
-"""IPv6 that leads to IPv4 addresses (NAT64, 6to4), and the site-local range of old: not for anybody outside."""
-
-
-def _is_public(address: str) -> bool:
-    ip = ipaddress.ip_address(address)
-    if isinstance(ip, ipaddress.IPv6Address) and ip.ipv4_mapped is not None:
-        ip = ip.ipv4_mapped
-    return ip.is_global and not ip.is_multicast and not any(ip in network for network in _TRANSLATED)
-
-
 def _target(parts: SplitResult) -> bytes:
-    """Path and query as they were written, a trailing & included."""
+    """Path and query exactly as written, including a trailing &."""
     path = parts.path or "/"
     written = f"{path}?{parts.query}" if parts.query else path
     return written.encode("ascii", "backslashreplace") if written.isascii() else httpx.URL(written).raw_path
-
-
-def _shown(url: str) -> str:
-    """An address without user name and query string, which may be credentials; of a data URL only the beginning."""
-    return re.sub(r"//[^/]*@", "//", re.split("[?#]", url, maxsplit=1)[0])[:200]

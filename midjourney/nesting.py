@@ -1,5 +1,5 @@
-"""How deep a body is nested. What reads JSON calls itself for every level, pages from far down the stack: what a callback's
-endpoint could still read, they could not."""
+"""Checks how deep a body is nested. JSON readers recurse for every level, and pages start deep in the stack: they could not read
+what a callback's endpoint could still read."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from itertools import accumulate
 
 DEEPEST = 100
-"""Levels. No sender has more than five; a probe has a thousand."""
+"""Levels. Known senders use at most five; a probe may use a thousand."""
 
 _BRACKETS = {ord("["): 1, ord("{"): 1, ord("]"): -1, ord("}"): -1}
 _OTHERS = bytes(set(range(256)) - _BRACKETS.keys())
@@ -15,8 +15,7 @@ _TEXT = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 
 
 def is_too_deep(body: bytes) -> bool:
-    """Whether JSON has more than `DEEPEST` levels. Nearly all of it has fewer brackets than that, and they are counted
-    first: that takes a microsecond."""
+    """True if JSON has more than `DEEPEST` levels. Counts brackets first, which takes 1 µs: nearly all JSON has fewer than that."""
     if body.count(b"[") + body.count(b"{") <= DEEPEST:
         return False
     brackets = _TEXT.sub(b"", body).translate(None, _OTHERS)

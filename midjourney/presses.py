@@ -1,7 +1,7 @@
-"""Pressing: what a person names ("U*", "V2", a customId) as the requests that press it in a dialect.
+"""Turns a selection of buttons ("U*", "V2", a customId) into the requests that press them in a dialect.
 
-Rules are written once: where a dialect sends no buttons, a finished grid is given the ones it has in Discord (U1 to
-U4, V1 to V4, reroll), without customIds, and pressing one is a `change`.
+The same rules work for all dialects: if a dialect sends no buttons, a finished grid gets those that it has in Discord (U1 to U4,
+V1 to V4, reroll), without customIds, and a press is a `change`.
 """
 
 from __future__ import annotations
@@ -20,15 +20,19 @@ _OF_A_GRID = tuple(Button(label=label) for label in ("U1", "U2", "U3", "U4", "ðŸ
 
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
-    """One press: the button's short name, the request, and the action of the task it will make ("" if unknown)."""
+    """One press: the button's short name, the request, and the action of the task it will make ("" if unknown).
+
+    `is_pressed`: the task shows that it was pressed already.
+    """
 
     label: str
     request: Request
     action: str
+    is_pressed: bool = False
 
 
 def with_buttons(task: Task, dialect: Dialect) -> Task:
-    """The task with the buttons that its dialect does not send; the task itself where it has, or needs, none."""
+    """The task with the buttons that its dialect does not send; the task unchanged if it has buttons, or needs none."""
     if (
         dialect.presses != "change"
         or task.buttons
@@ -39,10 +43,30 @@ def with_buttons(task: Task, dialect: Dialect) -> Task:
     return msgspec.structs.replace(task, buttons=_OF_A_GRID)
 
 
+def lacks_buttons(task: Task, dialect: Dialect) -> bool:
+    """True if a finished grid lacks the buttons that servers of this dialect send with it."""
+    return (
+        dialect.presses == "action"
+        and task.status == Status.SUCCESS
+        and task.action in _GRIDS
+        and not task.is_grid
+    )
+
+
 def presses(task: Task, wanted: str, dialect: Dialect) -> list[Press]:
-    """The requests that press what `wanted` names on this task, in the order of its buttons."""
+    """The requests that press the buttons which `wanted` selects on this task, in the order of its buttons.
+
+    Empty if the task may have ended with an unknown status, which is not SUCCESS.
+    """
+    if task.unknown_end:
+        return []
     return [
-        Press(label=button.name, request=request, action=action_of(button.kind))
+        Press(
+            label=button.name,
+            request=request,
+            action=action_of(button.kind),
+            is_pressed=button.pressed,
+        )
         for button in choose(with_buttons(task, dialect).buttons, wanted)
         if (request := _request(task.id, button, dialect)) is not None
     ]
@@ -69,10 +93,9 @@ def label_of(change: Change) -> str:
 
 
 def lane_of(request: Request, upstream: str, dialect: Dialect) -> str:
-    """What must be done one after the other: the upscales of one grid, where their results can be swapped.
+    """The lane of a request: upscales of one grid share a lane if the dialect can swap their results; otherwise "".
 
-    "" for what may be done at any time. Source: Plus 3.7.5 `UpscaleSuccessHandler`, which matches the results of
-    concurrent upscales without the image number.
+    Source: Plus 3.7.5 `UpscaleSuccessHandler`, which matches the results of concurrent upscales without the image number.
     """
     if not dialect.presses_in_turn or not is_upscale(request):
         return ""
@@ -86,7 +109,7 @@ def lane_of(request: Request, upstream: str, dialect: Dialect) -> str:
 
 
 def is_upscale(request: Request) -> bool:
-    """Whether this presses one of the four U-buttons, which open no window."""
+    """True if this presses one of the four U-buttons, which never open a modal."""
     match request:
         case Action():
             return Button(custom_id=request.custom_id).kind == "upscale"

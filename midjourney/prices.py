@@ -1,4 +1,4 @@
-"""What a submission costs, by what it asks for. Pure."""
+"""The price of a submission, by its request. Performs no I/O."""
 
 from __future__ import annotations
 
@@ -12,11 +12,12 @@ PRICED = (
     frozenset((*KINDS, *BUTTON_KINDS, *(action_of(kind).lower() for kind in BUTTON_KINDS), "default"))
     - {"", "other"}
 )  # fmt: skip
-"""What can have a price."""
+"""The names that can have a price."""
 
 
 def price_of(kind: str, request: bytes, prices: Mapping[str, float]) -> float:
-    """What one submission costs. A press is priced by what it does: "upscale", else by "action", else "default"."""
+    """The price of one submission. A press has the price of what it does, such as "upscale", otherwise of "action", otherwise the
+    "default"."""
     names = (*_names(kind, request), "default")
     return next((prices[name] for name in names if name in prices), 0.0)
 
@@ -24,12 +25,12 @@ def price_of(kind: str, request: bytes, prices: Mapping[str, float]) -> float:
 def _names(kind: str, request: bytes) -> tuple[str, ...]:
     if kind not in ("action", "change", "simple_change"):
         return (kind,)
-    asked = decode_request(request)
-    if isinstance(asked, SimpleChange):
-        asked = as_change(asked)
-    if isinstance(asked, Change):
-        return (asked.action.lower(), kind)
-    if isinstance(asked, Action):
-        pressed = Button(custom_id=asked.custom_id).kind
+    decoded = decode_request(request)
+    if isinstance(decoded, SimpleChange):
+        decoded = as_change(decoded)
+    if isinstance(decoded, Change):
+        return (decoded.action.lower(), kind)
+    if isinstance(decoded, Action):
+        pressed = Button(custom_id=decoded.custom_id).kind
         return (pressed, action_of(pressed).lower(), kind)
     return (kind,)

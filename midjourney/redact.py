@@ -1,19 +1,20 @@
-"""What people may see of a request: no key, no hook (its address holds a credential), no megabytes of base64."""
+"""Removes from requests and payloads what people must not see: keys, hooks (their URLs contain a credential), and megabytes of
+base64."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
+from midjourney.bodies import container_of
 from midjourney.errors import InvalidRequest
 
 REDACTED = "[redacted]"
 SECRET_FIELDS = frozenset({"notifyhook", "notifyurl", "notify_hook", "mj-api-secret", "authorization"})
 
-# A hook's address in a text, its slashes as they are, or as JSON or a form writes them.
+# A hook's URL in a text, with plain slashes, or escaped as in JSON or in a form.
 _TOKEN = re.compile(r"notify(?:/|\\/|\\u002[fF]|%(?:25)*2[fF])(?P<token>[A-Za-z0-9_-]{16,})")
 _NAMES = "|".join(sorted(map(re.escape, SECRET_FIELDS)))
 _HIDDEN = re.compile(
@@ -23,18 +24,18 @@ _HIDDEN = re.compile(
     | {_TOKEN.pattern} | (?P<was_so>{re.escape(REDACTED)})""",
     re.VERBOSE | re.DOTALL,
 )
-"""What is secret in a text that is no JSON, but may have been meant as it, or is a form, headers, XML: each in a group."""
+"""Secrets, each in a group, in a text that is not valid JSON, but may be malformed JSON, a form, headers or XML."""
 
-# Images as texts, by all that may stand in one: a prompt in Chinese has no blank either.
+# Images as text. They are recognised by their alphabet, because a prompt in Chinese has no blanks either.
 _DATA_URL = re.compile(r"data:(?=[^,]*[/;])[\w.+/-]*(?:;[\w.+=-]+)*,[!-~\r\n]{20,}", re.ASCII)
 _BASE64 = re.compile(r"[A-Za-z0-9+/_-]{60}[A-Za-z0-9+/_=\r\n-]{141,}")
 
 _DEEPEST = 40
-"""Levels of nesting that are shown. No sender has more than five; a probe has a thousand."""
+"""Levels of nesting that are shown. Known senders use at most five; a probe may use a thousand."""
 
 
-def redacted(payload: Any, depth: int = 0) -> Any:
-    """The payload without the hook's address, which senders echo, and without keys."""
+def redacted(payload: object, depth: int = 0) -> object:
+    """The payload without hook URLs, which senders echo, and without keys."""
     if depth > _DEEPEST:
         return "…"
     if isinstance(payload, dict):
@@ -44,16 +45,24 @@ def redacted(payload: Any, depth: int = 0) -> Any:
         }
     if isinstance(payload, list):
         return [redacted(entry, depth + 1) for entry in payload]
-    return _TOKEN.sub(_redact, payload) if isinstance(payload, str) else payload
+    return _redacted_string(payload, depth) if isinstance(payload, str) else payload
+
+
+def _redacted_string(text: str, depth: int) -> str:
+    """A redacted text within JSON. It may be JSON itself: some relays encode properties, or whole tasks, in this way."""
+    if _may_hide(text) and not isinstance(inner := container_of(text), str):
+        shown = redacted(inner, depth + 1)
+        return text if shown == inner else msgspec.json.encode(shown).decode()
+    return _TOKEN.sub(_redact, text)
 
 
 def redacted_text(text: str) -> str:
-    """The same of what is no JSON."""
+    """A redacted text that is not JSON."""
     return _HIDDEN.sub(_redact, text) if _may_hide(text) else text
 
 
 def _may_hide(text: str) -> bool:
-    plain = text.lower()  # several times quicker than the expression
+    plain = text.lower()  # several times faster than the expression
     return "notify" in plain or REDACTED in plain or any(name in plain for name in SECRET_FIELDS)
 
 
@@ -62,8 +71,8 @@ def _redact(found: re.Match[str]) -> str:
     return f"{found[0][:start]}{REDACTED}{found[0][end:]}"
 
 
-def shortened(payload: Any, depth: int = 0) -> Any:
-    """The payload with images cut: data URLs and base64."""
+def shortened(payload: object, depth: int = 0) -> object:
+    """The payload with images (data URLs and base64) cut."""
     if depth > _DEEPEST:
         return "…"
     if isinstance(payload, dict):
@@ -76,21 +85,21 @@ def shortened(payload: Any, depth: int = 0) -> Any:
 
 
 def _cut(text: str) -> str | None:
-    """How an image begins that is shown cut; None for any other text."""
+    """The part of an image that is shown; None for a text that is not an image."""
     if _DATA_URL.fullmatch(text):
         return text.partition(",")[0]
     return text[:80] if _BASE64.fullmatch(text) else None
 
 
 def _mark(text: str) -> str:
-    """What shows that a text was cut."""
+    """The suffix that marks a cut text."""
     return f"… {len(text)} characters"
 
 
-def restored(edited: Any, whole: Any, depth: int = 0) -> Any:
-    """What a person made of `whole` as it was shown to them: what stands there as it was shown is as it was.
+def restored(edited: object, whole: object, depth: int = 0) -> object:
+    """Undo the redaction and cutting in a value that a person has edited: unedited parts are taken from `whole`, the original.
 
-    An image that cannot be told from another one by how it is shown stays cut: see `check_whole`.
+    An image that looks like another one when cut stays cut: see `check_whole`.
     """
     if edited == shortened(redacted(whole, depth), depth):
         return whole
@@ -103,14 +112,19 @@ def restored(edited: Any, whole: Any, depth: int = 0) -> Any:
             else restored(value, whole.get(key), depth + 1)
             for key, value in edited.items()
         }
+    if isinstance(edited, str) and isinstance(whole, str):
+        mended, before = container_of(edited), container_of(whole)
+        if mended is edited or before is whole:
+            return edited
+        return msgspec.json.encode(restored(mended, before, depth + 1)).decode()
     if isinstance(edited, list) and isinstance(whole, list):
         return [_entry(entry, place, edited, whole, depth + 1) for place, entry in enumerate(edited)]
     return edited
 
 
-def check_whole(mended: Any, whole: Any) -> None:
-    """Refuse what was made of `whole`, and restored, while something in it is cut or hidden still: it would be sent, and
-    paid for, as it stands there. Raises `InvalidRequest`."""
+def check_whole(mended: object, whole: object) -> None:
+    """Raise `InvalidRequest` if a restored value still contains something cut or redacted: it would be sent, and paid for, like
+    that. `whole` is the original."""
     known = set(_texts(whole))
     marks = {_mark(text) for text in known if _cut(text) is not None}
     if redacted(whole) != whole:
@@ -119,36 +133,36 @@ def check_whole(mended: Any, whole: Any) -> None:
         if text not in known and any(mark in text for mark in marks):
             shown = text if len(text) <= 120 else f"{text[:80]}…{text[-30:]}"
             raise InvalidRequest(
-                "edit", f"{shown!r} is not whole: leave it as it was shown, or write all of it"
+                "edit", f"{shown!r} is incomplete: leave it as it was shown, or write the whole text"
             )
 
 
-def _texts(value: Any) -> Iterator[str]:
+def _texts(value: object) -> Iterator[str]:
     left = [value]
     while left:
-        one = left.pop()
-        if isinstance(one, str):
-            yield one
-        elif isinstance(one, dict | list):
-            left += one.values() if isinstance(one, dict) else one
+        part = left.pop()
+        if isinstance(part, str):
+            yield part
+        elif isinstance(part, dict | list):
+            left += part.values() if isinstance(part, dict) else part
 
 
-def _entry(entry: Any, place: int, edited: list[Any], whole: list[Any], depth: int) -> Any:
-    alike = [one for one in whole if shortened(redacted(one, depth), depth) == entry]
-    if len(edited) == len(whole) and any(one is whole[place] for one in alike):
+def _entry(entry: object, place: int, edited: list[object], whole: list[object], depth: int) -> object:
+    alike = [original for original in whole if shortened(redacted(original, depth), depth) == entry]
+    if len(edited) == len(whole) and any(original is whole[place] for original in alike):
         return whole[place]
     return alike[0] if len(alike) == 1 else entry
 
 
 def restored_body(edited: bytes, body: bytes) -> bytes:
-    """A body that a person has edited as it was shown, redacted: what was hidden is in its place.
+    """Undo the redaction in a body that a person has edited.
 
-    Raises `InvalidRequest` where it cannot be told what stood there.
+    Raises `InvalidRequest` if it is unclear what was redacted in a place.
     """
     if REDACTED.encode() not in edited and "…".encode() not in edited:
         return edited
     try:
-        whole, mended = (msgspec.json.decode(one) for one in (body, edited))
+        whole, mended = (msgspec.json.decode(encoded) for encoded in (body, edited))
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         return _restored_text(edited.decode("utf-8", "replace"), body.decode("utf-8", "replace")).encode()
     mended = restored(mended, whole)
@@ -157,7 +171,7 @@ def restored_body(edited: bytes, body: bytes) -> bytes:
 
 
 def _restored_text(edited: str, text: str) -> str:
-    """Each mark stands for what was hidden there, in the order of the text."""
+    """The text with the redacted parts put back, in order."""
     hidden = [found[found.lastgroup or 0] for found in _HIDDEN.finditer(text)] if _may_hide(text) else []
     between = edited.split(REDACTED)
     if len(between) == 1:
@@ -166,13 +180,30 @@ def _restored_text(edited: str, text: str) -> str:
         return hidden[0].join(between)
     if len(hidden) != len(between) - 1:
         raise InvalidRequest(
-            "edit", f"{REDACTED} is in it in other places than before: leave each, or write all of it"
+            "edit",
+            f"{REDACTED} occurs in other places than before: leave each where it was, or write the whole text",
         )
     return "".join(part for pair in zip(between, [*hidden, ""], strict=True) for part in pair)
 
 
-def shown_body(body: Any) -> str:
-    """A request's body in one line."""
+def redacted_body(body: bytes) -> bytes:
+    """A body without secrets, but otherwise byte for byte as received, whatever its encoding; for storage."""
+    text = body.decode("utf-8", "surrogateescape")
+    if not _may_hide(text) and "\\u00" not in text:  # letters of a key may be escaped
+        return body
+    try:
+        value = msgspec.json.decode(body)
+        shown = redacted(value)
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
+        return redacted_text(text).encode("utf-8", "surrogateescape")
+    if shown != value:
+        return msgspec.json.encode(shown)
+    # A repeated key hides its first value from the decoder.
+    return _TOKEN.sub(_redact, text).encode("utf-8", "surrogateescape")
+
+
+def shown_body(body: object) -> str:
+    """A request's body in one line, for messages."""
     return "" if body is None else msgspec.json.encode(shortened(redacted(body))).decode()
 
 
@@ -185,7 +216,7 @@ def without_secrets(text: str, *secrets: str) -> str:
 
 
 def without_secrets_in(body: bytes, *secrets: str) -> bytes:
-    """Bytes without these secrets, written plainly or as JSON writes them."""
+    """Bytes without these secrets, either plain or as escaped in JSON."""
     for secret in filter(None, secrets):
         for written in (secret, secret.replace("/", "\\/")):
             body = body.replace(written.encode(), REDACTED.encode())

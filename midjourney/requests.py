@@ -1,8 +1,7 @@
-"""What we ask of an upstream: typed submissions, as they are staged and stored. How one is written for a dialect is
-the matter of `wire`.
+"""Requests to an upstream: typed submissions, as they are staged and stored. `wire` encodes them for a dialect.
 
-An image or a mask is a data URL or bare base64, as `images.load_image` makes it, or an address where the dialect
-takes those. `extra` fields go into the body as they are.
+An image or a mask is a data URL or bare base64, as from `loading.load_image`, or a URL if the dialect takes URLs. `extra` fields go
+into the body unchanged.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forb
 
 
 class Imagine(_Request, frozen=True, kw_only=True, tag="imagine"):
-    """A new picture from words, and from images where some are given."""
+    """A new image from a prompt, and optionally from other images."""
 
     prompt: str
     images: tuple[str, ...] = ()
@@ -30,7 +29,7 @@ class Imagine(_Request, frozen=True, kw_only=True, tag="imagine"):
 
 
 class Blend(_Request, frozen=True, kw_only=True, tag="blend"):
-    """Two to five images into one."""
+    """Blends two to five images into one."""
 
     images: tuple[str, ...]
     dimensions: Literal["", "PORTRAIT", "SQUARE", "LANDSCAPE"] = ""
@@ -38,21 +37,21 @@ class Blend(_Request, frozen=True, kw_only=True, tag="blend"):
 
 
 class Describe(_Request, frozen=True, kw_only=True, tag="describe"):
-    """An image into four prompts."""
+    """Describes an image by four prompts."""
 
     image: str
     bot_type: BotType = ""
 
 
 class Shorten(_Request, frozen=True, kw_only=True, tag="shorten"):
-    """Which words of a prompt count, and five shorter ones."""
+    """Analyses which words of a prompt matter, and gives five shorter prompts."""
 
     prompt: str
     bot_type: BotType = ""
 
 
 class Edit(_Request, frozen=True, kw_only=True, tag="edit"):
-    """An image of one's own changed by a prompt; `mask` is white where it may change."""
+    """Changes the user's own image by a prompt; `mask` is white where it may change."""
 
     prompt: str
     image: str
@@ -60,7 +59,7 @@ class Edit(_Request, frozen=True, kw_only=True, tag="edit"):
 
 
 class Swap(_Request, frozen=True, kw_only=True, tag="swap"):
-    """The face of `source` put into `target` (InsightFace)."""
+    """Puts the face of `source` into `target` (InsightFace)."""
 
     source: str
     target: str
@@ -89,7 +88,7 @@ class Action(_Request, frozen=True, kw_only=True, tag="action"):
 
 
 class Change(_Request, frozen=True, kw_only=True, tag="change"):
-    """The press of dialects without buttons; `index` is 1 to 4, and absent for a reroll."""
+    """A press in dialects without buttons; `index` is 1 to 4, and absent for a reroll."""
 
     task_id: str
     action: Literal["UPSCALE", "VARIATION", "REROLL"]
@@ -103,7 +102,7 @@ class SimpleChange(_Request, frozen=True, kw_only=True, tag="simple_change"):
 
 
 class Modal(_Request, frozen=True, kw_only=True, tag="modal"):
-    """The answer to a waiting window. `mask` is a PNG: black, white where the picture may change."""
+    """The answer to a waiting modal. `mask` is a PNG: black, and white where the image may change."""
 
     task_id: str
     prompt: str = ""
@@ -111,7 +110,7 @@ class Modal(_Request, frozen=True, kw_only=True, tag="modal"):
 
 
 class Cancel(_Request, frozen=True, kw_only=True, tag="cancel"):
-    """The end of a task that has not ended. It makes no task of its own, and costs nothing."""
+    """Cancels a task that has not ended. It creates no task, and costs nothing."""
 
     task_id: str
 
@@ -130,7 +129,7 @@ Request = (
     | Modal
     | Cancel
 )
-"""Any submission. It is stored as JSON with `kind` telling which."""
+"""Any submission. It is stored as JSON; `kind` is the tag."""
 
 RequestKind = Literal[
     "imagine",
@@ -186,22 +185,22 @@ def parent_of(request: Request) -> str:
 
 
 def as_change(request: SimpleChange) -> Change:
-    """What the line means. Raises `InvalidRequest` where it means nothing."""
-    found = _SIMPLE.fullmatch(request.content.strip())
-    letter = found["letter"].upper() if found else ""
-    if found is None or (letter == "R") == bool(found["index"]):
+    """The change that the line stands for. Raises `InvalidRequest` if it is malformed."""
+    parts = _SIMPLE.fullmatch(request.content.strip())
+    letter = parts["letter"].upper() if parts else ""
+    if parts is None or (letter == "R") == bool(parts["index"]):
         raise InvalidRequest("content", f'{request.content!r} is not "<task id> U2", U1-U4, V1-V4 or R')
     fields = {
         "kind": "change",
-        "task_id": found["id"],
+        "task_id": parts["id"],
         "action": {"U": "UPSCALE", "V": "VARIATION", "R": "REROLL"}[letter],
-        "index": int(found["index"]) if found["index"] else None,
+        "index": int(parts["index"]) if parts["index"] else None,
     }
     return msgspec.convert(fields, type=Change)
 
 
 def encode_request(request: Request) -> bytes:
-    """The request as it is stored."""
+    """The stored form of a request."""
     return msgspec.json.encode(request)
 
 

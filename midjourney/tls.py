@@ -1,4 +1,4 @@
-"""Which servers are believed to be who they say they are."""
+"""The certificate authorities that are trusted."""
 
 from __future__ import annotations
 
@@ -10,6 +10,6 @@ import httpx
 
 @cache
 def trusted() -> ssl.SSLContext:
-    """The authorities of certifi, or those that SSL_CERT_FILE or SSL_CERT_DIR name. Made once: reading them takes tens of
-    milliseconds, in which nothing else happens."""
+    """The authorities of certifi, or those in SSL_CERT_FILE or SSL_CERT_DIR. Cached, because reading them blocks for tens of
+    milliseconds."""
     return httpx.create_ssl_context()

@@ -1,11 +1,12 @@
-"""What an upstream says: tasks, buttons and submit answers, as values that keep what they do not understand.
+"""Tasks and submit answers of upstreams, as values that preserve unknown content.
 
-Field names are the upstream's own in snake case. Statuses and actions are open vocabularies: vendors add words every
-month, so a value is a plain `str`, and the enumerations name the ones that are known.
+Field names are the upstream's own in snake case. Statuses and actions are open vocabularies: vendors add words every month, so
+values are plain `str`, and the enumerations list the known ones.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from enum import StrEnum
 from functools import cached_property
@@ -14,28 +15,16 @@ from typing import Any
 import msgspec
 
 from midjourney import buttons as _buttons
-from midjourney.bodies import parsed
 from midjourney.buttons import Button
-
-
-class Status(StrEnum):
-    """The task states of novicezk 2.6, midjourney-proxy-plus 3.7.5 and trueai v11."""
-
-    NOT_START = "NOT_START"
-    SUBMITTED = "SUBMITTED"
-    MODAL = "MODAL"
-    IN_PROGRESS = "IN_PROGRESS"
-    SUCCESS = "SUCCESS"
-    FAILURE = "FAILURE"
-    CANCEL = "CANCEL"
-
-
-TERMINAL = frozenset({Status.SUCCESS, Status.FAILURE, Status.CANCEL})
-"""The only states that end a task; anything else, known or not, is pending."""
+from midjourney.failures import failure_kind
+from midjourney.statuses import TERMINAL as TERMINAL
+from midjourney.statuses import Status as Status
+from midjourney.statuses import canonical_status as canonical_status
+from midjourney.wrapping import KNOWN_FIELDS, fields_of
 
 
 class Action(StrEnum):
-    """The actions that most implementations share; any other string is an action too."""
+    """The actions that most implementations share; other strings are valid too."""
 
     IMAGINE = "IMAGINE"
     UPSCALE = "UPSCALE"
@@ -49,8 +38,11 @@ class Action(StrEnum):
     VIDEO = "VIDEO"
 
 
+_STATUSES = frozenset(Status)
+
+
 class Properties(msgspec.Struct, frozen=True, kw_only=True):
-    """The keys of a task's `properties` that hookchain reads. `notifyHook` is left out: it holds a credential."""
+    """The keys of a task's `properties` that hookchain reads; not `notifyHook`, which contains a credential."""
 
     final_prompt: str = ""
     message_content: str = ""
@@ -60,11 +52,13 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
-    """A task as one payload showed it. The same serialisation serves callbacks, `fetch` and `list-by-condition`.
+    """A task as one payload showed it. Callbacks, `fetch` and `list-by-condition` use the same serialisation.
 
-    `progress` is a percentage, or None where the sender gave none (it may be free text such as "Waiting to start").
+    `progress` is a percentage, or None if the sender gave none (it may be free text such as "Waiting to start").
     Times are epoch milliseconds, or None; senders write 0 for "not yet", and one writes seconds.
-    `raw` holds the payload byte for byte.
+    `unread_buttons` describes the shape of buttons that cannot be read; "" if there are none.
+    `raw` holds the payload byte for byte, including any wrapper, which `midjourney.wrapping` removes. Only for a long answer of an
+    upstream it holds less (`midjourney.keeping`).
     """
 
     id: str
@@ -83,7 +77,26 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     parent_id: str = ""
     properties: Properties = Properties()
     buttons: tuple[Button, ...] = ()
+    unread_buttons: str = ""
     raw: bytes = b""
+
+    @property
+    def unknown_end(self) -> str:
+        """The status, if it is unknown although the image is complete; otherwise "". It does not end the task."""
+        is_unknown = self.status not in _STATUSES and self.progress == 100 and self.image_url
+        return self.status if is_unknown else ""
+
+    @property
+    def oddity(self) -> str:
+        """What a person should look into: an unknown status, or buttons that cannot be read; otherwise ""."""
+        if self.unknown_end:
+            return (
+                f"The status {self.unknown_end[:40]!r} is unknown, but the image is complete, so nothing is pressed. If it means "
+                "SUCCESS, add it to `statuses` of the upstream's dialect"
+            )
+        if self.status == Status.SUCCESS and self.unread_buttons:
+            return f"Some or all buttons cannot be read, so they cannot be pressed: {self.unread_buttons}"
+        return ""
 
     @property
     def is_finished(self) -> bool:
@@ -91,137 +104,96 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return self.status in TERMINAL
 
     @property
+    def failure_kind(self) -> str:
+        """Why it failed, as one of `midjourney.failures.KINDS`; "" unless it ended in FAILURE or CANCEL."""
+        return failure_kind(self.fail_reason) if self.status in (Status.FAILURE, Status.CANCEL) else ""
+
+    @property
     def is_grid(self) -> bool:
-        """True when the task offers the four U-buttons. The action does not tell: a reroll of an upscale is no grid."""
+        """True if the task has the four U-buttons. The action does not decide: a reroll of an upscale is not a grid."""
         return _buttons.is_grid(self.buttons)
 
     @property
     def final_prompt(self) -> str:
-        """The prompt as Midjourney normalised it, else as it was submitted."""
+        """The prompt as Midjourney normalised it, otherwise as it was submitted."""
         return self.properties.final_prompt or self.prompt_en or self.prompt
 
     @property
     def image_number(self) -> int | None:
         """Which image of its grid an upscale shows, 1 to 4.
 
-        Read from the Discord message ("… - Image #3 <@…>": Plus 3.7.5, trueai v11), else from the description
-        ("/up <parent> U3"), which says what was asked for.
+        Read from the Discord message ("… - Image #3 <@…>": Plus 3.7.5, trueai v11), otherwise from the description
+        ("/up <parent> U3"), which names the image that was requested.
         """
         return self._shown_number or self._asked_number
 
     @property
     def is_swapped(self) -> bool:
-        """True when an upscale shows another image than was asked for (concurrent presses at Plus 3.7.5)."""
+        """True if an upscale shows an image other than the requested one (concurrent presses at Plus 3.7.5)."""
         return (
             None not in (self._shown_number, self._asked_number) and self._shown_number != self._asked_number
         )
 
     @property
     def _shown_number(self) -> int | None:
-        found = re.search(r"Image #([1-4])\b", self.properties.message_content)
-        return int(found[1]) if found else None
+        number = re.search(r"Image #([1-4])\b", self.properties.message_content)
+        return int(number[1]) if number else None
 
     @property
     def _asked_number(self) -> int | None:
         pressed = Button(custom_id=self.properties.custom_id)
         if pressed.kind == "upscale":
             return pressed.index
-        found = re.search(r"^/up \S+ U([1-4])\b", self.description)
-        return int(found[1]) if found else None
+        number = re.search(r"^/up \S+ U([1-4])\b", self.description)
+        return int(number[1]) if number else None
 
     @property
     def pressed_on(self) -> str:
-        """Id of the task this one was pressed on, where the payload tells: `parentId` (trueai) or "/up <id> …"."""
+        """Id of the task this one was pressed on, if the payload names it: `parentId` (trueai) or "/up <id> …"; otherwise ""."""
         if self.parent_id:
             return self.parent_id
-        found = re.match(r"/up (\S+) ", self.description)
-        return found[1] if found else ""
+        parent = re.match(r"/up (\S+) ", self.description)
+        return parent[1] if parent else ""
+
+    @property
+    def made_by(self) -> str:
+        """The button on its parent that made it, if the payload names it: its customId, or a name such as "U3"; otherwise ""."""
+        if self.properties.custom_id:
+            return self.properties.custom_id
+        button = re.match(r"/up \S+ (\S+)", self.description)
+        return button[1] if button else ""
 
     @cached_property
     def extra(self) -> dict[str, Any]:
-        """The payload's fields that have no attribute here, by the names that the sender gave them."""
+        """The payload's fields that have no attribute here, under the sender's names."""
         if not self.raw:
             return {}
-        return {key: value for key, value in parsed(self.raw).items() if key not in KNOWN_FIELDS}
+        return {key: value for key, value in fields_of(self.raw).items() if key not in KNOWN_FIELDS}
 
 
-KNOWN_FIELDS = frozenset(
-    [
-        "id",
-        "status",
-        "action",
-        "prompt",
-        "promptEn",
-        "description",
-        "state",
-        "progress",
-        "imageUrl",
-        "failReason",
-        "submitTime",
-        "startTime",
-        "finishTime",
-        "parentId",
-        "properties",
-        "buttons",
-    ]
-)
+def digest_of(task: Task) -> str:
+    """A digest, 16 characters, of the content of an ended task: it changes with its texts, buttons and image.
+
+    The query of the image's URL does not count, because Discord signs it anew for each request.
+    """
+    buttons = [[button.custom_id, button.label, button.emoji, button.style] for button in task.buttons]
+    image = task.image_url.partition("?")[0]
+    shown = [buttons, image, task.properties.final_prompt, task.prompt, task.prompt_en, task.fail_reason]
+    return hashlib.blake2b(msgspec.json.encode(shown), digest_size=8).hexdigest()
 
 
 class SubmitAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """What an upstream answered to a submit, flattened from the envelopes that exist.
+    """An upstream's answer to a submit, flattened from the envelopes in use.
 
-    `code` is None where the answer had none; `ids` holds zero or more task ids (an array, a comma-joined list, a
-    number above 2^53 all occur); `mentioned` are those that stand elsewhere. `properties` is `{}` where it was absent,
-    null or a list. `error` is the code of an error in OpenAI's shape.
+    `code` is None if the answer had none; `ids` holds zero or more task ids (an array, a comma-joined list and a number above 2^53
+    all occur); `mentioned` holds ids found in other places. `properties` is `{}` if it was absent, null or a list. `error` is the
+    code of an error in OpenAI's format.
     """
 
     code: int | str | None
     description: str = ""
     ids: tuple[str, ...] = ()
     mentioned: tuple[str, ...] = ()
-    properties: dict[str, Any] = {}
+    properties: dict[str, object] = {}
     error: str = ""
     raw: bytes = b""
-
-
-# Other spellings seen on the same paths: web (webman-php), 302.ai gateways, cubicspaces, kling-style relays.
-_SPELLINGS = {
-    "FAILED": Status.FAILURE,
-    "FAIL": Status.FAILURE,
-    "SUCCEED": Status.SUCCESS,
-    "SUCCEEDED": Status.SUCCESS,
-    "FINISHED": Status.SUCCESS,
-    "TASK_STATUS_SUCCEED": Status.SUCCESS,
-    "TASK_STATUS_FAILED": Status.FAILURE,
-    "CANCELED": Status.CANCEL,
-    "CANCELLED": Status.CANCEL,
-    "": Status.NOT_START,
-    "PENDING": Status.NOT_START,
-    "STARTED": Status.IN_PROGRESS,
-    "RUNNING": Status.IN_PROGRESS,
-    "PROCESSING": Status.IN_PROGRESS,
-}
-
-# trueai before 2024-10-15 wrote the enumeration as a number (src/Midjourney.Base/Models/Enums.cs).
-_NUMBERS = {
-    0: Status.NOT_START,
-    1: Status.SUBMITTED,
-    3: Status.IN_PROGRESS,
-    4: Status.FAILURE,
-    5: Status.SUCCESS,
-    6: Status.MODAL,
-    7: Status.CANCEL,
-}
-
-_KNOWN = frozenset(Status)
-
-
-def canonical_status(value: str | int | None) -> str:
-    """The status in the family's own spelling; a word nobody knows stays as it came."""
-    if value is None:
-        return Status.NOT_START
-    if isinstance(value, int):
-        return _NUMBERS.get(value, str(value))
-    word = value.strip()
-    known = _SPELLINGS.get(word.upper(), word.upper())
-    return known if known in _KNOWN else word

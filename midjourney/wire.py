@@ -1,14 +1,14 @@
-"""How a request is written for a dialect: its path, its body, and what is wrong with it before it is sent. Pure."""
+"""Encodes a request for a dialect: its path and its body; and checks it before it is sent. Performs no I/O."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
+from midjourney.addresses import is_link, is_private
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import BadImage, image_of_text
+from midjourney.links import Near, check_images, check_texts, images_of
 from midjourney.nesting import DEEPEST, is_too_deep
 from midjourney.requests import (
     KINDS,
@@ -31,18 +31,30 @@ from midjourney.requests import (
 )
 
 LONGEST_PROMPT = 6000
-"""Characters. Midjourney's own limit is about 6,000; longer ones fail after they were paid for."""
+"""Characters. Midjourney's own limit is about 6,000; longer prompts fail after they were paid for."""
 
 
 def check(request: Request, dialect: Dialect) -> None:
-    """Find what an upstream would refuse, or take money for and then fail.
+    """Check for anything that an upstream would refuse, or charge for and then fail.
 
-    Raises `InvalidRequest` with the field and what to do about it.
+    Raises `InvalidRequest` with the field and the cure.
     """
     kind = kind_of(request)
     if not dialect.has(kind):
         known = ", ".join(_submits(dialect))
         raise InvalidRequest("kind", f"dialect {dialect.name} has no {kind}; it has: {known}")
+    _check_own_fields(request, dialect)
+    if isinstance(request, Action | Change | Modal | Cancel) and not parent_of(request).strip():
+        raise InvalidRequest("task_id", "is empty")
+    check_texts(request)
+    for field, image in images_of(request):
+        _image(field, image, dialect)
+    if request.extra and _is_too_deep(request.extra):
+        raise InvalidRequest("extra", f"is nested deeper than {DEEPEST} levels")
+
+
+def _check_own_fields(request: Request, dialect: Dialect) -> None:
+    """Check the fields that only this kind of request has."""
     match request:
         case Imagine():
             _prompt(request.prompt)
@@ -62,29 +74,25 @@ def check(request: Request, dialect: Dialect) -> None:
             raise InvalidRequest("custom_id", "is empty: take it from the task's buttons")
         case _:
             pass
-    if isinstance(request, Action | Change | Modal | Cancel) and not parent_of(request).strip():
-        raise InvalidRequest("task_id", "is empty")
-    for field, image in _images(request):
-        _image(field, image, dialect)
-    if request.extra and _is_too_deep(request.extra):
-        raise InvalidRequest("extra", f"is nested deeper than {DEEPEST} levels")
 
 
 def wire_path(request: Request, dialect: Dialect) -> str:
-    """The path under the upstream's base address."""
+    """The path under the upstream's base URL."""
     return dialect.path(kind_of(request), parent_of(request))
 
 
 def wire_body(
     request: Request, dialect: Dialect, *, notify_hook: str = "", state: str = ""
-) -> dict[str, Any] | None:
-    """The JSON body, None for a request without one. Hook and state are left out where the dialect takes none.
+) -> dict[str, object] | None:
+    """The JSON body; None for a request without one. Hook and state are left out if the dialect does not take them.
 
-    A state of the request's own (`extra`) comes behind ours, which later tells whose task a task is.
+    The request's own state (in `extra`) is appended to ours, by which the task is recognised later.
 
-    Raises `InvalidRequest` as `check` does, and for a hook or a state that is too long for the dialect.
+    Raises `InvalidRequest` as `check` does, for an image at a private link that was not loaded, and for a hook or a state that is too
+    long for the dialect.
     """
     check(request, dialect)
+    check_images(request, Near())
     if isinstance(request, Cancel):
         return None
     kind, body = kind_of(request), _fields(request, dialect) | request.extra
@@ -98,8 +106,10 @@ def wire_body(
     return body
 
 
-def _fields(request: Request, dialect: Dialect) -> dict[str, Any]:
+def _fields(request: Request, dialect: Dialect) -> dict[str, object]:
     match request:
+        case Action() | Change() | SimpleChange() | Modal() | Cancel():
+            return _fields_about_a_task(request, dialect)
         case Imagine():
             images = [_written(image, dialect) for image in request.images]
             if dialect.image_field == "base64":
@@ -122,6 +132,12 @@ def _fields(request: Request, dialect: Dialect) -> dict[str, Any]:
             }
         case Video():
             return _video(request, dialect)
+
+
+def _fields_about_a_task(
+    request: Action | Change | SimpleChange | Modal | Cancel, dialect: Dialect
+) -> dict[str, object]:
+    match request:
         case Action():
             return {"taskId": request.task_id, "customId": request.custom_id}
         case Change():
@@ -135,7 +151,7 @@ def _fields(request: Request, dialect: Dialect) -> dict[str, Any]:
             return {}
 
 
-def _video(request: Video, dialect: Dialect) -> dict[str, Any]:
+def _video(request: Video, dialect: Dialect) -> dict[str, object]:
     return {"motion": request.motion} | _filled(
         prompt=request.prompt,
         image=_written(request.image, dialect),
@@ -149,50 +165,32 @@ def _video(request: Video, dialect: Dialect) -> dict[str, Any]:
     )
 
 
-def _filled(**fields: Any) -> dict[str, Any]:
+def _filled(**fields: object) -> dict[str, object]:
     return {name: value for name, value in fields.items() if value not in (None, "", [])}
 
 
 def _written(image: str, dialect: Dialect) -> str:
-    """An image in the form that every endpoint takes: a data URL; a link where links are taken."""
-    if not image or (_is_link(image) and dialect.takes_image_links):
+    """An image in the form that every endpoint takes: a data URL; a link if the dialect takes links."""
+    if not image or (is_link(image) and dialect.takes_image_links):
         return image
     return image_of_text(image).data_url
 
 
-def _images(request: Request) -> list[tuple[str, str]]:
-    match request:
-        case Imagine() | Blend():
-            return [(f"images[{place}]", image) for place, image in enumerate(request.images)]
-        case Describe():
-            return [("image", request.image)]
-        case Edit():
-            return [("image", request.image), *([("mask", request.mask)] if request.mask else [])]
-        case Swap():
-            return [("source", request.source), ("target", request.target)]
-        case Video():
-            found = [("image", request.image), ("end_image", request.end_image)]
-            return [(field, image) for field, image in found if image]
-        case Modal():
-            return [("mask", request.mask)] if request.mask else []
-        case _:
-            return []
-
-
 def _image(field: str, image: str, dialect: Dialect) -> None:
-    if _is_link(image):
-        if dialect.takes_image_links:
+    if is_link(image):
+        # An image at a private link is loaded, or refused, before the request is sent.
+        if dialect.takes_image_links or is_private(image):
             return
         raise InvalidRequest(
             field,
-            f"dialect {dialect.name} takes images, not their addresses: give the file, or load it first",
+            f"dialect {dialect.name} takes images, not their URLs: pass the file, or load it first",
         )
     try:
-        found = image_of_text(image)
+        decoded = image_of_text(image)
     except BadImage as error:
         raise InvalidRequest(field, str(error)) from error
-    if field == "mask" and found.media_type != "image/png":
-        raise InvalidRequest(field, f"a mask is a PNG, not {found.media_type}")
+    if field == "mask" and decoded.media_type != "image/png":
+        raise InvalidRequest(field, f"a mask must be a PNG, not {decoded.media_type}")
 
 
 def _prompt(prompt: str) -> None:
@@ -208,15 +206,11 @@ def _within(value: str, longest: int | None, field: str) -> str:
     return value
 
 
-def _is_too_deep(extra: dict[str, Any]) -> bool:
+def _is_too_deep(extra: dict[str, object]) -> bool:
     try:
         return is_too_deep(msgspec.json.encode(extra))
     except RecursionError:
         return True
-
-
-def _is_link(image: str) -> bool:
-    return image.startswith(("http://", "https://"))
 
 
 def _submits(dialect: Dialect) -> list[str]:

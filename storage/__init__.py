@@ -1,1 +1,1 @@
-"""What is kept, and the only SQL. Functions take a connection first and return records."""
+"""The database, and the only SQL in hookchain. Functions take a connection first and return records."""

@@ -1,45 +1,57 @@
-"""The address of a database made into connections: writers, and readers beside them.
+"""Opens a database: its writers, and its readers.
 
-Writing and reading are apart since SQLite has one writer. Both take functions of a plain connection, so that all
-statements are written once, whatever runs them.
+Writing and reading are separate because SQLite has one writer. Both take functions of a plain connection, so that every
+statement is written once for both databases.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Callable, Container
 from pathlib import Path
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection as Connection  # the layers above name it, and import no SQL
+from sqlalchemy import Connection as Connection  # for the layers above, which must not import SQLAlchemy
 from sqlalchemy import Engine
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from storage import outage, postgres, sqlite
-from storage.announce import Announcer
-from storage.apart import Apart
-from storage.errors import BadDatabaseUrl
-from storage.meter import Meter
-from storage.notify import Wakeups
+from storage import clock, clock_steps
+from storage.budgets.billing import Plan
+from storage.callbacks import Callbacks
+from storage.driver import postgres, sqlite
+from storage.driver.listen import Announcer
+from storage.driver.readers import LoopReaders, Readers, ThreadReaders
+from storage.driver.wakeups import Wakeups
+from storage.driver.writer import Writer
+from storage.driver.writes import Observer
+from storage.driver.writes import Work as Work  # for the layers above, which must not import a driver
+from storage.errors import BadDatabaseUrl, NotDurable
+from storage.histogram import ANSWER_MS, Histogram, Timings, together
+from storage.meter import Holds, Meter, Sum
 from storage.records import Incoming, Recorded
-from storage.worker_lock import WorkerLock
-from storage.writer import Observer, Work, Writer
+from storage.submissions.request_count import GenerationFile
+from storage.tasks.oddities import Oddities
+from storage.workers import leases
+from storage.workers.lock import WorkerLock
 
 T = TypeVar("T")
 
 PATHS = 2
-"""On PostgreSQL, connections that write what is no callback. With one for callbacks, one for leases, two for questions and
-two for wake-ups a process has eight at most, and one more while pages are open."""
+"""On PostgreSQL, connections for all writes except callbacks. With one for callbacks, one for leases, two for reads and two
+for wake-ups a process has at most eight, and one more while pages are open."""
 
 CALLBACK_LOCK_WAIT_MS = 300
-"""How long a callback's transaction waits for a row: others wait behind it."""
+"""How long a callback's transaction waits for a row lock; short, because other callbacks wait behind it."""
+
+
+ANSWERED_WITHIN_S = 0.5
+"""A clock reading that took longer is too imprecise, and is ignored until the next one."""
 
 
 class Database:
-    """A database that is open. `write`, `append`, `read` and `look` are all that other parts use.
+    """An open database. Other parts use only `write`, `append`, `read`, `look` and their variants.
 
-    `meter` counts what this process does with it, until somebody writes that down.
+    `meter` counts what this process does until the counts are stored; `timings` measures how long its work took.
     """
 
     def __init__(self, url: str) -> None:
@@ -47,111 +59,188 @@ class Database:
         self.url = url
         self.wakeups = Wakeups()
         self.meter = Meter()
+        self.timings = Timings()
+        self._oddities = Oddities()
+        self._callbacks = Callbacks()
         self.worker_lock: WorkerLock | None = None
+        self.generation_file: GenerationFile | None = None
+        self.path = address if isinstance(address, Path) else None
         self._announcer: Announcer | None = None
         if isinstance(address, Path):
-            self._readers = sqlite.read_engine(address)
-            self._looks = Apart(sqlite.look_engine(address))
-            self._callbacks = self._apart = Writer(sqlite.write_engine(address), self.wakeups)
-            self._paths = [self._callbacks]
+            self._readers: Readers = LoopReaders(sqlite.read_engine(address))
+            self._looks = ThreadReaders(sqlite.look_engine(address))
+            self._ingest = self._separate = Writer(
+                sqlite.write_engine(address), self.wakeups, self._callbacks
+            )
+            self._paths = [self._ingest]
             self.worker_lock = WorkerLock(address)
+            self.generation_file = GenerationFile(address)
         else:
-            self._readers = postgres.read_engine(address)
-            self._looks = Apart(postgres.look_engine(address))
+            self._readers = ThreadReaders(postgres.read_engine(address), postgres.READERS)
+            self._looks = ThreadReaders(postgres.read_engine(address, connections=1))
             self._announcer = Announcer(address, self.wakeups)
-            self._callbacks = Writer(
+            self._ingest = Writer(
                 postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS),
                 self.wakeups,
+                self._callbacks,
                 wake_early=False,
             )
-            self._apart, *self._paths = (
-                Writer(postgres.write_engine(address), self.wakeups, largest_batch=1, wake_early=False)
+            self._separate, *self._paths = (
+                Writer(
+                    postgres.write_engine(address),
+                    self.wakeups,
+                    self._callbacks,
+                    largest_batch=1,
+                    wake_early=False,
+                )
                 for _ in range(1 + PATHS)
             )
 
     @property
+    def plan(self) -> Plan | None:
+        """The budgets that submissions are charged to: see `charge_by`."""
+        return self._callbacks.plan
+
+    @property
     def _writers(self) -> set[Writer]:
-        return {self._callbacks, self._apart, *self._paths}
+        return {self._ingest, self._separate, *self._paths}
+
+    @property
+    def is_writing(self) -> bool:
+        """True if all writers accept writes."""
+        return all(writer.is_writing for writer in self._writers)
+
+    def held_by(self) -> dict[str, Sum]:
+        """How long each named transaction occupied this process's writers."""
+        return Holds.together(writer.holds for writer in self._writers)
 
     async def open(self) -> None:
-        """Start the writers. The schema must be there: see `storage.migrate`."""
+        """Start the writers. The schema must exist: see `storage.migrate`."""
         for writer in self._writers:
             writer.start()
         if self._announcer is not None:
             self._announcer.start()
+        with contextlib.suppress(NotDurable):  # the next query reports the outage
+            await self.follow_clock()
+
+    async def follow_clock(self) -> None:
+        """Adjust the process's clock to this database: see storage/clock.py. Raises `NotDurable`."""
+        await self.read(_follow_file if self.worker_lock is not None else _follow_server)
 
     async def close(self) -> None:
-        """Write what waits and close all connections."""
+        """Write what is waiting, then close all connections."""
         await asyncio.gather(*(writer.stop() for writer in self._writers))
         if self._announcer is not None:
             await self._announcer.stop()
         await self._looks.close()
-        await self._readers.dispose()
+        await self._readers.close()
 
     async def append(self, incoming: Incoming) -> Recorded:
-        """Keep one callback (transaction "ingest"). Returns after the commit; raises `NotDurable` or `Unkeepable`."""
-        return await self._callbacks.append(incoming)
+        """Store one callback (transaction "ingest"). Returns after the commit; raises `NotDurable` or `Unkeepable`."""
+        recorded = await self._ingest.append(incoming)
+        self._oddities.look_at(incoming.upstream, incoming.task)
+        return recorded
 
     async def write(self, name: str, work: Callable[[Connection], T]) -> T:
-        """Run a named transaction; its value, after the commit. Raises what it raised, `NotDurable` or `Unkeepable`."""
+        """Run a named transaction; returns its value after the commit. Raises its errors, `NotDurable` or `Unkeepable`."""
         (value,) = await self.write_together((name, work))
         result: T = value
         return result
 
     async def write_together(self, *units: tuple[str, Work]) -> list[Any]:
-        """Several named units, in order, in one transaction; their values."""
+        """Run several named units, in order, in one transaction; returns their values."""
         return await min(self._paths, key=lambda writer: writer.waiting).write(units)
 
-    async def write_apart(self, name: str, work: Callable[[Connection], T]) -> T:
-        """As `write`, and waits behind nothing that others write."""
-        (value,) = await self._apart.write([(name, work)])
+    async def write_alone(
+        self, name: str, work: Callable[[Connection], T], committed: Callable[[], None]
+    ) -> T:
+        """Like `write`, in a transaction of its own. `committed` runs in the writing thread before anything else is written."""
+        (value,) = await self._separate.write([(name, work)], committed)
         result: T = value
         return result
 
-    async def read(self, question: Callable[[Connection], T]) -> T:
-        """Ask without writing, on a connection of its own. Raises `NotDurable` when the database cannot be asked."""
-        try:
-            async with self._readers.connect() as connection:
-                return await connection.run_sync(question)
-        except (DBAPIError, PoolTimeout) as error:
-            if isinstance(error, PoolTimeout) or outage.is_outage(error):
-                raise outage.translated(error) from error
-            raise
+    async def write_separately(self, name: str, work: Callable[[Connection], T]) -> T:
+        """Like `write`, but does not wait behind other writes (on PostgreSQL; SQLite has one writer)."""
+        (value,) = await self._separate.write([(name, work)])
+        result: T = value
+        return result
 
-    async def look(self, question: Callable[[Connection], T]) -> T:
-        """As `read`, all of it in a thread that has one question at a time: for long ones that nobody waits for."""
-        return await self._looks.ask(question)
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """Run a query on a connection of its own. Raises `NotDurable` if the database cannot be read."""
+        return await self._readers.run(query)
 
-    def hear_only(self, signals: Container[str]) -> None:
-        """Callbacks that give another signal are kept, and fanned out to nobody."""
-        for writer in self._writers:
-            writer.heard = signals
+    async def look(self, query: Callable[[Connection], T]) -> T:
+        """Like `read`, in a thread that runs one query at a time: for long queries of background loops."""
+        return await self._looks.run(query)
+
+    def fan_out_only(self, signals: Container[str]) -> None:
+        """Fan out only callbacks that give one of these signals; the others are stored."""
+        self._callbacks.wanted_signals = signals
+
+    def trust(self, upstreams: Container[str]) -> None:
+        """Believe the callbacks of these upstreams without a readback."""
+        self._callbacks.trusted = upstreams
+
+    def charge_by(self, plan: Plan | None) -> None:
+        """Charge all staged submissions to the budgets of this plan; None charges nothing."""
+        self._callbacks.plan = plan
+
+    def transactions(self) -> Histogram:
+        """How long the transactions of this process took, from their first statement to the end of the commit."""
+        return together((writer.transactions for writer in self._writers), ANSWER_MS)
 
     def observe(self, observer: Observer) -> None:
-        """Have `observer` told before and after each commit, in the writing thread. For metrics and crash tests."""
+        """Call `observer` before and after each commit, in the writing thread. For metrics and crash tests."""
         for writer in self._writers:
             writer.observers.append(observer)
 
 
+def _follow_file(connection: Connection) -> None:
+    stored, wall_base_ms = clock_steps.stored_base(connection), clock.wall_base_ms()
+    if stored is None or stored.boot_id != clock.boot_id():
+        clock.follow(wall_base_ms)
+    elif abs(stored.base_ms - wall_base_ms) >= clock.STEP_MS:
+        # The clock was set: the process that works on the file will move its times, and store the new base there.
+        clock.follow(stored.base_ms)
+    else:
+        clock.follow(wall_base_ms)
+
+
+def _follow_server(connection: Connection) -> None:
+    asked_s = clock.uptime_s()
+    server_ms = leases.server_ms(connection)
+    answered_s = clock.uptime_s()
+    if answered_s - asked_s < ANSWERED_WITHIN_S:
+        clock.follow(server_ms - int(500 * (asked_s + answered_s)))
+
+
 def write_engine(url: str) -> Engine:
-    """For one connection beside an open database: migrations of tests, looks from outside."""
+    """An engine for one connection beside an open database, for tests and inspection."""
     address = parse_url(url)
     return sqlite.write_engine(address) if isinstance(address, Path) else postgres.write_engine(address)
 
 
+def glance_engine(url: str) -> Engine:
+    """An engine for one query to a database of any release, or to a foreign one: it neither creates nor changes anything."""
+    address = parse_url(url)
+    if isinstance(address, Path):
+        return sqlite.glance_engine(address)
+    return postgres.read_engine(address, connections=1)
+
+
 def parse_url(url: str) -> Path | postgres.Address:
-    """The address as people and platforms write it: a SQLite file, or a PostgreSQL. Raises `BadDatabaseUrl` with what to
-    write instead."""
-    scheme, found, path = url.partition("://")
-    if scheme in ("postgres", "postgresql", "postgresql+psycopg") and found:
+    """Parse a URL as people and platforms write it: a SQLite file or a PostgreSQL server. Raises `BadDatabaseUrl`, which
+    says what to write instead."""
+    scheme, separator, path = url.partition("://")
+    if scheme in ("postgres", "postgresql", "postgresql+psycopg") and separator:
         return postgres.parse(url)
-    if scheme not in ("sqlite", "sqlite+aiosqlite") or not found:
-        told = f"has the scheme {scheme!r}" if found else "is no database address"
+    if scheme not in ("sqlite", "sqlite+aiosqlite") or not separator:
+        problem = f"has the unsupported scheme {scheme!r}" if separator else "is not a database URL"
         raise BadDatabaseUrl(
-            f"DATABASE_URL {told}; write sqlite:///path or postgresql://user:password@host/name"
+            f"DATABASE_URL {problem}; write sqlite:///path or postgresql://user:password@host/name"
         )
     if not path.startswith("/") or path in ("/", "/:memory:"):
         raise BadDatabaseUrl(
-            "DATABASE_URL names no file, and an event in memory is an event lost; use sqlite:///path"
+            "DATABASE_URL names no file, and a database in memory loses every event at a restart; use sqlite:///path"
         )
     return Path(path[1:])

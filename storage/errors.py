@@ -1,32 +1,38 @@
-"""What storage raises.
+"""The errors that storage raises.
 
 StorageError
-├── NotDurable       the database could not take the write: nothing of it was kept
-├── Unkeepable       the database refuses this write for what is in it: asking again will not help
-├── LeaseLost        somebody else has the work by now: what was staged is dropped
+├── NotDurable       the database could not take the write: nothing of it was stored
+├── Unkeepable       the database refuses a value in this write: a retry will not help
+├── LeaseLost        another worker has the work by now: what was staged is dropped
+├── UnknownMove      the code requested a change of state that is in no table of states
 ├── SchemaTooNew     the database was migrated by a newer release
 ├── CannotMove       the tables of release 0.1.0 cannot be moved into their own schema now
 ├── MissingRight     the database role may not do what a migration needs
-└── BadDatabaseUrl   the address names no database that this release knows
+├── TooManyHooks     an upstream has reached its maximum number of valid hooks
+└── BadDatabaseUrl   the URL does not name a database that this release supports
 """
 
 from __future__ import annotations
 
 
 class StorageError(Exception):
-    """Root of what `storage` raises."""
+    """Root of the errors that `storage` raises."""
 
 
 class NotDurable(StorageError):
-    """The write did not reach the disk; asking again is right."""
+    """The write did not reach the disk; it may be retried."""
 
 
 class Unkeepable(StorageError):
-    """The database refuses this write for what is in it: a value that is too long, say."""
+    """The database refuses a value in this write, for example one that is too long; a retry will not help."""
 
 
 class LeaseLost(StorageError):
-    """The attempt that wanted to finish is no longer the current one."""
+    """The attempt that was to be finished is no longer the current one."""
+
+
+class UnknownMove(StorageError):
+    """No operation changes a state like that, which is a bug in the code: see storage/duty/states.py."""
 
 
 class SchemaTooNew(StorageError):
@@ -34,11 +40,15 @@ class SchemaTooNew(StorageError):
 
 
 class CannotMove(StorageError):
-    """The tables of release 0.1.0 stay where they are; the message says why and what to do."""
+    """The tables of release 0.1.0 cannot be moved; the message says why and what to do."""
 
 
 class MissingRight(StorageError):
     """The role in `DATABASE_URL` lacks a right; the message says what to run, as an administrator."""
+
+
+class TooManyHooks(StorageError):
+    """An upstream has reached its maximum number of valid hooks; the message says how to end the old ones."""
 
 
 class BadDatabaseUrl(StorageError):

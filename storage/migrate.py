@@ -1,4 +1,4 @@
-"""Bring a database to the schema of this release."""
+"""Migrates a database to the schema of this release."""
 
 from __future__ import annotations
 
@@ -7,56 +7,69 @@ from pathlib import Path
 
 import structlog
 from sqlalchemy import Connection, inspect
-from sqlalchemy.exc import DBAPIError
 
-from storage import own_schema, postgres, sqlite
+from storage.driver import own_schema, postgres, private_files, sqlite
+from storage.driver.outage import DRIVER_ERRORS, is_outage, original
 from storage.engine import parse_url
-from storage.errors import NotDurable, SchemaTooNew
-from storage.outage import is_outage
+from storage.errors import CannotMove, NotDurable, SchemaTooNew
+from storage.workers import leases
 
 log = structlog.get_logger("hookchain")
 
 SCRIPTS = Path(__file__).parent / "migrations"
 
-TRIED_EVERY_S = 1.0
+RETRY_INTERVAL_S = 1.0
 
 
 def migrate(url: str, *, patience_s: float = 0, scripts: Path = SCRIPTS) -> str:
-    """Run what is missing, in one transaction; the revision the database is at then. Safe to run twice, or twice at once.
+    """Run the missing migrations in one transaction; returns the resulting revision. Safe to run repeatedly and concurrently.
 
-    Blocks. A server that does not answer yet is waited for as long as `patience_s`; `scripts` is where the revisions of
-    this release lie. Raises `BadDatabaseUrl`, `SchemaTooNew` for a database of a newer release, `CannotMove` and
-    `MissingRight` (`storage/own_schema.py`), `NotDurable` when it cannot be opened or written.
+    Blocks. Waits up to `patience_s` for a server that does not answer yet; `scripts` is the directory of this release's
+    revisions. Raises `BadDatabaseUrl`, `SchemaTooNew` for a database of a newer release, `CannotMove` and `MissingRight`
+    (`storage/driver/own_schema.py`), `NotDurable` if the database cannot be opened or written.
     """
     deadline_s = time.monotonic() + patience_s
     while True:
         try:
             return _migrate(url, scripts)
-        except DBAPIError as error:
+        except DRIVER_ERRORS as error:
             address = parse_url(url)
             where = address if isinstance(address, Path) else address.shown
-            told = f"the database {where} cannot be used: {str(error.orig).strip()}"
-            told += sqlite.obstacle(address) if isinstance(address, Path) else ""
-            hopeless = isinstance(address, Path) or postgres.is_hopeless(error.orig) or not is_outage(error)
+            problem = f"the database {where} cannot be used: {str(original(error)).strip()}"
+            problem += sqlite.obstacle(address) if isinstance(address, Path) else ""
+            hopeless = (
+                isinstance(address, Path) or postgres.is_hopeless(original(error)) or not is_outage(error)
+            )
             if hopeless or time.monotonic() >= deadline_s:
-                raise NotDurable(told) from error
-            log.warning("waiting for the database", why=told)
-            time.sleep(TRIED_EVERY_S)  # it is being started: nothing of it can be awaited
+                raise NotDurable(problem) from error
+            log.warning("waiting for the database", why=problem)
+            time.sleep(RETRY_INTERVAL_S)  # a starting server announces nothing that could be awaited
 
 
 def _migrate(url: str, scripts: Path) -> str:
     address = parse_url(url)
     is_file = isinstance(address, Path)
+    if isinstance(address, Path):
+        private_files.create(address)
+        private_files.tighten(address)
     engine = sqlite.migration_engine(address) if isinstance(address, Path) else postgres.write_engine(address)
     try:
         with engine.begin() as connection:
             if is_file:
                 return _upgrade(connection, scripts)
             postgres.alone_to_migrate(connection)
-            with own_schema.inside(connection):
+            with own_schema.inside(connection, _refuse_workers):
                 return _upgrade(connection, scripts)
     finally:
         engine.dispose()
+
+
+def _refuse_workers(connection: Connection) -> None:
+    if leases.alive(connection):
+        raise CannotMove(
+            "a worker of hookchain 0.1.0 is running on this database: stop all processes of that release, those that only "
+            f"receive callbacks too, and start again {leases.TTL_MS // 1000} s later"
+        )
 
 
 def _upgrade(connection: Connection, location: Path) -> str:
@@ -75,12 +88,12 @@ def _upgrade(connection: Connection, location: Path) -> str:
 def _revision(connection: Connection) -> str | None:
     if not inspect(connection).has_table("alembic_version"):
         return None
-    found: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
-    return found
+    revision: str | None = connection.exec_driver_sql("SELECT version_num FROM alembic_version").scalar()
+    return revision
 
 
 def _run(connection: Connection, location: Path) -> None:
-    # Here, since it takes as long to import as all of ours, and is needed once.
+    # Imported here because Alembic takes as long to import as all of hookchain, and is rarely needed.
     from alembic import command
     from alembic.config import Config
 

@@ -1,37 +1,50 @@
-"""Values that belong to the database rather than to a process: the secret that was made once, the last check."""
+"""Values that belong to the database rather than to a process, such as the generated secret."""
 
 from __future__ import annotations
 
 import secrets
 
-from sqlalchemy import Connection, bindparam, select
-from sqlalchemy.dialects.postgresql import insert as upsert  # compiles for SQLite too
+from sqlalchemy import Connection
 
-from storage import schema
-
-_value = select(schema.meta.c.value).where(schema.meta.c.key == bindparam("wanted"))
-_make = upsert(schema.meta).on_conflict_do_nothing(index_elements=["key"])
-_touch = upsert(schema.meta)
-_touch = _touch.on_conflict_do_update(index_elements=["key"], set_={"value": _touch.excluded.value})
+from storage import sql_operations as sql
 
 
 def touch(connection: Connection) -> None:
-    """Write something, so that it shows whether anything can be written."""
-    connection.execute(_touch, {"key": "checked", "value": secrets.token_hex(4)})
+    """Write a value, to check that the database accepts writes."""
+    keep(connection, "checked", secrets.token_hex(4))
 
 
 def remember_address(connection: Connection, url: str) -> None:
-    """Where the process that receives can be reached, for workers that do not know."""
-    connection.execute(_touch, {"key": "address", "value": url})
+    """Store the URL of the receiving process, for workers that do not know it."""
+    keep(connection, "address", url)
 
 
 def address(connection: Connection) -> str | None:
-    """Where the process that receives can be reached, as it said when it started last."""
-    value: str | None = connection.execute(_value, {"wanted": "address"}).scalar()
-    return value
+    """The URL of the receiving process, as stored at its last start; None if it never was."""
+    return value(connection, "address")
 
 
 def secret(connection: Connection) -> str:
-    """The secret of this database, made when it is first asked for."""
-    connection.execute(_make, {"key": "secret", "value": secrets.token_urlsafe(32)})
-    return str(connection.execute(_value, {"wanted": "secret"}).scalar_one())
+    """The secret of this database, generated on the first call."""
+    return make(connection, "secret")
+
+
+def make(connection: Connection, key: str) -> str:
+    """The secret stored under a key, generated on the first call."""
+    sql.ADD_VALUE(connection, key=key, value=secrets.token_urlsafe(32))
+    return sql.VALUE.one(connection, key=key)
+
+
+def value(connection: Connection, key: str) -> str | None:
+    """The value stored under a key, or None."""
+    return sql.VALUE.first(connection, key=key)
+
+
+def forget(connection: Connection, key: str) -> bool:
+    """Delete the value under a key; True if there was one."""
+    return sql.FORGET_VALUE(connection, key=key) > 0
+
+
+def keep(connection: Connection, key: str, text: str) -> None:
+    """Store a value under a key; replaces the previous one."""
+    sql.PUT_VALUE(connection, key=key, value=text)

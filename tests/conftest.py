@@ -20,13 +20,15 @@ from typing import Any, TypeVar
 import httpx
 import hypothesis
 import pytest
+from sqlalchemy.engine import make_url
 
+from storage.driver import sqlite
 from storage.engine import Database
 from storage.migrate import migrate
-from tests import installed, postgres
-from tests.forked import Forked
+from tests.support import installed, postgres
+from tests.support.forked import Forked
 
-pytest_plugins = ["tests.selection"]
+pytest_plugins = ["tests.support.selection"]
 
 T = TypeVar("T")
 
@@ -38,6 +40,11 @@ hypothesis.settings.register_profile(
     suppress_health_check=[hypothesis.HealthCheck.too_slow],
 )
 hypothesis.settings.load_profile("unhurried")
+
+# No test cuts the power (nor do the servers of tests/support/postgres.py write for that), and a disk takes up to 10 ms a commit.
+# It is in this process alone: what tests start writes as it does everywhere.
+DURABLE = sqlite.SYNCHRONOUS
+sqlite.SYNCHRONOUS = "OFF"
 
 CORPUS = Path(__file__).parent / "corpus"
 REPOSITORY = Path(__file__).parent.parent
@@ -55,13 +62,25 @@ def corpus() -> Callable[[str], bytes]:
 
 
 @pytest.fixture(scope="session")
-def postgres_server() -> Iterator[str]:
+def postgres_itself() -> Iterator[str]:
     """A PostgreSQL that is there for the tests: TEST_DATABASE_URL, or one of our own."""
     if given := os.environ.get("TEST_DATABASE_URL"):
         yield given
         return
     with postgres.running(durable=False) as server:
         yield server.url
+
+
+@pytest.fixture(scope="session")
+def postgres_server(postgres_itself: str) -> Iterator[str]:
+    """That PostgreSQL; through PgBouncer, if TEST_PGBOUNCER is set."""
+    if not os.environ.get("TEST_PGBOUNCER"):
+        yield postgres_itself
+        return
+    from tests.support import pgbouncer  # it needs the processes of this file
+
+    with pgbouncer.running(postgres_itself) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")
@@ -73,10 +92,13 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
 
 
 @pytest.fixture
-def postgres_url(postgres_template: str) -> str:
+def postgres_url(request: pytest.FixtureRequest, postgres_template: str, postgres_itself: str) -> str:
     """An empty PostgreSQL database with the schema of this release."""
     postgres.empty(postgres_template)
-    return postgres_template
+    if request.node.get_closest_marker("unpooled") is None:
+        return postgres_template
+    name = make_url(postgres_template).database
+    return make_url(postgres_itself).set(database=name).render_as_string(hide_password=False)
 
 
 @pytest.fixture(params=["sqlite", "postgres"])
@@ -102,7 +124,7 @@ async def database(database_url: str) -> AsyncIterator[Database]:
 def rows_are_held_for_long(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody who holds a row, or waits for one, is hung up on while a test looks at what the others do."""
     for limit in ("postgres.IDLE_IN_TRANSACTION_S", "writer.LOCKED_S", "writer.HANGS_S"):
-        monkeypatch.setattr(f"storage.{limit}", int(PATIENCE_S))
+        monkeypatch.setattr(f"storage.driver.{limit}", int(PATIENCE_S))
 
 
 @pytest.fixture(autouse=True)
@@ -119,9 +141,13 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return installed.build_wheel(tmp_path_factory.mktemp("wheel"))
 
 
-def _started(arguments: list[str], cwd: Path, environment: dict[str, str]) -> subprocess.Popen[str] | Forked:
+def _started(
+    arguments: list[str], cwd: Path, environment: dict[str, str], without: str
+) -> subprocess.Popen[str] | Forked:
     if arguments[:2] == ["-m", "hookchain"]:
-        return Forked(arguments[2:], cwd=cwd, environment=environment)
+        return Forked(arguments[2:], cwd=cwd, environment=environment, without=without)
+    if arguments[0].endswith(".py"):
+        return Forked(arguments, cwd=cwd, environment=environment)
     program = [] if os.access(arguments[0], os.X_OK) else [sys.executable]
     return subprocess.Popen(
         [*program, *arguments],
@@ -133,17 +159,24 @@ def _started(arguments: list[str], cwd: Path, environment: dict[str, str]) -> su
     )
 
 
+def client(url: str) -> httpx.Client:
+    """For a server of ours, without TLS: to read certificate authorities takes longer than most requests."""
+    return httpx.Client(base_url=url, timeout=PATIENCE_S, trust_env=False, verify=False)
+
+
 class Process:
     """A command of ours that runs until it is stopped; it is ready when it has printed `ready`."""
 
-    def __init__(self, arguments: list[str], *, ready: str, cwd: Path, environment: dict[str, str]) -> None:
+    def __init__(
+        self, arguments: list[str], *, ready: str, cwd: Path, environment: dict[str, str], without: str = ""
+    ) -> None:
         self.lines: list[str] = []
         self._ready = threading.Event()
         self._pattern = re.compile(ready)
         environment = (
             {"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(REPOSITORY)} | MEASURING | environment
         )
-        self._process = _started(arguments, cwd, environment)
+        self._process = _started(arguments, cwd, environment, without)
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
         if not self._ready.wait(PATIENCE_S):
@@ -219,7 +252,7 @@ class Sandbox(Process):
             environment={},
         )
         self.url = self.find(r"(http://\S+)")
-        self.http = httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
+        self.http = client(self.url)
 
     def ledger(self) -> dict[str, Any]:
         """What it really accepted."""
@@ -238,18 +271,21 @@ class Sandbox(Process):
 class HookchainServer(Process):
     """`hookchain serve` on a free port, in a directory of its own."""
 
-    def __init__(self, cwd: Path, environment: dict[str, str], command: list[str] | None = None) -> None:
+    def __init__(
+        self, cwd: Path, environment: dict[str, str], command: list[str] | None = None, without: str = ""
+    ) -> None:
         super().__init__(
             command or ["-m", "hookchain", "serve", "--port", "0"],
             ready="rules and plugins:|no rules and no plugins|^hookchain: ",
             cwd=cwd,
             environment=environment,
+            without=without,
         )
         if any(line.startswith("hookchain: ") for line in self.lines):
             self.wait()  # it said why it ends
         if self.is_running:
             self.url = self.find(r"listens on (http://\S+)")
-            self.http = httpx.Client(base_url=self.url, timeout=PATIENCE_S, trust_env=False)
+            self.http = client(self.url)
 
     @property
     def hook(self) -> str:
@@ -274,7 +310,10 @@ class HookchainWorker(Process):
 
     def __init__(self, cwd: Path, environment: dict[str, str]) -> None:
         super().__init__(
-            ["-m", "hookchain", "work"], ready="works; rules and plugins:", cwd=cwd, environment=environment
+            ["-m", "hookchain", "work"],
+            ready="worker started; rules and plugins:",
+            cwd=cwd,
+            environment=environment,
         )
 
 
@@ -322,10 +361,17 @@ def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., Sandbox]]:
 
 @pytest.fixture(scope="session")
 def new_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A SQLite file with the schema of this release: copied, it spares each server a third of its start, and each test 30 ms."""
+    """A SQLite file with the schema of this release: copied, it spares each server a third of its start, and each test 50 ms."""
     file = tmp_path_factory.mktemp("template") / "hookchain.db"
     migrate(f"sqlite:///{file}")
     return file
+
+
+@pytest.fixture
+def new_database(tmp_path: Path, new_file: Path) -> Path:
+    """A directory with an empty SQLite database of this release, as servers look for it there."""
+    shutil.copy(new_file, tmp_path / "hookchain.db")
+    return tmp_path
 
 
 @pytest.fixture
@@ -334,11 +380,13 @@ def start_server(tmp_path: Path, new_file: Path) -> Iterator[Callable[..., Hookc
     started: list[HookchainServer] = []
     shutil.copy(new_file, tmp_path / "hookchain.db")
 
-    def start(*, toml: str = "", command: list[str] | None = None, **environment: str) -> HookchainServer:
+    def start(
+        *, toml: str = "", command: list[str] | None = None, without: str = "", **environment: str
+    ) -> HookchainServer:
         if toml:
             (tmp_path / "hookchain.toml").write_text(toml)
         started.append(
-            HookchainServer(tmp_path, {"HOOKCHAIN_SECRET": "a test's secret"} | environment, command)
+            HookchainServer(tmp_path, {"HOOKCHAIN_SECRET": "a test's secret"} | environment, command, without)
         )
         return started[-1]
 

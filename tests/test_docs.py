@@ -9,25 +9,43 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dispatcher.budget import Budget
-from dispatcher.retention import Retention
+from dispatcher.pictures import confined as pictures
+from dispatcher.pictures.decoding import MOST_PIXELS
+from dispatcher.plugins.signals import SIGNALS
+from dispatcher.policy.chain_budget import Budget
+from dispatcher.policy.period_budgets import PeriodBudget
+from dispatcher.policy.retention import Retention
+from dispatcher.rules import confined as expressions
+from dispatcher.rules.language import LONGEST_TEXT
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.model import KEYS as RULE_KEYS
-from dispatcher.signals import SIGNALS
-from hookchain.environment import keys, variable_of
-from hookchain.settings import SANDBOX, File, Settings
+from dispatcher.rules.values import LONGEST_VALUE, MOST_KEYS
+from hookchain.settings.environment import keys, variable_of
+from hookchain.settings.load import SANDBOX, File, Settings
 from hooks.api.routes import Api
 from hooks.images.proxy import Images
+from hooks.quotas import Quota
 from midjourney.dialects import DIALECTS, Dialect, Upstream
 from midjourney.sandbox.faults import SWITCHES
 from storage.engine import Database
 
 ROOT = Path(__file__).parent.parent
 CONFIGURATION = (ROOT / "docs/reference/configuration.md").read_text()
-HIDDEN = {"name", "directory", "file", "text", "upstreams", "budget", "retention", "platform", "listens"}
+HIDDEN = {
+    "name",
+    "directory",
+    "file",
+    "text",
+    "upstreams",
+    "budget",
+    "retention",
+    "quotas",
+    "platform",
+    "listens",
+}
 
 
-@pytest.mark.parametrize("kind", [Settings, Upstream, Budget, Retention])
+@pytest.mark.parametrize("kind", [Settings, Upstream, Budget, PeriodBudget, Retention, Quota])
 def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     """With its default, in a table."""
     assert [
@@ -42,6 +60,7 @@ def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
         ("configuration", ("upstreams", "main"), Upstream),
         ("configuration", ("budget",), Budget),
         ("configuration", ("retention",), Retention),
+        ("configuration", ("quotas",), Quota),
         ("dialects", ("dialects", "mine"), Dialect),
     ],
 )
@@ -50,7 +69,7 @@ def test_every_variable_is_documented_beside_its_key(
 ) -> None:
     """In the same row of the table."""
     rows = re.findall(r"^\|.*", (ROOT / f"docs/reference/{page}.md").read_text(), re.MULTILINE)
-    tables = {"upstreams", "budget", "retention", "dialects"}
+    tables = {"upstreams", "budget", "retention", "quotas", "dialects"}
     for key in keys(kind).keys() - tables:
         variable = variable_of((*table, key))
         assert any(f"`{key}`" in row and f"`{variable}`" in row for row in rows), variable
@@ -73,7 +92,7 @@ def test_every_path_is_documented(tmp_path: Path) -> None:
     """Of the API, and of pictures."""
     page = (ROOT / "docs/reference/http.md").read_text()
     database = Database(f"sqlite:///{tmp_path}/x.db")
-    api = Api(database, {}, {SANDBOX: DIALECTS["mj-plus"]})
+    api = Api(database, {}, {SANDBOX: DIALECTS["mj-plus"]}, {})
     routes = [*api.routes(), *Images(database, {}).routes(lambda handler: handler)]
     paths = {re.sub(r":(int|path)", "", str(getattr(route, "path", ""))) for route in routes}
     assert [path for path in sorted(paths) if f"{path}`" not in page] == []
@@ -108,3 +127,23 @@ def test_every_fact_of_a_dialect_is_documented() -> None:
     """The keys that a dialect of one's own may have."""
     page = (ROOT / "docs/reference/dialects.md").read_text()
     assert [key for key in Dialect.__struct_fields__ if f"`{key}`" not in page and key != "name"] == []
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        f"| a value: its characters, with its items if it is a list or a table | {LONGEST_VALUE:,} |",
+        f"| fields of `task.extra`, each of them a value | {MOST_KEYS:,} |",
+        f"| what a text's expressions make | {LONGEST_TEXT:,} characters",
+        f"| processor time for one expression | {expressions.PROCESSOR_S:g} s",
+        f"| time by the clock for one expression | {expressions.WITHIN_S:g} s |",
+        f"| memory for one expression | {expressions.MEMORY_BYTES >> 20} MB",
+        f"| pixels | {MOST_PIXELS:,};",
+        f"| memory | {pictures.MEMORY_BYTES >> 20} MB |",
+        f"| processor time for one picture | {pictures.PROCESSOR_S:g} s |",
+        f"| time by the clock for one picture | {pictures.WITHIN_S:g} s |",
+    ],
+)
+def test_the_limits_of_expressions_and_pictures_are_those_of_the_code(row: str) -> None:
+    """What a rule that runs into one is told to stay below."""
+    assert row in (ROOT / "docs/reference/rules.md").read_text()

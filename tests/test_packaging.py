@@ -16,7 +16,7 @@ from markdown_it import MarkdownIt
 from packaging.metadata import Metadata
 
 from tests.conftest import REPOSITORY
-from tests.repository import tracked
+from tests.support.repository import tracked
 
 pytestmark = pytest.mark.process
 

@@ -11,7 +11,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.conftest import REPOSITORY
-from tests.repository import tracked
+from tests.support.repository import tracked
 
 # Written in two parts, since this file is tracked as well.
 REGISTRIES = [

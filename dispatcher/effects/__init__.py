@@ -1,5 +1,5 @@
-"""What receivers do to the world outside: keep pictures, cut them, tell other systems, tell people.
+"""Effects: archive pictures, cut grids, forward events to other systems, notify people.
 
-They may run twice (a process can die between the doing and the remembering), so each is harmless when repeated, or
-carries an id by which the other side can tell.
+An effect may run twice, since a process can die after the effect and before it is recorded. So each is harmless when repeated, or
+carries an id by which the other side can recognise the repetition.
 """

@@ -1,30 +1,31 @@
-"""A finished task's picture kept for good: its address expires, after 24 hours or sooner."""
+"""Archives the picture of a finished task, whose URL expires after 24 hours or sooner."""
 
 from __future__ import annotations
 
 import hashlib
 import re
-import time
 from urllib.parse import urlsplit
 
 import msgspec
 
-from dispatcher.chain import Chain
 from dispatcher.effects.store import file_name, store_at
-from dispatcher.errors import GiveUp
+from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.errors import GiveUp
+from midjourney.bounded import Progress
 from midjourney.image_data import EXTENSIONS, Image
-from midjourney.loading import NotServed, Progress, fetch_image
+from midjourney.loading import NotServed, fetch_image
 from midjourney.types import Task
+from storage import clock
 
 LARGEST_BYTES = 50 * 1024 * 1024
-"""A 4x upscale as PNG has up to 40 MB."""
+"""A 4x upscale as PNG can have 40 MB."""
 
 SOON_MS = 60_000
-"""An address that expires so soon is asked for anew before it is used."""
+"""A URL that expires within this time is renewed before it is used."""
 
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True):
-    """What was kept: names below the place it was kept in, size, and digest."""
+    """An archived picture: file names relative to the destination, size, and digest."""
 
     name: str
     sidecar: str
@@ -34,11 +35,11 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
 
 
 async def archive(task: Task, *, chain: Chain, to: str, progress: Progress | None = None) -> Archived:
-    """Keep the task's picture in `to` (a folder, or s3://bucket/prefix), with a JSON file about it beside it.
+    """Store the task's picture in `to` (a folder, or s3://bucket/prefix), together with a JSON file that describes it.
 
-    Its address goes out as it is, query string included, and is asked for anew when it has expired. Addresses inside
-    a network are not fetched, but for the upstream's own. Raises `GiveUp` for a task without a picture, `BadImage` for
-    what is none or too large, `StoreError`.
+    The picture is loaded from its URL unchanged, including the query string; an expired URL is renewed. Private links are
+    loaded only from the upstream itself and from its `private_hosts`. Raises `GiveUp` for a task without a picture,
+    `BadImage` for one that is invalid or too large, and `StoreError`.
     """
     store = store_at(to)
     image, address = await picture_of(task, chain, progress)
@@ -59,12 +60,12 @@ async def archive(task: Task, *, chain: Chain, to: str, progress: Progress | Non
 
 
 async def picture_of(task: Task, chain: Chain, progress: Progress | None = None) -> tuple[Image, str]:
-    """The task's picture and the address it was had from."""
+    """Load the task's picture. Returns it with the URL that it was loaded from."""
     address = task.image_url
     if not address:
         raise GiveUp(f"task {task.id} has no picture (status {task.status})")
     expires_ms = expires_at_ms(address)
-    if expires_ms is not None and expires_ms < time.time() * 1000 + SOON_MS:
+    if expires_ms is not None and expires_ms < clock.now_ms() + SOON_MS:
         address = await chain.fresh_image_url() or address
     try:
         return await _load(address, chain, progress), address
@@ -76,11 +77,13 @@ async def picture_of(task: Task, chain: Chain, progress: Progress | None = None)
 
 
 async def _load(address: str, chain: Chain, progress: Progress | None) -> Image:
-    return await fetch_image(address, largest=LARGEST_BYTES, is_own=chain.is_own_address, progress=progress)
+    return await fetch_image(
+        address, largest=LARGEST_BYTES, may_be_private=chain.may_be_private, progress=progress
+    )
 
 
 def about_task(task: Task, chain: Chain, address: str) -> dict[str, object]:
-    """What is worth knowing of a picture in ten years. The address without its signature."""
+    """What is worth knowing about a picture in ten years. The URL comes without its signature."""
     return {
         "task_id": task.id,
         "upstream": chain.upstream,
@@ -100,6 +103,6 @@ _EXPIRY = re.compile(r"[?&]ex=([0-9a-fA-F]{1,12})(?:&|$)")
 
 
 def expires_at_ms(address: str) -> int | None:
-    """When a Discord address ends, epoch milliseconds: its `ex` is seconds in hexadecimal. None where it has none."""
-    found = _EXPIRY.search(address)
-    return int(found[1], 16) * 1000 if found else None
+    """When a Discord URL expires, in epoch milliseconds: its `ex` is hexadecimal seconds. None if it has no `ex`."""
+    expiry = _EXPIRY.search(address)
+    return int(expiry[1], 16) * 1000 if expiry else None

@@ -1,11 +1,11 @@
-"""Libraries that only some rules and plugins need: an extra of the package brings each, and it is imported when used."""
+"""Optional libraries that only some rules and plugins need: an extra installs each, and it is imported when it is used."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from dispatcher.errors import GiveUp
+from dispatcher.plugins.errors import GiveUp
 
 
 @contextmanager

@@ -1,61 +1,74 @@
-"""An event told to another system: a webhook, signed as Standard Webhooks (standardwebhooks.com, specification 1.0)."""
+"""Forwards an event to another system by a webhook, signed as Standard Webhooks (standardwebhooks.com, specification 1.0)."""
 
 from __future__ import annotations
 
 import base64
 import binascii
 import hashlib
-import hmac
-import time
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import httpx
 import msgspec
+from standardwebhooks import Webhook
 
-from dispatcher.chain import Chain
-from dispatcher.errors import GiveUp, Retry
-from dispatcher.how import LONGEST_DELAY_S
-from midjourney.bodies import parsed
+from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.errors import GiveUp, Retry
+from dispatcher.plugins.submit_options import LONGEST_DELAY_S
+from midjourney.bounded import BadAnswer, Bounds, exchange
 from midjourney.redact import redacted
+from midjourney.slices import in_slices
 from midjourney.tls import trusted
 from midjourney.types import Task
+from midjourney.wrapping import unwrapped
+from storage import clock
 from storage.records import Event
 
 TIMEOUT_S = 20.0
 PREFIX = "whsec_"
-NOT_NOW = (429, 502, 503, 504)
+RETRY_STATUSES = (429, 502, 503, 504)
 
 
 async def forward(
     task: Task, *, event: Event, chain: Chain, url: str, secret: str = "", timeout_s: float = TIMEOUT_S
 ) -> None:
-    """POST the event to `url`: {"type", "timestamp", "data": {"task", "chain", "event"}}; hooks of ours are redacted.
+    """POST the event to `url`: {"type", "timestamp", "data": {"task", "chain", "event"}}; our hooks are redacted.
 
-    Its `webhook-id` is the same at every try, so that the other side can tell a repetition. Redirects are not followed.
-    Raises `GiveUp` when it is gone (410) or the secret is none, `Retry` when it says when (Retry-After) or cannot be
-    reached, and for any other answer than 2xx.
+    The `webhook-id` is the same for every try, so that the other side can recognise repetitions. Redirects are not followed.
+    Raises `GiveUp` if the other side answers 410 or the secret is invalid. Raises `Retry` if it cannot be reached or does not
+    answer 2xx, with the delay of its Retry-After header if there is one.
     """
     body = msgspec.json.encode(message(task, event, chain))
     headers = {"content-type": "application/json", "user-agent": "hookchain"}
-    headers |= signed(body, event_id=f"{event.id}-{_short(url)}", secret=secret, now_s=int(time.time()))
+    headers |= signed(body, event_id=f"{event.id}-{_short(url)}", secret=secret, now_s=clock.now_ms() // 1000)
     try:
-        async with httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, verify=trusted()) as http:
-            answer = await http.post(url, content=body, headers=headers)
-    except httpx.HTTPError as error:
+        async with in_slices(
+            httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, verify=trusted())
+        ) as http:
+            request = http.build_request("POST", url, content=body, headers=headers)
+            answer = await exchange(
+                partial(http.send, stream=True), request, _bounds(timeout_s), reads=lambda _status: False
+            )
+    except (httpx.HTTPError, BadAnswer) as error:
         raise Retry(f"{_host(url)} cannot be reached: {str(error) or type(error).__name__}") from error
-    if answer.is_success:
+    if 200 <= answer.status < 300:
         return
-    if answer.status_code == 410:
-        raise GiveUp(f"{_host(url)} answered 410: it wants no more of this")
+    if answer.status == 410:
+        raise GiveUp(f"{_host(url)} answered HTTP 410 (gone): it accepts no more events")
     after = answer.headers.get("retry-after", "")
-    is_told = after.isascii() and after.isdigit() and answer.status_code in NOT_NOW
-    wait_s = min(float(after), LONGEST_DELAY_S) if is_told else None
-    raise Retry(f"{_host(url)} answered HTTP {answer.status_code}", after_s=wait_s)
+    has_delay = after.isascii() and after.isdigit() and answer.status in RETRY_STATUSES
+    wait_s = min(float(after), LONGEST_DELAY_S) if has_delay else None
+    raise Retry(f"{_host(url)} answered HTTP {answer.status}", after_s=wait_s)
+
+
+def _bounds(timeout_s: float) -> Bounds:
+    """Only the status of the answer matters: its body is not read."""
+    return Bounds(sent_bytes=0, unpacked_bytes=0, within_s=timeout_s)
 
 
 def message(task: Task, event: Event, chain: Chain) -> dict[str, Any]:
-    """What is told."""
+    """The body of the webhook."""
     at = datetime.fromtimestamp(event.received_at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     shown = {
         "id": task.id,
@@ -64,7 +77,8 @@ def message(task: Task, event: Event, chain: Chain) -> dict[str, Any]:
         "prompt": task.prompt,
         "image_url": task.image_url,
         "fail_reason": task.fail_reason,
-        "payload": redacted(parsed(task.raw)) if task.raw else None,
+        "payload": redacted(unwrapped(task.raw)) if task.raw else None,
+        "failure_kind": task.failure_kind or None,
     }
     return {
         "type": event.signal,
@@ -72,30 +86,37 @@ def message(task: Task, event: Event, chain: Chain) -> dict[str, Any]:
         "data": {
             "task": shown,
             "chain": {"id": chain.id, "upstream": chain.upstream, "depth": chain.depth},
-            "event": {"id": event.id, "source": event.source, "detail": event.detail},
+            "event": {
+                "id": event.id,
+                "source": event.source,
+                "provenance": event.provenance,
+                "detail": event.detail,
+            },
         },
     }
 
 
 def signed(body: bytes, *, event_id: str, secret: str, now_s: int) -> dict[str, str]:
-    """The headers of a message; without a secret it is not signed. Raises `GiveUp` for a secret that is none."""
+    """The headers of a message, which is signed only with a secret. Raises `GiveUp` for an invalid secret."""
     headers = {"webhook-id": f"msg_{event_id}", "webhook-timestamp": str(now_s)}
     if secret:
-        text = f"{headers['webhook-id']}.{now_s}.".encode() + body
-        digest = hmac.new(key_of_secret(secret), text, hashlib.sha256).digest()
-        headers["webhook-signature"] = f"v1,{base64.b64encode(digest).decode()}"
+        at = datetime.fromtimestamp(now_s, UTC)
+        headers["webhook-signature"] = webhook_of(secret).sign(headers["webhook-id"], at, body.decode())
     return headers
 
 
-def key_of_secret(secret: str) -> bytes:
-    """The bytes of "whsec_…". Raises `GiveUp` for anything else."""
+def webhook_of(secret: str) -> Webhook:
+    """The signer for a secret "whsec_…". Raises `GiveUp` for any other: the library would skip characters that are not base64,
+    and sign with a different key."""
     try:
         key = base64.b64decode(secret.removeprefix(PREFIX), validate=True)
     except (binascii.Error, ValueError):
         key = b""
     if not secret.startswith(PREFIX) or not key:
-        raise GiveUp("the secret of a webhook is written whsec_ and then base64, as Standard Webhooks says")
-    return key
+        raise GiveUp(
+            "the secret of a webhook must be whsec_ followed by base64, as Standard Webhooks requires"
+        )
+    return Webhook(key)
 
 
 def _short(url: str) -> str:
@@ -103,5 +124,5 @@ def _short(url: str) -> str:
 
 
 def _host(url: str) -> str:
-    """Where, without path and query, which may hold a token."""
+    """The host alone: path and query may contain a token."""
     return httpx.URL(url).host

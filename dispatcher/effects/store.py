@@ -1,8 +1,9 @@
-"""A folder, or S3-compatible storage, to keep files in. Each file is there whole, or not at all."""
+"""Stores files in a folder or in S3-compatible storage. A file is stored completely or not at all."""
 
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import re
 import secrets
@@ -11,27 +12,27 @@ from typing import Protocol
 from urllib.request import url2pathname
 
 from dispatcher.effects.extras import extra
-from dispatcher.errors import GiveUp
-from dispatcher.supervisor import in_thread
+from dispatcher.plugins.daemon_threads import in_thread
+from dispatcher.plugins.errors import GiveUp
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
 class StoreError(Exception):
-    """The file could not be kept; trying again may help."""
+    """The file could not be stored; trying again may help."""
 
 
 class Store(Protocol):
-    """Where files are kept."""
+    """A destination of files."""
 
     async def put(self, name: str, data: bytes) -> None:
-        """Keep a file; one of the same name is replaced. Raises `StoreError`."""
+        """Store a file, replacing any file with that name. Raises `StoreError`."""
 
 
 def store_at(to: str) -> Store:
-    """The store at `to`: a folder ("pictures", "/srv/pictures", "file:///…"), which is made, or "s3://bucket/prefix".
+    """The store at `to`: a folder ("pictures", "/srv/pictures", "file:///…"), which is created, or "s3://bucket/prefix".
 
-    Raises `GiveUp` for a place that cannot be, and for a bucket without the extra "s3".
+    Raises `GiveUp` for an invalid destination, and for a bucket without the extra "s3".
     """
     folder = _folder(to)
     if folder is None:
@@ -43,14 +44,14 @@ def store_at(to: str) -> Store:
     return _Folder(folder)
 
 
-def check_place(to: str) -> None:
-    """Raise `GiveUp` for a place that cannot be, as far as that shows without touching it."""
+def check_destination(to: str) -> None:
+    """Raise `GiveUp` for an invalid destination, as far as that can be checked without accessing it."""
     if _folder(to) is None:
         _Bucket(to)
 
 
 def _folder(to: str) -> Path | None:
-    """The folder that `to` names; None for an address of anything else."""
+    """The folder that `to` names; None for any other kind of URL."""
     scheme, separator, rest = to.partition("://")
     if not separator:
         return Path(to)
@@ -58,26 +59,28 @@ def _folder(to: str) -> Path | None:
         return None
     host, _, path = rest.partition("/")
     if host not in ("", "localhost"):
-        raise _unusable(to, f"{host} is taken for another machine; three slashes begin a folder of this one")
+        raise _unusable(
+            to, f"{host} would be the name of another machine (a folder of this one begins with file:///)"
+        )
     return Path(url2pathname(f"/{path}"))
 
 
 class _Folder:
-    """A folder of this machine."""
+    """A folder on this machine."""
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder.resolve()
 
     async def put(self, name: str, data: bytes) -> None:
-        """As `Store` says."""
+        """See `Store`."""
         try:
             await in_thread(lambda: _write(self._folder / name, data))
         except OSError as error:
-            raise StoreError(f"{name} could not be kept in {self._folder}: {error}") from error
+            raise StoreError(f"{name} could not be stored in {self._folder}: {error}") from error
 
 
 def _write(file: Path, data: bytes) -> None:
-    """The file appears under its name once the disk has all of it, and the folder's entry survives a power cut."""
+    """Write a file that appears under its name only once it is completely on disk, and that survives a power cut."""
     file.parent.mkdir(parents=True, exist_ok=True)
     unfinished = file.with_name(f".{secrets.token_hex(8)}.part")
     try:
@@ -88,14 +91,13 @@ def _write(file: Path, data: bytes) -> None:
         unfinished.replace(file)
     finally:
         unfinished.unlink(missing_ok=True)
-    for folder in file.parents[
-        :3
-    ]:  # the chain's, the upstream's, and the store's: each may be a new entry of the next
+    # The folders of the chain, the upstream and the store: each may be a new entry in the next.
+    for folder in file.parents[:3]:
         _sync(folder)
 
 
 _NOT_FOR_FOLDERS = (errno.EACCES, errno.EISDIR, errno.EBADF, errno.EINVAL, errno.ENOTSUP)
-"""What Windows and some network file systems answer to a program that syncs a folder. PostgreSQL ignores such errors too."""
+"""Errors from Windows and some network file systems when a folder is synced. PostgreSQL ignores them too."""
 
 
 def _sync(folder: Path) -> None:
@@ -111,7 +113,7 @@ def _sync(folder: Path) -> None:
 
 
 class _Bucket:
-    """S3-compatible storage, by obstore, which reads keys, region and AWS_ENDPOINT from the environment."""
+    """S3-compatible storage, through obstore, which reads keys, region and AWS_ENDPOINT from the environment."""
 
     def __init__(self, to: str) -> None:
         with extra("s3"):
@@ -125,18 +127,28 @@ class _Bucket:
             raise _unusable(to, str(error).partition("\n")[0]) from error
 
     async def put(self, name: str, data: bytes) -> None:
-        """As `Store` says."""
+        """See `Store`."""
         try:
             await self._put(self._store, name, data)
         except (self._error, OSError) as error:
-            raise StoreError(f"{name} could not be kept in {self._to}: {error}") from error
+            raise StoreError(f"{name} could not be stored in {self._to}: {error}") from error
 
 
 def _unusable(to: str, why: object) -> GiveUp:
-    return GiveUp(f"nothing can be kept in {to!r}: {why}; write a folder, or s3://bucket/prefix")
+    return GiveUp(f"hookchain cannot store files in {to!r}: {why}; write a folder, or s3://bucket/prefix")
 
 
 def file_name(*parts: str) -> str:
-    """A path of parts in which nothing leads elsewhere, whatever a task's fields say."""
-    safe = [_UNSAFE.sub("_", part).strip("._") or "none" for part in parts]
-    return "/".join(part[:100] for part in safe)
+    """Join parts to a path that stays inside the store, whatever the fields of a task contain.
+
+    A part that had to be changed gets a digest as its end: "a/b" and "a_b" are two tasks with two pictures.
+    """
+    return "/".join(map(_safe, parts))
+
+
+def _safe(part: str) -> str:
+    safe = _UNSAFE.sub("_", part).strip("._")[:100]
+    if safe and safe == part:
+        return part
+    digest = hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:12]
+    return f"{safe[:80] or 'none'}-{digest}"

@@ -1,23 +1,23 @@
-"""A rule's keys that reach out of here: `archive`, `split_grid`, `forward`, `notify`."""
+"""A rule's keys that reach other systems: `archive`, `split_grid`, `forward`, `notify`."""
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-from dispatcher.chain import Chain
 from dispatcher.effects import archive, forward, notify, split_grid, store
-from dispatcher.errors import GiveUp
-from dispatcher.rules.expressions import Names, compile_template
+from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.errors import GiveUp
+from dispatcher.rules.expressions import Evaluator, Names, compile_template
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
 from storage.records import Event
 
 Effect = Callable[[Chain, Names], Awaitable[str]]
-"""Does it, and tells in words what it did."""
+"""Performs the effect, and returns a description of what it did."""
 
 
-def _archive(rule: Rule, directory: Path | None) -> Effect:
-    to = _place(rule.archive, directory)
+def _archive(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Effect:
+    to = _destination(rule.archive, directory)
 
     async def keep(chain: Chain, names: Names) -> str:
         kept = await archive.archive(names["task"], chain=chain, to=to)
@@ -26,8 +26,8 @@ def _archive(rule: Rule, directory: Path | None) -> Effect:
     return keep
 
 
-def _split_grid(rule: Rule, directory: Path | None) -> Effect:
-    to = _place(rule.split_grid, directory)
+def _split_grid(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Effect:
+    to = _destination(rule.split_grid, directory)
 
     async def split(chain: Chain, names: Names) -> str:
         return f"kept {', '.join(await split_grid.split_grid(names['task'], chain=chain, to=to))}"
@@ -35,46 +35,50 @@ def _split_grid(rule: Rule, directory: Path | None) -> Effect:
     return split
 
 
-def _forward(rule: Rule, _directory: Path | None) -> Effect:
+def _forward(rule: Rule, _directory: Path | None, _evaluator: Evaluator) -> Effect:
     to = ForwardTo(url=rule.forward) if isinstance(rule.forward, str) else rule.forward
     if not to.url.startswith(("http://", "https://")):
-        raise GiveUp(f"{to.url!r} is no http:// or https:// address")
+        raise GiveUp(f"{to.url!r} is not an http:// or https:// URL")
     if to.secret:
-        forward.key_of_secret(to.secret)
+        forward.webhook_of(to.secret)
 
-    async def tell(chain: Chain, names: Names) -> str:
+    async def send(chain: Chain, names: Names) -> str:
         event: Event = names["event"]
         await forward.forward(names["task"], event=event, chain=chain, url=to.url, secret=to.secret)
         return "forwarded"
 
-    return tell
+    return send
 
 
-def _notify(rule: Rule, directory: Path | None) -> Effect:
-    told = rule.notify if isinstance(rule.notify, NotifyTo) else NotifyTo(to=rule.notify)
-    if directory is not None:  # keys of some addresses lie in files, and Apprise makes files for others
-        notify.service(told.to)
-    text = compile_template(told.text)
-    title = compile_template(told.title) if told.title else None
+def _notify(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
+    to = rule.notify if isinstance(rule.notify, NotifyTo) else NotifyTo(to=rule.notify)
+    # Without a directory no file may be touched: some services read keys from files, and Apprise creates files for others.
+    if directory is not None:
+        notify.service(to.to)
+    text = compile_template(to.text, evaluator)
+    title = compile_template(to.title, evaluator) if to.title else None
 
-    async def tell(_chain: Chain, names: Names) -> str:
-        await notify.notify(text(names), to=told.to, title=title(names) if title is not None else "")
-        return f"told {len(notify.addresses(told.to))}"
+    async def send(_chain: Chain, names: Names) -> str:
+        heading = await title(names) if title is not None else ""
+        await notify.notify(await text(names), to=to.to, title=heading)
+        return f"notified {len(notify.addresses(to.to))}"
 
-    return tell
+    return send
 
 
-BUILD: dict[str, Callable[[Rule, Path | None], Effect]] = {
+BUILD: dict[str, Callable[[Rule, Path | None, Evaluator], Effect]] = {
     "archive": _archive,
     "split_grid": _split_grid,
     "forward": _forward,
     "notify": _notify,
 }
-"""Makes the effect of a key, for a rule and the folder its file is in (None: no file is read). Raises `GiveUp` or `RuleError` for what cannot work."""
+"""Builds the effect of a key from the rule, the folder of its file (None: read no files) and the evaluator of its texts.
+
+Raises `GiveUp` or `RuleError` if the effect can never work."""
 
 
-def _place(to: str | ArchiveTo, directory: Path | None) -> str:
-    place = to.to if isinstance(to, ArchiveTo) else to
-    if directory is not None:  # keys of some kinds of storage lie in files
-        store.check_place(place)
-    return place if "://" in place else str((directory or Path()) / place)
+def _destination(to: str | ArchiveTo, directory: Path | None) -> str:
+    destination = to.to if isinstance(to, ArchiveTo) else to
+    if directory is not None:  # some kinds of storage read keys from files
+        store.check_destination(destination)
+    return destination if "://" in destination else str((directory or Path()) / destination)

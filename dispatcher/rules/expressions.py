@@ -1,191 +1,169 @@
-"""Conditions and templates of rules: Jinja's sandbox, checked when they are loaded.
+"""Conditions and templates of rules: checked when rules are loaded, evaluated for each event.
 
-What a rule sees comes from strangers (prompts, fail reasons), so it is only ever data here: the source of an expression
-is the rule file's own text, and the sandbox keeps it from reaching into Python.
+Most expressions are simple: names, comparisons, `and`. They are evaluated in place, since values are short. Anything whose time
+can exceed the length of its values (a loop, most filters, a call) goes to an evaluator: in a server, a confined process.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sized
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable
 
 import jinja2
 from jinja2 import meta, nodes
-from jinja2.exceptions import SecurityError
-from jinja2.parser import Parser
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from dispatcher.chain import Window
-from dispatcher.errors import RuleError
-from dispatcher.rules.why import why_not
-from dispatcher.spelling import nearest
+from dispatcher.plugins.errors import RuleError
+from dispatcher.plugins.open_modal import OpenModal
+from dispatcher.rules import language
+from dispatcher.rules.language import Evaluated, Expression, environment
+from dispatcher.rules.spelling import nearest
+from dispatcher.rules.values import Names as Names
+from dispatcher.rules.values import fields, plain
 from midjourney.types import Properties, Task
 from storage.records import Event, Submission
 
-Names = Mapping[str, Any]
-"""What an expression may speak of: "task", "event", "chain", "submission", "modal"."""
-
-
-class Template(Protocol):
-    """A compiled text."""
-
-    def __call__(self, names: Names) -> str:
-        """Its value for these names. Raises `RuleError`."""
-        ...
-
-
-def _fields(kind: type) -> frozenset[str]:
-    named = {
-        name for name in dir(kind) if not name.startswith("_") and isinstance(getattr(kind, name), property)
-    }
-    return frozenset(named | set(getattr(kind, "__struct_fields__", ())))
-
-
 FIELDS: dict[str, frozenset[str]] = {
-    "task": _fields(Task) | {"extra"},
-    "event": _fields(Event),
+    "task": fields(Task) | {"extra"},
+    "event": fields(Event),
     "chain": frozenset({"id", "upstream", "depth", "submissions"}),
-    "submission": _fields(Submission),
-    "modal": _fields(Window),
-    "task.properties": _fields(Properties),
+    "submission": fields(Submission),
+    "modal": fields(OpenModal),
+    "task.properties": fields(Properties),
 }
-"""What expressions may speak of, and the fields of each."""
+"""The names that expressions may use, and the fields of each."""
 
 NAMES = [name for name in FIELDS if "." not in name]
 
-LONGEST = 10_000
-"""Characters or items that a repetition such as `"ab" * 3` may make."""
+Evaluator = Callable[[Expression], Awaitable[Evaluated]]
+"""Evaluates an expression that is not simple. Raises `RuleError`."""
 
-LARGEST_BITS = 1_000
-"""Bits of a whole number that `*` and `**` may make: about 300 digits, as many as a float can be large."""
+Template = Callable[[Names], Awaitable[str]]
+"""A compiled template: renders it for these names. Raises `RuleError`."""
 
-
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox, with products and powers that end. What it intercepts it does not work out at compile time."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """The value of `left operator right`. Raises `SecurityError` when it would be too large."""
-        if _is_too_large(operator, left, right):
-            raise SecurityError(f"the result of {operator} would be too large")
-        return super().call_binop(context, operator, left, right)
-
-
-def _is_too_large(operator: str, left: Any, right: Any) -> bool:
-    if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
-        return bits > LARGEST_BITS
-    many, times = (right, left) if isinstance(left, int) else (left, right)
-    return isinstance(many, Sized) and isinstance(times, int) and len(many) * times > LONGEST
-
-
-_environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-_environment.globals = {}  # no range, no cycler: a rule looks at a task, and that is all
 _TOO_LONG = 4096
+
+_SIMPLE = (
+    nodes.Template,
+    nodes.Output,
+    nodes.TemplateData,
+    nodes.Name,
+    nodes.Getattr,
+    nodes.Getitem,
+    nodes.Const,
+    nodes.Compare,
+    nodes.Operand,
+    nodes.And,
+    nodes.Or,
+    nodes.Not,
+    nodes.Neg,
+    nodes.Add,
+    nodes.Sub,
+    nodes.Concat,
+    nodes.CondExpr,
+    nodes.If,
+    nodes.Test,
+    nodes.List,
+    nodes.Tuple,
+)
+"""Without `*`, which multiplies whole lists."""
+_SIMPLE_FILTERS = frozenset(
+    {"abs", "count", "d", "default", "first", "last", "length", "lower", "trim", "upper"}
+)
+_JINJAS_OWN = frozenset({"self", "super"})
+"""Names that Jinja defines itself."""
+_MOST_NODES = 200
+"""The most parts of a simple expression: each may read a whole value."""
+
+
+async def evaluate_here(expression: Expression) -> Evaluated:
+    """Evaluate in this process: for the command line, and for processes that are confined themselves."""
+    return language.evaluate(expression)
 
 
 class Condition:
-    """An expression such as `task.is_grid and chain.depth == 0`. Raises `RuleError` for what cannot be right."""
+    """A condition such as `task.is_grid and chain.depth == 0`. Raises `RuleError` if it can never be valid."""
 
-    def __init__(self, source: str) -> None:
+    def __init__(self, source: str, evaluator: Evaluator = evaluate_here) -> None:
         self.source = source
         if len(source) > _TOO_LONG:
             raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
-        self._tree = _parsed(source)
-        whole = nodes.Template([nodes.Output([self._tree], lineno=1)], lineno=1)
-        whole.set_environment(_environment)
+        try:
+            tree = language.parsed(source)
+        except jinja2.TemplateError as error:
+            raise RuleError(f"{source!r}: {_problem(error)}", is_syntax=True) from error
+        whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
+        whole.set_environment(environment)
         _check(source, whole)
-        self._compiled = self._compile(self._tree)
-        self._parts: dict[int, Any] = {}
-        self.names = frozenset(str(one.name) for one in self._tree.find_all(nodes.Name)) | (
-            {str(self._tree.name)} if isinstance(self._tree, nodes.Name) else set()
-        )
+        self._needed = _needed(whole)
+        self._evaluator = evaluate_here if _is_simple(whole) else evaluator
+        self.names = frozenset(self._needed)
 
-    def __call__(self, names: Names) -> bool:
-        """Whether it holds. Raises `RuleError` when it cannot be told."""
-        return bool(self._value(self._compiled, names))
-
-    def why_not(self, names: Names) -> str:
-        """Which part of it said no, with the values; right after it did."""
-        return why_not(self._tree, names, self._part)
-
-    def _part(self, node: nodes.Expr, names: Names) -> Any:
-        """The value of a part, which is compiled once: most rules say no to most events."""
-        if id(node) not in self._parts:
-            self._parts[id(node)] = self._compile(node)
-        return self._value(self._parts[id(node)], names)
-
-    def _value(self, compiled: Any, names: Names) -> Any:
-        try:
-            return compiled(**names)
-        except (
-            Exception
-        ) as error:  # comparing a number with a text, a field of None, a word that is not there
-            raise RuleError(f"{self.source!r} cannot be answered: {error}") from error
-
-    def _compile(self, node: nodes.Expr) -> Any:
-        body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), node, lineno=1)]
-        template = _environment.from_string(nodes.Template(body, lineno=1))
-
-        def evaluate(**names: Any) -> Any:
-            context = template.new_context(names)
-            list(template.root_render_func(context))
-            return context.vars["result"]
-
-        return evaluate
+    async def __call__(self, names: Names) -> Evaluated:
+        """Evaluate it: whether it holds, and if not, which part is false. Raises `RuleError` if it has no value."""
+        values = plain(names, self._needed).values
+        return await self._evaluator(Expression(kind="condition", source=self.source, values=values))
 
 
-def compile_template(source: str) -> Template:
-    """A text with `{{ … }}` in it. Raises `RuleError` for what cannot be right."""
+def compile_template(source: str, evaluator: Evaluator = evaluate_here) -> Template:
+    """Compile a text with `{{ … }}` in it. Raises `RuleError` if it can never be valid."""
     try:
-        _check(source, _environment.parse(source))
-        compiled = _environment.from_string(source)
+        tree = environment.parse(source)
+        _check(source, tree)
     except jinja2.TemplateError as error:
-        raise RuleError(f"{source!r}: {_said(error)}") from error
+        raise RuleError(f"{source!r}: {_problem(error)}") from error
+    needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
 
-    def render(names: Names) -> str:
-        try:
-            return compiled.render(**names)
-        except Exception as error:
-            raise RuleError(f"{source!r} cannot be written: {error}") from error
+    async def render(names: Names) -> str:
+        cut = plain(names, needed)
+        expression = Expression(kind="text", source=source, values=cut.values, too_long=cut.too_long)
+        return (await evaluator(expression)).text
 
     return render
 
 
-def _parsed(source: str) -> nodes.Expr:
-    parser = Parser(_environment, source, state="variable")
-    try:
-        tree = parser.parse_expression()
-        if not parser.stream.eos:
-            raise jinja2.TemplateSyntaxError(f"unexpected {parser.stream.current.value!r}", 1)
-    except jinja2.TemplateError as error:
-        raise RuleError(f"{source!r}: {_said(error)}", is_syntax=True) from error
-    tree.set_environment(_environment)
-    return tree
+def _needed(tree: nodes.Template) -> dict[str, list[str]]:
+    """The fields of each name that a tree uses; all of its fields if the tree also uses the name by itself."""
+    used = [node.name for node in tree.find_all(nodes.Name) if node.name in NAMES]
+    lookups = [
+        (node.node.name, node.attr)
+        for node in tree.find_all(nodes.Getattr)
+        if isinstance(node.node, nodes.Name)
+    ]
+    needed: dict[str, list[str]] = {}
+    for name in sorted(set(used)):
+        by_field = [field for owner, field in lookups if owner == name]
+        is_whole = len(by_field) < used.count(name)
+        needed[name] = sorted(FIELDS[name] if is_whole else set(by_field) & FIELDS[name])
+    return needed
 
 
-def _said(error: jinja2.TemplateError) -> str:
-    """Jinja's words, in ours."""
-    said = (error.message or "is no expression").replace("end of template", "end").split(". ")[0]
-    if "chunk after expression" in said or "unexpected '='" in said or "got '='" in said:
-        return f"{said}; to compare, write =="
-    return said
+def _is_simple(tree: nodes.Template) -> bool:
+    """True if evaluating it takes time in proportion to the length of its values."""
+    parts = list(tree.find_all(nodes.Node))
+    return len(parts) <= _MOST_NODES and all(
+        isinstance(part, _SIMPLE) or (isinstance(part, nodes.Filter) and part.name in _SIMPLE_FILTERS)
+        for part in parts
+    )
+
+
+def _problem(error: jinja2.TemplateError) -> str:
+    """Jinja's message, worded for people who write rules."""
+    problem = (error.message or "not an expression").replace("end of template", "end").split(". ")[0]
+    if "chunk after expression" in problem or "unexpected '='" in problem or "got '='" in problem:
+        return f"{problem}; to compare, write =="
+    return problem
 
 
 def _check(source: str, tree: nodes.Template) -> None:
     for filter_ in tree.find_all(nodes.Filter):
-        if filter_.name not in _environment.filters:
+        if filter_.name not in environment.filters:
             raise RuleError(
-                f"{source!r}: unknown filter {filter_.name!r}.{nearest(filter_.name, _environment.filters)}"
+                f"{source!r}: unknown filter {filter_.name!r}.{nearest(filter_.name, environment.filters)}"
             )
     for test in tree.find_all(nodes.Test):
-        if test.name not in _environment.tests:
-            raise RuleError(
-                f"{source!r}: unknown test {test.name!r}.{nearest(test.name, _environment.tests)}"
-            )
-    for name in sorted(meta.find_undeclared_variables(tree) - set(NAMES)):
+        if test.name not in environment.tests:
+            raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
+    jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
+    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - set(NAMES)):
         raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, NAMES)}")
     for access in tree.find_all(nodes.Getattr):
         _check_field(source, access)
@@ -193,13 +171,13 @@ def _check(source: str, tree: nodes.Template) -> None:
         if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
             root = call.node.node.name
             raise RuleError(
-                f"{source!r}: {root}.{call.node.attr} is a value, not something to call; leave out the brackets"
+                f"{source!r}: {root}.{call.node.attr} is a value and cannot be called; leave out the parentheses"
             )
 
 
 def _check_field(source: str, access: nodes.Getattr) -> None:
     if access.attr.startswith("_"):
-        raise RuleError(f"{source!r}: {access.attr!r} is not for rules: names with _ in front are private")
+        raise RuleError(f"{source!r}: rules cannot use {access.attr!r}: names that begin with _ are private")
     path = _path(access.node)
     if path in FIELDS and access.attr not in FIELDS[path]:
         raise RuleError(

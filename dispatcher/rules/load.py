@@ -1,18 +1,21 @@
-"""TOML tables → rules, and errors that say where a mistake is and what was probably meant."""
+"""Loads rules from TOML tables. Errors say where a mistake is and what was probably meant."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
 
-from dispatcher.errors import RuleError
-from dispatcher.rules.compile import CompiledRule, Mistake, Surroundings, compile_rule
+from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.checks import InvalidRule
+from dispatcher.rules.compile import CompiledRule, RuleContext, compile_rule
+from dispatcher.rules.expressions import Evaluator, evaluate_here
 from dispatcher.rules.model import KEYS, TABLES, Rule
-from dispatcher.spelling import nearest
+from dispatcher.rules.spelling import nearest
+from midjourney.number_ranges import wrong_number
 
 
 def load_rules(
@@ -22,51 +25,63 @@ def load_rules(
     text: str,
     directory: Path | None = None,
     upstreams: Collection[str] | None = None,
+    image_folders: Sequence[Path] = (),
+    evaluator: Evaluator = evaluate_here,
 ) -> list[CompiledRule]:
-    """The rules of a file. `text` is its source, for line numbers; `directory` is where its masks are; without one
-    a mask is a region or a data URL, whom `notify` tells is not looked at, and no file is read.
+    """Compile the rules of a file.
 
-    Raises `RuleError` at the first mistake.
+    `text` is its source, for line numbers. Masks and images are files in `directory` or `image_folders`; without a directory no
+    file is read: a mask is a region or a data URL, and the addresses of `notify` are not checked. `evaluator` evaluates
+    expressions that are not simple.
+
+    Raises `RuleError` for the first mistake.
     """
     if not isinstance(tables, list):
         raise RuleError(f"{file}: `rules` must be an array of tables. Write [[rules]] above each rule.")
-    around = Surroundings(directory=directory, upstreams=upstreams)
+    context = RuleContext(
+        directory=directory, upstreams=upstreams, image_folders=tuple(image_folders), evaluator=evaluator
+    )
     rules: dict[str, CompiledRule] = {}
     for index, table in enumerate(tables):
-        place = _Place(file, text, index, table)
-        compiled = place.load(around)
+        rule_table = _RuleTable(file, text, index, table)
+        compiled = rule_table.load(context)
         if (other := rules.get(compiled.rule.name)) is not None:
-            raise place.error("name", f"another rule has this name, at {other.where}", " Rename one of them.")
+            raise rule_table.error(
+                "name", f"another rule has this name, at {other.where}", " Rename one of them."
+            )
         rules[compiled.rule.name] = compiled
     return list(rules.values())
 
 
-class _Place:
-    """One table of a file: loads it, and knows where its mistakes are."""
+class _RuleTable:
+    """Loads one table of a file, and locates its mistakes."""
 
     def __init__(self, file: str, text: str, index: int, table: Any) -> None:
         self._file, self._text, self._index, self._table = file, text, index, table
 
-    def load(self, around: Surroundings) -> CompiledRule:
-        """The rule, or `RuleError`."""
+    def load(self, context: RuleContext) -> CompiledRule:
+        """Compile the rule. Raises `RuleError`."""
         try:
-            compiled = compile_rule(self._convert(), around)
-        except Mistake as mistake:
+            compiled = compile_rule(self._convert(), context)
+        except InvalidRule as mistake:
             raise self.error(mistake.key, mistake.problem, mistake.remedy) from mistake
         line = line_of(self._text, self._index, "")
         return msgspec.structs.replace(compiled, where=f"{self._file}:{line}" if line else self._file)
 
     def _convert(self) -> Rule:
         if not isinstance(self._table, dict):
-            raise Mistake("", "a rule is a table", " Write [[rules]] above it.")
+            raise InvalidRule("", "a rule must be a table", " Write [[rules]] above it.")
         for key in self._table:
             if key not in KEYS:
-                raise Mistake(key, "unknown key", nearest(key, KEYS))
+                raise InvalidRule(key, "unknown key", nearest(key, KEYS))
         for key in ("name", "on"):
             if key not in self._table:
-                raise Mistake("", f"the key {key!r} is missing", _EXAMPLE[key])
+                raise InvalidRule("", f"the key {key!r} is missing", _EXAMPLE[key])
         for key, kind in TABLES.items():
             self._check_table(key, kind)
+        if wrong := wrong_number(self._table, Rule):
+            key, allowed = wrong
+            raise InvalidRule(key, f"{self._table[key]} is not {allowed}", _REMEDY[key])
         try:
             return msgspec.convert(self._table, Rule)
         except msgspec.ValidationError as error:
@@ -80,17 +95,17 @@ class _Place:
         known = [field.encode_name for field in fields]
         for inner in table:
             if inner not in known:
-                raise Mistake(key, f"unknown key {inner!r} in {key}", nearest(inner, known))
+                raise InvalidRule(key, f"unknown key {inner!r} in {key}", nearest(inner, known))
         for field in fields:
             if field.required and field.encode_name not in table:
-                raise Mistake(
+                raise InvalidRule(
                     key,
                     f"the key {field.encode_name!r} is missing in {key}",
                     f" {key} takes {', '.join(known)}.",
                 )
 
     def error(self, key: str, problem: str, remedy: str = "") -> RuleError:
-        """The mistake as file, line, rule, key, problem and what to write instead."""
+        """An error that names the file, line, rule and key of a mistake, the problem, and what to write instead."""
         number = f"no. {self._index + 1}"
         name = self._table.get("name", number) if isinstance(self._table, dict) else number
         line = line_of(self._text, self._index, key)
@@ -101,6 +116,8 @@ class _Place:
 
 
 _EXAMPLE = {"name": ' Write name = "upscale-all".', "on": ' Write on = "task.succeeded".'}
+
+_REMEDY = {"limit": " Leave it out for no limit.", "priority": " Higher numbers are sent first."}
 
 _TYPES = {
     "str": "a text in quotes",
@@ -113,45 +130,45 @@ _TYPES = {
 }
 
 
-def _mistyped(error: msgspec.ValidationError) -> Mistake:
-    """msgspec's words ("Expected `str | array`, got `int` - at `$.press`") in ours."""
-    said = str(error)
-    place = re.search(r" - at `\$\.?([^`]*)`", said)
-    path = place[1] if place else ""
+def _mistyped(error: msgspec.ValidationError) -> InvalidRule:
+    """Reword msgspec's message ("Expected `str | array`, got `int` - at `$.press`")."""
+    message = str(error)
+    location = re.search(r" - at `\$\.?([^`]*)`", message)
+    path = location[1] if location else ""
     key, _, inside = path.partition(".")
     key, bracket, _ = key.partition("[")
     within = f"in {path}, " if inside or bracket else ""
-    types = re.match(r"Expected `([^`]*)`, got `([^`]*)`", said)
+    types = re.match(r"Expected `([^`]*)`, got `([^`]*)`", message)
     if types:
         expected = " or ".join(
-            dict.fromkeys(_TYPES.get(one.strip(), one.strip()) for one in types[1].split("|"))
+            dict.fromkeys(_TYPES.get(kind.strip(), kind.strip()) for kind in types[1].split("|"))
         )
-        return Mistake(key, f"{within}{expected} is expected, not {_TYPES.get(types[2], types[2])}")
-    if chosen := re.match(r"Invalid enum value '?([^']*)'?", said):
-        return Mistake(key, f"{within}{chosen[1]!r} is not possible here", _choices(path))
-    return Mistake(key, f"{within}{said.split(' - at ')[0]}")
+        return InvalidRule(key, f"{within}expected {expected}, not {_TYPES.get(types[2], types[2])}")
+    if chosen := re.match(r"Invalid enum value '?([^']*)'?", message):
+        return InvalidRule(key, f"{within}{chosen[1]!r} is not an allowed value", _choices(path))
+    return InvalidRule(key, f"{within}{message.split(' - at ')[0]}")
 
 
 def _choices(path: str) -> str:
     key, _, inside = path.partition(".")
     kind, name = (TABLES[key], inside) if inside else (Rule, key)
     field = next(field for field in msgspec.structs.fields(kind) if field.encode_name == name)
-    return f" There are: {', '.join(str(one) for one in get_args(field.type) if one)}."
+    return f" Allowed: {', '.join(str(value) for value in get_args(field.type) if value)}."
 
 
 def line_of(text: str, index: int, key: str) -> int:
-    """The line, from 1, of a key in the index-th [[rules]] table, or of the table's head; 0 when it is not found.
+    """The line, from 1, of a key in the index-th [[rules]] table, or of the table's header; 0 if the table is not found.
 
-    The TOML parser gives no positions, so the source is searched.
+    The TOML parser gives no positions, so this searches the source.
     """
     lines = text.splitlines()
-    heads = [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rules\s*\]\]", line)]
-    if index >= len(heads):
+    headers = [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rules\s*\]\]", line)]
+    if index >= len(headers):
         return 0
     pattern = re.compile(rf"""\s*(\[\s*rules\s*\.\s*)?["']?{re.escape(key)}["']?\s*[=.\]]""")
-    for number in range(heads[index] + 1, len(lines) + 1):
-        if number in heads:
+    for number in range(headers[index] + 1, len(lines) + 1):
+        if number in headers:
             break
         if key and pattern.match(lines[number - 1]):
             return number
-    return heads[index]
+    return headers[index]

@@ -1,27 +1,27 @@
-"""Masks for Vary (Region): a PNG of the user's, or a region by name, drawn to the size of the image. Pure but for `read`.
+"""Masks for Vary (Region): the user's PNG, or a named region drawn at the size of the image. Pure except for `load_mask`.
 
-White is where the picture may change, black what stays (section c of the protocol notes).
+White marks what may change, black what stays (section c of the protocol notes).
 """
 
 from __future__ import annotations
 
 import io
 import re
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 from PIL import Image as Pillow
 from PIL import ImageDraw
 
-from dispatcher.errors import RuleError
-from dispatcher.spelling import nearest
-from midjourney.image_data import BadImage, Image, image_of_bytes, image_of_text
-
-LARGEST_SIDE = 8192
-"""Pixels. A grid is 2048 wide, its largest upscale 4096."""
+from dispatcher.pictures.decoding import MOST_PIXELS
+from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.spelling import nearest
+from midjourney.files import inside, read_file
+from midjourney.image_data import BadImage, Image, image_of_text
 
 Box = tuple[float, float, float, float]
-"""Left, top, right, bottom, as shares of the image."""
+"""Left, top, right, bottom, each as a fraction of the image."""
 
 _BOXES: dict[str, Box] = {
     "left-half": (0, 0, 0.5, 1),
@@ -34,19 +34,21 @@ _BOXES: dict[str, Box] = {
 _SIZED = re.compile(r"(border|center)\s+(\d{1,2})\s*%")
 
 NAMES = (*_BOXES, "border 20%", "center 50%")
-"""The regions there are; the percentage of the last two is free."""
+"""The known regions; the last two take any percentage."""
 
 
 class Region(msgspec.Struct, frozen=True, kw_only=True):
-    """A part of a picture: a box, or all outside of it."""
+    """A part of a picture: a box, or everything outside it."""
 
     box: Box
     outside: bool = False
 
     def drawn(self, width: int, height: int) -> str:
-        """The mask for an image of this size in pixels, as a data URL."""
-        if not (0 < width <= LARGEST_SIDE and 0 < height <= LARGEST_SIDE):
-            raise ValueError(f"no mask is drawn for an image of {width} x {height} pixels")
+        """Draw the mask for an image of this size in pixels, as a data URL. Raises `RuleError` if it has too many pixels."""
+        if not (width > 0 and height > 0 and width * height <= MOST_PIXELS):
+            raise RuleError(
+                f"hookchain cannot draw a mask of {width} x {height} pixels; the limit is {MOST_PIXELS} pixels"
+            )
         inside, around = (0, 255) if self.outside else (255, 0)
         mask = Pillow.new("L", (width, height), around)
         left, top, right, bottom = self.box
@@ -54,24 +56,17 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
             (round(left * width), round(top * height)),
             (round(right * width), round(bottom * height)),
         )
-        if first[0] < last[0] and first[1] < last[1]:  # of a picture of one pixel there may be no half
+        if first[0] < last[0] and first[1] < last[1]:  # half of a one-pixel picture may be empty
             ImageDraw.Draw(mask).rectangle((*first, last[0] - 1, last[1] - 1), fill=inside)
         file = io.BytesIO()
         mask.save(file, "PNG")
         return Image(file.getvalue(), "image/png").data_url
 
 
-def size_of(image: Image) -> tuple[int, int]:
-    """Width and height in pixels. Raises `BadImage` for what only begins like an image."""
-    try:
-        with Pillow.open(io.BytesIO(image.data)) as opened:
-            return opened.size
-    except (OSError, Pillow.DecompressionBombError) as error:
-        raise BadImage(f"the image cannot be read: {error}") from error
+def load_mask(written: str, folders: Sequence[Path]) -> Region | str:
+    """Read a rule's `mask`: a region, or a PNG as a data URL.
 
-
-def load_mask(written: str, directory: Path | None) -> Region | str:
-    """What a rule's `mask` means: a region, or a PNG as a data URL. Without a directory no file is looked for.
+    A file's path is relative to the first of `folders`, and the file must be in one of them; without folders no file is read.
 
     Raises `RuleError`.
     """
@@ -79,30 +74,32 @@ def load_mask(written: str, directory: Path | None) -> Region | str:
         return region
     try:
         if written.startswith("data:"):
-            found = image_of_text(written, what="the mask")
-        elif directory is None:
+            image = image_of_text(written, what="the mask")
+        elif not folders:
             raise RuleError(
-                f"mask {written!r} is no region, and no files are read here; "
-                f"write a region or a data: address.{nearest(written, NAMES)}"
+                f"mask {written!r} is not a region, and files cannot be used here; "
+                f"write a region or a data: URL.{nearest(written, NAMES)}"
             )
-        elif not (directory / written).is_file():
+        elif not (real := inside(folders[0] / written, folders)).exists():
             raise RuleError(f"mask {written!r} is neither a PNG file nor a region.{nearest(written, NAMES)}")
         else:
-            found = image_of_bytes((directory / written).read_bytes(), what=written)
+            image = read_file(real)
     except (BadImage, OSError) as error:
         raise RuleError(f"the mask cannot be used: {error}") from error
-    if found.media_type != "image/png":
-        raise RuleError(f"mask {written!r} is {found.media_type}; a mask is a PNG, white where it may change")
-    return found.data_url
+    if image.media_type != "image/png":
+        raise RuleError(
+            f"mask {written!r} is {image.media_type}; a mask is a PNG, white where the picture may change"
+        )
+    return image.data_url
 
 
 def _region(name: str) -> Region | None:
     if name in _BOXES:
         return Region(box=_BOXES[name])
-    if not (found := _SIZED.fullmatch(name)):
+    if not (sized := _SIZED.fullmatch(name)):
         return None
-    share = int(found[2]) / 100
-    if found[1] == "center":
+    share = int(sized[2]) / 100
+    if sized[1] == "center":
         return (
             Region(box=(0.5 - share / 2, 0.5 - share / 2, 0.5 + share / 2, 0.5 + share / 2))
             if share

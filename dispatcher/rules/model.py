@@ -1,10 +1,13 @@
-"""What a `[[rules]]` table may hold, as it is written in TOML."""
+"""The keys of a `[[rules]]` table, as written in TOML."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 import msgspec
+
+from dispatcher.plugins.submit_options import Priority
+from storage.deliveries.firings import HIGHEST_LIMIT
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -12,14 +15,14 @@ class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tr
 
 
 class ModalAnswer(_Table, frozen=True, kw_only=True):
-    """How a window is answered. `prompt` is a template; `mask` a PNG file, a data URL, or a region's name."""
+    """The answer to a modal. `prompt` is a template; `mask` is a PNG file, a data URL, or a region's name."""
 
     prompt: str = "{{ modal.prompt }}"
     mask: str = ""
 
 
 class ImagineWith(_Table, frozen=True, kw_only=True):
-    """A new prompt. All are templates; `images` are addresses or files."""
+    """A new prompt. All are templates; `images` are URLs or files."""
 
     prompt: str
     images: list[str] = []
@@ -27,7 +30,7 @@ class ImagineWith(_Table, frozen=True, kw_only=True):
 
 
 class BlendWith(_Table, frozen=True, kw_only=True):
-    """Two to five images into one: templates of addresses or files."""
+    """Two to five images to blend: templates of URLs, or files."""
 
     images: list[str]
     dimensions: Literal["", "PORTRAIT", "SQUARE", "LANDSCAPE"] = ""
@@ -40,14 +43,14 @@ class ArchiveTo(_Table, frozen=True, kw_only=True):
 
 
 class ForwardTo(_Table, frozen=True, kw_only=True):
-    """Another webhook, and the secret that it is signed with (whsec_…)."""
+    """Another webhook, and the secret to sign with (whsec_…)."""
 
     url: str
     secret: str = ""
 
 
 class NotifyTo(_Table, frozen=True, kw_only=True):
-    """Whom to tell: Apprise addresses. `text` and `title` are templates."""
+    """Whom to notify: Apprise addresses. `text` and `title` are templates."""
 
     to: str | list[str]
     text: str = "{{ task.action }} {{ task.status }}: {{ task.prompt }}"
@@ -55,17 +58,17 @@ class NotifyTo(_Table, frozen=True, kw_only=True):
 
 
 class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
-    """One `[[rules]]` table: when it is asked (`on`, `if`, `once_per`, `limit`), what it does, and how.
+    """One `[[rules]]` table: when it fires (`on`, `if`, `once_per`, `limit`), what it does, and with which options.
 
-    `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the windows that the press opens.
-    `after` is in seconds or a text such as "10 min"; `state` comes back as `task.state` of what was submitted.
+    `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
+    `after` is in seconds or a text such as "10 min"; `state` comes back as `task.state` of the submitted task.
     """
 
     name: str
     on: str
     when: str = ""
     once_per: Literal["", "task", "root", "chain"] = ""
-    limit: int = 0
+    limit: Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_LIMIT)] = 0
 
     press: str | list[str] = []
     vary: Literal["", "subtle", "strong", "region"] = ""
@@ -85,7 +88,7 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     notify: str | list[str] | NotifyTo = ""
 
     after: float | str = 0
-    priority: int = 0
+    priority: Priority = 0
     upstream: str = ""
     state: str = ""
 
@@ -96,10 +99,10 @@ PRESSES = ("press", "vary", "zoom", "pan", "animate")
 """Keys that press buttons of the event's task."""
 
 STAGED = (*PRESSES, "modal", "imagine", "blend", "describe", "shorten", "repeat", "cancel")
-"""Keys that submit something; what one event makes a rule submit is kept together."""
+"""Keys that submit something; a rule's submissions for one event are staged together."""
 
 EFFECTS = ("archive", "split_grid", "forward", "notify")
-"""Keys that reach out of here; each is a receiver of its own, so that one that fails delays nothing else."""
+"""Keys that reach other systems; each is a receiver of its own, so that a failing one delays nothing else."""
 
 TABLES: dict[str, type[msgspec.Struct]] = {
     "modal": ModalAnswer,
@@ -110,4 +113,4 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "forward": ForwardTo,
     "notify": NotifyTo,
 }
-"""Keys whose value may be a table, and what that may hold."""
+"""Keys whose value may be a table, and the type of that table."""

@@ -1,4 +1,4 @@
-"""A rule as receivers: one asks its condition and submits, one answers the windows it opened, one for each effect."""
+"""Turns a rule into receivers: one checks its condition and submits, one answers the modals it opened, one runs each effect."""
 
 from __future__ import annotations
 
@@ -6,23 +6,27 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from dispatcher.chain import Chain
-from dispatcher.errors import GiveUp, RuleError
-from dispatcher.how import How
-from dispatcher.receivers import Options
+from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.errors import GiveUp, RuleError
+from dispatcher.plugins.receivers import DEFAULTS, Options
+from dispatcher.plugins.signals import SIGNALS
+from dispatcher.plugins.submit_options import SubmitOptions
 from dispatcher.rules.actions import Step, names_of
-from dispatcher.rules.compile import NEEDS_MODAL, CompiledRule
+from dispatcher.rules.checks import NEEDS_MODAL
+from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.effects import Effect
 from dispatcher.rules.expressions import Names
-from dispatcher.signals import SIGNALS
 
 PREFIX = "rule:"
+
+AT_ONCE = {"/split_grid": 2, "/archive": 4}
+"""How many runs may hold pictures at the same time: a picture may have 50 MB. Only one is decoded at a time anyway."""
 
 Function = Callable[..., Awaitable[None]]
 
 
 def connect(compiled: CompiledRule) -> list[tuple[str, Function]]:
-    """Connect a rule; the signals and the functions that listen to them, for `disconnect`."""
+    """Connect a rule. Returns its signals and functions, for `disconnect`."""
     connected = receivers_of(compiled)
     for signal, function in connected:
         SIGNALS[signal].connect(function, weak=False)
@@ -30,26 +34,32 @@ def connect(compiled: CompiledRule) -> list[tuple[str, Function]]:
 
 
 def disconnect(connected: list[tuple[str, Function]]) -> None:
-    """Take a rule's receivers off their signals."""
+    """Disconnect a rule's receivers."""
     for signal, function in connected:
         SIGNALS[signal].disconnect(function)
 
 
 def receivers_of(compiled: CompiledRule) -> list[tuple[str, Function]]:
-    """The functions that run a rule, each with the signal it listens to."""
-    rule, found = compiled.rule, []
+    """The functions that run a rule, each with its signal."""
+    rule, receivers = compiled.rule, []
     if compiled.steps:
-        found.append((rule.on, _named(_submitting(compiled), compiled, "")))
+        receivers.append((rule.on, _named(_submitting(compiled), compiled, "")))
     for key, effect in compiled.effects.items():
-        found.append((rule.on, _named(_reaching_out(compiled, effect), compiled, f"/{key}")))
+        receivers.append((rule.on, _named(_performing(compiled, effect), compiled, f"/{key}")))
     if compiled.answer is not None:
-        found.append((NEEDS_MODAL, _named(_answering(compiled, compiled.answer), compiled, "/modal")))
-    return found
+        receivers.append((NEEDS_MODAL, _named(_answering(compiled, compiled.answer), compiled, "/modal")))
+    return receivers
 
 
 def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
     limit = None if suffix == "/modal" else compiled.limit
-    options = Options(name=f"{PREFIX}{compiled.rule.name}{suffix}", limit=limit)
+    is_harmless = suffix in ("", "/modal")  # effects reach other systems, with third-party libraries
+    options = Options(
+        name=f"{PREFIX}{compiled.rule.name}{suffix}",
+        limit=limit,
+        harmless=is_harmless,
+        concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
+    )
     function.__hookchain__ = options  # type: ignore[attr-defined]  # read by options_of
     return function
 
@@ -58,17 +68,17 @@ def _submitting(compiled: CompiledRule) -> Function:
     async def run(_action: str, *, chain: Chain, **arguments: Any) -> None:
         names = names_of(arguments | {"chain": chain})
         with _as_dead_letter(compiled):
-            if holds(compiled, chain, names):
-                await _take(compiled.steps, compiled, chain, names)
+            if await holds(compiled, chain, names):
+                await _stage(compiled.steps, compiled, chain, names)
 
     return run
 
 
-def _reaching_out(compiled: CompiledRule, effect: Effect) -> Function:
+def _performing(compiled: CompiledRule, effect: Effect) -> Function:
     async def run(_action: str, *, chain: Chain, **arguments: Any) -> None:
         names = names_of(arguments | {"chain": chain})
         with _as_dead_letter(compiled):
-            if holds(compiled, chain, names):
+            if await holds(compiled, chain, names):
                 chain.note(await effect(chain, names))
                 chain.fired = True
 
@@ -76,44 +86,45 @@ def _reaching_out(compiled: CompiledRule, effect: Effect) -> Function:
 
 
 def _answering(compiled: CompiledRule, answer: Step) -> Function:
-    """Answers those windows only that the rule's own presses opened: another rule's are that one's matter."""
-    own = f"{PREFIX}{compiled.rule.name}"
+    """Answers only the modals that the rule's own presses opened, not those of other rules."""
+    own_name = f"{PREFIX}{compiled.rule.name}"
 
     async def run(_action: str, *, chain: Chain, **arguments: Any) -> None:
         names = names_of(arguments | {"chain": chain})
-        if names["submission"].asked_by != own:
-            chain.note("did not fire: the window was opened by something else")
+        if names["submission"].asked_by != own_name:
+            chain.note("did not fire: the modal was opened by something else")
             return
         with _as_dead_letter(compiled):
-            await _take((answer,), compiled, chain, names)
+            await _stage((answer,), compiled, chain, names)
 
     return run
 
 
-def holds(compiled: CompiledRule, chain: Chain, names: Names) -> bool:
-    """Whether the rule's condition is met; if it is not, which part of it said no is noted. Raises `RuleError`."""
-    condition = compiled.condition
-    if condition is None or condition(names):
+async def holds(compiled: CompiledRule, chain: Chain, names: Names) -> bool:
+    """True if the rule's condition holds; otherwise the chain notes which part is false. Raises `RuleError`."""
+    if compiled.condition is None:
         return True
-    chain.note(f"did not fire: {condition.why_not(names)}")
-    return False
+    result = await compiled.condition(names)
+    if not result.holds:
+        chain.note(f"did not fire: {result.text}")
+    return result.holds
 
 
-async def _take(steps: tuple[Step, ...], compiled: CompiledRule, chain: Chain, names: Names) -> None:
+async def _stage(steps: tuple[Step, ...], compiled: CompiledRule, chain: Chain, names: Names) -> None:
     rule = compiled.rule
-    how: How = {"after": compiled.delay_s, "priority": rule.priority}
+    options: SubmitOptions = {"after": compiled.delay_s, "priority": rule.priority}
     if compiled.state is not None:
-        how["state"] = compiled.state(names)
+        options["state"] = await compiled.state(names)
     if rule.upstream:
-        how["upstream"] = rule.upstream
+        options["upstream"] = rule.upstream
     chain.fired = True
     for step in steps:
-        await step(chain, names, how)
+        await step(chain, names, options)
 
 
 @contextmanager
 def _as_dead_letter(compiled: CompiledRule) -> Iterator[None]:
-    """The same event gives the same error again: a rule that cannot be answered is not tried twice."""
+    """Turn `RuleError` into `GiveUp`: the same event would give the same error again, so there is no second try."""
     try:
         yield
     except RuleError as error:

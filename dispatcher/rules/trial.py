@@ -1,10 +1,9 @@
-"""Rules tried from a server: in a process of its own, one at a time, which is ended when its time is up."""
+"""Tries rules for a server: in a separate process, one at a time, which is killed when its time is up."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
-import os
 import sys
 from asyncio.subprocess import PIPE, Process
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
@@ -12,86 +11,87 @@ from contextlib import asynccontextmanager
 
 import msgspec
 
-from dispatcher.errors import RuleError
+from dispatcher.confined.keeper import clean_environment
+from dispatcher.plugins.errors import RuleError
 from dispatcher.rules import tryout
-from dispatcher.rules.tryout import LENGTH_BYTES, Asked, Happened, Heard, Mistake, Outcome, framed
+from dispatcher.rules.tryout import (
+    LENGTH_BYTES,
+    Prediction,
+    RecordedEvents,
+    RulesLoaded,
+    TrialRequest,
+    UnusableRules,
+    framed,
+)
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 
-Find = Callable[[Sequence[str]], Awaitable[Happened]]
-"""What happened, of these signals."""
-
-_PASSED_ON = ("LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "PYTHONHOME")
-"""By which an interpreter is found that stands in an unusual place. Nothing else: our environment has secrets in it."""
+FindEvents = Callable[[Sequence[str]], Awaitable[RecordedEvents]]
+"""Reads the recorded events with these signals."""
 
 
-class GivenUp(Exception):
-    """The rules took more time or memory than they may."""
+class TrialOverran(Exception):
+    """The rules exceeded the limit of time or memory."""
 
 
 class Busy(Exception):
-    """Other rules are being tried."""
+    """Other rules are being tried now."""
 
 
 class Trials:
-    """Tries rules, one file at a time: what takes a processor for itself may not take all of them."""
+    """Tries one file of rules at a time: a trial may keep one processor busy, but not all of them."""
 
     def __init__(self) -> None:
         self._is_running = False
 
-    async def run(self, asked: Asked, find: Find) -> Outcome:
-        """What the rules would have done. Raises `RuleError` for a mistake in them, `GivenUp`, and `Busy`."""
+    async def run(self, request: TrialRequest, find: FindEvents) -> Prediction:
+        """Predict what the rules would have done. Raises `RuleError` for a mistake in them, `TrialOverran`, and `Busy`."""
         if self._is_running:
-            raise Busy("other rules are being tried at the moment; try again when they have been")
+            raise Busy("other rules are being tried at the moment; try again in a few seconds")
         self._is_running = True
         try:
             async with asyncio.timeout(tryout.WITHIN_S), _started() as process:
-                return await _tried(process, asked, find)
+                return await _predicted(process, request, find)
         except (TimeoutError, OSError, EOFError) as error:
-            said = f"the rules took more than {tryout.WITHIN_S} s, or more memory than they may, and were given up"
-            raise GivenUp(said) from error
+            raise TrialOverran(
+                f"the rules took more than {tryout.WITHIN_S} s, or too much memory; the trial was stopped"
+            ) from error
         finally:
             self._is_running = False
 
 
-async def _tried(process: Process, asked: Asked, find: Find) -> Outcome:
-    said = await _exchange(process, asked)
-    if isinstance(said, Heard):
-        said = await _exchange(process, await find(said.signals))
-    if isinstance(said, Mistake):
-        raise RuleError(said.told)
-    assert isinstance(said, Outcome)
-    return said
+async def _predicted(process: Process, request: TrialRequest, find: FindEvents) -> Prediction:
+    answer = await _exchange(process, request)
+    if isinstance(answer, RulesLoaded):
+        answer = await _exchange(process, await find(answer.signals))
+    if isinstance(answer, UnusableRules):
+        raise RuleError(answer.error)
+    assert isinstance(answer, Prediction)
+    return answer
 
 
-async def _exchange(process: Process, message: msgspec.Struct) -> Heard | Mistake | Outcome:
-    """Send a message, and take the answer. Raises `OSError` or `EOFError` when the process ends before."""
+async def _exchange(process: Process, message: msgspec.Struct) -> RulesLoaded | UnusableRules | Prediction:
+    """Send a message, and read the answer. Raises `OSError` or `EOFError` if the process ends first."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(framed(message))
     await process.stdin.drain()
     length = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES))
     if length > LARGEST_ANSWER:
-        raise EOFError(f"an answer of {length} bytes is not read")
+        raise EOFError(f"an answer of {length} bytes is too long")
     body = await process.stdout.readexactly(length)
-    return msgspec.msgpack.decode(body, type=Heard | Mistake | Outcome)
+    return msgspec.msgpack.decode(body, type=RulesLoaded | UnusableRules | Prediction)
 
 
 @asynccontextmanager
 async def _started() -> AsyncIterator[Process]:
-    """The process; at the end it is no more. It inherits standard error, for a traceback of ours, and nothing else."""
+    """Start the process, and kill it at the end. It inherits standard error, for tracebacks, and nothing else."""
     process = await asyncio.create_subprocess_exec(
-        sys.executable, "-P", "-m", tryout.__name__, stdin=PIPE, stdout=PIPE, env=_environment(), cwd="/"
+        sys.executable, "-P", "-m", tryout.__name__, stdin=PIPE, stdout=PIPE, env=clean_environment(), cwd="/"
     )
     try:
         yield process
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.kill()
-        await process.communicate()  # and not `wait`, for which what it has written must have been read
-
-
-def _environment() -> dict[str, str]:
-    """That of a process which finds the modules that we have found."""
-    path = os.pathsep.join(os.path.abspath(one) for one in sys.path)
-    return {name: os.environ[name] for name in _PASSED_ON if name in os.environ} | {"PYTHONPATH": path}
+        await process.communicate()  # `wait` could hang: it needs the output to have been read

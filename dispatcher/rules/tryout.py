@@ -1,11 +1,11 @@
-"""The process in which rules are tried that somebody has only just written: `python -m dispatcher.rules.tryout`.
+"""The process that tries rules somebody has just written: `python -m dispatcher.rules.tryout`.
 
-Jinja works out constants when a template is read, and nothing can end that, or a loop, but the end of its process. So it
-has one of its own, with little memory and time, and nothing in it that is secret. What it is asked and what it answers
-goes through standard input and output, each as MessagePack after its length:
+Jinja evaluates constants when it parses a template, and only killing the process can stop that, or a loop. So rules are tried
+in a process with little memory and time, and without secrets. Requests and answers go through standard input and output, each
+as MessagePack after its length:
 
-    Asked →  ← Heard, or Mistake
-    Happened →  ← Outcome
+    TrialRequest →  ← RulesLoaded, or UnusableRules
+    RecordedEvents →  ← Prediction
 """
 
 from __future__ import annotations
@@ -15,32 +15,26 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
 import msgspec
 
-from dispatcher.budget import Budget
-from dispatcher.chain import Place
-from dispatcher.errors import RuleError
+from dispatcher.confined.process_limits import limit
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.errors import RuleError
+from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.whatif import Report, Suggested, WhatIf
 from midjourney.dialects import Dialect
+from midjourney.links import Near
 from storage.records import ClaimedDelivery
 
-try:
-    import resource
-except ImportError:  # on Windows: whoever started this ends it after WITHIN_S, and nothing limits its memory
-    _CAN_LIMIT = False
-else:
-    _CAN_LIMIT = True
-
 MEMORY_BYTES = 512 * 1024 * 1024
-"""Beyond what the interpreter has when it has loaded all of this."""
+"""In addition to what the interpreter uses once all modules are loaded."""
 
 WITHIN_S = 20
-"""Seconds of the processor; whoever started it waits as long, by the clock."""
+"""Seconds of processor time; the parent waits as long by the clock."""
 
 MOST_SHOWN = 100
 MOST_ERRORS = 20
@@ -49,37 +43,38 @@ LENGTH_BYTES = 8
 T = TypeVar("T")
 
 
-class Asked(msgspec.Struct, frozen=True, kw_only=True):
-    """Rules as a file has them, and what they are measured by, for each upstream by its name."""
+class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """Rules as TOML source, and for each upstream by name what a prediction depends on."""
 
     rules: str
     dialects: Mapping[str, Dialect]
     prices: Mapping[str, Mapping[str, float]]
     budget: Budget
+    near: Mapping[str, Near] = {}
 
 
-class Heard(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The rules are right, and listen to these signals."""
+class RulesLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The rules are valid, and use these signals."""
 
     signals: list[str]
 
 
-class Mistake(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The rules cannot be used."""
+class UnusableRules(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """The rules have a mistake."""
 
-    told: str
+    error: str
 
 
-class Happened(msgspec.Struct, frozen=True, kw_only=True):
-    """Events that gave these signals, oldest first. `is_cut`: there were more."""
+class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
+    """Recorded events with these signals, oldest first. `is_cut`: there were more."""
 
     events: list[ClaimedDelivery]
     is_cut: bool = False
 
 
-class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """What rules would have done: by rule how many submissions, their price, and how many the budget would have refused;
-    the first of all that they would have asked for; and the most frequent of their errors."""
+class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
+    """What rules would have done: by rule the number of submissions, their price, and how many the budget would have refused;
+    the first of the submissions; and the most frequent errors."""
 
     events: int
     by_rule: dict[str, tuple[int, float, int]]
@@ -89,80 +84,67 @@ class Outcome(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 def framed(message: msgspec.Struct) -> bytes:
-    """A message after its length."""
+    """Encode a message with its length in front."""
     body = msgspec.msgpack.encode(message)
     return len(body).to_bytes(LENGTH_BYTES) + body
 
 
-def _next(incoming: BinaryIO, kind: type[T]) -> T:
+def _read(incoming: BinaryIO, kind: type[T]) -> T:
     length = int.from_bytes(incoming.read(LENGTH_BYTES))
     return msgspec.msgpack.decode(incoming.read(length), type=kind)
 
 
 def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
-    """Read the rules, say what they listen to, and try them on what happened."""
-    asked = _next(incoming, Asked)
+    """Read rules, report their signals, and try them on recorded events."""
+    request = _read(incoming, TrialRequest)
     try:
-        rules = _rules(asked)
+        rules = _rules(request)
     except RuleError as error:
-        outgoing.write(framed(Mistake(told=str(error))))
+        outgoing.write(framed(UnusableRules(error=str(error))))
         return
-    places = {name: Place(name=name, dialect=dialect) for name, dialect in asked.dialects.items()}
-    what_if = WhatIf(rules, places, asked.prices, asked.budget)
-    outgoing.write(framed(Heard(signals=what_if.signals)))
+    handles = {
+        name: UpstreamHandle(name=name, dialect=dialect, near=request.near.get(name, Near()))
+        for name, dialect in request.dialects.items()
+    }
+    what_if = WhatIf(rules, handles, request.prices, request.budget)
+    outgoing.write(framed(RulesLoaded(signals=what_if.signals)))
     outgoing.flush()
-    happened = _next(incoming, Happened)
-    report = what_if.run(happened.events)
-    outgoing.write(framed(_outcome(report, is_cut=happened.is_cut)))
+    recorded = _read(incoming, RecordedEvents)
+    report = what_if.run(recorded.events)
+    outgoing.write(framed(_prediction(report, is_cut=recorded.is_cut)))
 
 
-def _rules(asked: Asked) -> list[CompiledRule]:
+def _rules(request: TrialRequest) -> list[CompiledRule]:
     try:
-        tables: dict[str, Any] = tomllib.loads(asked.rules)
+        tables: dict[str, Any] = tomllib.loads(request.rules.removeprefix("\ufeff"))
         if not tables.get("rules"):
-            raise RuleError("there is no rule in it: write [[rules]] above each")
-        return load_rules(tables["rules"], file="here", text=asked.rules, upstreams=list(asked.dialects))
+            raise RuleError("the text contains no rules: write [[rules]] above each rule")
+        return load_rules(tables["rules"], file="here", text=request.rules, upstreams=list(request.dialects))
     except tomllib.TOMLDecodeError as error:
-        raise RuleError(f"this is not TOML: {error}") from error
+        raise RuleError(f"this is not valid TOML: {error}") from error
     except RecursionError as error:
-        raise RuleError("something in it is nested too deeply") from error
+        raise RuleError("the text is nested too deeply") from error
 
 
-def _outcome(report: Report, *, is_cut: bool) -> Outcome:
-    allowed = [one for one in report.suggested if not one.refused]
-    count, refused = Counter(one.rule for one in allowed), Counter(one.rule for one in report.suggested)
-    cost = {name: sum(one.price for one in allowed if one.rule == name) for name in count}
-    return Outcome(
+def _prediction(report: Report, *, is_cut: bool) -> Prediction:
+    allowed = [made for made in report.suggested if not made.refused]
+    count, wanted = Counter(made.rule for made in allowed), Counter(made.rule for made in report.suggested)
+    cost = {name: sum(made.price for made in allowed if made.rule == name) for name in count}
+    return Prediction(
         events=report.events,
-        by_rule={name: (count[name], cost.get(name, 0.0), refused[name] - count[name]) for name in refused},
+        by_rule={name: (count[name], cost.get(name, 0.0), wanted[name] - count[name]) for name in wanted},
         suggested=report.suggested[:MOST_SHOWN],
         errors=dict(report.errors.most_common(MOST_ERRORS)),
         is_cut=is_cut,
     )
 
 
-def _limit() -> None:
-    """From now on: so much memory and time, no files written, and no core left behind."""
-    pages = Path("/proc/self/statm")
-    if pages.exists():  # Linux; elsewhere nobody holds a process to this limit, and its time remains
-        taken = int(pages.read_text(encoding="ascii").split()[0]) * resource.getpagesize()
-        _at_most(resource.RLIMIT_AS, taken + MEMORY_BYTES)
-    _at_most(resource.RLIMIT_CPU, WITHIN_S)
-    _at_most(resource.RLIMIT_FSIZE, 0)
-    _at_most(resource.RLIMIT_CORE, 0)
-
-
-def _at_most(kind: int, amount: int) -> None:
-    _, hard = resource.getrlimit(kind)
-    amount = amount if hard == resource.RLIM_INFINITY else min(amount, hard)
-    resource.setrlimit(kind, (amount, amount))
-
-
 def main() -> int:
-    """Answer whoever started this. 1 when there was not enough memory."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)  # Ctrl+C is for the server, and comes here too
-    if _CAN_LIMIT:
-        _limit()
+    """Answer the parent process. Returns 1 if the memory was not enough."""
+    signal.signal(
+        signal.SIGINT, signal.SIG_DFL
+    )  # Ctrl+C is meant for the server, but reaches this process too
+    limit(MEMORY_BYTES, processor_s=WITHIN_S)
     try:
         answer(sys.stdin.buffer, sys.stdout.buffer)
     except MemoryError:

@@ -1,21 +1,23 @@
-"""Rules tried on what has been: what they would have submitted, next to what really was. Nothing is sent or written."""
+"""Tries rules on recorded events: what they would have submitted. Nothing is sent or stored."""
 
 from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
 
 import msgspec
 
-from dispatcher.budget import Budget, refusal
-from dispatcher.chain import Chain, Place
-from dispatcher.context import context_of
-from dispatcher.costs import Prices
-from dispatcher.errors import GiveUp
-from dispatcher.receivers import name_of, options_of
+from dispatcher.plugins.chain import Chain, UpstreamHandle
+from dispatcher.plugins.context import context_of
+from dispatcher.plugins.errors import GiveUp
+from dispatcher.plugins.receivers import name_of, options_of
+from dispatcher.policy.chain_budget import Budget, refusal
+from dispatcher.policy.costs import Prices
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.receiver import Function, receivers_of
 from midjourney.image_data import Image, image_of_bytes
+from midjourney.links import Near
 from midjourney.prices import price_of
 from storage.records import ChainUse, ClaimedDelivery, Staged
 
@@ -26,7 +28,7 @@ _DOT = bytes.fromhex(
 
 
 class Suggested(msgspec.Struct, frozen=True, kw_only=True):
-    """One submission that a rule would have asked for. `refused` says which limit would have been in the way."""
+    """One submission that a rule would have made. `refused` names the limit that would have prevented it, or is ""."""
 
     rule: str
     chain_id: str
@@ -39,7 +41,7 @@ class Suggested(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What the rules would have done. `errors` are events that a rule could not be asked about, by message."""
+    """What the rules would have done. `errors` counts, by message, the events for which a rule failed."""
 
     events: int = 0
     suggested: list[Suggested] = []
@@ -48,17 +50,21 @@ class Report(msgspec.Struct, kw_only=True):
 
 
 class WhatIf:
-    """Runs rules over recorded events, one after the other."""
+    """Runs rules on recorded events, one after the other."""
 
     def __init__(
-        self, rules: Sequence[CompiledRule], places: Mapping[str, Place], prices: Prices, budget: Budget
+        self,
+        rules: Sequence[CompiledRule],
+        handles: Mapping[str, UpstreamHandle],
+        prices: Prices,
+        budget: Budget,
     ) -> None:
         self.report = Report()
         self._listening: dict[str, list[tuple[str, Function]]] = {}
         for rule in rules:
             for signal, function in receivers_of(msgspec.structs.replace(rule, effects={})):
                 self._listening.setdefault(signal, []).append((name_of(function), function))
-        self._places = places
+        self._handles = handles
         self._prices = prices
         self._budget = budget
         self._keys: set[str] = set()
@@ -67,23 +73,23 @@ class WhatIf:
 
     @property
     def signals(self) -> list[str]:
-        """What the rules listen to."""
+        """The signals that the rules use."""
         return sorted(self._listening)
 
     def run(self, recorded: Iterable[ClaimedDelivery]) -> Report:
-        """Ask the rules about each event."""
+        """Run the rules on each event."""
         for claimed in recorded:
-            if claimed.event.upstream not in self._places:
+            if claimed.event.upstream not in self._handles:
                 continue
             self.report.events += 1
             for name, function in self._listening.get(str(claimed.event.signal), ()):
-                self._ask(name, function, claimed)
+                self._run_rule(name, function, claimed)
         return self.report
 
-    def _ask(self, name: str, function: Function, claimed: ClaimedDelivery) -> None:
+    def _run_rule(self, name: str, function: Function, claimed: ClaimedDelivery) -> None:
         delivery = msgspec.structs.replace(claimed.delivery, receiver=name)
         context = context_of(
-            msgspec.structs.replace(claimed, delivery=delivery), self._places, chain_type=DryChain
+            msgspec.structs.replace(claimed, delivery=delivery), self._handles, chain_type=DryChain
         )
         limit = options_of(function).limit
         scope = context.chain.id if limit is None or limit.per == "chain" else context.task.id
@@ -96,9 +102,9 @@ class WhatIf:
             return
         self._fired[name, scope] += context.chain.fired
         for staged in context.chain.staged:
-            self._suggest(name, context.chain, claimed, staged)
+            self._record(name, context.chain, claimed, staged)
 
-    def _suggest(self, name: str, chain: Chain, claimed: ClaimedDelivery, staged: Staged) -> None:
+    def _record(self, name: str, chain: Chain, claimed: ClaimedDelivery, staged: Staged) -> None:
         if staged.idempotency_key in self._keys:
             self.report.repeats += 1
             return
@@ -122,20 +128,18 @@ class WhatIf:
 
 
 class DryChain(Chain):
-    """A chain whose images are never loaded: each is a dot."""
+    """A chain that loads no images: each is a single pixel."""
 
-    async def image(self, source: str, *, upstream: str = "") -> str:
-        """The dot, or the address where the upstream takes those."""
-        takes_links = self._place_of(upstream).dialect.takes_image_links
-        return source if takes_links and source.startswith("http") else image_of_bytes(_DOT).data_url
-
-    async def picture(self, address: str) -> Image:
-        """The dot."""
+    async def _loaded(self, source: str | Path, near: Near) -> Image:
         return image_of_bytes(_DOT)
+
+    async def picture_size(self, address: str) -> tuple[int, int]:
+        """The size of a single pixel."""
+        return (1, 1)
 
 
 def _finish(running: object) -> None:
-    """Run a rule's coroutine to its end: with a dry chain it never waits for anything."""
+    """Run a rule's coroutine to its end: with a `DryChain` it never waits."""
     try:
         running.send(None)  # type: ignore[attr-defined]  # a coroutine
     except StopIteration:

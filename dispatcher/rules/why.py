@@ -1,11 +1,11 @@
-"""Why a condition said no: the part that did, in the words of the rule, with the values it was asked with.
+"""Explains why a condition is false: its first false part, as written in the rule, with the values it was evaluated with.
 
-Jinja's tree knows no columns, so a part is written again from the tree.
+Jinja's nodes have no column numbers, so a part's source is rebuilt from its node.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Protocol
 
 from jinja2 import nodes
@@ -32,20 +32,20 @@ _BINARY = {
     nodes.Or: "or",
 }
 LONGEST_VALUE = 80
-"""Characters of a value that are shown: prompts are long."""
+"""How many characters of a value are shown: prompts are long."""
 
 
 class Evaluate(Protocol):
-    """The value of a node for some names."""
+    """Evaluates a node."""
 
     def __call__(self, node: nodes.Expr, names: Mapping[str, Any]) -> Any:
-        """Evaluate it. May raise what the expression raises."""
+        """Evaluate `node` with `names`. May raise what the expression raises."""
         ...
 
 
 def why_not(tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate) -> str:
-    """Such as `chain.depth == 0 is false (chain.depth = 1)`. Only right for a tree that is false."""
-    part = _culprit(tree, names, evaluate)
+    """Explain a false condition, as `chain.depth == 0 is false (chain.depth = 1)`. Only correct for a tree that is false."""
+    part = _first_false(tree, names, evaluate)
     values = ", ".join(
         f"{words(leaf)} = {_shown(evaluate(leaf, names))}" for leaf in _leaves(part) if leaf is not part
     )
@@ -54,24 +54,24 @@ def why_not(tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate) -> s
     return f"{words(part)} is false" + (f" ({values})" if values else "")
 
 
-def _culprit(tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate) -> nodes.Expr:
-    """The first part of an `and` that is false; of an `or`, all of them are."""
+def _first_false(tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate) -> nodes.Expr:
+    """The first false part of an `and`. The whole of an `or`, whose parts are all false."""
     while isinstance(tree, nodes.And):
         tree = tree.right if evaluate(tree.left, names) else tree.left
     return tree
 
 
 def _leaves(node: nodes.Node) -> Iterator[nodes.Expr]:
-    """What is looked up in a part, each once: names with their attributes."""
+    """Each name that a part looks up, with its attributes, once."""
     seen: set[str] = set()
 
-    def walk(at: nodes.Node) -> Iterator[nodes.Expr]:
-        if isinstance(at, nodes.Getattr | nodes.Getitem | nodes.Name):
-            if words(at) not in seen:
-                seen.add(words(at))
-                yield at
+    def walk(inner: nodes.Node) -> Iterator[nodes.Expr]:
+        if isinstance(inner, nodes.Getattr | nodes.Getitem | nodes.Name):
+            if words(inner) not in seen:
+                seen.add(words(inner))
+                yield inner
             return
-        for child in at.iter_child_nodes():
+        for child in inner.iter_child_nodes():
             yield from walk(child)
 
     yield from walk(node)
@@ -83,42 +83,50 @@ def _shown(value: Any) -> str:
 
 
 def words(node: nodes.Node) -> str:
-    """An expression as it is written in a rule."""
-    match node:
-        case nodes.Name():
-            return str(node.name)
-        case nodes.Const():
-            return repr(node.value)
-        case nodes.Getattr():
-            return f"{words(node.node)}.{node.attr}"
-        case nodes.Getitem():
-            return f"{words(node.node)}[{words(node.arg)}]"
-        case nodes.Not():
-            return f"not {_in_brackets(node.node)}"
-        case nodes.Neg():
-            return f"-{words(node.node)}"
-        case nodes.Compare():
-            return words(node.expr) + "".join(f" {_OPERATORS[one.op]} {words(one.expr)}" for one in node.ops)
-        case nodes.BinExpr():
-            operator = _BINARY[type(node)]
-            return f"{_in_brackets(node.left)} {operator} {_in_brackets(node.right)}"
-        case nodes.Concat():
-            return " ~ ".join(words(one) for one in node.nodes)
-        case nodes.Filter():
-            return f"{words(node.node) if node.node else ''}|{node.name}{_arguments(node)}"
-        case nodes.Test():
-            return f"{words(node.node)} is {node.name}{_arguments(node)}"
-        case nodes.Call():
-            return f"{words(node.node)}{_arguments(node) or '()'}"
-        case nodes.List():
-            return f"[{', '.join(words(one) for one in node.items)}]"
-        case nodes.Tuple():
-            return f"({', '.join(words(one) for one in node.items)})"
-        case nodes.CondExpr():
-            otherwise = f" else {words(node.expr2)}" if node.expr2 else ""
-            return f"{words(node.expr1)} if {words(node.test)}{otherwise}"
-        case _:
-            return "…"
+    """The source of an expression, as a rule would have it."""
+    for kind, write in _WRITTEN.items():
+        if isinstance(node, kind):
+            return write(node)
+    return "…"
+
+
+def _compared(node: nodes.Compare) -> str:
+    return words(node.expr) + "".join(
+        f" {_OPERATORS[operand.op]} {words(operand.expr)}" for operand in node.ops
+    )
+
+
+def _calculated(node: nodes.BinExpr) -> str:
+    return f"{_in_brackets(node.left)} {_BINARY[type(node)]} {_in_brackets(node.right)}"
+
+
+def _chosen(node: nodes.CondExpr) -> str:
+    otherwise = f" else {words(node.expr2)}" if node.expr2 else ""
+    return f"{words(node.expr1)} if {words(node.test)}{otherwise}"
+
+
+def _filtered(node: nodes.Filter) -> str:
+    return f"{words(node.node) if node.node else ''}|{node.name}{_arguments(node)}"
+
+
+_WRITTEN: dict[type[nodes.Node], Callable[[Any], str]] = {
+    nodes.Name: lambda node: str(node.name),
+    nodes.Const: lambda node: repr(node.value),
+    nodes.Getattr: lambda node: f"{words(node.node)}.{node.attr}",
+    nodes.Getitem: lambda node: f"{words(node.node)}[{words(node.arg)}]",
+    nodes.Not: lambda node: f"not {_in_brackets(node.node)}",
+    nodes.Neg: lambda node: f"-{words(node.node)}",
+    nodes.Compare: _compared,
+    nodes.BinExpr: _calculated,
+    nodes.Concat: lambda node: " ~ ".join(words(part) for part in node.nodes),
+    nodes.Filter: _filtered,
+    nodes.Test: lambda node: f"{words(node.node)} is {node.name}{_arguments(node)}",
+    nodes.Call: lambda node: f"{words(node.node)}{_arguments(node) or '()'}",
+    nodes.List: lambda node: f"[{', '.join(words(part) for part in node.items)}]",
+    nodes.Tuple: lambda node: f"({', '.join(words(part) for part in node.items)})",
+    nodes.CondExpr: _chosen,
+}
+"""How each kind of node is written; the first match counts."""
 
 
 def _in_brackets(node: nodes.Expr) -> str:
@@ -126,5 +134,5 @@ def _in_brackets(node: nodes.Expr) -> str:
 
 
 def _arguments(node: nodes.Filter | nodes.Test | nodes.Call) -> str:
-    given = [words(one) for one in node.args] + [f"{one.key}={words(one.value)}" for one in node.kwargs]
+    given = [words(part) for part in node.args] + [f"{part.key}={words(part.value)}" for part in node.kwargs]
     return f"({', '.join(given)})" if given else ""

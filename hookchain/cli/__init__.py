@@ -1,4 +1,4 @@
-"""The command line. Exit codes: 0 done; 1 it failed; 2 the call or the configuration is wrong."""
+"""The command line. Exit codes: 0 success; 1 failure; 2 invalid arguments or configuration."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from typing import Annotated
 
 import typer
 
-from dispatcher.errors import PluginError, RuleError
+from dispatcher.plugins.errors import PluginError, RuleError
 from hookchain.cli.api import CallFailed
 from hookchain.cli.health import version
-from hookchain.conversion import SettingsError
+from hookchain.cli.output import say
+from hookchain.printable import printable
+from hookchain.settings.conversion import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
 
 MODULES: Mapping[str, str] = {
@@ -25,35 +27,41 @@ MODULES: Mapping[str, str] = {
     "submit": "submit",
     "chain": "submit",
     "doctor": "doctor",
-    "url": "operate",
-    "tasks": "look",
-    "events": "look",
+    "url": "hooks",
+    "tasks": "listing",
+    "events": "listing",
     "explain": "decisions",
     "replay": "decisions",
     "costs": "decisions",
+    "budgets": "decisions",
     "plugins": "decisions",
+    "token": "token",
     "upstreams": "upstreams",
     "pause": "operate",
     "resume": "operate",
     "migrate": "operate",
+    "backup": "backup",
     "healthcheck": "health",
     "version": "health",
     "rules": "rules",
     "new": "new",
-    "dead": "letters",
+    "dead": "dead_letters",
     "quarantine": "quarantine",
     "uncertain": "by_hand",
     "refused": "by_hand",
 }
-"""Each command, in the order of --help, and which module here has it: a function, or a group of its own."""
+"""Each command, in the order of --help, and the module in this package that defines it as a function or a command group."""
 
-_ALONE = {"--version": "version"}
-"""Options that ask for what one command does."""
+_ALIASES = {"--version": "version"}
+"""Options that do the same as a command."""
 
 
 def command_line(name: str) -> typer.Typer:
-    """The command line with this command alone, or with all, for --help and for a name that is misspelt. What is not
-    called is not loaded: a container runs `healthcheck` every few seconds, and it needs no server."""
+    """The command line with only the named command, or with all commands if the name is unknown or an option.
+
+    The modules of other commands are not loaded: containers run `healthcheck` every few seconds, and it does not need
+    the server's code.
+    """
     app = typer.Typer(
         name="hookchain",
         help="Receive midjourney-proxy callbacks, keep them all, and submit the next request of each chain.",
@@ -64,13 +72,13 @@ def command_line(name: str) -> typer.Typer:
         context_settings={"help_option_names": ["-h", "--help"]},
     )
     app.callback()(_options)
-    name = _ALONE.get(name, name)
-    for one in [name] if name in MODULES else MODULES:
-        found = getattr(import_module(f"hookchain.cli.{MODULES[one]}"), one)
-        if isinstance(found, typer.Typer):
-            app.add_typer(found, name=one)
+    name = _ALIASES.get(name, name)
+    for command_name in [name] if name in MODULES else MODULES:
+        command = getattr(import_module(f"hookchain.cli.{MODULES[command_name]}"), command_name)
+        if isinstance(command, typer.Typer):
+            app.add_typer(command, name=command_name)
         else:
-            app.command(one)(found)
+            app.command(command_name)(command)
     return app
 
 
@@ -86,21 +94,22 @@ def _options(
         typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit."),
     ] = False,
 ) -> None:
-    """What stands before a command."""
+    """Options that come before a command."""
 
 
 def main() -> None:
-    """Run a command; a mistake of the caller's is one line, never a traceback."""
+    """Run a command. Errors of the caller are printed as one line, never as a traceback."""
     try:
         command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
     except (SettingsError, PluginError, RuleError, BadDatabaseUrl) as error:
         _fail(str(error), 2)
     except (CallFailed, StorageError) as error:
         _fail(str(error), 1)
-    except KeyboardInterrupt:  # before anything was there that could be stopped
+    except KeyboardInterrupt:
+        # Once a server runs, it handles the signal itself; this is for the time before.
         _fail("stopped", 130)
 
 
 def _fail(message: str, code: int) -> None:
-    print(f"hookchain: {message}", file=sys.stderr)
+    say(f"hookchain: {printable(message)}", to_errors=True)
     sys.exit(code)

@@ -1,64 +1,125 @@
-"""The command line as a client of our own API."""
+"""The client with which commands call the API of the running server."""
 
 from __future__ import annotations
 
 import ssl
-from typing import Any
+from collections.abc import Mapping
+from typing import TypeVar
 
 import httpx
+import msgspec
 
-from hookchain.settings import Settings, load_settings
+from hookchain.settings.load import Settings, load_settings
+from midjourney.bounded import BadAnswer, Bounds, Intake
+
+T = TypeVar("T")
+
+_BOUNDS = Bounds(sent_bytes=64 * 1024 * 1024, unpacked_bytes=64 * 1024 * 1024, within_s=None)
+"""Bounds of an answer, since another program may listen at the address. Each read times out after ten seconds; Ctrl+C ends
+a long one."""
 
 
 class CallFailed(Exception):
-    """The server refused what was asked, or does not answer; the message is for people."""
+    """The server refused the request or did not answer. The message is printed to the user."""
+
+
+class _Answer(msgspec.Struct, frozen=True, kw_only=True):
+    status: int
+    content: bytes
 
 
 class Server:
-    """The running server that these settings describe."""
+    """The running server at the address that these settings give."""
 
     def __init__(self, settings: Settings) -> None:
         self.url = settings.listening_url
+        self._settings = settings
         token = settings.admin_token
         self._http = httpx.Client(
             base_url=self.url,
             headers={"authorization": f"Bearer {token}"} if token else {},
             timeout=10,
             trust_env=False,
-            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),  # never used: reading authorities takes a while
+            # Never used, because the URL is http: an empty context saves the time to read the certificate authorities.
+            verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         )
 
     def is_up(self) -> bool:
-        """True when something answers there as hookchain does."""
+        """True if a hookchain server answers at the address."""
         try:
-            return bool(self._http.get("/healthz").json() == {"status": "ok"})
-        except (httpx.HTTPError, ValueError):
+            return _decoded(self._request("GET", "/healthz"), object) == {"status": "ok"}
+        except (httpx.HTTPError, BadAnswer, ValueError):
             return False
 
-    def get(self, path: str, **query: Any) -> Any:
-        """What the API answers. Raises `CallFailed`."""
-        return self._call("GET", path, params=query)
+    def get(self, path: str, kind: type[T], **query: str | int) -> T:
+        """The API's answer, decoded as this type. Raises `CallFailed`."""
+        return self._call("GET", path, kind, params=query)
 
-    def post(self, path: str, body: Any = None) -> Any:
-        """What the API answers. Raises `CallFailed`."""
-        return self._call("POST", path, json=body)
+    def post(self, path: str, kind: type[T], body: object = None) -> T:
+        """The API's answer, decoded as this type. Raises `CallFailed`."""
+        return self._call("POST", path, kind, body=body)
 
-    def _call(self, method: str, path: str, **arguments: Any) -> Any:
+    def _call(
+        self,
+        method: str,
+        path: str,
+        kind: type[T],
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: object = None,
+    ) -> T:
+        # The HTTP client would resolve the dots and request another path.
+        if {".", ".."} & set(path.split("/")):
+            raise CallFailed(
+                f"{path}: an id that consists of dots cannot be part of a path; look the entry up in a list instead"
+            )
         try:
-            answer = self._http.request(method, path, **arguments)
+            answer = self._request(method, path, params=params, body=body)
+            if answer.status == 401 and not self._settings.admin_token and (token := self._stored_token()):
+                self._http.headers["authorization"] = f"Bearer {token}"
+                answer = self._request(method, path, params=params, body=body)
+            if answer.status >= 400:
+                raise CallFailed(_reason(_decoded(answer, object)))
+            return _decoded(answer, kind)
         except httpx.HTTPError as error:
             raise CallFailed(
                 f"no server answers at {self.url}: {error}; start one with `hookchain serve`"
             ) from error
-        try:
-            body = answer.json()
-        except ValueError as error:
-            raise CallFailed(f"{self.url}{path} answered HTTP {answer.status_code} and no JSON") from error
-        if answer.is_error:
-            raise CallFailed(str(body.get("detail", body)) if isinstance(body, dict) else str(body))
-        return body
+        except (BadAnswer, ValueError) as error:
+            raise CallFailed(f"{self.url}{path} did not answer like a hookchain server: {error}") from error
+
+    def _request(
+        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, body: object = None
+    ) -> _Answer:
+        """Raises `httpx.HTTPError` and `BadAnswer`."""
+        with self._http.stream(method, path, params=params, json=body) as answer:
+            intake = Intake(answer.headers, _BOUNDS)
+            for piece in answer.iter_raw():
+                intake.add(piece)
+            return _Answer(status=answer.status_code, content=intake.end())
+
+    def _stored_token(self) -> str:
+        """The token that the server made and stored in its database; "" if this database has none."""
+        # Imported here because it loads all of storage, which `healthcheck` does not need.
+        from storage import logins
+
+        return logins.token_at(self._settings.database_url) or ""
+
+
+def _decoded(answer: _Answer, kind: type[T]) -> T:
+    """The JSON of an answer. Raises `ValueError` if it is not JSON of this type."""
+    try:
+        return msgspec.json.decode(answer.content, type=kind)
+    except msgspec.ValidationError as error:
+        raise ValueError(str(error)) from error
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise ValueError(f"HTTP {answer.status} without valid JSON") from error
+
+
+def _reason(problem: object) -> str:
+    return str(problem.get("detail", problem)) if isinstance(problem, dict) else str(problem)
 
 
 def running_server() -> Server:
-    """The server of the configuration at hand."""
+    """The server of the current configuration."""
     return Server(load_settings())

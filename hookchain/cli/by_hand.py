@@ -2,25 +2,27 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import typer
 
 from hookchain.cli.api import running_server
+from hookchain.cli.output import say, say_json
+from hookchain.printable import printable_in
+from hooks.api.answers import Refused, Submission, Uncertain
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(help="Id as printed by `list`.")]
 
 uncertain = typer.Typer(help="List and settle submissions with an unknown outcome.", no_args_is_help=True)
-refused = typer.Typer(help="List and release submissions that the budget refused.", no_args_is_help=True)
+refused = typer.Typer(help="List and release submissions that a budget refused.", no_args_is_help=True)
 
 
 @uncertain.command("list")
 def list_uncertain(as_json: AsJson = False) -> None:
     """List submissions with an unknown outcome, and the reason."""
-    _list("uncertain", as_json=as_json)
+    _list("uncertain", running_server().get("/api/uncertain", Uncertain).uncertain, as_json=as_json)
 
 
 @uncertain.command("settle")
@@ -36,33 +38,34 @@ def settle(
 ) -> None:
     """Record the outcome of a submission."""
     server = running_server()
-    told = server.post(
-        f"/api/uncertain/{quote(submission, safe='')}/settle", {"accepted": accepted, "task_id": task}
+    settled = server.post(
+        f"/api/uncertain/{quote(submission, safe='')}/settle",
+        Submission,
+        {"accepted": accepted, "task_id": task},
     )
-    print(f"{submission}: {told['state']}")
+    say(f"{submission}: {settled.state}")
 
 
 @refused.command("list")
 def list_refused(as_json: AsJson = False) -> None:
     """List refused submissions, and the limit that each one exceeded."""
-    _list("refused", as_json=as_json)
+    _list("refused", running_server().get("/api/refused", Refused).refused, as_json=as_json)
 
 
 @refused.command("release")
 def release(submission: Id) -> None:
     """Send a refused submission anyway."""
-    told = running_server().post(f"/api/refused/{quote(submission, safe='')}/release")
-    print(f"{submission}: {told['state']}")
+    released = running_server().post(f"/api/refused/{quote(submission, safe='')}/release", Submission)
+    say(f"{submission}: {released.state}")
 
 
-def _list(what: str, *, as_json: bool) -> None:
-    found: list[dict[str, Any]] = running_server().get(f"/api/{what}")[what]
+def _list(state: str, submissions: list[Submission], *, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        say_json(submissions)
         return
-    for one in found:
-        print(
-            f"{one['id']}\t{one['created_at']}\t{one['upstream']}\t{one['kind']} {one['label']}\t{one['reason']}"
-        )
-    if not found:
-        print(f"no submission is {what}")
+    submissions = printable_in(submissions)
+    for submission in submissions:
+        label = f"{submission.kind} {submission.label}"
+        say(f"{submission.id}\t{submission.created_at}\t{submission.upstream}\t{label}\t{submission.reason}")
+    if not submissions:
+        say(f"no {state} submissions")

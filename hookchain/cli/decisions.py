@@ -1,17 +1,20 @@
-"""`hookchain explain`, `replay`, `costs`, `plugins`: why things happened, and what they cost."""
+"""`hookchain explain`, `replay`, `costs`, `budgets` and `plugins`: why things happened, and what they cost."""
 
 from __future__ import annotations
 
-import json
 import re
-import time
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from urllib.parse import quote
 
 import typer
 
 from hookchain.cli.api import running_server
-from hookchain.settings import SettingsError
+from hookchain.cli.output import last_line, say, say_json
+from hookchain.printable import printable_in
+from hookchain.settings.load import SettingsError
+from hooks.api.answers import Delivery, Explanation, Replayed, Submission, SubmissionDetail
+from hooks.api.reports import Budgets, Cost, Costs, Plugins
+from storage import clock
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
@@ -20,11 +23,11 @@ _UNIT_S = {"m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
 
 
 def since_ms(age: str) -> int:
-    """Epoch milliseconds so long ago: "30m", "12h", "7d", "2w". Raises `SettingsError`."""
-    found = _AGE.fullmatch(age.strip())
-    if not found:
-        raise SettingsError(f"--since {age!r}: write 30m, 12h, 7d or 2w")
-    return int(1000 * (time.time() - int(found[1]) * _UNIT_S[found[2]]))
+    """The time that long ago, in epoch milliseconds. `age` is "30m", "12h", "7d" or "2w". Raises `SettingsError`."""
+    match = _AGE.fullmatch(age.strip())
+    if not match:
+        raise SettingsError(f"--since is {age!r}; write a number and a unit, such as 30m, 12h, 7d or 2w")
+    return clock.now_ms() - 1000 * int(match[1]) * _UNIT_S[match[2]]
 
 
 def explain(
@@ -34,74 +37,81 @@ def explain(
 ) -> None:
     """Explain what happened to a task, and why.
 
-    Lists its events, the rules and plugins that fired, and those that did not.
+    Lists its events, which rules and plugins fired for them, and which did not.
     """
     query = {"upstream": upstream} if upstream else {}
-    found: dict[str, Any] = running_server().get(f"/api/explain/{quote(task, safe='')}", **query)
-    print(json.dumps(found, ensure_ascii=False, indent=2) if as_json else "\n".join(told(found)))
+    explanation = running_server().get(f"/api/explain/{quote(task, safe='')}", Explanation, **query)
+    if as_json:
+        say_json(explanation)
+    else:
+        say("\n".join(explanation_lines(printable_in(explanation))))
 
 
-def told(found: dict[str, Any]) -> list[str]:
-    """An explanation as lines for people."""
-    task = found["task"]
+def explanation_lines(explanation: Explanation) -> list[str]:
+    """An explanation as readable lines."""
+    task = explanation.task
     lines = [
-        f"task {task['id']} at {task['upstream']}: {task['action']} {task['status']}, "
-        f"chain {task['chain_id'] or 'none'}, depth {task['depth']}"
+        f"task {task.id} at {task.upstream}: {task.action} {task.status}, "
+        f"chain {task.chain_id or 'none'}, depth {task.depth}"
     ]
-    if task["prompt"]:
-        lines.append(f"  prompt: {task['prompt']}")
-    if task["fail_reason"]:
-        lines.append(f"  it failed: {task['fail_reason']}")
-    if made_by := found["made_by"]:
-        lines.append(f"  asked for by {made_by['asked_by']}: {_submission(made_by)}")
-    if found["is_cut"]:
-        lines.append(f"  only its newest {len(found['events'])} events are told")
-    waiting = list(found["asked_for"])
-    for event in found["events"]:
-        progress = f" {event['progress']} %" if event["progress"] is not None else ""
-        what = event["signal"] or ("stale: kept, no signal sent" if event["stale"] else "no signal")
-        lines.append(f"{event['received_at']}  {event['source']:9}  {event['status']}{progress}  {what}")
-        for delivery in event["deliveries"]:
-            lines += _delivery(delivery, waiting)
-    lines += [f"  asked for by {one['asked_by']}: {_submission(one)}" for one in waiting]
+    if task.prompt:
+        lines.append(f"  prompt: {task.prompt}")
+    if task.fail_reason:
+        kind = f" ({task.failure_kind})" if task.failure_kind else ""
+        lines.append(f"  it failed{kind}: {task.fail_reason}")
+    if made_by := explanation.made_by:
+        lines.append(f"  requested by {made_by.asked_by}: {_submission(made_by)}")
+    if explanation.is_cut:
+        lines.append(f"  only its newest {len(explanation.events)} events are shown")
+    remaining = list(explanation.asked_for)
+    for event in explanation.events:
+        progress = f" {event.progress} %" if event.progress is not None else ""
+        what = event.signal or ("stale: kept, no signal sent" if event.stale else "no signal")
+        lines.append(
+            f"{event.received_at}  {event.source:9}  {event.provenance:9}  {event.status}{progress}  {what}"
+        )
+        if event.detail:
+            lines.append(f"    {event.detail}")
+        for delivery in event.deliveries:
+            lines += _delivery(delivery, remaining)
+    lines += [f"  requested by {submission.asked_by}: {_submission(submission)}" for submission in remaining]
     return lines
 
 
-def _delivery(delivery: dict[str, Any], waiting: list[dict[str, Any]]) -> list[str]:
-    state = (
-        "" if delivery["state"] == "done" else f" [{delivery['state']}, tried {delivery['attempts']} times]"
-    )
-    lines = [f"    {delivery['receiver']}{state}: {delivery['decision'] or 'asked for nothing'}"]
-    if delivery["error"]:
-        lines.append(f"      {delivery['error'].strip().splitlines()[-1]}")
-    if delivery["fired"]:
-        mine = [one for one in waiting if one["asked_by"] == delivery["receiver"]]
-        for one in mine:
-            waiting.remove(one)
-        lines += [f"      {_submission(one)}" for one in mine]
+def _delivery(delivery: Delivery, remaining: list[SubmissionDetail]) -> list[str]:
+    """The lines of a delivery. Takes the submissions that it shows out of `remaining`."""
+    state = "" if delivery.state == "done" else f" [{delivery.state}, tried {delivery.attempts} times]"
+    lines = [f"    {delivery.receiver}{state}: {delivery.decision or 'asked for nothing'}"]
+    if delivery.error:
+        lines.append(f"      {last_line(delivery.error)}")
+    if delivery.fired:
+        own = [submission for submission in remaining if submission.asked_by == delivery.receiver]
+        for submission in own:
+            remaining.remove(submission)
+        lines += [f"      {_submission(submission)}" for submission in own]
     return lines
 
 
-def _submission(one: dict[str, Any]) -> str:
-    what = one["label"] if one["label"] != one["kind"] else one["kind"]
-    made = f" → {', '.join(one['task_ids'])}" if one["task_ids"] else ""
-    tries = f", {one['attempts']} attempts" if one["attempts"] > 1 else ""
-    again = f"; asked for again {one['repeats']} times, sent once" if one["repeats"] else ""
-    reason = f" ({one['reason']})" if one["reason"] else ""
-    return f"{what}: {one['state']}{made}{reason}{tries}{again}"
+def _submission(submission: Submission) -> str:
+    made = f" → {', '.join(submission.task_ids)}" if submission.task_ids else ""
+    attempts = f", {submission.attempts} attempts" if submission.attempts > 1 else ""
+    repeats = f"; repeat requests: {submission.repeats}, sent once" if submission.repeats else ""
+    reason = f" ({submission.reason})" if submission.reason else ""
+    kind = f", {submission.failure_kind}" if submission.failure_kind else ""
+    return f"{submission.label}: {submission.state}{kind}{made}{reason}{attempts}{repeats}"
 
 
 def replay(
     events: Annotated[list[int], typer.Argument(help="Event ids.")],
     force: Annotated[
-        bool, typer.Option("--force", help="Submit what was already submitted again, and pay again.")
+        bool, typer.Option("--force", help="Submit again, and pay again for, what was already submitted.")
     ] = False,
 ) -> None:
-    """Run recorded events through rules and plugins again."""
+    """Run rules and plugins again for recorded events."""
     server = running_server()
     for event in events:
-        made = server.post(f"/api/events/{event}/replay", {"force": force})
-        print(f"event {event}: replayed as {made['replayed_as']}")
+        replayed = server.post(f"/api/events/{event}/replay", Replayed, {"force": force})
+        say(f"event {event}: replayed as {replayed.replayed_as}")
 
 
 def costs(
@@ -112,38 +122,66 @@ def costs(
     as_json: AsJson = False,
 ) -> None:
     """Show costs, refunds, and what was saved by not paying twice."""
-    told = running_server().get("/api/costs", by=by, since_ms=since_ms(since))
+    report = running_server().get("/api/costs", Costs, by=by, since_ms=since_ms(since))
     if as_json:
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        say_json(report)
         return
-    rows = told["costs"]
-    width = max([len(one["key"]) for one in rows] + [len(by), 5])
-    print(
+    rows = printable_in(report).costs
+    width = max([len(row.key) for row in rows] + [len(by), 5])
+    say(
         f"{by:{width}}  {'sent':>7}  {'spent':>10}  {'refunded':>10}  {'net':>10}  {'not sent':>8}  {'saved':>10}"
     )
-    for one in [*rows, _total(rows)]:
-        print(
-            f"{one['key']:{width}}  {one['submissions']:7}  {one['spent']:10.4g}  {one['refunded']:10.4g}  "
-            f"{one['net']:10.4g}  {one['saved_submissions']:8}  {one['saved']:10.4g}"
+    for row in [*rows, _total(rows)]:
+        say(
+            f"{row.key:{width}}  {row.submissions:7}  {row.spent:10.4g}  {row.refunded:10.4g}  "
+            f"{row.net:10.4g}  {row.saved_submissions:8}  {row.saved:10.4g}"
         )
 
 
-def _total(rows: list[dict[str, Any]]) -> dict[str, Any]:
-    names = ("submissions", "spent", "refunded", "net", "saved_submissions", "saved")
-    return {"key": "total"} | {name: sum(one[name] for one in rows) for name in names}
+def _total(rows: list[Cost]) -> Cost:
+    return Cost(
+        key="total",
+        net=sum(row.net for row in rows),
+        submissions=sum(row.submissions for row in rows),
+        spent=sum(row.spent for row in rows),
+        refunded=sum(row.refunded for row in rows),
+        saved=sum(row.saved for row in rows),
+        saved_submissions=sum(row.saved_submissions for row in rows),
+    )
+
+
+def budgets(as_json: AsJson = False) -> None:
+    """Show what is used and left of each budget.
+
+    The figures are for the current hour, day or month.
+    """
+    uses = running_server().get("/api/budgets", Budgets).budgets
+    if as_json:
+        say_json(uses)
+        return
+    uses = printable_in(uses)
+    for use in uses:
+        scope = use.scope or "all together"
+        say(
+            f"{use.budget}\t{scope}\t{use.period}\t{use.used:g} of {use.limit:g} "
+            f"{'spent' if use.measure == 'spend' else 'submissions'}, {use.left:g} left until {use.ends_at}"
+        )
+    if not uses:
+        say("no [[budgets]] are configured, or nothing has counted towards them in this period")
 
 
 def plugins(as_json: AsJson = False) -> None:
     """List plugins and receivers. Shows the signals and deliveries of each receiver."""
-    told = running_server().get("/api/plugins")
+    report = running_server().get("/api/plugins", Plugins)
     if as_json:
-        print(json.dumps(told, ensure_ascii=False, indent=2))
+        say_json(report)
         return
-    for one in told["plugins"]:
-        print(f"{one['name']}\t{one['origin']}")
-    for one in told["receivers"]:
-        heard = ", ".join(one["signals"]) if one["loaded"] else "no longer loaded"
-        print(
-            f"{one['name']}\t{heard}\t{one['done']} done, {one['fired']} fired, {one['waiting']} waiting, "
-            f"{one['failing']} failing, {one['dead']} dead"
+    report = printable_in(report)
+    for plugin in report.plugins:
+        say(f"{plugin.name}\t{plugin.origin}")
+    for receiver in report.receivers:
+        signals = ", ".join(receiver.signals) if receiver.loaded else "no longer loaded"
+        say(
+            f"{receiver.name}\t{signals}\t{receiver.done} done, {receiver.fired} fired, {receiver.waiting} waiting, "
+            f"{receiver.failing} failing, {receiver.dead} dead"
         )

@@ -1,91 +1,191 @@
-"""`hookchain doctor`: checks an upstream without spending money."""
+"""`hookchain doctor`: check upstreams without spending money."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
+import msgspec
 import typer
 
 from hookchain.cli.api import CallFailed
-from hookchain.findings import finding
+from hookchain.cli.output import say, say_json
+from hookchain.diagnosis import diagnose
+from hookchain.exposure import check_token
 from hookchain.namesakes import shared_packages
+from hookchain.pause_text import pause_text
+from hookchain.printable import printable, printable_in
+from hookchain.public_probe import is_loopback_url, probe
 from hookchain.rules import rules_of
-from hookchain.settings import Settings, SettingsError, load_settings
+from hookchain.settings.bounds import check_url
+from hookchain.settings.load import Settings, SettingsError, load_settings
+from hookchain.task_lists import task_list_text
 from hookchain.wiring import hook_url, open_database, secret_of
+from hooks import refusals
+from hooks.api.reports import TaskList
+from hooks.api.shapes import extended
+from hooks.api.upstreams import task_list_shape
+from hooks.dashboard.finding import Finding
+from hooks.refusals import RefusedCallbacks
+from hooks.times import when
 from midjourney.dialects import Upstream
-from storage import queries
-from storage.engine import parse_url
+from storage import clock
+from storage.engine import Connection, parse_url
+from storage.reading import health
+from storage.records import Standing
+from storage.upstreams import hook_salts, list_facts, standings
 
 
 def doctor(
     upstream: Annotated[str, typer.Argument(help="Upstream to check; all if omitted.")] = "",
     url: Annotated[str, typer.Option(help="URL to check instead; it need not be configured.")] = "",
     key: Annotated[str, typer.Option(help="API key for --url.")] = "",
+    exposed: Annotated[
+        bool,
+        typer.Option(
+            "--exposed", help="Instead, request the public address without a login and report what is open."
+        ),
+    ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Check the upstreams, at no cost.
 
-    Reports whether each one is reachable, whether it accepts the key, which dialect fits, and whether any
-    callback has arrived.
+    Reports whether each one is reachable, whether it accepts the key, which dialect fits, whether any callback
+    has arrived, and which callbacks were refused.
     """
     settings = load_settings()
-    upstreams = {"--url": Upstream(name="--url", url=url, key=key)} if url else settings.upstreams
-    if upstream and upstream not in upstreams:
-        raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(upstreams) or 'none'}")
-    if not upstreams:
+    if exposed:
+        _check_exposure(url or settings.known_url, as_json=as_json)
+        return
+    known = {"--url": Upstream(name="--url", url=url, key=key)} if url else settings.upstreams
+    if upstream and upstream not in known:
+        raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(known) or 'none'}")
+    if not known:
         raise SettingsError("no upstream is configured: set HOOKCHAIN_UPSTREAM_URL, or give --url")
-    chosen = {name: one for name, one in upstreams.items() if upstream in ("", name)}
-    findings = asyncio.run(_examine_all(settings, chosen))
-    warnings = [told for told in (settings.disk_warning, _wrong_rules(settings), *shared_packages()) if told]
+    chosen = {name: configured for name, configured in known.items() if upstream in ("", name)}
+    findings, pauses = asyncio.run(_examine_all(settings, chosen))
+    general = [
+        warning
+        for warning in (
+            settings.disk_warning,
+            _startup_error(lambda: check_token(settings)),
+            _startup_error(lambda: rules_of(settings), "the rules cannot be used: "),
+            *settings.price_warnings,
+            *shared_packages(),
+        )
+        if warning
+    ]
+    warnings = [*pauses, *general]
     if as_json:
-        print(json.dumps({"upstreams": findings, "warnings": warnings}, ensure_ascii=False, indent=2))
+        say_json({"upstreams": findings, "warnings": warnings})
     else:
-        print("\n".join(line for finding in findings for line in _lines(finding)))
-        print("".join(f"! {warning}\n" for warning in warnings), end="")
-    ill = [finding["name"] for finding in findings if not finding["healthy"]]
-    if ill:
-        raise CallFailed(f"not usable as configured: {', '.join(ill)}")
+        say("\n".join(line for finding in findings for line in _lines(printable_in(finding))))
+        for warning in warnings:
+            say(f"! {printable(warning)}")
+    unhealthy = [finding.name for finding in findings if not finding.healthy]
+    if unhealthy:
+        raise CallFailed(f"not usable as configured: {', '.join(unhealthy)}")
 
 
-def _wrong_rules(settings: Settings) -> str:
-    """Why a server would not start with these rules, or ""."""
+def _check_exposure(url: str, *, as_json: bool) -> None:
+    """Print how this address answers requests without a login. Raises `CallFailed` if an answer is not as it should be."""
+    if not url:
+        raise SettingsError("no public address is known: set HOOKCHAIN_PUBLIC_URL, or give --url")
+    check_url("--url", url)
+    results = list(probe(url))
+    note = (
+        f"{url} is a loopback address: give the address that others use with --url"
+        if is_loopback_url(url)
+        else ""
+    )
+    if as_json:
+        say_json({"url": url, "note": note, "surfaces": results})
+    else:
+        say(f"{url}, requested without a login")
+        for result in printable_in(results):
+            mark = " " if result.verdict == "as it should be" else "!"
+            say(f"{mark} {result.name:34}  {result.asked:32}  {result.answer:22}  {result.verdict}")
+        cures = dict.fromkeys(result.cure for result in results if result.cure)
+        for line in [*cures, note]:
+            if line:
+                say(f"! {printable(line)}")
+    if bad := [result.name for result in results if result.cure]:
+        raise CallFailed(f"not as it should be at {url}: {', '.join(bad)}")
+
+
+def _startup_error(check: Callable[[], object], introduction: str = "") -> str:
+    """The error that would keep a server from starting; "" if the check passes."""
     try:
-        rules_of(settings)
+        check()
     except SettingsError as error:
-        return f"the rules cannot be used: {error}"
+        return f"{introduction}{error}"
     return ""
 
 
-async def _examine_all(settings: Settings, chosen: dict[str, Upstream]) -> list[dict[str, Any]]:
-    hooks = await _hooks(settings, chosen)
-    return [await finding(settings, one, hooks.get(name)) for name, one in chosen.items()]
+async def _examine_all(
+    settings: Settings, chosen: dict[str, Upstream]
+) -> tuple[list[UpstreamFinding], list[str]]:
+    stored = await _stored_facts(settings, [name for name in chosen if name in settings.upstreams])
+    findings = [
+        extended(
+            UpstreamFinding,
+            await diagnose(settings, upstream, stored[name].hook if name in stored else None),
+            refused=stored[name].refused if name in stored else [],
+            task_list=stored[name].task_list if name in stored else None,
+        )
+        for name, upstream in chosen.items()
+    ]
+    return findings, [facts.pause for facts in stored.values() if facts.pause]
 
 
-async def _hooks(settings: Settings, chosen: dict[str, Upstream]) -> dict[str, tuple[str, int | None]]:
-    """The hook of each configured upstream, and when the last callback came; without a database, nothing is made."""
-    configured = [name for name in chosen if name in settings.upstreams]
-    if not configured or not _has_database(settings):
-        return {
-            name: (hook_url(settings, settings.secret, name), None) for name in configured if settings.secret
-        }
+class UpstreamFinding(Finding, frozen=True, kw_only=True):
+    """A finding, with what our database knows about the upstream. `task_list` is None if it knows nothing."""
+
+    refused: list[RefusedCallbacks]
+    task_list: TaskList | None = msgspec.field(name="list")
+
+
+class _StoredFacts(msgspec.Struct, frozen=True):
+    """What our database knows about an upstream.
+
+    `hook`: its URL and the time of its last callback in epoch ms. `pause`: a sentence about its pause, or "".
+    """
+
+    hook: tuple[str, int | None] | None
+    refused: list[RefusedCallbacks] = []
+    pause: str = ""
+    task_list: TaskList | None = None
+
+
+async def _stored_facts(settings: Settings, names: list[str]) -> dict[str, _StoredFacts]:
+    """What our database knows about these upstreams. Does not create a database file that does not exist."""
+    if not names or not _has_database(settings):
+        secret = settings.secret
+        return {name: _StoredFacts((hook_url(settings, secret, name), None)) for name in names if secret}
     database = await open_database(settings)
     try:
         secret = await secret_of(settings, database)
-        last = await database.read(
-            lambda connection: {
-                name: queries.event_page(connection, most=1, equal={"upstream": name, "source": "callback"})
-                for name in configured
-            }
-        )
+
+        def read_facts(connection: Connection, name: str) -> _StoredFacts:
+            salt = hook_salts.find(connection, [name])[name].present
+            refused = refusals.recent(connection, clock.now_ms())
+            hook = hook_url(settings, secret, name, salt), health.last_call_ms(connection, name)
+            standing = standings.every(connection).get(name)
+            pause = _pause_line(standing) if standing is not None and standing.paused else ""
+            task_list = task_list_shape(list_facts.find(connection, name))
+            return _StoredFacts(hook, refusals.shapes_of(refused, name), pause, task_list)
+
+        return await database.read(lambda connection: {name: read_facts(connection, name) for name in names})
     finally:
         await database.close()
-    return {
-        name: (hook_url(settings, secret, name), events[0].received_at_ms if events else None)
-        for name, events in last.items()
-    }
+
+
+def _pause_line(standing: Standing) -> str:
+    since = when(standing.switched_at_ms) if standing.switched_at_ms else None
+    text = pause_text(standing.name, since=since, reason=standing.pause_reason)
+    return f"nothing is submitted to {standing.name}: {text}"
 
 
 def _has_database(settings: Settings) -> bool:
@@ -93,24 +193,30 @@ def _has_database(settings: Settings) -> bool:
     return not isinstance(address, Path) or address.exists()
 
 
-def _lines(finding: dict[str, Any]) -> list[str]:
-    reached = f"yes, in {finding['took_ms']} ms" if finding["reachable"] else f"no: {finding['why']}"
-    lines = [f"{finding['name']}  {finding['url']}", f"  reachable   {reached}"]
-    if not finding["reachable"]:
-        return lines
-    headers = ", ".join(finding["key_accepted_in"])
-    lines.append(f"  key         {finding['key']}" + (f", in {headers}" if headers else ""))
-    if finding["dialect"]:
-        best = finding["fits"][0]
-        lines.append(f"  dialect     {finding['dialect']} ({best['agree']} of {best['seen']} facts agree)")
+def _lines(finding: UpstreamFinding) -> list[str]:
+    reached = f"yes, in {finding.took_ms} ms" if finding.reachable else f"no: {finding.why}"
+    lines = [f"{finding.name}  {finding.url}", f"  reachable   {reached}"]
+    refused = [
+        f"  ! {refused.count} callbacks refused ({refused.why}), the last at {refused.last_at}. {refused.what_to_do}"
+        for refused in finding.refused
+    ]
+    if not finding.reachable:
+        return [*lines, *refused]
+    headers = ", ".join(finding.key_accepted_in)
+    lines.append(f"  key         {finding.key}" + (f", in {headers}" if headers else ""))
+    if finding.dialect:
+        best = finding.fits[0]
+        lines.append(f"  dialect     {finding.dialect} ({best.agree} of {best.seen} facts agree)")
     else:
-        lines.append(f"  dialect     unknown{': ' + finding['why'] if finding['why'] else ''}")
-    if finding["notify_hook"]:
-        lines.append(f"  notifyHook  {finding['notify_hook']}")
+        lines.append(f"  dialect     unknown{': ' + finding.why if finding.why else ''}")
+    if finding.notify_hook:
+        lines.append(f"  notifyHook  {finding.notify_hook}")
     reach = (
-        f"yes: the last callback came at {finding['last_callback_at']}"
-        if finding["last_callback_at"]
-        else "unknown: no callback has come yet"
+        f"yes: the last callback arrived at {finding.last_callback_at}"
+        if finding.last_callback_at
+        else "unknown: no callback has arrived yet"
     )
     lines.append(f"  reached from outside  {reach}")
-    return [*lines, *(f"  ! {advice}" for advice in finding["advice"])]
+    if finding.task_list:
+        lines.append(f"  list        {task_list_text(finding.task_list)}")
+    return [*lines, *(f"  ! {advice}" for advice in finding.advice), *refused]

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from collections.abc import Mapping
+from urllib.parse import quote
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -13,10 +14,13 @@ from rich.text import Text
 from rich.tree import Tree
 
 from hookchain.cli.api import Server
+from hookchain.cli.output import say
+from hookchain.printable import printable_in
+from hooks.api.answers import ChainDetail, Submission, Task
 
-LOOK_EVERY_S = 0.2
-RESTS_AFTER_S = 2.0
-"""A chain that nothing has moved in for this long, and in which nothing is due, is taken to be at its end."""
+POLL_INTERVAL_S = 0.2
+COMPLETE_AFTER_S = 2.0
+"""A chain counts as complete once nothing in it has changed for this long and nothing is due."""
 
 _COLOURS = {
     "SUCCESS": "green",
@@ -30,97 +34,99 @@ _ENDED = ("SUCCESS", "FAILURE", "CANCEL")
 
 
 def follow_chain(server: Server, chain_id: str) -> bool:
-    """Draw the chain until it rests; True when its root came to SUCCESS."""
+    """Draw the chain until it is complete. True if its root task ended with SUCCESS."""
     console = Console()
-    shown = server.get(f"/api/chains/{chain_id}")
+    shown = printable_in(server.get(f"/api/chains/{quote(chain_id, safe='')}", ChainDetail))
     printed: set[str] = set()
     with Live(
         tree_of(shown), console=console, refresh_per_second=10, transient=not console.is_terminal
     ) as live:
-        rests_since = time.monotonic()
+        idle_since = time.monotonic()
         while True:
-            time.sleep(LOOK_EVERY_S)  # the API has no stream; that of the pages is HTML
-            seen = server.get(f"/api/chains/{chain_id}")
-            if seen != shown or not _rests(seen):
-                rests_since = time.monotonic()
-            if seen != shown:
-                shown = seen
+            # The API has no stream, and the stream of the dashboard is HTML.
+            time.sleep(POLL_INTERVAL_S)
+            current = printable_in(server.get(f"/api/chains/{quote(chain_id, safe='')}", ChainDetail))
+            if current != shown or not _is_idle(current):
+                idle_since = time.monotonic()
+            if current != shown:
+                shown = current
                 live.update(tree_of(shown))
                 if not console.is_terminal:
-                    _print_news(shown, printed)
-            if time.monotonic() - rests_since >= RESTS_AFTER_S:
+                    _print_changes(shown, printed)
+            if time.monotonic() - idle_since >= COMPLETE_AFTER_S:
                 break
     if not console.is_terminal:
         console.print(tree_of(shown))
-    return bool(shown["tasks"]) and shown["tasks"][0]["status"] == "SUCCESS"
+    return bool(shown.tasks) and shown.tasks[0].status == "SUCCESS"
 
 
-def _rests(chain: dict[str, Any]) -> bool:
-    """Nothing is under way, and rules and plugins know of all that was; a window that nobody has answered rests too."""
-    if chain["untold"] or any(one["state"] in _OPEN_STATES for one in chain["submissions"]):
+def _is_idle(chain: ChainDetail) -> bool:
+    """True if nothing is running and rules and plugins have seen every event. A modal without an answer counts as idle."""
+    if chain.untold or any(submission.state in _OPEN_STATES for submission in chain.submissions):
         return False
     return (
-        all(task["status"] in (*_ENDED, "MODAL") for task in chain["tasks"]) and bool(chain["tasks"])
-    ) or _refused(chain)
+        all(task.status in (*_ENDED, "MODAL") for task in chain.tasks) and bool(chain.tasks)
+    ) or _has_failed(chain)
 
 
-def _refused(chain: dict[str, Any]) -> bool:
-    return not chain["tasks"] and all(
-        one["state"] in ("rejected", "dead", "uncertain") for one in chain["submissions"]
+def _has_failed(chain: ChainDetail) -> bool:
+    """True if no submission has made a task and none will be sent again."""
+    return not chain.tasks and all(
+        submission.state in ("rejected", "dead", "uncertain") for submission in chain.submissions
     )
 
 
-def _print_news(chain: dict[str, Any], printed: set[str]) -> None:
-    for task in chain["tasks"]:
-        line = f"{task['id']} {task['action'] or '?'} {task['status']}"
+def _print_changes(chain: ChainDetail, printed: set[str]) -> None:
+    for task in chain.tasks:
+        line = f"{task.id} {task.action or '?'} {task.status}"
         if line not in printed:
             printed.add(line)
-            print(line, flush=True)
+            say(line)
 
 
-def tree_of(chain: dict[str, Any]) -> RenderableType:
-    """The chain as a tree: each task below the one it was pressed on, with the button and who pressed it."""
-    made_by = {submission["id"]: submission for submission in chain["submissions"]}
-    tree = Tree(Text(f"chain {chain['id']} at {chain['upstream']}", style="bold"), guide_style="dim")
+def tree_of(chain: ChainDetail) -> RenderableType:
+    """The chain as a tree: each task below its parent, with the button that was pressed and who pressed it."""
+    made_by = {submission.id: submission for submission in chain.submissions}
+    tree = Tree(Text(f"chain {chain.id} at {chain.upstream}", style="bold"), guide_style="dim")
     branches: dict[str, Tree] = {}
-    for task in chain["tasks"]:
+    for task in chain.tasks:
         if _superseded(task, made_by):
             continue
-        above = branches.get(task["parent_id"] or "", tree)
-        branches[task["id"]] = above.add(_node(task, made_by.get(task["submission_id"] or "")))
-    waiting = [one for one in chain["submissions"] if not one["task_ids"] and one["kind"] != "modal"]
-    for submission in waiting:
-        branches.get(submission["parent_id"] or "", tree).add(_waiting(submission))
+        parent = branches.get(task.parent_id or "", tree)
+        branches[task.id] = parent.add(_node(task, made_by.get(task.submission_id or "")))
+    without_task = [
+        submission
+        for submission in chain.submissions
+        if not submission.task_ids and submission.kind != "modal"
+    ]
+    for submission in without_task:
+        branches.get(submission.parent_id or "", tree).add(_submission_node(submission))
     return Group(tree)
 
 
-def _superseded(task: dict[str, Any], made_by: dict[str, Any]) -> bool:
-    """A window that was opened anew because the first one was lost."""
-    submission = made_by.get(task["submission_id"] or "")
-    return task["status"] == "MODAL" and submission is not None and task["id"] not in submission["task_ids"]
+def _superseded(task: Task, made_by: Mapping[str, Submission]) -> bool:
+    """True for a modal task that was lost and has been replaced: its submission now belongs to another task."""
+    submission = made_by.get(task.submission_id or "")
+    return task.status == "MODAL" and submission is not None and task.id not in submission.task_ids
 
 
-def _node(task: dict[str, Any], submission: dict[str, Any] | None) -> RenderableType:
+def _node(task: Task, submission: Submission | None) -> RenderableType:
     row = Table.grid(padding=(0, 1))
-    status = task["status"]
-    pressed = (
-        f"{submission['label']} ({submission['asked_by']})" if submission and submission["parent_id"] else ""
-    )
+    status = task.status
+    pressed = f"{submission.label} ({submission.asked_by})" if submission and submission.parent_id else ""
     cells: list[RenderableType] = [Text(pressed, style="bold")] if pressed else []
-    cells += [Text(task["action"] or "?"), Text(task["id"], style="dim")]
+    cells += [Text(task.action or "?"), Text(task.id, style="dim")]
     if status not in _ENDED:
-        cells.append(ProgressBar(total=100, completed=task["progress"] or 0, width=20))
-    percent = f" {task['progress']} %" if status == "IN_PROGRESS" and task["progress"] is not None else ""
+        cells.append(ProgressBar(total=100, completed=task.progress or 0, width=20))
+    percent = f" {task.progress} %" if status == "IN_PROGRESS" and task.progress is not None else ""
     cells.append(Text(status + percent, style=_COLOURS.get(status, "dim")))
-    told = task["fail_reason"] or (task["prompt"] if not pressed else "")
-    cells.append(Text(told[:60]))
+    detail = task.fail_reason or (task.prompt if not pressed else "")
+    cells.append(Text(detail[:60]))
     row.add_row(*cells)
     return row
 
 
-def _waiting(submission: dict[str, Any]) -> RenderableType:
-    reason = f": {submission['reason']}" if submission["reason"] else ""
-    colour = "red" if submission["state"] in ("rejected", "dead", "uncertain") else "dim"
-    return Text(
-        f"{submission['label']} ({submission['asked_by']}) {submission['state']}{reason}", style=colour
-    )
+def _submission_node(submission: Submission) -> RenderableType:
+    reason = f": {submission.reason}" if submission.reason else ""
+    colour = "red" if submission.state in ("rejected", "dead", "uncertain") else "dim"
+    return Text(f"{submission.label} ({submission.asked_by}) {submission.state}{reason}", style=colour)

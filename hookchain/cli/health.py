@@ -1,14 +1,20 @@
-"""`hookchain healthcheck` and `version`: what machines ask, often."""
+"""`hookchain healthcheck` and `version`: commands that other programs run often."""
 
 from __future__ import annotations
 
 import time
 from typing import Annotated
 
+import msgspec
 import typer
 
 from hookchain import __version__
 from hookchain.cli.api import running_server
+from hookchain.cli.output import say
+
+
+class _Health(msgspec.Struct, frozen=True):
+    status: str
 
 
 def healthcheck(
@@ -19,16 +25,16 @@ def healthcheck(
 ) -> None:
     """Exit with 0 if the server answers, with 1 if it does not. For container health checks.
 
-    Platforms restart a container whose check fails, or take it out of routing. Neither brings back an unavailable
-    database, so only --ready checks the database.
+    Platforms restart a container whose check fails, or stop routing to it. Neither helps if the database is unavailable, so
+    only --ready checks the database.
     """
     server = running_server()
     deadline_s = time.monotonic() + wait
     while time.monotonic() < deadline_s and not server.is_up():
         time.sleep(0.2)
-    print(server.get("/readyz" if ready else "/healthz")["status"])
+    say(server.get("/readyz" if ready else "/healthz", _Health).status)
 
 
 def version() -> None:
     """Print the version."""
-    print(f"hookchain {__version__}")
+    say(f"hookchain {__version__}")

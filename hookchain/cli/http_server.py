@@ -1,4 +1,4 @@
-"""uvicorn as our processes run it, and how they stop."""
+"""How our processes run uvicorn and their event loop. stopping.py says how they stop."""
 
 from __future__ import annotations
 
@@ -7,36 +7,44 @@ import contextlib
 import os
 import signal
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable, Coroutine, Iterator
-from typing import Any, Literal
+from functools import partial
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from hookchain.cli.api import CallFailed
-from hookchain.settings import KEEP_ALIVE_S
+from hookchain.cli.stopping import stopping
+from hookchain.settings.load import KEEP_ALIVE_S
+from hooks.http.connection_limits import raise_open_files
+from hooks.http.connections import Connections
 
 GRACE_S = 5
-"""Seconds that open requests get when the process is asked to stop."""
+"""Seconds that open requests get to finish when the process is told to stop."""
 
 LINGER_S = 1.0
-"""Seconds for which a server that stops still answers on open connections: a router may use one before it hears of it."""
+"""Seconds during which a stopping server still answers on open connections: a router may use one before it notices."""
 
-_LOOK_EVERY_S = 0.05
+LISTEN_BACKLOG = 2048
+"""Connections that the operating system queues until we accept them."""
+
+ACCEPTED_AT_ONCE = 128
+"""asyncio accepts up to its backlog of connections before it reports the first one, so this must stay below the limit of
+open files."""
+
+LISTENING_DESCRIPTORS = 32
+"""Duplicate descriptors of the listening socket. In each iteration of its loop, uvloop accepts one connection per descriptor and
+answers a request of every busy client. With one descriptor, each new client waited one iteration for every new client before it."""
+
+_CHECK_INTERVAL_S = 0.05
 _CLOSE = (b"connection", b"close")
-
-_STOPPED_BY = [
-    number
-    for name in ("SIGTERM", "SIGINT", "SIGBREAK")
-    if (number := getattr(signal, name, None)) is not None
-]
-"""SIGINT is how Fly.io stops a machine; SIGBREAK is Ctrl+Break on Windows."""
 
 
 class Server(uvicorn.Server):
-    """uvicorn, which tells when it listens, and leaves the process to us when it is asked to stop."""
+    """uvicorn with a callback when it listens, and without its own end of the process after a signal."""
 
     def __init__(
         self,
@@ -46,48 +54,60 @@ class Server(uvicorn.Server):
         keep_alive_s: float = KEEP_ALIVE_S,
         behind_router: bool = False,
         on_stop: Callable[[], None] | None = None,
+        connections: Connections | None = None,
     ) -> None:
-        """`behind_router`: nobody reaches us but through a platform's router, whose headers are true. `on_stop` is called
-        before open requests are waited for."""
+        """`behind_router`: every request comes through a platform's router, whose forwarding headers can be trusted.
+        `on_stop` is called before the server waits for open requests. `connections` holds the limits and counters."""
         trusted = "*" if behind_router and "FORWARDED_ALLOW_IPS" not in os.environ else None
         super().__init__(
             uvicorn.Config(
                 application,
                 lifespan="auto",
-                http=_http(),
+                # uvicorn's type is narrower than what it needs: it only calls this.
+                http=partial(_protocol(), Connections() if connections is None else connections),  # type: ignore[arg-type]
+                backlog=ACCEPTED_AT_ONCE,
                 ws="none",
                 log_config=None,
                 access_log=False,
                 server_header=False,
                 forwarded_allow_ips=trusted,
                 timeout_graceful_shutdown=GRACE_S,
-                timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]  # it is given to call_later
+                # uvicorn declares an int, and passes it to call_later, which takes a float.
+                timeout_keep_alive=keep_alive_s,  # type: ignore[arg-type]
             )
         )
         self._on_ready = on_ready
         self._on_stop = on_stop
+        self._duplicates: list[socket.socket] = []
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then say so."""
-        await super().startup(sockets=sockets)
+        """Listen, then call `on_ready`."""
+        sockets = [] if sockets is None else sockets
+        if type(asyncio.get_running_loop()).__module__.startswith("uvloop"):
+            self._duplicates = [sock.dup() for sock in sockets for _ in range(LISTENING_DESCRIPTORS - 1)]
+        await super().startup(sockets=[*sockets, *self._duplicates])
+        for sock in sockets:
+            sock.listen(LISTEN_BACKLOG)
         if self._on_ready is not None and not self.should_exit:
             self._on_ready()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Answer what still comes on open connections, each for the last time; then take nothing more, and wait for what is
-        open. uvicorn alone closes idle connections at once, and loses what a router sends on one in that moment."""
+        """Answer one more request on each open connection, then accept nothing more and wait for open requests.
+
+        uvicorn itself closes idle connections at once, which loses a request that a router sends at that moment.
+        """
         self.server_state.default_headers = [*self.server_state.default_headers, _CLOSE]
         if self._on_stop is not None:
             self._on_stop()
         until_s = time.monotonic() + LINGER_S
-        # uvicorn has no event for a connection that is gone.
+        # uvicorn has no event for a closed connection.
         while self.server_state.connections and time.monotonic() < until_s:  # noqa: ASYNC110
-            await asyncio.sleep(_LOOK_EVERY_S)
-        await super().shutdown(sockets=sockets)
+            await asyncio.sleep(_CHECK_INTERVAL_S)
+        await super().shutdown(sockets=[*(sockets or []), *self._duplicates])
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop at SIGTERM and SIGINT, without uvicorn's raising them again: what runs must be finished first."""
+        """Stop at SIGTERM and SIGINT. Unlike uvicorn, do not raise them again: running work must finish first."""
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -95,35 +115,20 @@ class Server(uvicorn.Server):
             yield
 
 
-def _http() -> type[asyncio.Protocol] | Literal["h11"]:
-    """HTTP/1.1 by httptools, or by h11 where there is none; h11 ignores offers of an upgrade by itself."""
+def _protocol() -> Callable[..., asyncio.Protocol]:
+    """HTTP/1.1 with httptools, or with h11 if httptools is not installed."""
     try:
         from hooks.http.protocol import Protocol
     except ImportError:
-        return "h11"
+        from hooks.http import fallback
+
+        return fallback.Protocol
     return Protocol
 
 
 @contextlib.contextmanager
-def stopping(stop: Callable[[], None]) -> Iterator[None]:
-    """Have `stop` called by the loop at a signal that asks the process to stop.
-
-    Not by `add_signal_handler`, which no loop on Windows has.
-    """
-    loop = asyncio.get_running_loop()
-    before = {
-        number: signal.signal(number, lambda *_: loop.call_soon_threadsafe(stop)) for number in _STOPPED_BY
-    }
-    try:
-        yield
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
-
-
-@contextlib.contextmanager
 def listening(host: str, port: int) -> Iterator[socket.socket]:
-    """A socket that listens. Raises `CallFailed` when the address is taken."""
+    """A listening socket, closed at the end. Raises `CallFailed` if the address is in use."""
     sock = bound(host, port)
     try:
         yield sock
@@ -132,10 +137,11 @@ def listening(host: str, port: int) -> Iterator[socket.socket]:
 
 
 def bound(host: str, port: int) -> socket.socket:
-    """A socket that listens, which the caller closes. Raises `CallFailed` when the address is taken."""
+    """A listening socket, which the caller closes. Raises `CallFailed` if the address is in use."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     sock = socket.socket(family)
-    if os.name == "posix":  # on Windows it would let two processes listen on one port
+    # On Windows this option would let two processes listen on one port.
+    if os.name == "posix":
         sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         sock.bind((host, port))
@@ -144,19 +150,24 @@ def bound(host: str, port: int) -> socket.socket:
         raise CallFailed(
             f"cannot listen on {host}:{port}: {error.strerror}; choose another with --port"
         ) from error
-    sock.listen(2048)
+    sock.listen(LISTEN_BACKLOG)
     return sock
 
 
-def run(main: Coroutine[Any, Any, None], *, with_psycopg: bool = False) -> None:
-    """Run it to its end, on the quickest loop there is. `with_psycopg`: it asks a PostgreSQL."""
+def run(main: Coroutine[object, None, None], *, with_psycopg: bool = False) -> None:
+    """Run a coroutine to completion on the fastest event loop available, with as many open files as the system allows.
+    `with_psycopg`: it uses PostgreSQL."""
+    raise_open_files(sys.platform)
     with asyncio.Runner(loop_factory=_loop_factory(with_psycopg=with_psycopg)) as runner:
         runner.run(main)
 
 
 def _loop_factory(*, with_psycopg: bool) -> Callable[[], asyncio.AbstractEventLoop] | None:
-    """uvloop where there is one, else asyncio's own loop (None). psycopg cannot use the one of Windows; the other loop there
-    starts no processes, so that rules are not tried on the dashboard."""
+    """uvloop if it is installed, else asyncio's default loop (None).
+
+    psycopg cannot use the default loop of Windows. The selector loop there cannot start processes, so the dashboard cannot
+    try rules.
+    """
     try:
         import uvloop
     except ImportError:

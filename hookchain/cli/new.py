@@ -1,4 +1,4 @@
-"""`hookchain new`: a working plugin or rule file with a test, to begin with."""
+"""`hookchain new`: create a working plugin or rule file, with a test, as a starting point."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from typing import Annotated
 
 import typer
 
-from hookchain.settings import SettingsError
+from hookchain.cli.output import say
+from hookchain.settings.load import SettingsError
 
 new = typer.Typer(help="Create a working plugin or rule file, with a test.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name in lower case, such as upscale_cats.")]
@@ -21,7 +22,7 @@ from hookchain import Chain, Task, task_succeeded
 
 @task_succeeded.connect_via("IMAGINE")
 async def {name}(action: str, *, task: Task, chain: Chain, **_: object) -> None:
-    """Runs once for each imagine that succeeds. What it asks for is committed when it returns."""
+    """Run once for each imagine that succeeds. Its submissions are committed when it returns."""
     if task.is_grid and "cat" in task.prompt:
         await chain.press("U1")
     else:
@@ -70,19 +71,21 @@ def rules(name: Name) -> None:
 
 
 def _write(name: str, files: dict[str, str]) -> None:
-    """All of them, or none: nothing that is there is written over. Raises `SettingsError`."""
+    """Write all files, or none if one of them exists. Raises `SettingsError`."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
-        raise SettingsError(f"{name!r}: take a word of small letters, digits and _, such as upscale_cats")
+        raise SettingsError(
+            f"{name!r} is not a valid name: use lower-case letters, digits and _, such as upscale_cats"
+        )
     for file in files:
         if Path(file).exists():
-            raise SettingsError(f"{file} is there already; choose another name, or move it away")
+            raise SettingsError(f"{file} already exists; choose another name, or move the file")
     for directory in dict.fromkeys(Path(file).parent for file in files):
         try:
             directory.mkdir(parents=True, exist_ok=True)
         except OSError as error:
-            raise SettingsError(f"{directory} cannot be made a directory: {error.strerror}") from error
+            raise SettingsError(f"cannot create the directory {directory}: {error.strerror}") from error
     for file, text in files.items():
         title = name.replace("_", " ").capitalize()
         Path(file).write_text(text.format(name=name, title=title), encoding="utf-8")
-        print(f"wrote {file}")
-    print("run its test: pytest")
+        say(f"wrote {file}")
+    say("run its test: pytest")

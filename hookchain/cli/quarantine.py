@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
+from urllib.parse import quote
 
 import typer
 
 from hookchain.cli.api import running_server
-from hookchain.cli.letters import All, AsJson, Ids, OfUpstream, each_or_all, is_one, listed, text_of
-from hookchain.settings import SettingsError
+from hookchain.cli.dead_letters import (
+    All,
+    AsJson,
+    Ids,
+    UpstreamFilter,
+    apply_to_entries,
+    fetch_all,
+    is_single_id,
+    read_text,
+)
+from hookchain.cli.output import say, say_json
+from hookchain.printable import printable_in
+from hookchain.settings.load import SettingsError
+from hooks.api.answers import Quarantined, QuarantinePage, Readmitted
 
-WithText = Annotated[
+TextFilter = Annotated[
     str, typer.Option(help="Only entries with this text in the reason; case does not matter.")
 ]
 
@@ -20,32 +32,31 @@ quarantine = typer.Typer(help="Handle callbacks that hookchain could not underst
 
 
 @quarantine.command("list")
-def list_quarantine(upstream: OfUpstream = "", text: WithText = "", as_json: AsJson = False) -> None:
+def list_quarantine(upstream: UpstreamFilter = "", text: TextFilter = "", as_json: AsJson = False) -> None:
     """List quarantined callbacks, newest first, with the reason."""
-    found = listed("quarantine", "quarantine", _match(upstream, text))
+    entries = fetch_all("quarantine", QuarantinePage, lambda page: page.quarantine, _match(upstream, text))
     if as_json:
-        print(json.dumps(found, ensure_ascii=False, indent=2))
+        say_json(entries)
         return
-    for one in found:
-        print(
-            f"{one['id']}\t{one['received_at']}\t{one['upstream']}\t{one['size_bytes']} bytes\t{one['reason']}"
-        )
-    if not found:
-        print("nothing is in quarantine")
+    entries = printable_in(entries)
+    for entry in entries:
+        say(f"{entry.id}\t{entry.received_at}\t{entry.upstream}\t{entry.size_bytes} bytes\t{entry.reason}")
+    if not entries:
+        say("the quarantine is empty")
 
 
 @quarantine.command("show")
 def show_quarantined(id: Annotated[int, typer.Argument(help="Id as printed by `list`.")]) -> None:
     """Print one callback in full, without secrets."""
-    print(json.dumps(running_server().get(f"/api/quarantine/{id}"), ensure_ascii=False, indent=2))
+    say_json(running_server().get(f"/api/quarantine/{id}", Quarantined))
 
 
 @quarantine.command("retry")
 def retry_quarantined(
     ids: Ids = None,
     all_: All = False,
-    upstream: OfUpstream = "",
-    text: WithText = "",
+    upstream: UpstreamFilter = "",
+    text: TextFilter = "",
     body: Annotated[
         Path | None, typer.Option(metavar="FILE", help="File with a corrected body; for one callback.")
     ] = None,
@@ -53,21 +64,23 @@ def retry_quarantined(
     """Reprocess quarantined callbacks. Useful after an upgrade, or with a corrected body."""
     match = _match(upstream, text)
     if body is None:
-        each_or_all("quarantine", "retry", "came in", ids, match, all_=all_)
+        apply_to_entries("quarantine", "retry", "reprocessed", ids, match, all_=all_)
         return
-    if not is_one(ids, match, all_=all_):
-        raise SettingsError("a body is for one entry only: `hookchain quarantine retry ID --body FILE`")
-    for one in ids or []:
-        running_server().post(f"/api/quarantine/{one}/retry", {"body": text_of(body)})
-        print(f"{one}: came in, as edited")
+    if not is_single_id(ids, match, all_=all_):
+        raise SettingsError("--body applies to one entry only: `hookchain quarantine retry ID --body FILE`")
+    for entry_id in ids or []:
+        running_server().post(
+            f"/api/quarantine/{quote(entry_id, safe='')}/retry", Readmitted, {"body": read_text(body)}
+        )
+        say(f"{entry_id}: reprocessed with the edited body")
 
 
 @quarantine.command("drop")
 def drop_quarantined(
-    ids: Ids = None, all_: All = False, upstream: OfUpstream = "", text: WithText = ""
+    ids: Ids = None, all_: All = False, upstream: UpstreamFilter = "", text: TextFilter = ""
 ) -> None:
     """Discard quarantined callbacks."""
-    each_or_all("quarantine", "drop", "dropped", ids, _match(upstream, text), all_=all_)
+    apply_to_entries("quarantine", "drop", "dropped", ids, _match(upstream, text), all_=all_)
 
 
 def _match(upstream: str, text: str) -> dict[str, str]:

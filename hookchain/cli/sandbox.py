@@ -7,11 +7,12 @@ from typing import Annotated
 import typer
 
 from hookchain.cli.http_server import Server, listening, run
-from hookchain.conversion import SettingsError
+from hookchain.cli.output import say
 from hookchain.logs import set_up_logs
+from hookchain.settings.conversion import SettingsError
 from midjourney.sandbox.app import SandboxOptions, create_app
 from midjourney.sandbox.faults import SWITCHES
-from midjourney.sandbox.manners import MANNERS
+from midjourney.sandbox.profiles import PROFILES
 
 
 def sandbox(
@@ -27,7 +28,7 @@ def sandbox(
     concurrency: Annotated[int, typer.Option(help="Number of jobs that run at the same time.", min=1)] = 3,
     queue: Annotated[int, typer.Option(help="Number of jobs that can wait in the queue.", min=0)] = 10,
     notify_hook: Annotated[str, typer.Option(help="Callback URL for submissions without a notifyHook.")] = "",
-    dialect: Annotated[str, typer.Option(help="API to imitate: " + ", ".join(MANNERS) + ".")] = "mj-plus",
+    dialect: Annotated[str, typer.Option(help="API to imitate: " + ", ".join(PROFILES) + ".")] = "mj-plus",
     faults: Annotated[
         str,
         typer.Option(
@@ -55,6 +56,4 @@ def sandbox(
     set_up_logs("warning", "console")
     with listening(host, port) as sock:
         url = f"http://{host}:{sock.getsockname()[1]}"
-        run(
-            Server(application, lambda: print(f"sandbox upstream on {url}", flush=True)).serve(sockets=[sock])
-        )
+        run(Server(application, lambda: say(f"sandbox upstream on {url}")).serve(sockets=[sock]))

@@ -1,13 +1,11 @@
-"""`hookchain serve` and `work`: the processes that stay."""
+"""`hookchain serve` and `hookchain work`: the long-running processes."""
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -15,11 +13,14 @@ import structlog
 import typer
 
 from hookchain import __version__
-from hookchain.cli.http_server import Server, bound, listening, run, stopping
+from hookchain.cli.http_server import Server, bound, listening, run
+from hookchain.cli.output import say
+from hookchain.cli.stopping import until_stopped
+from hookchain.exposure import check_token, login_link, needs_token
 from hookchain.logs import set_up_logs
-from hookchain.settings import SANDBOX, Settings, load_settings
-from hookchain.wiring import Receivers, connect_receivers, hook_url, running, working
-from hooks.auth import names_this_machine, netloc_of
+from hookchain.settings.load import SANDBOX, Settings, load_settings
+from hookchain.wiring import Receivers, ServerParts, connect_receivers, hook_url, running, working
+from hooks.logins import LINK_LIFE_S
 from midjourney.dialects import Upstream
 from midjourney.sandbox.app import SandboxOptions, create_app
 
@@ -62,8 +63,9 @@ def serve(
         contextlib.ExitStack() as stack,
     ):
         settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
+        check_token(settings)
         if not settings.upstreams:
-            settings = stack.enter_context(_standing_in(settings, sandbox_speed))
+            settings = stack.enter_context(_built_in_sandbox(settings, sandbox_speed))
         settings = msgspec.structs.replace(settings, poll_only=poll_only or settings.poll_only)
         run(
             _serve(settings, receivers, sock, with_worker=settings.worker and not no_worker),
@@ -73,13 +75,14 @@ def serve(
 
 async def _serve(settings: Settings, receivers: Receivers, sock: socket.socket, *, with_worker: bool) -> None:
     async with running(settings, receivers, with_worker=with_worker) as server:
-        lines = _banner(settings, receivers, server.secret)
+        lines = _banner(settings, receivers, server)
         await Server(
             server.application,
-            lambda: print("\n".join(lines), flush=True),
+            lambda: say("\n".join(lines)),
             keep_alive_s=settings.keep_alive_s,
             behind_router=settings.platform is not None,
             on_stop=server.hang_up,
+            connections=server.connections,
         ).serve(sockets=[sock])
 
 
@@ -89,8 +92,8 @@ def work() -> None:
     set_up_logs(settings.log_level, settings.log_format)
     _warn(settings)
     if not settings.upstreams:
-        told = "no upstream is configured (HOOKCHAIN_UPSTREAM_URL): this worker has nothing to do"
-        run(_until_stopped(lambda: log.warning(told)))
+        message = "no upstream is configured (HOOKCHAIN_UPSTREAM_URL): this worker has nothing to do"
+        run(until_stopped(lambda: log.warning(message)))
     else:
         run(_work(settings, connect_receivers(settings)), with_psycopg=not settings.is_file)
 
@@ -98,43 +101,33 @@ def work() -> None:
 async def _work(settings: Settings, receivers: Receivers) -> None:
     async with working(settings, receivers):
         names = ", ".join(receivers.registry.names()) or "none"
-        await _until_stopped(
-            lambda: print(f"hookchain {__version__} works; rules and plugins: {names}", flush=True)
+        await until_stopped(
+            lambda: say(f"hookchain {__version__} worker started; rules and plugins: {names}")
         )
-
-
-async def _until_stopped(announce: Callable[[], None]) -> None:
-    """Announce that the worker is here once it can be stopped: whoever reads that may stop it at once."""
-    stopped = asyncio.Event()
-    with stopping(stopped.set):
-        announce()
-        await stopped.wait()
 
 
 def _warn(settings: Settings) -> None:
-    """Say loudly what will cost somebody his chains."""
-    if told := settings.disk_warning:
-        print(f"{'!' * 100}\n! {told}\n{'!' * 100}", file=sys.stderr, flush=True)
+    """Warn of settings that will lose data or make a budget useless."""
+    if text := settings.disk_warning:
+        say(f"{'!' * 100}\n! {text}\n{'!' * 100}", to_errors=True)
         log.warning("the database will be lost at the next restart", file=settings.database_url)
-    netloc = netloc_of(settings.known_url)
-    if settings.listens and netloc and not names_this_machine(netloc) and not settings.admin_token:
-        log.warning(
-            "no HOOKCHAIN_ADMIN_TOKEN is set, and a proxy can make strangers look local: set one",
-            public_url=settings.known_url,
-        )
+    for text in settings.price_warnings:
+        log.warning("a budget limits spending, but prices are missing", what=text)
 
 
-def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
+def _banner(settings: Settings, receivers: Receivers, server: ServerParts) -> list[str]:
     names = receivers.registry.names()
     lines = [
         f"hookchain {__version__} listens on {settings.listening_url}",
         f"dashboard: {settings.listening_url}/"
-        + ("" if settings.admin_token else "  (for this machine only, until HOOKCHAIN_ADMIN_TOKEN is set)"),
+        + ("" if server.logins.token else "  (no token needed; only this machine can open it)"),
+        *_token_lines(settings, server),
     ]
     if settings.poll_only:
         lines.append("poll only: hookchain sends no notifyHook, and polls the upstreams every 15 s")
     lines += [
-        f"notifyHook to register at {name}: {hook_url(settings, secret, name)}" for name in settings.upstreams
+        f"notifyHook to register at {name}: {hook_url(settings, server.secret, name, salts.present)}"
+        for name, salts in server.tokens.salts.items()
     ]
     lines.append(
         f"rules and plugins: {', '.join(names)}"
@@ -144,19 +137,38 @@ def _banner(settings: Settings, receivers: Receivers, secret: str) -> list[str]:
     return lines
 
 
+def _token_lines(settings: Settings, server: ServerParts) -> list[str]:
+    """A new administrator's token, with a one-time login link.
+
+    On a platform, or with JSON logs, only its beginning is shown: the output is stored where others can read it.
+    """
+    if not server.logins.token or settings.admin_token:
+        return []
+    if not server.logins.was_made:
+        return ["administrator's token: created at the first start; `hookchain token` prints it"]
+    intro = f"new administrator's token, needed because {needs_token(settings)}"
+    if settings.platform is not None or settings.log_format == "json":
+        return [f"{intro}: {server.logins.token[:4]}…; run `hookchain token` there to print all of it"]
+    return [
+        f"{intro}: {server.logins.token}",
+        f"log in once, within {LINK_LIFE_S // 60} minutes: {login_link(settings, server.secret, server.logins.token)}",
+    ]
+
+
 @contextlib.contextmanager
-def _standing_in(settings: Settings, speed: float) -> Iterator[Settings]:
-    """With the built-in upstream, in a thread of its own, which has ended when this has: one that runs on while the
-    interpreter is taken down crashes it."""
+def _built_in_sandbox(settings: Settings, speed: float) -> Iterator[Settings]:
+    """Run the built-in sandbox in a thread and return settings that use it.
+
+    Joins the thread at the end: a thread that still runs while the interpreter shuts down crashes it.
+    """
     sock = bound("127.0.0.1", 0)
     url = f"http://127.0.0.1:{sock.getsockname()[1]}"
     server = Server(create_app(SandboxOptions(speed=speed)))
     thread = threading.Thread(target=lambda: run(server.serve(sockets=[sock])), daemon=True, name="sandbox")
     thread.start()
-    print(
+    say(
         f"No upstream is configured (HOOKCHAIN_UPSTREAM_URL). hookchain uses the built-in sandbox at {url}, "
         "which draws its own pictures and costs nothing.",
-        flush=True,
     )
     try:
         yield msgspec.structs.replace(settings, upstreams={SANDBOX: Upstream(name=SANDBOX, url=url)})

@@ -1,27 +1,28 @@
-"""`hookchain imagine`, `press`, `modal`, `chain`: submit, and watch a chain grow."""
+"""`hookchain imagine`, `press`, `submit`, `modal` and `chain`: submit requests and watch a chain grow."""
 
 from __future__ import annotations
 
 import asyncio
-import json
+import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 from urllib.parse import quote
 
 import msgspec
 import typer
 from rich.console import Console
 
-from dispatcher import commands
-from dispatcher.spelling import nearest
+from dispatcher.rules.spelling import nearest
 from hookchain.cli.api import CallFailed, Server, running_server
 from hookchain.cli.follow import follow_chain, tree_of
-from hookchain.settings import Settings, SettingsError, load_settings
-from hookchain.wiring import open_database
-from hookchain.worker import now_ms
+from hookchain.cli.output import say, say_json
+from hookchain.printable import printable, printable_in
+from hookchain.settings.load import SettingsError, load_settings
+from hooks.api.answers import ChainDetail, EventPage, Pressed, Submission, TaskDetail, TaskPage
+from midjourney.addresses import is_link, is_private
 from midjourney.image_data import BadImage
 from midjourney.loading import load_image
-from midjourney.requests import KINDS, Imagine
+from midjourney.requests import KINDS
 
 Upstream = Annotated[str, typer.Option(help="Upstream to use, if there are several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -40,12 +41,17 @@ def imagine(
     if not server.is_up():
         if follow:
             raise CallFailed(
-                f"no server answers at {server.url}, and chains grow only with one: start `hookchain serve`"
+                f"no server answers at {server.url}, so no chain can grow: start one with `hookchain serve`"
             )
-        _imagine_without_server(settings, prompt, upstream)
+        # Imported here because it is slow to load: it needs the storage package.
+        from hookchain.cli.offline import queue_imagine
+
+        queue_imagine(settings, prompt, upstream)
         return
-    made = server.post("/api/submissions", {"kind": "imagine", "prompt": prompt, "upstream": upstream})
-    _told(server, made, follow=follow, as_json=as_json)
+    submission = server.post(
+        "/api/submissions", Submission, {"kind": "imagine", "prompt": prompt, "upstream": upstream}
+    )
+    _say_submission(server, submission, follow=follow, as_json=as_json)
 
 
 def press(
@@ -60,12 +66,14 @@ def press(
 ) -> None:
     """Press buttons of a task. A button is never pressed, or paid for, twice."""
     server = running_server()
-    made = server.post(
-        "/api/submissions", {"kind": "press", "task_id": task, "button": button, "upstream": upstream}
-    )
-    for submission in made["submissions"][:-1]:
-        _told(server, submission, follow=False, as_json=as_json)
-    _told(server, made["submissions"][-1], follow=follow, as_json=as_json)
+    submissions = server.post(
+        "/api/submissions",
+        Pressed,
+        {"kind": "press", "task_id": task, "button": button, "upstream": upstream},
+    ).submissions
+    for submission in submissions[:-1]:
+        _say_submission(server, submission, follow=False, as_json=as_json)
+    _say_submission(server, submissions[-1], follow=follow, as_json=as_json)
 
 
 def submit(
@@ -87,8 +95,11 @@ def submit(
     """
     body = _request_of(kind, fields or [])
     server = running_server()
-    _told(
-        server, server.post("/api/submissions", body | {"upstream": upstream}), follow=follow, as_json=as_json
+    _say_submission(
+        server,
+        server.post("/api/submissions", Submission, body | {"upstream": upstream}),
+        follow=follow,
+        as_json=as_json,
     )
 
 
@@ -105,7 +116,7 @@ def modal(
     if mask is not None:
         body["mask"] = _image(str(mask))
     server = running_server()
-    _told(server, server.post("/api/submissions", body), follow=follow, as_json=as_json)
+    _say_submission(server, server.post("/api/submissions", Submission, body), follow=follow, as_json=as_json)
 
 
 def chain(
@@ -115,109 +126,86 @@ def chain(
 ) -> None:
     """Show the chain of a task as a tree."""
     if not task:
-        raise SettingsError("give the id of a task or a chain")
+        raise SettingsError("the id is empty; give the id of a task or a chain")
     server = running_server()
-    found = server.get("/api/tasks", limit=1, chain_id=task)["tasks"]
-    chain_id = task if found else _chain_of(server, task)
+    is_chain_id = bool(server.get("/api/tasks", TaskPage, limit=1, chain_id=task).tasks)
+    chain_id = task if is_chain_id else _chain_of(server, task)
     if follow:
         follow_chain(server, chain_id)
         return
-    shown = server.get(f"/api/chains/{chain_id}")
+    shown = server.get(f"/api/chains/{quote(chain_id, safe='')}", ChainDetail)
     if as_json:
-        print(json.dumps(shown, ensure_ascii=False, indent=2))
+        say_json(shown)
     else:
-        Console().print(tree_of(shown))
+        Console().print(tree_of(printable_in(shown)))
 
 
 def _chain_of(server: Server, task_id: str) -> str:
     upstreams = {
-        event["upstream"] for event in server.get("/api/events", task_id=task_id, limit=50)["events"]
+        event.upstream for event in server.get("/api/events", EventPage, task_id=task_id, limit=50).events
     }
     for upstream in sorted(upstreams):
-        if chain_id := server.get(f"/api/tasks/{upstream}/{quote(task_id, safe='')}")["chain_id"]:
-            return str(chain_id)
+        task = server.get(f"/api/tasks/{quote(upstream, safe='')}/{quote(task_id, safe='')}", TaskDetail)
+        if task.chain_id:
+            return task.chain_id
     raise CallFailed(
-        f"no task or chain {task_id!r}" if not upstreams else f"task {task_id!r} is in no chain yet"
+        f"no task or chain {task_id!r}"
+        if not upstreams
+        else f"task {task_id!r} does not belong to a chain yet"
     )
 
 
-def _told(server: Server, submission: dict[str, Any], *, follow: bool, as_json: bool) -> None:
+def _say_submission(server: Server, submission: Submission, *, follow: bool, as_json: bool) -> None:
     if as_json:
-        print(json.dumps(submission, ensure_ascii=False))
+        say_json(submission, indent=None)
     else:
-        print(
-            f"{submission['label']}: submission {submission['id']} in chain {submission['chain_id']}",
-            flush=True,
+        say(
+            printable(f"{submission.label}: submission {submission.id} in chain {submission.chain_id}"),
         )
-    if follow and not follow_chain(server, submission["chain_id"]):
+    if follow and not follow_chain(server, submission.chain_id):
         raise typer.Exit(1)
 
 
-def _request_of(kind: str, fields: list[str]) -> dict[str, Any]:
-    """The body of the API for what was typed. Raises `SettingsError` for an unknown kind or field, or a bad image."""
+def _request_of(kind: str, fields: list[str]) -> dict[str, object]:
+    """The API request body for the arguments. Raises `SettingsError` for an unknown kind or field, or an invalid image."""
     names = {name.replace("_", "-"): name for name in KINDS}
     if kind.replace("_", "-") not in names:
         raise SettingsError(f"unknown kind {kind!r}.{nearest(kind, names)}")
     name = names[kind.replace("_", "-")]
     known = {field.name: field for field in msgspec.structs.fields(KINDS[name])}
-    body: dict[str, Any] = {"kind": name}
+    body: dict[str, object] = {"kind": name}
+    images: list[str] = []
     for pair in fields:
         field, equals, value = pair.partition("=")
         if not equals or field not in known:
             raise SettingsError(f"{pair!r}: write FIELD=VALUE.{nearest(field, known)}")
-        typed = _image(value) if field in _IMAGES else value
         if field == "images":
-            body[field] = [*body.get(field, []), typed]
+            images.append(_image(value))
+        elif field in _JSON_EXAMPLES:
+            body[field] = _json_value(field, value)
         else:
-            body[field] = _literal(field, value) if field in _LITERAL else typed
-    return body
+            body[field] = _image(value) if field in _IMAGES else value
+    return body | ({"images": images} if images else {})
 
 
-def _literal(field: str, value: str) -> Any:
+def _json_value(field: str, value: str) -> object:
     try:
         return msgspec.json.decode(value)
     except msgspec.DecodeError as error:
-        raise SettingsError(f"{field}={value}: write it as JSON, such as {_LITERAL[field]}") from error
+        raise SettingsError(f"{field}={value}: write it as JSON, such as {_JSON_EXAMPLES[field]}") from error
 
 
 _IMAGES = frozenset({"images", "image", "end_image", "mask", "source", "target"})
-_LITERAL = {"index": "2", "batch_size": "4", "loop": "true", "extra": '{"botType": "NIJI_JOURNEY"}'}
-"""Fields that are written as JSON, and what they may be."""
+_JSON_EXAMPLES = {"index": "2", "batch_size": "4", "loop": "true", "extra": '{"botType": "NIJI_JOURNEY"}'}
+"""Fields whose value is JSON, each with an example."""
 
 
 def _image(value: str) -> str:
+    """The image as a data URL. A link to a private address stays a link: only the server knows whether it may load it."""
+    if is_link(value) and is_private(value):
+        return value
     try:
-        return asyncio.run(load_image(value)).data_url
+        is_text = is_link(value) or value.startswith("data:") or not os.path.exists(value)
+        return asyncio.run(load_image(value if is_text else Path(value))).data_url
     except BadImage as error:
         raise SettingsError(str(error)) from error
-
-
-def _imagine_without_server(settings: Settings, prompt: str, upstream: str) -> None:
-    """Keep the submission for the server that is started next."""
-    name = upstream or next(iter(settings.upstreams), "")
-    if name not in settings.upstreams:
-        raise SettingsError(
-            f"no server is running, and no upstream {name!r} is configured; start `hookchain serve` first"
-            if name
-            else "no server is running and no upstream is configured; start `hookchain serve` first"
-        )
-
-    async def stage() -> str:
-        database = await open_database(settings)
-        try:
-            made = await database.write(
-                "command",
-                lambda connection: commands.submit(
-                    connection,
-                    Imagine(prompt=prompt),
-                    upstream=name,
-                    dialect=settings.dialects[settings.upstreams[name].dialect],
-                    asked_by="cli",
-                    now_ms=now_ms(),
-                ),
-            )
-        finally:
-            await database.close()
-        return made.submission_id
-
-    print(f"no server is running: submission {asyncio.run(stage())} waits for `hookchain serve`")

@@ -1,1 +1,1 @@
-"""Plugins that come along. They import `hookchain` alone, so that a copy of one works unchanged."""
+"""Built-in plugins. They import only `hookchain`, so that a copy of one works unchanged."""

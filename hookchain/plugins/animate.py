@@ -1,4 +1,4 @@
-"""Upscale the first picture of a new grid, and set it in motion. MOTION is low or high; low unless it is set."""
+"""Upscale the first picture of a new grid, and animate it. MOTION is low (the default) or high."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ MOTION: Any = os.environ.get("MOTION", "low")
 
 
 @task_succeeded.connect
-async def animate(action: str, *, task: Task, chain: Chain, **_: Any) -> None:
-    """Videos are made of single pictures."""
+async def animate(action: str, *, task: Task, chain: Chain, **_: object) -> None:
+    """Only single pictures can be animated."""
     if task.is_grid and chain.depth == 0:
         await chain.press("U1")
     elif action == "UPSCALE" and chain.depth == 1:

@@ -1,4 +1,4 @@
-"""Upscale the first picture of a new grid, and look beside it. PAN is left, right, up or down; right unless it is set."""
+"""Upscale the first picture of a new grid, and pan it. PAN is left, right (the default), up or down."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ TO: Any = os.environ.get("PAN", "right")
 
 
 @task_succeeded.connect
-async def pan(action: str, *, task: Task, chain: Chain, **_: Any) -> None:
-    """A grid at depth 0 is upscaled, its upscale panned; the grid that comes of that is left alone."""
+async def pan(action: str, *, task: Task, chain: Chain, **_: object) -> None:
+    """Upscale a grid at depth 0, and pan the upscale. The resulting grid is left alone."""
     if task.is_grid and chain.depth == 0:
         await chain.press("U1")
     elif action == "UPSCALE" and chain.depth == 1:

@@ -1,12 +1,10 @@
-"""Ask once more, ten minutes later, for what an upstream's queue was too full for.
+"""Repeat a submission, ten minutes later, that failed because the upstream's queue was full.
 
-A full queue is asked again for about three hours by itself; this is for what was given up after that, three times in
-a chain.
+hookchain itself retries a full queue for about three hours. This plugin repeats submissions that failed even then, up to three
+times per chain.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from hookchain import Chain, Submission, receiver, submission_dead
 
@@ -15,7 +13,7 @@ LATER_S = 600
 
 @submission_dead.connect
 @receiver(limit=3, per="chain")
-async def retry_when_queue_is_full(action: str, *, submission: Submission, chain: Chain, **_: Any) -> None:
-    """It was refused, so nothing was paid for it."""
-    if "queue_full" in submission.outcome:
+async def retry_when_queue_is_full(action: str, *, submission: Submission, chain: Chain, **_: object) -> None:
+    """The upstream refused it, so nothing was paid."""
+    if submission.failure_kind == "queue":
         await chain.repeat(submission, after=LATER_S)

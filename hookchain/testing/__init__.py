@@ -1,10 +1,10 @@
-"""Feed events to your rules and plugins, and look at what they ask for: no server, no network, no database.
+"""Feed events to your rules and plugins, and check what they submit, without a server, a network or a database.
 
     def test_every_u_is_pressed(hookchain):
         hookchain.load_rules("hookchain.toml")
         assert hookchain.succeed(grid()).pressed == ["U1", "U2", "U3", "U4"]
 
-The fixture `hookchain` comes with the package; nothing has to be imported for it but the builders below.
+The package provides the fixture `hookchain`; you only import the builders below.
 """
 
 # ruff: noqa: E402  (the packages that the kit needs are checked before it is imported)

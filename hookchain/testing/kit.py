@@ -1,4 +1,4 @@
-"""The test kit's core: a server's rules and plugins, without server, network and database."""
+"""The core of the test kit: runs rules and plugins without a server, a network or a database."""
 
 from __future__ import annotations
 
@@ -15,39 +15,42 @@ from typing import Any, TypeVar
 
 import msgspec
 
-from dispatcher.budget import Budget, refusal
-from dispatcher.chain import Place
-from dispatcher.context import Context, context_of
-from dispatcher.discovery import load_plugins
-from dispatcher.receivers import Receiver, Registry
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.context import Context, context_of
+from dispatcher.plugins.discovery import load_plugins
+from dispatcher.plugins.receivers import Receiver, Registry
+from dispatcher.plugins.signals import SIGNALS
+from dispatcher.policy.chain_budget import Budget, refusal
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.receiver import connect
 from dispatcher.rules.whatif import DryChain
-from dispatcher.signals import SIGNALS
 from hookchain.testing import records
 from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS
 from midjourney.lifecycle import Position, advance, position_of
+from midjourney.links import Near
 from midjourney.requests import Request, decode_request
 from midjourney.types import Task
-from storage import tasks
+from storage.clock import now_ms
 from storage.records import (
     SIGNAL_OF_CHANGE,
     ChainRow,
     ChainUse,
     ClaimedDelivery,
+    Source,
     Staged,
     Submission,
     TaskRow,
 )
+from storage.tasks import rows as tasks
 
 T = TypeVar("T")
 Payload = Mapping[str, Any]
-"""A task as an upstream shows it."""
+"""A task as an upstream sends it."""
 
 
 class Ask(msgspec.Struct, frozen=True, kw_only=True):
-    """One submission that a receiver asked for. `after_s` is the delay it wants; `refused` the limit in its way."""
+    """One submission that a receiver asked for. `after_s` is its delay; `refused` names the limit that prevents it, or is ""."""
 
     receiver: str
     kind: str
@@ -62,7 +65,7 @@ class Ask(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Asked(msgspec.Struct, kw_only=True):
-    """What one event made receivers ask for. `signal` None: the callback was stale, and nobody was told.
+    """What receivers asked for because of one event. `signal` is None if the callback was stale: then no receiver ran.
 
     `decisions` are what `hookchain explain` would print, by receiver. `repeats` were asked for before, and would not be
     submitted again.
@@ -89,13 +92,15 @@ class Asked(msgspec.Struct, kw_only=True):
 
 
 class Hookchain:
-    """What the fixture `hookchain` gives."""
+    """The fixture `hookchain`."""
 
     def __init__(self, directory: Path) -> None:
         self.budget = Budget()
         self._directory = directory
-        place = Place(name="main", dialect=DIALECTS["mj-plus"], url="https://upstream.example.com")
-        self._places = {"main": place}
+        handle = UpstreamHandle(
+            name="main", dialect=DIALECTS["mj-plus"], near=Near(("https://upstream.example.com",))
+        )
+        self._handles = {"main": handle}
         self._registry = Registry(SIGNALS)
         self._rows: dict[str, TaskRow] = {}
         self._payloads: dict[str, bytes] = {}
@@ -104,9 +109,9 @@ class Hookchain:
         self._count = 0
 
     def load_rules(self, source: str | Path) -> None:
-        """Take the rules of a file, or of a text that has [[rules]] in it. Raises `RuleError` with the mistake."""
+        """Load the rules of a file, or of a text that contains [[rules]]. Raises `RuleError` for a mistake."""
         file = Path(source) if isinstance(source, Path) or "[[" not in source else None
-        text = self._path(file).read_text(encoding="utf-8") if file is not None else str(source)
+        text = self._path(file).read_text(encoding="utf-8-sig") if file is not None else str(source)
         directory = self._path(file).parent if file is not None else self._directory
         tables = tomllib.loads(text).get("rules", [])
         with self._registry.changing():
@@ -114,18 +119,20 @@ class Hookchain:
                 connect(rule)
 
     def load_plugin(self, source: str | Path) -> None:
-        """Load a plugin: a file, or a module's name. Raises `PluginError` with the cause."""
+        """Load a plugin from a file or a module. Raises `PluginError`."""
         name = str(self._path(Path(source))) if str(source).endswith(".py") else str(source)
         with self._registry.changing():
             if not name.endswith(".py") and name in sys.modules:
-                importlib.reload(sys.modules[name])  # imported by an earlier test: its receivers are gone
+                importlib.reload(
+                    sys.modules[name]
+                )  # imported by an earlier test, after which its receivers were disconnected
             else:
                 load_plugins([name], self._directory / "no plugins beside it")
 
     def callback(self, payload: Payload | bytes, *, of: Ask | None = None) -> Asked:
-        """Have a callback come, as from an upstream. `of` is the submission that made its task.
+        """Receive a callback. `of` is the submission that made its task.
 
-        The signal is the one that the server would give: none for a duplicate, or for what is older than known.
+        The signal is the one that the server would send: None for a duplicate, or for a payload older than the known one.
         """
         raw = payload if isinstance(payload, bytes) else msgspec.json.encode(payload)
         task = decode_task(raw)
@@ -142,48 +149,50 @@ class Hookchain:
         return Asked(signal=None) if signal is None else self.send(signal, task.id, of=of)
 
     def succeed(self, payload: Payload, *, of: Ask | None = None) -> Asked:
-        """The SUCCESS of a task, such as `grid()` or `upscale()`."""
+        """Receive the SUCCESS of a task, such as `grid()` or `upscale()`."""
         return self.callback({**payload, "status": "SUCCESS"}, of=of)
 
     def fail(self, payload: Payload, reason: str = "failed", *, of: Ask | None = None) -> Asked:
-        """The FAILURE of a task."""
+        """Receive the FAILURE of a task."""
         failed = {**payload, "status": "FAILURE", "failReason": reason, "buttons": []}
         return self.callback(failed, of=of)
 
     def feed(self, *files: str | Path) -> list[Asked]:
-        """Have recorded callbacks come, one in each JSON file, in this order."""
+        """Receive recorded callbacks, one per JSON file, in this order."""
         return [self.callback(self._path(Path(file)).read_bytes()) for file in files]
 
-    def window(self, of: Ask, prompt: str = "a cat", id: str = "window", **parent: Any) -> Asked:
-        """Have the upstream answer a press with a window (code 21). `parent` are fields of the picture behind it."""
+    def window(self, of: Ask, prompt: str = "a cat", id: str = "window", **parent: object) -> Asked:
+        """Answer a press with a modal (code 21). `parent` are fields of the picture that it is about."""
         submission = self._submission(of, id)
-        behind = msgspec.json.encode(
+        picture = msgspec.json.encode(
             {"id": submission.parent_id, "status": "SUCCESS", "prompt": prompt} | parent
         )
         self._rows[id] = self._blank(id, of)
         answer = msgspec.json.encode({"code": 21, "result": id, "properties": {"finalPrompt": prompt}})
-        return self._tell("submission.needs_modal", id, submission, answer, source="answer", parent=behind)
+        return self._deliver(
+            "submission.needs_modal", id, submission, answer, source="answer", parent=picture
+        )
 
     def send(self, signal: str, task_id: str = "", *, of: Ask | None = None, outcome: str = "") -> Asked:
-        """Send any signal about a task that is known, or about a submission ("submission.dead", `outcome` why)."""
+        """Send any signal about a known task, or about a submission ("submission.dead", with the reason as `outcome`)."""
         submission = self._submission(of, task_id, outcome=outcome) if of is not None else None
         if submission is None and task_id in self._submissions:
             submission = self._submissions[task_id]
-        return self._tell(signal, task_id, submission, self._payloads.get(task_id, b""), source="callback")
+        return self._deliver(signal, task_id, submission, self._payloads.get(task_id, b""), source="callback")
 
-    def _tell(
+    def _deliver(
         self,
         signal: str,
         task_id: str,
         submission: Submission | None,
         payload: bytes,
         *,
-        source: Any,
+        source: Source,
         parent: bytes = b"",
     ) -> Asked:
         row = self._rows.get(task_id)
-        asked = Asked(signal=signal)
-        for name in self._registry.listening(signal, row.action if row is not None else ""):
+        result = Asked(signal=signal)
+        for name in self._registry.receiver_names(signal, row.action if row is not None else ""):
             receiver = self._registry.get(name)
             assert receiver is not None
             self._count += 1
@@ -196,25 +205,25 @@ class Hookchain:
                 latest=payload if source != "answer" else b"",
                 parent=parent,
             )
-            context = context_of(claimed, self._places, chain_type=DryChain)
+            context = context_of(claimed, self._handles, chain_type=DryChain)
             _run(_call(receiver, context))
-            asked.decisions[name] = context.chain.notes
+            result.decisions[name] = context.chain.notes
             for staged in context.chain.staged:
-                self._stage(asked, name, staged)
-        return asked
+                self._stage(result, name, staged)
+        return result
 
     def _chain(self, row: TaskRow | None, submission: Submission | None) -> ChainRow | None:
         chain_id = (
             row.chain_id if row is not None else submission.chain_id if submission is not None else None
         )
-        made = sum(one.chain_id == chain_id for one, _ in self._made.values())
+        made = sum(staged.chain_id == chain_id for staged, _ in self._made.values())
         return None if chain_id is None else records.chain(chain_id, made)
 
-    def _stage(self, asked: Asked, receiver: str, staged: Staged) -> None:
+    def _stage(self, result: Asked, receiver: str, staged: Staged) -> None:
         use = ChainUse(
-            submissions=sum(one.chain_id == staged.chain_id for one, _ in self._made.values()),
+            submissions=sum(made.chain_id == staged.chain_id for made, _ in self._made.values()),
             by_same_receiver=sum(
-                (one.chain_id, by) == (staged.chain_id, receiver) for one, by in self._made.values()
+                (made.chain_id, by) == (staged.chain_id, receiver) for made, by in self._made.values()
             ),
         )
         ask = Ask(
@@ -230,9 +239,9 @@ class Hookchain:
             refused=refusal(use, staged, self.budget),
         )
         if staged.idempotency_key in self._made:
-            asked.repeats.append(ask)
+            result.repeats.append(ask)
             return
-        asked.asks.append(ask)
+        result.asks.append(ask)
         if not ask.refused:
             self._made[staged.idempotency_key] = (staged, receiver)
 
@@ -243,7 +252,7 @@ class Hookchain:
 
     def _blank(self, task_id: str, of: Ask | None) -> TaskRow:
         return msgspec.structs.replace(
-            tasks.blank("main", task_id, records.now_ms()),
+            tasks.blank("main", task_id, now_ms()),
             chain_id=of.chain_id if of is not None else f"chain of {task_id}",
             submission_id=None if of is None else records.SUBMISSION_ID,
             parent_id=_parent_of(of),
@@ -251,7 +260,7 @@ class Hookchain:
         )
 
     def _submission(self, of: Ask, task_id: str, outcome: str = "accepted") -> Submission:
-        staged = next(one for one, _ in self._made.values() if decode_request(one.request) == of.request)
+        staged = next(made for made, _ in self._made.values() if decode_request(made.request) == of.request)
         return records.submission(staged, task_id, outcome)
 
     def _path(self, path: Path) -> Path:
@@ -260,7 +269,7 @@ class Hookchain:
 
 @contextmanager
 def fresh(directory: Path) -> Iterator[Hookchain]:
-    """A kit with nothing loaded; nothing of it is left afterwards. Its paths are relative to `directory`."""
+    """A kit with nothing loaded, which disconnects all receivers at the end. Paths are relative to `directory`."""
     _clear()
     yield Hookchain(directory)
     _clear()
@@ -277,8 +286,8 @@ async def _call(receiver: Receiver, context: Context) -> None:
         await result
 
 
-def _run(work: Coroutine[Any, Any, T]) -> T:
-    """In a loop of its own, whatever loop the test is in."""
+def _run(work: Coroutine[object, None, T]) -> T:
+    """Run a coroutine in a new loop, whether or not the test runs in one."""
     with ThreadPoolExecutor(1) as thread:
         return thread.submit(asyncio.run, work).result()
 

@@ -1,4 +1,4 @@
-"""Payloads as an upstream sends them, for tests. Any field may be given, or replaced."""
+"""Payloads for tests, as an upstream sends them. Any field may be added or replaced."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ _SINGLE = {
 }
 
 
-def grid(id: str = "grid", prompt: str = "a cat", **fields: Any) -> dict[str, Any]:
-    """A finished imagine with U1 to U4, reroll and V1 to V4. Any field of a payload may be given, or replaced."""
+def grid(id: str = "grid", prompt: str = "a cat", **fields: object) -> dict[str, Any]:
+    """A finished imagine with U1 to U4, reroll and V1 to V4. Any field of the payload may be added or replaced."""
     buttons = [
         *({"customId": f"MJ::JOB::upsample::{n}::{UUID}", "label": f"U{n}"} for n in (1, 2, 3, 4)),
         {"customId": f"MJ::JOB::reroll::0::{UUID}::SOLO", "emoji": "🔄"},
@@ -30,7 +30,7 @@ def grid(id: str = "grid", prompt: str = "a cat", **fields: Any) -> dict[str, An
     return base | {"buttons": buttons} | fields
 
 
-def upscale(id: str = "upscale", number: int = 1, prompt: str = "a cat", **fields: Any) -> dict[str, Any]:
+def upscale(id: str = "upscale", number: int = 1, prompt: str = "a cat", **fields: object) -> dict[str, Any]:
     """A finished upscale of one image of a grid, with the buttons of a single picture."""
     buttons = [{"customId": custom_id.format(UUID), "label": label} for label, custom_id in _SINGLE.items()]
     shown = {"messageContent": f"**{prompt}** - Image #{number} <@1>"}

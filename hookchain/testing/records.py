@@ -1,17 +1,11 @@
-"""Rows as storage would have made them, for events that nobody stored."""
+"""Builds the rows that storage would have made, for events that are not stored."""
 
 from __future__ import annotations
 
-import time
-
+from storage.clock import now_ms
 from storage.records import ChainRow, Delivery, Event, Source, Staged, Submission, TaskRow
 
 SUBMISSION_ID = "0123456789abcdef01234567"
-
-
-def now_ms() -> int:
-    """Epoch milliseconds."""
-    return time.time_ns() // 1_000_000
 
 
 def event(
@@ -22,7 +16,7 @@ def event(
     payload: bytes,
     source: Source,
 ) -> Event:
-    """An event that moved its task."""
+    """An event that changed its task."""
     return Event(
         id=number,
         upstream="main",
@@ -61,14 +55,14 @@ def delivery(number: int, receiver: str) -> Delivery:
 
 
 def chain(chain_id: str, submissions: int) -> ChainRow:
-    """A chain that has made so many submissions."""
+    """A chain with this number of submissions."""
     return ChainRow(
         id=chain_id, upstream="main", root_task_id="", submissions=submissions, created_at_ms=now_ms()
     )
 
 
 def submission(staged: Staged, task_id: str, outcome: str) -> Submission:
-    """What was staged, sent and answered."""
+    """A staged submission, sent and answered."""
     return Submission(
         id=SUBMISSION_ID,
         idempotency_key=staged.idempotency_key,

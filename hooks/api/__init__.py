@@ -1,1 +1,1 @@
-"""The JSON API: what programs and the command line ask and tell."""
+"""The JSON API for programs and the command line."""

@@ -1,1 +1,1 @@
-"""The pages for people: their chains, what waits for them, and how all is doing."""
+"""The web pages: chains, what needs a person's decision, and the state of the system."""

@@ -1,113 +1,130 @@
-"""A chain: its tree, the task that is looked at with all its buttons, and what a person does about it."""
+"""The page of a chain: its tree, the selected task with all its buttons, and what a person does with them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
-from typing import Any
 from urllib.parse import urlencode
 
+import msgspec
+from msgspec.structs import asdict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dispatcher import commands, letters
-from dispatcher.commands import CommandError
-from hooks.dashboard.desk import Desk
-from hooks.dashboard.panel import UNDONE, Seen, seen
+from dispatcher.by_hand import commands, dead_letters
+from dispatcher.by_hand.commands import CommandError
+from hooks.dashboard.context import PageContext
+from hooks.dashboard.panel import UNSUCCESSFUL, TaskPanel, task_panel
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
 from hooks.dashboard.views import Node, href_of, key_of, tree
 from hooks.problems import Problem
-from hooks.session import Visitor
-from hooks.topics import Look, Marks, Piece
+from hooks.topics import Changes, Marks, Piece
 from midjourney.dialects import Dialect
 from midjourney.requests import Modal, decode_request, encode_request
-from storage import gallery, queries, staging, submissions, tasks
-from storage.cards import Card
+from storage import clock
 from storage.engine import Connection
-from storage.records import Submission
+from storage.reading import gallery, pages
+from storage.reading.cards import Card
+from storage.records import BY_HAND, Submission
+from storage.submissions import releases, submission_queue
+from storage.tasks import rows as tasks
+
+
+class ChainView(msgspec.Struct, frozen=True, kw_only=True):
+    """What the tree part of the page shows. `used` counts the submissions of rules and plugins, which `budget` limits."""
+
+    key: str
+    href: str
+    prompt: str
+    status: str
+    roots: list[Node]
+    used: int
+    budget: int
+    upstream: str
+    created_at_ms: int
 
 
 class Chains:
-    """Handlers over one desk."""
+    """Handlers of the chain page and its panel."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
-    async def show(self, request: Request, visitor: Visitor) -> Response:
-        """A chain's page; `task` names the one that is looked at, and `upstream` where it is: the chain's own, else."""
+    async def show(self, request: Request) -> Response:
+        """Show a chain's page. The query's `task` selects a task, at the query's `upstream` or else at the chain's own."""
         chain_id = request.path_params["id"]
-        card = await self._desk.database.read(lambda connection: gallery.card(connection, chain_id))
+        card = await self._context.database.read(lambda connection: gallery.card(connection, chain_id))
         if card is None:
-            raise Problem(404, f"no chain {chain_id!r}; it may have been removed ([retention] chain_days)")
+            raise Problem(
+                404, f"There is no chain {chain_id!r}; it may have been removed ([retention] chain_days)"
+            )
         upstream = request.query_params.get("upstream") or card.upstream
-        return await self._page(request, visitor, card, upstream, request.query_params.get("task", ""))
+        return await self._page(request, card, upstream, request.query_params.get("task", ""))
 
-    async def show_of(self, request: Request, visitor: Visitor) -> Response:
-        """The chain of a task, or the task alone where it has none."""
+    async def show_for_task(self, request: Request) -> Response:
+        """Show the chain of a task, or the task alone if it has none."""
         upstream, task_id = request.path_params["upstream"], request.path_params["task_id"]
-        row = await self._desk.database.read(lambda connection: tasks.find(connection, upstream, task_id))
+        row = await self._context.database.read(lambda connection: tasks.find(connection, upstream, task_id))
         if row is None:
-            raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
+            raise Problem(404, f"There is no task {task_id!r} at upstream {upstream!r}")
         if row.chain_id is not None:
-            looked_at = urlencode({"upstream": upstream, "task": task_id})
-            return RedirectResponse(f"/chains/{row.chain_id}?{looked_at}", 303, headers=HEADERS)
-        return await self._page(request, visitor, Card(chain=None, tasks=(row,)), upstream, task_id)
+            selected = urlencode({"upstream": upstream, "task": task_id})
+            return RedirectResponse(f"/chains/{row.chain_id}?{selected}", 303, headers=HEADERS)
+        return await self._page(request, Card(chain=None, tasks=(row,)), upstream, task_id)
 
-    async def _page(
-        self, request: Request, visitor: Visitor, card: Card, upstream: str, task_id: str
-    ) -> Response:
-        at_ms = time.time_ns() // 1_000_000
+    async def _page(self, request: Request, card: Card, upstream: str, task_id: str) -> Response:
+        at_ms = clock.now_ms()
 
-        def ask(connection: Connection) -> tuple[list[Node], Seen | None]:
+        def read(connection: Connection) -> tuple[list[Node], TaskPanel | None]:
             roots = tree(card, gallery.payloads(connection, [card]))
-            return roots, seen(connection, upstream, task_id, self._desk.dialects) if task_id else None
+            return roots, task_panel(
+                connection, upstream, task_id, self._context.dialects
+            ) if task_id else None
 
-        roots, looked_at = await self._desk.database.read(ask)
+        roots, panel = await self._context.database.read(read)
         return answer(
             request,
             "chain.html",
-            **self._desk.shared(visitor, "gallery"),
-            **shown(card, roots, self._desk.budget.submissions),
-            seen=looked_at,
+            **self._context.frame_values("gallery"),
+            **asdict(chain_view(card, roots, self._context.budget.submissions)),
+            panel=panel,
             live=f"/live/chain/{card.chain.id}?since_ms={at_ms}" if card.chain is not None else "",
         )
 
-    async def panel(self, request: Request, visitor: Visitor) -> Response:
-        """The task that was clicked."""
+    async def panel(self, request: Request) -> Response:
+        """Show the panel of the task that was clicked."""
         upstream, task_id = request.path_params["upstream"], request.path_params["task_id"]
         if not is_partial(request):
-            return await self.show_of(request, visitor)
-        return await self._panel(request, visitor, upstream, task_id)
+            return await self.show_for_task(request)
+        return await self._panel(request, upstream, task_id)
 
     async def _panel(
         self,
         request: Request,
-        visitor: Visitor,
         upstream: str,
         task_id: str,
         *,
-        told: str = "",
+        result: str = "",
         before: Submission | None = None,
     ) -> Response:
-        found = await self._desk.database.read(
-            lambda connection: seen(connection, upstream, task_id, self._desk.dialects)
+        found = await self._context.database.read(
+            lambda connection: task_panel(connection, upstream, task_id, self._context.dialects)
         )
         if found is None:
-            raise Problem(404, f"no task {task_id!r} at upstream {upstream!r}")
-        return answer(request, "_panel.html", seen=found, csrf=visitor.csrf or "", told=told, before=before)
+            raise Problem(404, f"There is no task {task_id!r} at upstream {upstream!r}")
+        return answer(request, "_panel.html", panel=found, result=result, before=before)
 
-    async def press(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """Press a button by hand; one that was pressed already is not pressed, or paid for, again. `again` names a
-        submission that came to nothing: it is tried again."""
+    async def press(self, request: Request, form: dict[str, str]) -> Response:
+        """Press a button for a person. A button that was pressed already is neither pressed nor paid for again. The form's `again`
+        names an unsuccessful submission, which is retried."""
         upstream, task_id = self._task_of(request)
-        now_ms = time.time_ns() // 1_000_000
+        now_ms = clock.now_ms()
 
         def retry(connection: Connection) -> tuple[str, Submission | None]:
-            before = submissions.find(connection, form["again"])
+            before = submission_queue.find(connection, form["again"])
             if before is None or (before.upstream, before.parent_id) != (upstream, task_id):
-                raise CommandError("that submission is no longer there", status=404)
-            again = letters.retry(connection, f"submission-{before.id}", now_ms)
-            return ("retried" if again else "pressed before"), before
+                raise CommandError("That submission no longer exists", status=404)
+            is_retried = dead_letters.retry(connection, f"submission-{before.id}", now_ms)
+            return ("retried" if is_retried else "pressed before"), before
 
         def press(connection: Connection) -> tuple[str, Submission | None]:
             staged = commands.press(
@@ -115,122 +132,128 @@ class Chains:
                 task_id,
                 form.get("button", ""),
                 upstream=upstream,
-                dialect=self._desk.dialects[upstream],
+                dialect=self._context.dialects[upstream],
                 asked_by="page",
                 now_ms=now_ms,
             )
-            if any(one.created for one in staged):
+            if any(result.created for result in staged):
                 return "pressed", None
-            before = submissions.find(connection, staged[0].submission_id)
-            if before is not None and staging.release(connection, before.id, now_ms):
-                return "released", before  # the budget holds rules, not people
-            return "pressed before", before
+            before = submission_queue.find(connection, staged[0].submission_id)
+            if any(result.released for result in staged):
+                return "released", before
+            return ("over budget" if staged[0].refused else "pressed before"), before
 
-        told, before = await self._desk.command(retry if form.get("again") else press)
-        return await self._after(request, visitor, upstream, task_id, told, before)
+        result, before = await self._context.command(retry if form.get("again") else press, upstream=upstream)
+        return await self._updated_panel(request, upstream, task_id, result, before)
 
-    async def modal(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """Answer a window that waits; the mask is a data URL of a PNG."""
+    async def modal(self, request: Request, form: dict[str, str]) -> Response:
+        """Answer a modal; the mask is a data URL of a PNG."""
         upstream, task_id = self._task_of(request)
         if form.get("needs_mask") and not form.get("mask"):
-            raise Problem(422, "paint what may change first")
-        wanted = Modal(task_id=task_id, prompt=form.get("prompt", "").strip(), mask=form.get("mask", ""))
+            raise Problem(422, "Paint what may change first")
+        reply = Modal(task_id=task_id, prompt=form.get("prompt", "").strip(), mask=form.get("mask", ""))
 
-        dialect, now_ms = self._desk.dialects[upstream], time.time_ns() // 1_000_000
+        dialect, now_ms = self._context.dialects[upstream], clock.now_ms()
 
-        def reply(connection: Connection) -> str:
-            return _reply(connection, wanted, upstream, dialect, now_ms)
+        def stage(connection: Connection) -> str:
+            return _stage_reply(connection, reply, upstream, dialect, now_ms)
 
-        return await self._after(request, visitor, upstream, task_id, await self._desk.command(reply))
+        return await self._updated_panel(request, upstream, task_id, await self._context.command(stage))
 
-    async def _after(
+    async def _updated_panel(
         self,
         request: Request,
-        visitor: Visitor,
         upstream: str,
         task_id: str,
-        told: str,
+        result: str,
         before: Submission | None = None,
     ) -> Response:
         if is_partial(request):
-            return await self._panel(request, visitor, upstream, task_id, told=told, before=before)
-        return await self.show_of(request, visitor)
+            return await self._panel(request, upstream, task_id, result=result, before=before)
+        return await self.show_for_task(request)
 
     def _task_of(self, request: Request) -> tuple[str, str]:
         upstream: str = request.path_params["upstream"]
-        if upstream not in self._desk.dialects:
-            raise Problem(404, f"there is no upstream {upstream!r} any more")
+        if upstream not in self._context.dialects:
+            raise Problem(404, f"There is no upstream {upstream!r} any more")
         return upstream, request.path_params["task_id"]
 
     def topic(self, request: Request) -> ChainTopic:
-        """What the page of a chain shows."""
-        return ChainTopic(request.path_params["id"], self._desk.budget.submissions)
+        """Return the topic of a chain's page."""
+        return ChainTopic(request.path_params["id"], self._context.budget.submissions)
 
 
-def _reply(connection: Connection, wanted: Modal, upstream: str, dialect: Dialect, now_ms: int) -> str:
-    """Answer a window, once. An answer that came to nothing is given again with the new words: it is the same intent.
+def _stage_reply(connection: Connection, reply: Modal, upstream: str, dialect: Dialect, now_ms: int) -> str:
+    """Answer a modal once. An unsuccessful answer is sent again with the new prompt, since it is the same intent.
 
-    Raises `CommandError` where nothing is asked, and where it is not certain that the first answer came to nothing.
+    Raises `CommandError` if the task needs no answer, and if the first answer may have succeeded.
     """
-    equal = {"upstream": upstream, "parent_id": wanted.task_id, "kind": "modal"}
-    before = next(iter(queries.submission_page(connection, most=1, equal=equal)), None)
-    if before is not None and before.state not in UNDONE:
-        return "answered" if decode_request(before.request) == wanted else "answered before"
-    row = tasks.find(connection, upstream, wanted.task_id)
+    equal = {"upstream": upstream, "parent_id": reply.task_id, "kind": "modal"}
+    before = next(iter(pages.submission_page(connection, most=1, equal=equal)), None)
+    if before is not None and before.state not in UNSUCCESSFUL:
+        return "answered" if decode_request(before.request) == reply else "answered before"
+    row = tasks.find(connection, upstream, reply.task_id)
     if row is not None and row.status != "MODAL":
-        raise CommandError("this task asks nothing, or has been answered", status=409)
+        raise CommandError("This task needs no answer, or has been answered already", status=409)
     if before is None:
-        commands.submit(
-            connection, wanted, upstream=upstream, dialect=dialect, asked_by="page", now_ms=now_ms
+        made = commands.submit(
+            connection, reply, upstream=upstream, dialect=dialect, asked_by="page", now_ms=now_ms
         )
+        if made.refused:
+            raise CommandError(made.refused, status=429)
         return "answered"
-    if before.state == "refused":  # the budget holds rules, not people
-        commands.check(wanted, dialect)
-        is_sent = staging.release(connection, before.id, now_ms, request=encode_request(wanted))
+    if before.state == "refused":
+        commands.check(reply, dialect)
+        why = releases.press_again(
+            connection, before.id, now_ms, by=f"{BY_HAND}page", request=encode_request(reply)
+        )
+        if why:
+            raise CommandError(why, status=429)
+        is_sent = True
     else:
-        is_sent = letters.edit_and_retry(connection, before.id, wanted, dialect=dialect, now_ms=now_ms)
+        is_sent = dead_letters.edit_and_retry(connection, before.id, reply, dialect=dialect, now_ms=now_ms)
     return "answered" if is_sent else "answered before"
 
 
 class ChainTopic:
-    """The tree of one chain, and what it has used."""
+    """The live part of a chain's page: its tree, and how much of the budget is used."""
 
     def __init__(self, chain_id: str, budget: int) -> None:
         self.key = f"chain {chain_id}"
         self._id = chain_id
         self._budget = budget
 
-    def look(self, connection: Connection, known: Marks) -> Look:
-        """One piece: the tree, whole."""
+    def changes(self, connection: Connection, known: Marks) -> Changes:
+        """Return the whole tree as one piece, if it has changed."""
         card = None
-        marks = gallery.marks_of(connection, self._id)
+        marks = gallery.version_of(connection, self._id)
         if known.get(self._id) != marks:
             card = gallery.card(connection, self._id)
         if card is None:
-            return Look(marks={self._id: marks}, changed=[])
+            return Changes(marks={self._id: marks}, changed=[])
         roots = tree(card, gallery.payloads(connection, [card]))
-        return Look(
+        return Changes(
             marks={self._id: marks},
             changed=[Piece(render=self._renderer(card, roots), changed_at_ms=card.changed_at_ms)],
         )
 
     def _renderer(self, card: Card, roots: list[Node]) -> Callable[[str], str]:
-        values = shown(card, roots, self._budget)
+        values = asdict(chain_view(card, roots, self._budget))
         return lambda language: render("_changed_chain.html", language, **values)
 
 
-def shown(card: Card, roots: list[Node], budget: int) -> dict[str, Any]:
-    """What the tree's part of the page shows."""
+def chain_view(card: Card, roots: list[Node], budget: int) -> ChainView:
+    """Return what the tree part of the page shows."""
     chain = card.chain
     prompt = chain.prompt if chain is not None else card.tasks[0].prompt
-    return {
-        "key": key_of(card),
-        "href": href_of(card),
-        "prompt": prompt,
-        "status": card.status,
-        "roots": roots,
-        "used": chain.submissions if chain is not None else 0,
-        "budget": budget,
-        "upstream": card.upstream,
-        "created_at_ms": card.created_at_ms,
-    }
+    return ChainView(
+        key=key_of(card),
+        href=href_of(card),
+        prompt=prompt,
+        status=card.status,
+        roots=roots,
+        used=chain.automatic if chain is not None else 0,
+        budget=budget,
+        upstream=card.upstream,
+        created_at_ms=card.created_at_ms,
+    )

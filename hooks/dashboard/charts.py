@@ -1,4 +1,4 @@
-"""Series drawn as SVG paths in a box of 600 by 100. Pure."""
+"""Draws series as SVG paths in a box of 600 by 100. Pure."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ class Chart(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def chart(values: Sequence[float]) -> Chart:
-    """The values from left to right, the highest at the top."""
+    """Draw the values from left to right, the highest at the top."""
     highest = max(values, default=0.0)
     step = WIDTH / max(1, len(values) - 1)
     points = [

@@ -1,4 +1,4 @@
-"""Errors as the one who asked can read them: a line on the page, a page of its own, or the way to log in."""
+"""Shows errors to the person at the browser: as a line on the page, as a page of their own, or as the login page."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import structlog
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dispatcher.commands import CommandError
-from hooks.dashboard.render import HEADERS, answer, is_partial, said
+from dispatcher.by_hand.commands import CommandError
+from hooks.dashboard.render import HEADERS, answer_with, is_partial, translated
 from hooks.problems import Problem
 from storage.errors import NotDurable
 
@@ -19,56 +19,61 @@ log = structlog.get_logger("hookchain")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
-UNEXPECTED = "something unexpected happened; the log of the server has it"
-NO_PAGE = "there is no such page"
-NO_WAY = "this address takes forms only, or none: go to its page first"
+UNEXPECTED = "Something unexpected happened; the server's log has the details"
+NO_PAGE = "There is no such page"
+FORMS_ONLY = "This address does not accept this request: open the page first"
 
 
-def telling(handler: Handler) -> Handler:
-    """A handler whose errors people can read, whatever they are."""
+def with_error_pages(handler: Handler) -> Handler:
+    """Wrap a handler so that every error becomes a readable response."""
 
     async def handle(request: Request) -> Response:
         try:
             return await handler(request)
         except (Problem, CommandError, NotDurable) as error:
-            return told(request, error)
+            return error_response(request, error)
         except Exception as error:
             log.exception("a page failed", method=request.method, path=request.scope["path"])
-            return told(request, error)
+            return error_response(request, error)
 
     return handle
 
 
-def told(request: Request, error: Exception) -> Response:
-    """An error as an answer to a browser."""
+def error_response(request: Request, error: Exception) -> Response:
+    """Return an error as a response to a browser."""
     problem = _problem(error)
     if problem.status == 401:
         return _to_login(request)
-    detail = said(request, problem.detail)
+    detail = translated(request, problem.detail)
     if is_partial(request):
-        response = answer(request, "_toast.html", code=problem.status, kind="error", text=detail)
-        # What the form would have had selected of its page is not in here.
-        place = {"hx-retarget": "#toasts", "hx-reswap": "innerHTML", "hx-reselect": ".toast"}
-        response.headers.update(place)
+        response = answer_with(problem.status, request, "_toast.html", kind="error", text=detail)
+        # The form selects a part of its page, which this response does not contain.
+        target = {"hx-retarget": "#toasts", "hx-reswap": "innerHTML", "hx-reselect": ".toast"}
+        response.headers.update(target)
     else:
         title = HTTPStatus(problem.status).phrase
-        response = answer(request, "problem.html", code=problem.status, title=title, detail=detail)
+        response = answer_with(problem.status, request, "problem.html", title=title, detail=detail)
     response.headers.update(problem.headers)
     return response
 
 
-def local(path: str) -> str:
-    """A path of ours to go to; the gallery for anything else. Browsers take `//` and `/\\` for another host, and tabs and
-    line ends for nothing."""
+def local_path(path: str) -> str:
+    """Return the path if it is on this server; else that of the gallery. Browsers read `//` and `/\\` as another host, and ignore
+    tabs and line ends."""
     ours = path.startswith("/") and not path.startswith(("//", "/\\")) and path.isprintable()
     return path if ours else "/"
 
 
 def wants_page(request: Request) -> bool:
-    """Whether a person's browser asks, and not for the API."""
+    """True if a browser requests a page, not the API."""
     path = request.scope["path"]
     is_api = path == "/api" or path.startswith("/api/")
     return not is_api and "text/html" in request.headers.get("accept", "")
+
+
+def unavailable(error: Exception) -> Problem:
+    """Return the 503 for a database that is temporarily unavailable."""
+    return Problem(503, f"The database is unavailable: {error}", headers={"retry-after": "5"})
 
 
 def _problem(error: Exception) -> Problem:
@@ -78,29 +83,28 @@ def _problem(error: Exception) -> Problem:
         case CommandError():
             return Problem(error.status, str(error))
         case NotDurable():
-            detail = f"the database cannot be used at the moment: {error}"
-            return Problem(503, detail, headers={"retry-after": "5"})
+            return unavailable(error)
         case _:
             return Problem(500, UNEXPECTED)
 
 
 def _to_login(request: Request) -> Response:
-    """To the page for logging in, and back from there to the page that somebody looked at."""
+    """Redirect to the login page, and from there back to the page that was open."""
     if is_partial(request):
-        return Response(status_code=401, headers=HEADERS | {"hx-redirect": _login(_looked_at(request))})
+        return Response(status_code=401, headers=HEADERS | {"hx-redirect": _login(_open_page(request))})
     if request.method != "GET":
         return RedirectResponse("/login", 303, headers=HEADERS)
-    # Not request.url: it is put together with Host, which may be anything.
+    # Not request.url, which contains the Host header, and that may be anything.
     query = request.scope["query_string"].decode("latin-1")
     return RedirectResponse(_login(_joined(quote(request.scope["path"]), query)), 303, headers=HEADERS)
 
 
 def _login(back: str) -> str:
-    back = local(back)
+    back = local_path(back)
     return "/login" if back == "/" else f"/login?next={quote(back)}"
 
 
-def _looked_at(request: Request) -> str:
+def _open_page(request: Request) -> str:
     try:
         parts = urlsplit(request.headers.get("hx-current-url", ""))
     except ValueError:

@@ -1,199 +1,210 @@
-"""Operations: how all is doing, what waits for a person, and what the person does about it."""
+"""The operations page: the state of the system, what needs a person's decision, and the actions for it."""
 
 from __future__ import annotations
 
-import time
-from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
+from msgspec.structs import asdict
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
-from dispatcher import letters, readmit
-from hooks.api.letters import edit_and_retry
-from hooks.dashboard.desk import Desk
-from hooks.dashboard.overview import SPANS, OperationsTopic, lists, state
+from dispatcher.by_hand import dead_letters, readmit
+from hooks.api.dead_letters import edit_and_retry
+from hooks.dashboard.confirm import confirmation_page
+from hooks.dashboard.context import PageContext
+from hooks.dashboard.operations_data import SPANS, Lists, OperationsTopic, State, lists, state
 from hooks.dashboard.render import HEADERS, answer, is_partial
-from hooks.dashboard.sure import question_first
 from hooks.problems import Problem
-from hooks.session import Visitor
-from storage import quarantine, settlements, staging, submissions
-from storage import upstreams as stored
+from storage import clock
 from storage.engine import Connection
-from storage.letters import Match
+from storage.events import quarantine
+from storage.reading.dead_letters import DeadLetterFilter
+from storage.records import BY_HAND
+from storage.submissions import proof, releases, submission_queue
+from storage.upstreams import standings as stored
 
-_ALL_LETTERS = {"retry": "Try all of these again?", "drop": "Give all of these up for good?"}
+_ALL_LETTERS = {"retry": "Retry all of these?", "drop": "Discard all of these for good?"}
 
 
 class Operations:
-    """Handlers over one desk."""
+    """Handlers of the operations page."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
-    async def show(self, request: Request, visitor: Visitor) -> Response:
-        """The page. `receiver`, `kind`, `upstream` and `text` choose dead letters, `body` quarantined bodies."""
+    async def show(self, request: Request) -> Response:
+        """Show the page. `receiver`, `kind`, `upstream` and `text` filter dead letters, `body` filters quarantined bodies."""
         match, span = _match(dict(request.query_params)), _span(request)
-        bodies = quarantine.Match(text=request.query_params.get("body", "").strip()[:500])
-        at_ms = _now_ms()
+        bodies = quarantine.QuarantineFilter(text=request.query_params.get("body", "").strip()[:500])
+        at_ms = clock.now_ms()
 
-        def ask(connection: Connection) -> dict[str, Any]:
-            return {
-                **state(connection, self._desk, span),
-                **lists(connection, match, bodies),
-            }
+        def read(connection: Connection) -> tuple[State, Lists]:
+            return state(connection, self._context, span), lists(connection, match, bodies)
 
-        found = await self._desk.database.read(ask)
+        now, waiting = await self._context.database.read(read)
         return answer(
             request,
             "operations.html",
-            **self._desk.shared(visitor, "operations"),
-            **found,
+            **self._context.frame_values("operations"),
+            **asdict(now),
+            **asdict(waiting),
             match=match,
             body_text=bodies.text,
-            receivers=self._desk.rule_names(),
+            receivers=self._context.receiver_names(),
             since_ms=at_ms,
         )
 
     def topic(self, request: Request) -> OperationsTopic:
-        """What the upper part of the page shows."""
-        return OperationsTopic(self._desk, _span(request))
+        """Return the topic of the upper, live part of the page."""
+        return OperationsTopic(self._context, _span(request))
 
-    async def pause(self, request: Request, visitor: Visitor, _form: dict[str, str]) -> Response:
+    async def pause(self, request: Request, _form: dict[str, str]) -> Response:
         """Submit nothing to an upstream until it is resumed."""
-        name = self._named(request)
-        await self._desk.command(lambda connection: stored.pause(connection, name))
-        return await self._after(request, visitor)
+        name = self._upstream_name(request)
+        await self._context.command(lambda connection: stored.pause(connection, name, clock.now_ms()))
+        return await self._updated_page(request)
 
-    async def resume(self, request: Request, visitor: Visitor, _form: dict[str, str]) -> Response:
-        """Go on."""
-        name = self._named(request)
-        await self._desk.command(lambda connection: stored.resume(connection, name))
-        return await self._after(request, visitor)
+    async def resume(self, request: Request, _form: dict[str, str]) -> Response:
+        """Submit to an upstream again."""
+        name = self._upstream_name(request)
+        await self._context.command(lambda connection: stored.resume(connection, name, clock.now_ms()))
+        return await self._updated_page(request)
 
-    async def settle(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """Say what became of an uncertain submission: accepted (with its task), or not, and it is sent again."""
+    async def settle(self, request: Request, form: dict[str, str]) -> Response:
+        """Settle an uncertain submission: as accepted (with its task), or as not accepted, and then it is sent again."""
         submission_id, accepted = request.path_params["id"], form.get("became") == "accepted"
         if form.get("became") not in ("accepted", "nothing"):
-            raise Problem(422, "say whether the upstream accepted it")
-        question = "Send it again? If the upstream took it, it is paid twice."
-        if not accepted and (asked := question_first(request, form, question)):
-            return asked
+            raise Problem(422, "Choose whether the upstream accepted it")
+        question = "Send it again? If the upstream accepted it, you pay twice."
+        if not accepted and (page := confirmation_page(request, form, question)):
+            return page
 
         def settle(connection: Connection) -> bool:
-            found = submissions.find(connection, submission_id)
-            return found is not None and settlements.settle_by_hand(
+            found = submission_queue.find(connection, submission_id)
+            return found is not None and proof.settle_by_hand(
                 connection,
                 found,
                 accepted=accepted,
                 task_id=form.get("task_id", "").strip(),
-                now_ms=_now_ms(),
+                now_ms=clock.now_ms(),
             )
 
-        if not await self._desk.command(settle):
-            raise Problem(404, "that submission is no longer uncertain")
-        return await self._after(request, visitor)
+        if not await self._context.command(settle):
+            raise Problem(404, "That submission is no longer uncertain")
+        return await self._updated_page(request)
 
-    async def release(self, request: Request, visitor: Visitor, _form: dict[str, str]) -> Response:
-        """Send what the budget had refused."""
+    async def release(self, request: Request, _form: dict[str, str]) -> Response:
+        """Send a submission that a budget refused, even if the budget is used up."""
         submission_id = request.path_params["id"]
-        if not await self._desk.command(lambda one: staging.release(one, submission_id, _now_ms())):
-            raise Problem(404, "that submission is no longer refused")
-        return await self._after(request, visitor)
+        if not await self._context.command(
+            lambda connection: releases.release(
+                connection, submission_id, clock.now_ms(), by=f"{BY_HAND}page"
+            )
+        ):
+            raise Problem(404, "That submission is no longer refused")
+        return await self._updated_page(request)
 
-    async def letter(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
+    async def letter(self, request: Request, form: dict[str, str]) -> Response:
         """Retry a dead letter, as it is or with an edited request, or drop it."""
-        letter_id, now_ms = request.path_params["id"], _now_ms()
-        if form.get("do") == "drop" and (asked := question_first(request, form, "Give this up for good?")):
-            return asked
+        letter_id, now_ms = request.path_params["id"], clock.now_ms()
+        if form.get("do") == "drop" and (page := confirmation_page(request, form, "Discard this for good?")):
+            return page
         match form.get("do"):
             case "retry":
-                done = await self._desk.command(lambda one: letters.retry(one, letter_id, now_ms))
+                done = await self._context.command(
+                    lambda connection: dead_letters.retry(connection, letter_id, now_ms)
+                )
             case "edit":
                 edited = _edited(form.get("request", ""))
                 done = await edit_and_retry(
-                    self._desk.database, self._desk.dialects, letter_id, edited, now_ms
+                    self._context.database, self._context.dialects, letter_id, edited, now_ms
                 )
-                self._desk.database.wakeups.wake("events", "submissions")
+                self._context.database.wakeups.wake("events", "submissions")
             case "drop":
-                done = await self._desk.command(lambda one: letters.drop(one, letter_id, now_ms))
+                done = await self._context.command(
+                    lambda connection: dead_letters.drop(connection, letter_id, now_ms)
+                )
             case _:
-                raise Problem(422, "retry it, edit it or drop it")
+                raise Problem(422, "Choose retry, edit or drop")
         if not done:
-            raise Problem(404, "that letter is no longer there")
-        return await self._after(request, visitor)
+            raise Problem(404, "That dead letter no longer exists")
+        return await self._updated_page(request)
 
-    async def all_letters(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """Retry or drop all dead letters that match what was looked for."""
-        work = {"retry": letters.retry_all, "drop": letters.drop_all}.get(form.get("do", ""))
+    async def all_letters(self, request: Request, form: dict[str, str]) -> Response:
+        """Retry or drop all dead letters that match the filters."""
+        work = {"retry": dead_letters.retry_all, "drop": dead_letters.drop_all}.get(form.get("do", ""))
         if work is None:
-            raise Problem(422, "retry them or drop them")
-        match, now_ms = _match(form), _now_ms()
+            raise Problem(422, "Choose retry or drop")
+        match, now_ms = _match(form), clock.now_ms()
         _check_all(form, is_empty=match.is_empty)
-        if asked := question_first(request, form, _ALL_LETTERS[form["do"]]):
-            return asked
-        while await self._desk.command(lambda one: work(one, match, now_ms)):
+        if page := confirmation_page(request, form, _ALL_LETTERS[form["do"]]):
+            return page
+        while await self._context.command(lambda connection: work(connection, match, now_ms)):
             pass
-        return await self._after(request, visitor)
+        return await self._updated_page(request)
 
-    async def body(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """Read a quarantined body again, as it is or edited, or forget it."""
-        entry_id, database = request.path_params["id"], self._desk.database
-        if form.get("do") == "drop" and (asked := question_first(request, form, "Forget this?")):
-            return asked
+    async def body(self, request: Request, form: dict[str, str]) -> Response:
+        """Process a quarantined body again, as it is or edited, or delete it."""
+        entry_id, database = request.path_params["id"], self._context.database
+        dialects = self._context.dialects
+        if form.get("do") == "drop" and (page := confirmation_page(request, form, "Delete this?")):
+            return page
         match form.get("do"):
             case "retry":
-                done = await readmit.retry(database, entry_id, _now_ms()) is not None
+                done = await readmit.retry(database, entry_id, clock.now_ms(), dialects=dialects) is not None
             case "edit":
                 edited = form.get("body", "").encode()
-                done = await readmit.retry(database, entry_id, _now_ms(), body=edited) is not None
+                read = readmit.retry(database, entry_id, clock.now_ms(), body=edited, dialects=dialects)
+                done = await read is not None
             case "drop":
-                done = await self._desk.command(lambda one: quarantine.drop(one, entry_id))
+                done = await self._context.command(lambda connection: quarantine.drop(connection, entry_id))
             case _:
-                raise Problem(422, "retry it, edit it or drop it")
+                raise Problem(422, "Choose retry, edit or drop")
         if not done:
-            raise Problem(404, "that body is no longer there")
-        return await self._after(request, visitor)
+            raise Problem(404, "That body no longer exists")
+        return await self._updated_page(request)
 
-    async def all_bodies(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """Read all quarantined bodies again, or forget them."""
-        match, now_ms = quarantine.Match(text=form.get("text", "").strip()), _now_ms()
+    async def all_bodies(self, request: Request, form: dict[str, str]) -> Response:
+        """Process all matching quarantined bodies again, or delete them."""
+        match, now_ms = quarantine.QuarantineFilter(text=form.get("text", "").strip()), clock.now_ms()
         _check_all(form, is_empty=match.is_empty)
         if form.get("do") == "drop":
-            if asked := question_first(request, form, "Forget all of these?"):
-                return asked
-            while await self._desk.command(lambda one: quarantine.drop_all(one, match, now_ms)):
+            if page := confirmation_page(request, form, "Delete all of these?"):
+                return page
+            while await self._context.command(
+                lambda connection: quarantine.drop_all(connection, match, now_ms)
+            ):
                 pass
         else:
-            await readmit.retry_all(self._desk.database, match, now_ms)
-        return await self._after(request, visitor)
+            await readmit.retry_all(self._context.database, match, now_ms, dialects=self._context.dialects)
+        return await self._updated_page(request)
 
-    async def _after(self, request: Request, visitor: Visitor) -> Response:
-        """The page as it is then; its filters are in the address that it was asked from."""
+    async def _updated_page(self, request: Request) -> Response:
+        """Return the page after a command. Its filters are in the address of the page that sent the command."""
         if not is_partial(request):
             return RedirectResponse("/operations", 303, headers=HEADERS)
-        return await self.show(_as_asked(request), visitor)
+        return await self.show(_request_of_shown_page(request))
 
-    def _named(self, request: Request) -> str:
+    def _upstream_name(self, request: Request) -> str:
         name: str = request.path_params["name"]
-        if name not in self._desk.upstreams:
-            raise Problem(404, f"there is no upstream {name!r}")
+        if name not in self._context.upstreams:
+            raise Problem(404, f"There is no upstream {name!r}")
         return name
 
 
-def _edited(text: str) -> dict[str, Any]:
+def _edited(text: str) -> dict[str, object]:
     try:
-        return msgspec.json.decode(text.encode(), type=dict[str, Any])
+        return msgspec.json.decode(text.encode(), type=dict[str, object])
     except msgspec.DecodeError as error:
-        raise Problem(422, f"the request is not JSON: {error}") from error
+        raise Problem(422, f"The request is not JSON: {error}") from error
 
 
-def _match(given: dict[str, str]) -> Match:
+def _match(given: dict[str, str]) -> DeadLetterFilter:
     kind = given.get("kind", "")
     if kind not in ("", "delivery", "submission"):
-        raise Problem(422, "kind is delivery or submission")
-    return Match(
+        raise Problem(422, "kind must be delivery or submission")
+    return DeadLetterFilter(
         kind=kind,  # type: ignore[arg-type]  # one of three, see above
         receiver=given.get("receiver", ""),
         upstream=given.get("upstream", ""),
@@ -202,9 +213,9 @@ def _match(given: dict[str, str]) -> Match:
 
 
 def _check_all(form: dict[str, str], *, is_empty: bool) -> None:
-    """That nothing is named means all of them, and must be said."""
+    """Require `all` for an empty filter. Raises `Problem` 422."""
     if is_empty and form.get("all") != "1":
-        raise Problem(422, "say which, or all of them")
+        raise Problem(422, "Select some, or all of them")
 
 
 def _span(request: Request) -> str:
@@ -212,15 +223,11 @@ def _span(request: Request) -> str:
     return span if span in SPANS else "1h"
 
 
-def _as_asked(request: Request) -> Request:
-    """The request for the page that the person looks at; without its filters where they are none."""
+def _request_of_shown_page(request: Request) -> Request:
+    """Return a request for the page that is open in the browser, without its filters if they are invalid."""
     try:
         query = urlsplit(request.headers.get("hx-current-url", "")).query
         _match(dict(parse_qsl(query)))
     except (ValueError, Problem):
         query = ""
     return Request({**request.scope, "query_string": query.encode()})
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

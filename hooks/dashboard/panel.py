@@ -1,4 +1,4 @@
-"""A task as its panel shows it: with all its buttons and what became of them, and its window where it waits for one."""
+"""The panel of a task: all its buttons with what became of each press, and its modal if it needs an answer."""
 
 from __future__ import annotations
 
@@ -6,26 +6,30 @@ from collections.abc import Mapping
 
 import msgspec
 
-from dispatcher.chain import Window
-from dispatcher.context import window_of
-from dispatcher.intent import key_of
+from dispatcher.plugins.context import modal_of
+from dispatcher.plugins.open_modal import OpenModal
+from dispatcher.policy.intent import key_of
 from midjourney.buttons import Button
 from midjourney.decode import kept_task
 from midjourney.dialects import Dialect
 from midjourney.presses import presses, with_buttons
 from midjourney.requests import Action, Change, SimpleChange, decode_request
+from midjourney.statuses import NO_STATUSES
 from midjourney.types import Task
-from storage import events, queries, submissions, tasks
-from storage.cards import loose_id
 from storage.engine import Connection
+from storage.events import event_log
+from storage.reading import pages
+from storage.reading.cards import loose_id
 from storage.records import Submission, TaskRow
+from storage.submissions import submission_queue
+from storage.tasks import rows as tasks
 
-UNDONE = ("refused", "rejected", "dead")
-"""States of a submission that came to nothing: its button is not pressed, its window not answered."""
+UNSUCCESSFUL = ("refused", "rejected", "dead")
+"""States of a submission that had no effect: its button counts as not pressed, its modal as not answered."""
 
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
-    """A button and what became of it: `made` is the submission that was to press it, None where nobody has tried."""
+    """A button and its press: `made` is the submission that pressed it, None if nobody has tried. `wanted` identifies the button."""
 
     name: str
     wanted: str
@@ -33,77 +37,80 @@ class Press(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def is_pressed(self) -> bool:
-        """Whether that came, or may yet come, to something."""
-        return self.made is not None and self.made.state not in UNDONE
+        """True if the press has succeeded or may yet succeed."""
+        return self.made is not None and self.made.state not in UNSUCCESSFUL
 
 
-class Seen(msgspec.Struct, frozen=True, kw_only=True):
-    """A task as its panel shows it. `tried` are presses that did not succeed. `window` waits for an answer; one with an
-    `answer` got that, and it came to nothing."""
+class TaskPanel(msgspec.Struct, frozen=True, kw_only=True):
+    """A task as its panel shows it. `tried` are presses that did not succeed. `modal` needs an answer; an `answer` beside it was
+    given and had no effect."""
 
     row: TaskRow
     task: Task
     buttons: tuple[Press, ...]
     tried: tuple[Submission, ...]
-    window: Window | None
+    modal: OpenModal | None
     answer: Submission | None
     parent: TaskRow | None
     made_by: Submission | None
 
     @property
     def key(self) -> str:
-        """The name of its node in the tree."""
+        """The name of the task's node in the tree."""
         return loose_id(self.row)
 
 
-def seen(connection: Connection, upstream: str, task_id: str, dialects: Mapping[str, Dialect]) -> Seen | None:
-    """A task with its buttons, and its window where it waits for an answer; None when it is not known."""
+def task_panel(
+    connection: Connection, upstream: str, task_id: str, dialects: Mapping[str, Dialect]
+) -> TaskPanel | None:
+    """Return a task with its buttons, and its modal if it needs an answer; None if the task is unknown."""
     row = tasks.find(connection, upstream, task_id)
     dialect = dialects.get(upstream)
     if row is None:
         return None
-    task = kept_task(events.latest_payload(connection, upstream, task_id)) or _unseen(row)
+    statuses = dialect.statuses if dialect is not None else NO_STATUSES
+    task = kept_task(event_log.latest_payload(connection, upstream, task_id), statuses) or _task_of_row(row)
     if dialect is not None:
         task = with_buttons(task, dialect)
-    asked_for = queries.submissions_of_parent(connection, upstream, task_id, most=200)
-    made_by = submissions.find(connection, row.submission_id) if row.submission_id else None
+    asked_for = pages.submissions_of_parent(connection, upstream, task_id, most=200)
+    made_by = submission_queue.find(connection, row.submission_id) if row.submission_id else None
     parent = tasks.find(connection, upstream, row.parent_id) if row.parent_id else None
     made = _made(upstream, asked_for)
-    answer = next((one for one in asked_for if one.kind == "modal"), None)
-    window = None
-    if row.status == "MODAL" and (answer is None or answer.state in UNDONE):
-        opened = queries.event_page(
+    answer = next((submission for submission in asked_for if submission.kind == "modal"), None)
+    modal = None
+    if row.status == "MODAL" and (answer is None or answer.state in UNSUCCESSFUL):
+        opened = pages.event_page(
             connection,
             most=1,
             equal={"upstream": upstream, "task_id": task_id, "signal": "submission.needs_modal"},
         )
-        window = window_of(
+        modal = modal_of(
             task,
             answer=opened[0].payload if opened and opened[0].source == "answer" else b"",
-            parent=events.latest_payload(connection, upstream, row.parent_id) if row.parent_id else b"",
+            parent=event_log.latest_payload(connection, upstream, row.parent_id) if row.parent_id else b"",
             submission=made_by,
         )
-    return Seen(
+    return TaskPanel(
         row=row,
         task=task,
         buttons=_buttons(task, dialect, made, upstream),
-        tried=tuple(one for one in made.values() if one.state in ("rejected", "dead")),
-        window=window,
+        tried=tuple(submission for submission in made.values() if submission.state in ("rejected", "dead")),
+        modal=modal,
         answer=answer,
         parent=parent,
         made_by=made_by,
     )
 
 
-def _unseen(row: TaskRow) -> Task:
-    """A task that only an answer has told of, or whose payload cannot be read."""
+def _task_of_row(row: TaskRow) -> Task:
+    """Return a task of which only the upstream's answer is known, or whose payload cannot be decoded."""
     return Task(id=row.id, status=row.status, action=row.action, prompt=row.prompt, parent_id=row.parent_id)
 
 
 def _buttons(
     task: Task, dialect: Dialect | None, made: Mapping[str, Submission], upstream: str
 ) -> tuple[Press, ...]:
-    """All buttons that can be pressed, with the submission that pressed each."""
+    """Return all buttons that can be pressed, each with the submission that pressed it."""
     if dialect is None:
         return ()
     return tuple(
@@ -114,13 +121,14 @@ def _buttons(
 
 
 def _made(upstream: str, asked_for: list[Submission]) -> dict[str, Submission]:
-    """What pressed the buttons of a task, by the key of the intent, whatever words it was asked for in. Of several for
-    one button (`again`) the newest that came to something."""
+    """Return the submissions that pressed a task's buttons, by the key of the intent, whatever kind of request was used. If there
+    are several for one button (`again`), take the newest successful one."""
     made: dict[str, Submission] = {}
-    for one in sorted(asked_for, key=lambda one: one.state in UNDONE):  # newest first, as they are
-        request = decode_request(one.request)
+    # The sort is stable, so within each group the newest stays first.
+    for submission in sorted(asked_for, key=lambda submission: submission.state in UNSUCCESSFUL):
+        request = decode_request(submission.request)
         if isinstance(request, Action | Change | SimpleChange):
-            made.setdefault(key_of(upstream, request), one)
+            made.setdefault(key_of(upstream, request), submission)
     return made
 
 

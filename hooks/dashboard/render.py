@@ -1,4 +1,4 @@
-"""Templates made into answers, with the headers that all pages have."""
+"""Renders templates as responses with the headers that all pages have."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import hashlib
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
-from typing import Any
 from urllib.parse import quote, urlencode
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, Response
 
-from hooks.dashboard.words import gettext_of, language_of
+from hooks.dashboard.i18n import gettext_of, language_of
 from hooks.images.proxy import image_path
 
 HERE = Path(__file__).parent
@@ -28,38 +27,38 @@ HEADERS = {
     "cache-control": "no-store",
     "vary": "accept-language, cookie",
 }
-"""Of every page. Nothing comes from elsewhere, nothing is run that is not a file of ours, nobody frames it."""
+"""Headers of every page: nothing is loaded from elsewhere, only our own script files run, and nobody may frame the page."""
 
 _TYPES = {".js": "text/javascript; charset=utf-8", ".css": "text/css; charset=utf-8", ".svg": "image/svg+xml"}
 
 
 @cache
 def statics() -> dict[str, tuple[bytes, str, str]]:
-    """The files that pages need, by name: bytes, media type, digest."""
-    files = [one for one in sorted((HERE / "static").rglob("*")) if one.suffix in _TYPES]
-    found = {}
-    for file in files:
-        data = file.read_bytes()
-        name = file.relative_to(HERE / "static").as_posix()
-        found[name] = (data, _TYPES[file.suffix], hashlib.sha256(data).hexdigest()[:12])
-    return found
+    """Return the static files of the pages by name: bytes, media type, digest."""
+    paths = [path for path in sorted((HERE / "static").rglob("*")) if path.suffix in _TYPES]
+    files = {}
+    for path in paths:
+        data = path.read_bytes()
+        name = path.relative_to(HERE / "static").as_posix()
+        files[name] = (data, _TYPES[path.suffix], hashlib.sha256(data).hexdigest()[:12])
+    return files
 
 
 def static_path(name: str) -> str:
-    """The address of a file, which is another one after every change of it."""
+    """Return the address of a static file, which changes with the file's content."""
     return f"/static/{name}?v={statics()[name][2]}"
 
 
 async def serve_static(request: Request) -> Response:
-    """One of them; to everybody: the page for logging in needs them."""
-    found = statics().get(request.path_params["name"])
-    if found is None:
+    """Respond with a static file, to everybody: the login page needs them too."""
+    file = statics().get(request.path_params["name"])
+    if file is None:
         return Response(status_code=404)
-    data, media_type, digest = found
-    # Of another digest it is another release's: during a deployment both serve.
-    is_that = request.query_params.get("v") == digest
-    kept = "public, max-age=31536000, immutable" if is_that else "no-cache"
-    headers = {"cache-control": kept, "x-content-type-options": "nosniff"}
+    data, media_type, digest = file
+    # Another digest means another release's file: during a deployment both releases serve requests.
+    is_current = request.query_params.get("v") == digest
+    caching = "public, max-age=31536000, immutable" if is_current else "no-cache"
+    headers = {"cache-control": caching, "x-content-type-options": "nosniff"}
     return Response(data, media_type=media_type, headers=headers)
 
 
@@ -84,41 +83,46 @@ def _environment(language: str) -> Environment:
 
 
 def path_part(text: str) -> str:
-    """A value as one part of a path."""
+    """Quote a value as one segment of a path."""
     return quote(text, safe="")
 
 
 def iso(at_ms: int) -> str:
-    """Epoch milliseconds as RFC 3339, for machines."""
+    """Format epoch milliseconds as RFC 3339, for machines."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def clock(at_ms: int) -> str:
-    """Epoch milliseconds for people; the browser writes it anew in their own time."""
+    """Format epoch milliseconds for people; a script rewrites it in the reader's own time zone."""
     return datetime.fromtimestamp(at_ms / 1000, UTC).strftime("%Y-%m-%d %H:%M UTC")
 
 
-def render(template: str, language: str, **values: Any) -> str:
-    """A template as text."""
+def render(template: str, language: str, /, **values: object) -> str:
+    """Render a template as text."""
     return _environment(language).get_template(template).render(**values)
 
 
 def language(request: Request) -> str:
-    """The language of the one who asks."""
+    """Return the language of the request's sender."""
     return language_of(request.headers.get("accept-language", ""))
 
 
-def said(request: Request, text: str) -> str:
-    """A sentence in the language of the one who asks, as far as it is known there."""
+def translated(request: Request, text: str) -> str:
+    """Return a text in the language of the request's sender; in English if there is no translation."""
     return gettext_of(language(request))(text)
 
 
 def is_partial(request: Request) -> bool:
-    """Whether htmx asks for a part of a page."""
+    """True if htmx requests a part of a page."""
     return request.headers.get("hx-request") == "true" and "hx-boosted" not in request.headers
 
 
-def answer(request: Request, template: str, *, code: int = 200, **values: Any) -> HTMLResponse:
-    """A page or a part of one."""
+def answer(request: Request, template: str, /, **values: object) -> HTMLResponse:
+    """Render a page, or a part of one, as a 200 response."""
+    return answer_with(200, request, template, **values)
+
+
+def answer_with(code: int, request: Request, template: str, /, **values: object) -> HTMLResponse:
+    """Render a page, or a part of one, as a response with status `code`."""
     text = render(template, language(request), **values)
     return HTMLResponse(text, status_code=code, headers=HEADERS)

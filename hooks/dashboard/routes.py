@@ -1,51 +1,57 @@
-"""All screens under their paths, and who may see them."""
+"""The paths of all pages, and who may see them."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import asyncio
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import aclosing
 
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
-from hooks.api.pages import row_id
+from hooks.api.paging import row_id
 from hooks.dashboard.chain import Chains
-from hooks.dashboard.desk import Desk
-from hooks.dashboard.errors import Handler, local, telling
+from hooks.dashboard.context import PageContext
+from hooks.dashboard.errors import Handler, local_path, with_error_pages
 from hooks.dashboard.gallery import Gallery
 from hooks.dashboard.operations import Operations
-from hooks.dashboard.render import HEADERS, answer, language, serve_static
+from hooks.dashboard.render import HEADERS, answer, answer_with, language, serve_static
 from hooks.dashboard.rules import Rules
 from hooks.dashboard.setup import Setup
 from hooks.dashboard.timeline import Timeline
 from hooks.numbers import number
-from hooks.session import LARGEST_LOGIN, Sessions, Visitor, check_word, form_of
+from hooks.problems import Problem
+from hooks.session import LARGEST_LOGIN, Sessions, form_of
 from hooks.stream import Stream
 from hooks.topics import Topic
+from storage.errors import NotDurable
 
-Show = Callable[[Request, Visitor], Awaitable[Response]]
-Do = Callable[[Request, Visitor, dict[str, str]], Awaitable[Response]]
+FormHandler = Callable[[Request, dict[str, str]], Awaitable[Response]]
+
+RETRY_S = 1.0
+"""Time between two session checks of an open page while the database is unavailable."""
 
 
 class Dashboard:
-    """The pages. `stream` tells them what changes; stop it before the server stops."""
+    """The pages. `stream` updates them live; stop it before the server stops."""
 
-    def __init__(self, desk: Desk, sessions: Sessions, stream: Stream) -> None:
+    def __init__(self, context: PageContext, sessions: Sessions, stream: Stream) -> None:
         self._sessions = sessions
         self._stream = stream
-        self._gallery = Gallery(desk)
-        self._chains = Chains(desk)
-        self._timeline = Timeline(desk)
-        self._operations = Operations(desk)
-        self._rules = Rules(desk)
-        self._setup = Setup(desk)
+        self._gallery = Gallery(context)
+        self._chains = Chains(context)
+        self._timeline = Timeline(context)
+        self._operations = Operations(context)
+        self._rules = Rules(context)
+        self._setup = Setup(context)
 
     def routes(self) -> list[BaseRoute]:
-        """All paths that people use."""
+        """Return the routes of all pages."""
         task = "{upstream}/{task_id:path}"
-        shows: list[tuple[str, Show]] = [
+        shows: list[tuple[str, Handler]] = [
             ("/", self._gallery.show),
-            (f"/chains/of/{task}", self._chains.show_of),
+            (f"/chains/of/{task}", self._chains.show_for_task),
             ("/chains/{id}", self._chains.show),
             (f"/panel/{task}", self._chains.panel),
             (f"/tasks/{task}", self._timeline.show),
@@ -58,7 +64,7 @@ class Dashboard:
             ("/live/operations", self._live(self._operations.topic)),
             ("/live/setup", self._live(self._setup.topic)),
         ]
-        does: list[tuple[str, Do]] = [
+        does: list[tuple[str, FormHandler]] = [
             ("/imagine", self._gallery.imagine),
             (f"/press/{task}", self._chains.press),
             (f"/modal/{task}", self._chains.modal),
@@ -69,78 +75,105 @@ class Dashboard:
             ("/operations/letters", self._operations.all_letters),
             ("/operations/letters/{id}", self._operations.letter),
             ("/operations/quarantine", self._operations.all_bodies),
-            ("/operations/quarantine/{id}", _of_row(self._operations.body)),
+            ("/operations/quarantine/{id}", _with_row_id(self._operations.body)),
             ("/rules/try", self._rules.try_out),
             ("/setup/examine", self._setup.examine),
             ("/logout", self._log_out),
         ]
         return [
             Route("/static/{name:path}", serve_static),
-            Route("/login", telling(self._show_login), methods=["GET"]),
-            Route("/login", telling(self._log_in), methods=["POST"]),
-            *(Route(path, self._shown(show), methods=["GET"]) for path, show in shows),
-            *(Route(path, self._done(do), methods=["POST"]) for path, do in does),
+            Route("/login", with_error_pages(self._show_login), methods=["GET"]),
+            Route("/login", with_error_pages(self._log_in), methods=["POST"]),
+            *(Route(path, self.guard(show), methods=["GET"]) for path, show in shows),
+            *(Route(path, self._form(do), methods=["POST"]) for path, do in does),
         ]
 
     def guard(self, handler: Handler) -> Handler:
-        """A handler for those alone who may see the pages."""
-        return self._shown(lambda request, _visitor: handler(request))
+        """Wrap a handler so that only people with access to the pages reach it."""
 
-    def _shown(self, show: Show) -> Handler:
         async def handle(request: Request) -> Response:
-            return await show(request, self._sessions.visitor(request))
+            await self._sessions.check(request)
+            return await handler(request)
 
-        return telling(handle)
+        return with_error_pages(handle)
 
-    def _done(self, do: Do) -> Handler:
+    def _form(self, do: FormHandler) -> Handler:
         async def handle(request: Request) -> Response:
-            self._sessions.check_site(request)
-            visitor = self._sessions.visitor(request)
-            form = await form_of(request)
-            check_word(request, form, visitor)
-            return await do(request, visitor, form)
+            return await do(request, await form_of(request))
 
-        return telling(handle)
+        return self.guard(handle)
 
-    def _live(self, topic_of: Callable[[Request], Topic]) -> Show:
-        async def stream(request: Request, _visitor: Visitor) -> Response:
-            known = request.headers.get("last-event-id") or request.query_params.get("since_ms", "0")
-            messages = self._stream.messages(topic_of(request), language(request), number(known) or 0)
-            # Starlette routes HEAD as GET, and would send an hour of messages, which the server throws away.
+    def _live(self, topic_of: Callable[[Request], Topic]) -> Handler:
+        async def handle(request: Request) -> Response:
+            since = request.headers.get("last-event-id") or request.query_params.get("since_ms", "0")
+            stream = self._stream.messages(topic_of(request), language(request), number(since) or 0)
+            messages = self._while_allowed(request, stream)
+            # Starlette routes HEAD like GET, and would produce messages for an hour, which the server would discard.
             body = iter(()) if request.method == "HEAD" else messages
             headers = {"cache-control": "no-store", "x-accel-buffering": "no"}
             return StreamingResponse(body, media_type="text/event-stream", headers=headers)
 
-        return stream
+        return handle
+
+    async def _while_allowed(
+        self, request: Request, messages: AsyncGenerator[bytes]
+    ) -> AsyncGenerator[bytes]:
+        """Pass on a stream until its session ends: at the first message, or keep-alive, after the person has logged out."""
+        async with aclosing(messages):
+            async for message in messages:
+                if not await self._is_still_allowed(request):
+                    return
+                yield message
+
+    async def _is_still_allowed(self, request: Request) -> bool:
+        """Check the session again. While the database is unavailable, nothing is sent, and the check is repeated."""
+        while True:
+            try:
+                await self._sessions.check(request)
+            except Problem:
+                return False
+            except NotDurable:
+                await asyncio.sleep(RETRY_S)
+            else:
+                return True
 
     async def _show_login(self, request: Request) -> Response:
         if not self._sessions.needs_login:
             return RedirectResponse("/", 303, headers=HEADERS)
-        return answer(request, "login.html", next=local(request.query_params.get("next", "")), wrong=False)
+        if code := request.query_params.get("once"):
+            # Mail scanners and chat previews open links, so only the page's button uses up the link.
+            return answer(request, "login_link.html", once=code)
+        back = local_path(request.query_params.get("next", ""))
+        return answer(request, "login.html", next=back, wrong=False, old=False)
 
     async def _log_in(self, request: Request) -> Response:
-        """The one form that strangers may send: a small one, and none at all while there is no token."""
+        """Log in by the token or by the code of a link. This is the only form that strangers may send, so it must be small; if no
+        token is set, it is not read at all."""
         if not self._sessions.needs_login:
             return RedirectResponse("/", 303, headers=HEADERS)
-        self._sessions.check_site(request)
+        self._sessions.check_sender(request)
         form = await form_of(request, largest=LARGEST_LOGIN)
-        back = local(form.get("next", ""))
+        back, code = local_path(form.get("next", "")), form.get("once", "")
         response = RedirectResponse(back, 303, headers=HEADERS)
-        if self._sessions.log_in(request, form.get("token", ""), response):
+        if code:
+            is_logged_in = await self._sessions.log_in_by_link(request, code, response)
+        else:
+            is_logged_in = self._sessions.log_in(request, form.get("token", ""), response)
+        if is_logged_in:
             return response
-        return answer(request, "login.html", code=401, next=back, wrong=True)
+        return answer_with(401, request, "login.html", next=back, wrong=not code, old=bool(code))
 
-    async def _log_out(self, _request: Request, _visitor: Visitor, _form: dict[str, str]) -> Response:
+    async def _log_out(self, request: Request, _form: dict[str, str]) -> Response:
         response = RedirectResponse("/login", 303, headers=HEADERS)
-        self._sessions.log_out(response)
+        await self._sessions.log_out(request, response)
         return response
 
 
-def _of_row(do: Do) -> Do:
-    """A handler for a row's number in the path: one that a database can have."""
+def _with_row_id(do: FormHandler) -> FormHandler:
+    """Wrap a handler so that `id` in its path is a valid row number. Raises `Problem` 404."""
 
-    async def handle(request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
+    async def handle(request: Request, form: dict[str, str]) -> Response:
         request.path_params["id"] = row_id(request.path_params["id"])
-        return await do(request, visitor, form)
+        return await do(request, form)
 
     return handle

@@ -1,119 +1,129 @@
-"""Setting up: the addresses to register, what is still missing, and what the upstreams say when they are asked."""
+"""The set-up page: the hooks to register, what is still missing, and the results of examining the upstreams."""
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Mapping
 
 import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
-from hooks.dashboard.desk import Desk
+from hooks import refusals
+from hooks.dashboard.context import PageContext
+from hooks.dashboard.finding import Finding
 from hooks.dashboard.render import answer, is_partial, render
 from hooks.problems import Problem
-from hooks.session import Visitor
-from hooks.topics import Look, Marks, Piece
-from storage import health, queries
+from hooks.topics import Changes, Marks, Piece
+from storage import clock
 from storage.engine import Connection
+from storage.reading import health, pages
+
+REFUSED_WITHIN_MS = 86_400_000
+"""How long a refused callback stays on the checklist."""
 
 
 class Check(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of the list. `state`: "good", "open" (not yet), "bad" (something is to be done)."""
+    """One line of the checklist. `state` is "good", "open" (not done yet) or "bad" (needs action)."""
 
     state: str
     name: str
     about: str = ""
     at_ms: int = 0
+    count: int = 0
 
 
 class Setup:
-    """Handlers over one desk."""
+    """Handlers of the set-up page."""
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
-    async def show(self, request: Request, visitor: Visitor) -> Response:
-        """The page."""
-        return await self._page(request, visitor, {})
+    async def show(self, request: Request) -> Response:
+        """Show the page."""
+        return await self._page(request, {})
 
-    async def _page(self, request: Request, visitor: Visitor, findings: dict[str, Any]) -> Response:
-        at_ms = time.time_ns() // 1_000_000
-        found = await self._desk.database.read(lambda connection: checks(connection, self._desk))
+    async def _page(self, request: Request, findings: Mapping[str, Finding]) -> Response:
+        at_ms = clock.now_ms()
+        found = await self._context.database.read(lambda connection: checks(connection, self._context))
         return answer(
             request,
             "setup.html",
-            **self._desk.shared(visitor, "setup"),
-            hooks=self._desk.hooks,
+            **self._context.frame_values("setup"),
+            hooks=self._context.hooks(),
             checks=found,
             findings=findings,
             since_ms=at_ms,
         )
 
-    async def examine(self, request: Request, visitor: Visitor, form: dict[str, str]) -> Response:
-        """What the doctor finds at one upstream. Costs nothing."""
+    async def examine(self, request: Request, form: dict[str, str]) -> Response:
+        """Examine an upstream as `hookchain doctor` does. Costs nothing."""
         name = form.get("upstream", "")
-        if name not in self._desk.upstreams:
-            raise Problem(404, f"there is no upstream {name!r}")
-        finding = await self._desk.examine(name)
+        if name not in self._context.upstreams:
+            raise Problem(404, f"There is no upstream {name!r}")
+        finding = await self._context.examine(name)
         if is_partial(request):
             return answer(request, "_findings.html", finding=finding)
-        return await self._page(request, visitor, {name: finding})
+        return await self._page(request, {name: finding})
 
     def topic(self, _request: Request) -> SetupTopic:
-        """What the page shows."""
-        return SetupTopic(self._desk)
+        """Return the topic of the page."""
+        return SetupTopic(self._context)
 
 
 class SetupTopic:
-    """The check list, which turns green by itself."""
+    """The checklist, which is updated live."""
 
     key = "setup"
 
-    def __init__(self, desk: Desk) -> None:
-        self._desk = desk
+    def __init__(self, context: PageContext) -> None:
+        self._context = context
 
-    def look(self, connection: Connection, known: Marks) -> Look:
-        """One piece: the list."""
-        found = checks(connection, self._desk)
-        marks = {"checks": tuple((one.name, one.about, one.state) for one in found)}
-        changed = [] if known == marks else [Piece(render=_renderer(found), changed_at_ms=_now_ms())]
-        return Look(marks=marks, changed=changed)
+    def changes(self, connection: Connection, known: Marks) -> Changes:
+        """Return the list as one piece, if it has changed."""
+        found = checks(connection, self._context)
+        marks = {"checks": tuple((check.name, check.about, check.state, check.count) for check in found)}
+        changed = [] if known == marks else [Piece(render=_renderer(found), changed_at_ms=clock.now_ms())]
+        return Changes(marks=marks, changed=changed)
 
 
 def _renderer(found: list[Check]) -> Callable[[str], str]:
     return lambda language: render("_changed_checks.html", language, checks=found)
 
 
-def checks(connection: Connection, desk: Desk) -> list[Check]:
-    """What works, and what is to be done, in the order in which people do it."""
-    loaded = desk.loaded()
+def checks(connection: Connection, context: PageContext) -> list[Check]:
+    """Return what works and what is still to be done, in the order in which people do it."""
+    loaded, hooks = context.get_loaded(), context.hooks()
     found = [
-        Check(state="bad" if one.is_sandbox else "good", name="upstream", about=one.url) for one in desk.hooks
+        Check(state="bad" if hook.is_sandbox else "good", name="upstream", about=hook.url) for hook in hooks
     ]
     found += [
-        Check(state="good" if one.is_public else "open", name="public", about=one.url)
-        for one in desk.hooks[:1]
+        Check(state="good" if hook.is_public else "open", name="public", about=hook.url) for hook in hooks[:1]
     ]
-    for hook in desk.hooks:
+    for hook in hooks:
         at_ms = health.last_call_ms(connection, hook.name) or 0
         found.append(Check(state="good" if at_ms else "open", name="callback", about=hook.name, at_ms=at_ms))
-    accepted = queries.was_any_accepted(connection)
+    found += [
+        Check(
+            state="bad",
+            name=f"refused {refusal.why}",
+            about=refusal.upstream,
+            at_ms=refusal.last_at_ms,
+            count=refusal.count,
+        )
+        for refusal in refusals.recent(connection, clock.now_ms(), REFUSED_WITHIN_MS)
+    ]
+    accepted = pages.was_any_accepted(connection)
     found.append(Check(state="good" if accepted else "open", name="submission"))
-    error = loaded["rules"]["error"]
+    error = loaded.rules.error
     found.append(
         Check(
-            state="bad" if error else "good" if loaded["receivers"] else "open",
+            state="bad" if error else "good" if loaded.receivers else "open",
             name="rules",
             about=error or "",
         )
     )
-    found.append(Check(state="good" if desk.is_locked else "open", name="token"))
-    if desk.disk_warning:
-        found.append(Check(state="bad", name="disk", about=desk.disk_warning))
+    found.append(Check(state="good" if context.has_token() else "open", name="token"))
+    if context.disk_warning:
+        found.append(Check(state="bad", name="disk", about=context.disk_warning))
+    found += [Check(state="bad", name="price", about=warning) for warning in context.price_warnings]
     return found
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -1,4 +1,4 @@
-"""What pages show of records: cards, and the tree of a chain. Pure."""
+"""Converts records to what pages show: cards, and the tree of a chain. Pure."""
 
 from __future__ import annotations
 
@@ -9,23 +9,23 @@ import msgspec
 
 from midjourney.decode import kept_task
 from midjourney.types import Task
-from storage.cards import WAITING, Card, loose_id
+from storage.reading.cards import WAITING, Card, loose_id
 from storage.records import Submission, TaskRow, beginning
 
 Payloads = Mapping[tuple[str, str], bytes]
 """The newest payloads of tasks, by (upstream, id)."""
 
 STRIP = 4
-"""Small pictures under the large one."""
+"""Most small pictures under the large one."""
 
 DEEPEST = 100
-"""Levels of a tree; what is deeper stands beside it."""
+"""Most levels of a tree; a deeper task becomes a root."""
 
 Key = tuple[str, str]
-"""Upstream and id of a task; "" and the id of a submission."""
+"""Upstream and id of a task, or "" and the id of a submission."""
 
 _NOT_NODES = ("modal", "cancel")
-"""Kinds of submissions that make no task of their own."""
+"""Kinds of submissions that make no new task."""
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,7 +38,7 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CardView(msgspec.Struct, frozen=True, kw_only=True):
-    """A card as it is shown. `progress` is a percentage, None where nothing runs; `used` counts submissions."""
+    """A card as it is shown. `progress` is a percentage, None if nothing runs; `used` counts the submissions of rules and plugins."""
 
     key: str
     href: str
@@ -54,9 +54,9 @@ class CardView(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Node(msgspec.Struct, kw_only=True):
-    """A task in its chain, or a submission that has made none yet.
+    """A task in its chain, or a submission that has not made a task yet.
 
-    `label` is the button that led to it, `by` who pressed it: a rule, a plugin's function, a person.
+    `label` is the button that led to it, `by` who pressed it: a rule, a plugin's function or a person. `kind` classifies a failure.
     """
 
     key: str
@@ -68,11 +68,12 @@ class Node(msgspec.Struct, kw_only=True):
     by: str
     picture: Picture | None
     reason: str
+    kind: str
     children: list[Node]
 
 
 def card_view(card: Card, payloads: Payloads) -> CardView:
-    """A card, from what is kept and what the tasks showed last."""
+    """Return a card, made from stored records and the newest payloads."""
     shown = [(row, _task(row, payloads)) for row in card.tasks]
     pictures = [_picture(row, task) for row, task in shown if task is not None and task.image_url]
     going = [row for row in card.tasks if row.finished_at_ms is None and row.status != "MODAL"]
@@ -90,52 +91,52 @@ def card_view(card: Card, payloads: Payloads) -> CardView:
         upstream=card.upstream,
         created_at_ms=card.created_at_ms,
         tasks=len(card.tasks),
-        used=card.chain.submissions if card.chain is not None else 0,
+        used=card.chain.automatic if card.chain is not None else 0,
     )
 
 
 def key_of(card: Card) -> str:
-    """A name for the card's element, of letters and digits."""
+    """Return a name for the card's element, made of letters and digits."""
     if card.chain is not None:
         return card.chain.id
     return loose_id(card.tasks[0])
 
 
 def href_of(card: Card) -> str:
-    """Where the whole of it is shown."""
+    """Return the path of the page that shows the whole chain."""
     if card.chain is not None:
         return f"/chains/{card.chain.id}"
     return f"/chains/of/{quote(card.tasks[0].upstream, safe='')}/{quote(card.tasks[0].id, safe='')}"
 
 
 def tree(card: Card, payloads: Payloads) -> list[Node]:
-    """The roots of a chain, each with what grew from it; a task whose parent is not there is a root too."""
-    made = {one.id: one for one in card.submissions}
+    """Return the roots of a chain, each with its descendants. A task without a known parent is a root too."""
+    made = {submission.id: submission for submission in card.submissions}
     nodes: dict[Key, Node] = {}
     parents: dict[Key, Key] = {}
     for row in card.tasks:
         key = (row.upstream, row.id)
         nodes[key] = _node(row, made.get(row.submission_id or ""), _task(row, payloads))
         parents[key] = (row.upstream, row.parent_id)
-    for one in card.submissions:
+    for submission in card.submissions:
         if (
-            one.kind not in _NOT_NODES
-            and not {(one.upstream, task_id) for task_id in one.task_ids} & nodes.keys()
+            submission.kind not in _NOT_NODES
+            and not {(submission.upstream, task_id) for task_id in submission.task_ids} & nodes.keys()
         ):
-            nodes["", one.id] = _pending(one)
-            parents["", one.id] = (one.upstream, one.parent_id)
+            nodes["", submission.id] = _pending(submission)
+            parents["", submission.id] = (submission.upstream, submission.parent_id)
     roots = []
     for key, node in nodes.items():
         parent = nodes.get(parents[key])
-        if parent is None or not _hangs(key, parents):
+        if parent is None or not _is_attachable(key, parents):
             roots.append(node)
         else:
             parent.children.append(node)
     return roots
 
 
-def _hangs(key: Key, parents: Mapping[Key, Key]) -> bool:
-    """Whether it hangs below a root, and not too deep: senders have written tasks that are their own ancestors."""
+def _is_attachable(key: Key, parents: Mapping[Key, Key]) -> bool:
+    """True if a root lies at most `DEEPEST` levels above it. Senders have sent tasks that are their own ancestors."""
     for _ in range(DEEPEST):
         if (above := parents.get(key)) is None:
             return True
@@ -153,22 +154,24 @@ def _node(row: TaskRow, submission: Submission | None, task: Task | None) -> Nod
         label=submission.label if submission is not None else row.action.lower(),
         by=submission.asked_by if submission is not None else "",
         picture=_picture(row, task) if task is not None and task.image_url else None,
-        reason=task.fail_reason if task is not None else "",
+        reason=beginning(task.fail_reason) if task is not None else "",
+        kind=task.failure_kind if task is not None else "",
         children=[],
     )
 
 
-def _pending(one: Submission) -> Node:
+def _pending(submission: Submission) -> Node:
     return Node(
-        key=one.id,
-        upstream=one.upstream,
+        key=submission.id,
+        upstream=submission.upstream,
         task_id="",
-        status=one.state,
+        status=submission.state,
         progress=None,
-        label=one.label,
-        by=one.asked_by,
+        label=submission.label,
+        by=submission.asked_by,
         picture=None,
-        reason="" if one.state in WAITING else one.reason,
+        reason="" if submission.state in WAITING else submission.reason,
+        kind="" if submission.state in WAITING else submission.failure_kind,
         children=[],
     )
 

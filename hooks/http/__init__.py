@@ -1,1 +1,1 @@
-"""HTTP/1.1 as senders really speak it."""
+"""HTTP/1.1 as real senders speak it."""

@@ -1,1 +1,1 @@
-"""Pictures of tasks from our own address, for pages that load nothing from elsewhere."""
+"""Serves pictures of tasks from our own address, because the pages load nothing from elsewhere."""

@@ -1,4 +1,4 @@
-"""Work that is done once for everybody who wants it: so many at a time, so many in line, and no more."""
+"""Shares work between everybody who requests it at the same time ("single flight"), with limits on concurrency and queue."""
 
 from __future__ import annotations
 
@@ -11,39 +11,44 @@ T = TypeVar("T")
 
 
 class Busy(Exception):
-    """There is no room in line, or the wait in it was too long; asking again in a while is right."""
+    """The queue is full, or the wait in it was too long; retrying later is right."""
 
 
 class Flights(Generic[T]):
-    """`at_once` are under way at a time and `in_line` wait, each for at most `patience_s`; `askers` wait for all of them.
+    """Runs at most `concurrent` flights at a time. At most `queued` others wait, each for at most `queue_timeout_s`. At most
+    `waiters` callers wait for all of them together.
 
-    A flight goes on when those who asked for it have left: it is short, and the next one asks for the same.
+    A flight continues after its callers have left: it is short, and the next caller will probably want the same.
     """
 
-    def __init__(self, *, at_once: int, in_line: int, askers: int, patience_s: float) -> None:
+    def __init__(self, *, concurrent: int, queued: int, waiters: int, queue_timeout_s: float) -> None:
         self._flights: dict[Hashable, asyncio.Task[T]] = {}
-        self._places = asyncio.Semaphore(at_once)
-        self._most_flights = at_once + in_line
-        self._most_askers = askers
-        self._patience_s = patience_s
-        self.askers = 0
+        self._semaphore = asyncio.Semaphore(concurrent)
+        self._most_flights = concurrent + queued
+        self._most_waiters = waiters
+        self._queue_timeout_s = queue_timeout_s
+        self.waiters = 0
 
     async def join(self, key: Hashable, work: Callable[[], Awaitable[T]]) -> T:
-        """What `work` gives or raises, or what is under way for `key` already. Raises `Busy`."""
+        """Return or raise what `work` does, or join the flight that is already under way for `key`. Raises `Busy`."""
         flight = self._flights.get(key)
-        if self.askers >= self._most_askers or (flight is None and len(self._flights) >= self._most_flights):
-            raise Busy(f"{len(self._flights)} are under way or wait, and {self.askers} wait for them")
+        if self.waiters >= self._most_waiters or (
+            flight is None and len(self._flights) >= self._most_flights
+        ):
+            raise Busy(
+                f"{len(self._flights)} are under way or queued, and {self.waiters} requests wait for them"
+            )
         if flight is None:
             flight = self._flights[key] = asyncio.create_task(self._fly(work))
             flight.add_done_callback(partial(self._landed, key))
-        self.askers += 1
+        self.waiters += 1
         try:
             return await asyncio.shield(flight)
         finally:
-            self.askers -= 1
+            self.waiters -= 1
 
     async def aclose(self) -> None:
-        """End what is under way."""
+        """Cancel all flights."""
         flights = list(self._flights.values())
         for flight in flights:
             flight.cancel()
@@ -51,16 +56,17 @@ class Flights(Generic[T]):
 
     async def _fly(self, work: Callable[[], Awaitable[T]]) -> T:
         try:
-            async with asyncio.timeout(self._patience_s):
-                await self._places.acquire()
+            async with asyncio.timeout(self._queue_timeout_s):
+                await self._semaphore.acquire()
         except TimeoutError as error:
-            raise Busy(f"nothing became free within {self._patience_s:g} s") from error
+            raise Busy(f"none could start within {self._queue_timeout_s:g} s") from error
         try:
             return await work()
         finally:
-            self._places.release()
+            self._semaphore.release()
 
     def _landed(self, key: Hashable, flight: asyncio.Task[T]) -> None:
         del self._flights[key]
         if not flight.cancelled():
-            flight.exception()  # looked at, even where everybody has left
+            # Retrieves the exception, so that asyncio does not warn if all callers have left.
+            flight.exception()

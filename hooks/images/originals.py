@@ -1,41 +1,41 @@
-"""Pictures of tasks from where they lie, asked for anew where their address has ended.
+"""Fetches the original pictures of tasks, and gets a new address from the upstream once the old one has expired.
 
-Discord signs an address for a day at most, and only the upstream knows the next one. Asking costs nothing but its
-patience: a task is asked about once a minute at most, and what is told is remembered until it ends.
+Discord signs an address for at most a day, and only the upstream can give a new one. Such a request costs no money, but the
+upstream's goodwill: it is made at most once a minute for each task, and the new address is remembered until it expires.
 """
 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
 
 import msgspec
 import structlog
 
-from dispatcher.chain import Place
 from dispatcher.effects.archive import LARGEST_BYTES, SOON_MS, expires_at_ms
+from dispatcher.plugins.chain import UpstreamHandle
 from hooks.images.flights import Flights
 from midjourney.errors import ProtocolError
 from midjourney.image_data import BadImage, Image
 from midjourney.loading import TIMEOUT_S, NotServed, fetch_image
+from storage.clock import now_ms
 from storage.errors import StorageError
 
 log = structlog.get_logger("hookchain")
 
 REFRESH_WITHIN_S = 10.0
-"""How long the upstream may take to tell an address, its turn within the rate included."""
+"""How long the upstream may take to give a new address, including the wait for the rate limit."""
 
-ASK_AGAIN_MS = 60_000
-"""Between two questions about one task."""
+REFRESH_AGAIN_MS = 60_000
+"""Least time between two requests for the address of one task."""
 
-MOST_TOLD = 4096
-"""Tasks that are remembered, 1 kB each. Where so many were asked about within a minute, no more are."""
+MOST_REMEMBERED = 4096
+"""Tasks whose new address is remembered, 1 kB each. After this many requests within a minute, no further ones are made."""
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """The picture of a task, at the address that the newest payload of it gives."""
+    """The picture of a task, at the address in the task's newest payload."""
 
     upstream: str
     task_id: str
@@ -43,29 +43,25 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def task(self) -> tuple[str, str]:
-        """Whose it is: upstream and task id."""
+        """The task, as upstream and task id."""
         return self.upstream, self.task_id
 
 
-class _Told(msgspec.Struct, frozen=True, kw_only=True):
-    """What an upstream told in the place of an address; "" where it told nothing."""
+class _Refreshed(msgspec.Struct, frozen=True, kw_only=True):
+    """The new address that an upstream gave for an expired one; "" if it gave none."""
 
-    instead_of: str
+    replaces: str
     address: str
-    asked_at_ms: int
-
-
-def now_ms() -> int:
-    """The time, as epoch milliseconds."""
-    return time.time_ns() // 1_000_000
+    requested_at_ms: int
 
 
 class Originals:
-    """`places` are the upstreams by name; those with `refresh` are asked. `clock` gives epoch milliseconds."""
+    """Fetches original pictures. `places` are the upstreams by name; those with `refresh` can give a new address. `clock` returns
+    epoch milliseconds."""
 
     def __init__(
         self,
-        places: Mapping[str, Place],
+        places: Mapping[str, UpstreamHandle],
         *,
         timeout_s: float = TIMEOUT_S,
         refresh_within_s: float = REFRESH_WITHIN_S,
@@ -75,84 +71,90 @@ class Originals:
         self._timeout_s = timeout_s
         self._refresh_within_s = refresh_within_s
         self._clock = clock
-        self._told: dict[tuple[str, str], _Told] = {}
-        self._questions: Flights[str] = Flights(at_once=4, in_line=60, askers=64, patience_s=refresh_within_s)
+        self._refreshed: dict[tuple[str, str], _Refreshed] = {}
+        self._refreshes: Flights[str] = Flights(
+            concurrent=4, queued=60, waiters=64, queue_timeout_s=refresh_within_s
+        )
 
     async def fetch(self, picture: Picture) -> Image:
-        """The picture, within the time-out whatever happens. Raises `BadImage` as `fetch_image` does, and `Busy`."""
+        """Return the picture, always within the time-out. Raises `BadImage` as `fetch_image` does, and `Busy`."""
         try:
             async with asyncio.timeout(self._timeout_s):
                 return await self._fetch(picture)
         except TimeoutError as error:
             raise BadImage(
-                f"the picture of {picture.task_id} did not come within {self._timeout_s:g} s"
+                f"the picture of {picture.task_id} did not arrive within {self._timeout_s:g} s"
             ) from error
 
     async def aclose(self) -> None:
-        """End the questions that are under way."""
-        await self._questions.aclose()
+        """Cancel the requests for new addresses."""
+        await self._refreshes.aclose()
 
     async def _fetch(self, picture: Picture) -> Image:
-        address = self._known(picture)
+        address = self._address_of(picture)
         expires_ms = expires_at_ms(address)
         if expires_ms is not None and expires_ms < self._clock() + SOON_MS:
-            address = await self._ask(picture) or address
+            address = await self._refresh(picture) or address
         try:
             return await self._load(picture, address)
         except NotServed as error:
             if not error.is_gone:
                 raise
-            fresh = await self._ask(picture)
+            fresh = await self._refresh(picture)
             if not fresh or fresh == address:
                 raise
         return await self._load(picture, fresh)
 
     async def _load(self, picture: Picture, address: str) -> Image:
         place = self._places.get(picture.upstream)
-        if place is None:  # no longer in the configuration: nothing is its own any more
+        # An upstream that is no longer configured has no private addresses of its own.
+        if place is None:
             return await fetch_image(address, largest=LARGEST_BYTES)
-        return await fetch_image(address, largest=LARGEST_BYTES, is_own=place.is_own)
+        return await fetch_image(address, largest=LARGEST_BYTES, may_be_private=place.near.may_be_private)
 
-    def _known(self, picture: Picture) -> str:
-        """The address that was told in the place of the picture's, until a newer payload brings another."""
-        told = self._told.get(picture.task)
+    def _address_of(self, picture: Picture) -> str:
+        """Return the remembered new address, unless a newer payload has another one; else the picture's own address."""
+        known = self._refreshed.get(picture.task)
         return (
-            told.address
-            if told is not None and told.address and told.instead_of == picture.address
+            known.address
+            if known is not None and known.address and known.replaces == picture.address
             else picture.address
         )
 
-    async def _ask(self, picture: Picture) -> str:
-        """The present address; "" where it is not told, or was asked for a moment ago. Those who ask together wait
-        for one answer."""
-        return await self._questions.join(picture.task, partial(self._ask_once, picture))
+    async def _refresh(self, picture: Picture) -> str:
+        """Return the present address; "" if the upstream does not give it, or was asked a moment ago. Simultaneous callers share
+        one request."""
+        return await self._refreshes.join(picture.task, partial(self._refresh_once, picture))
 
-    async def _ask_once(self, picture: Picture) -> str:
-        at_ms, told = self._clock(), self._told.get(picture.task)
-        if told is not None and at_ms < told.asked_at_ms + ASK_AGAIN_MS:
-            return told.address if told.instead_of == picture.address else ""
+    async def _refresh_once(self, picture: Picture) -> str:
+        at_ms, known = self._clock(), self._refreshed.get(picture.task)
+        if known is not None and 0 <= at_ms - known.requested_at_ms < REFRESH_AGAIN_MS:
+            return known.address if known.replaces == picture.address else ""
         place = self._places.get(picture.upstream)
         if place is None or place.refresh is None or not self._has_room(at_ms):
             return ""
-        address = await self._answer(place.refresh, picture)
-        self._told.pop(picture.task, None)  # to the end of the line: the oldest stands first
-        self._told[picture.task] = _Told(instead_of=picture.address, address=address, asked_at_ms=at_ms)
+        address = await self._request_address(place.refresh, picture)
+        # Moves the entry to the end: the dict is ordered by age.
+        self._refreshed.pop(picture.task, None)
+        self._refreshed[picture.task] = _Refreshed(
+            replaces=picture.address, address=address, requested_at_ms=at_ms
+        )
         return address
 
     def _has_room(self, at_ms: int) -> bool:
-        if len(self._told) < MOST_TOLD:
+        if len(self._refreshed) < MOST_REMEMBERED:
             return True
-        oldest = next(iter(self._told))
-        if at_ms < self._told[oldest].asked_at_ms + ASK_AGAIN_MS:
+        oldest = next(iter(self._refreshed))
+        if 0 <= at_ms - self._refreshed[oldest].requested_at_ms < REFRESH_AGAIN_MS:
             return False
-        del self._told[oldest]
+        del self._refreshed[oldest]
         return True
 
-    async def _answer(self, refresh: Callable[[str], Awaitable[str]], picture: Picture) -> str:
+    async def _request_address(self, refresh: Callable[[str], Awaitable[str]], picture: Picture) -> str:
         try:
             async with asyncio.timeout(self._refresh_within_s):
                 return await refresh(picture.task_id)
         except (ProtocolError, StorageError, TimeoutError) as error:
             why = str(error) or type(error).__name__
-            log.info("the upstream did not tell where a picture is now", task=picture.task_id, why=why)
+            log.info("the upstream gave no new address for a picture", task=picture.task_id, why=why)
             return ""

@@ -1,4 +1,4 @@
-"""Large bodies on their way out, sent in pieces: how fast they are read is not ours to say, how much they hold is."""
+"""Sends large bodies in pieces: clients decide how fast they read, so the memory that unread bodies take is limited."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from hooks.problems import Problem
 log = structlog.get_logger("hookchain")
 
 MOST_BYTES = 64 * 1024 * 1024
-"""Bodies that are being sent, together; one that many read counts once."""
+"""The most that all bodies being sent may take together; a body that is sent to several clients counts once."""
 
 PIECE_BYTES = 64 * 1024
-"""What is given to a connection at a time; it holds little more for a reader who is slow."""
+"""What a connection is given at a time; for a slow client it holds little more."""
 
 STALL_S = 30.0
-"""How long a reader may take for one piece; after that the connection is closed."""
+"""How long a client may take to read one piece; after that the connection is closed."""
 
 
 class Outgoing:
-    """Counts the bytes of what is being sent."""
+    """Counts the bytes of all bodies being sent."""
 
     def __init__(self, *, most_bytes: int = MOST_BYTES, stall_s: float = STALL_S) -> None:
         self._most_bytes = most_bytes
@@ -35,11 +35,12 @@ class Outgoing:
 
     @contextlib.contextmanager
     def hold(self, data: bytes) -> Iterator[None]:
-        """Room for a body while it is sent. Raises the 503 where there is none."""
-        key = id(data)  # it is alive as long as somebody reads it
+        """Take room for a body while it is sent. Raises `Problem` 503 if there is none."""
+        # Unique while the body is being sent, since it is alive then.
+        key = id(data)
         if key not in self._readers:
             if self.held_bytes + len(data) > self._most_bytes:
-                raise busy("more pictures are being sent than there is room for")
+                raise busy("Too many pictures are being sent")
             self.held_bytes += len(data)
         self._readers[key] = self._readers.get(key, 0) + 1
         try:
@@ -51,8 +52,8 @@ class Outgoing:
                 self.held_bytes -= len(data)
 
 
-class Pieces(Response):
-    """A body that is sent piece by piece, or a 503 where there is no room for it."""
+class PiecewiseResponse(Response):
+    """A response whose body is sent piece by piece, or a 503 if there is no room for it."""
 
     def __init__(
         self, data: bytes, outgoing: Outgoing, *, media_type: str, headers: Mapping[str, str]
@@ -62,7 +63,7 @@ class Pieces(Response):
         self._outgoing = outgoing
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send it. The room for it is taken here, so that an answer that is never sent takes none."""
+        """Send the body. Room is taken only here, so that a response that is never sent takes none."""
         try:
             with self._outgoing.hold(self._data):
                 await self._send(send)
@@ -79,12 +80,13 @@ class Pieces(Response):
                 async with asyncio.timeout(self._outgoing.stall_s):
                     await send({"type": "http.response.body", "body": piece, "more_body": more})
             except TimeoutError:
-                log.info("a picture was not read to its end", sent=start, of=len(whole))
-                return  # an answer that is not complete: the server closes the connection
+                log.info("a client did not read a picture to its end", sent=start, of=len(whole))
+                # The server closes the connection because the response is incomplete.
+                return
 
 
 def busy(detail: str) -> Problem:
-    """503: in a while there is room again. Not to be remembered by any cache."""
+    """Return a 503 that no cache may store: there will be room again soon."""
     return Problem(
-        503, f"{detail}; ask again in a while", headers={"retry-after": "5", "cache-control": "no-store"}
+        503, f"{detail}; try again later", headers={"retry-after": "5", "cache-control": "no-store"}
     )

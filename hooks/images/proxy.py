@@ -1,11 +1,10 @@
-"""/images: the pictures of tasks, from our own address. Pages of ours may show no others (Content-Security-Policy).
+"""/images serves the pictures of tasks from our own address. Our pages may show no others (Content-Security-Policy).
 
-No open proxy: a request names a task, and the address is looked up in the newest payload that was kept of it.
+It is not an open proxy: a request names a task, and the picture's address comes from the task's newest stored payload.
 """
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
@@ -15,34 +14,39 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from dispatcher.chain import Place
+from dispatcher.confined.keeper import Broken
 from dispatcher.effects.store import file_name
+from dispatcher.pictures.confined import thumbnail
+from dispatcher.plugins.chain import UpstreamHandle
 from hooks.images.flights import Busy, Flights
-from hooks.images.originals import REFRESH_WITHIN_S, Originals, Picture, now_ms
-from hooks.images.outgoing import Outgoing, Pieces, busy
-from hooks.images.recent import Recent
-from hooks.images.thumbnails import WIDTHS, thumbnail
+from hooks.images.originals import REFRESH_WITHIN_S, Originals, Picture
+from hooks.images.outgoing import Outgoing, PiecewiseResponse, busy
+from hooks.images.thumbnail_cache import ThumbnailCache
 from hooks.problems import Problem
 from midjourney.decode import kept_task
 from midjourney.image_data import EXTENSIONS, BadImage, Image, NotAnImage
 from midjourney.loading import TIMEOUT_S, NotServed
-from storage import events
+from storage.clock import now_ms
 from storage.engine import Database
+from storage.events import event_log
 
-AT_ONCE = 2
-"""Pictures that are fetched at a time: each may have 50 MB."""
+CONCURRENT_FETCHES = 2
+"""Pictures that are fetched at the same time: each may have 50 MB."""
 
-IN_LINE = 128
-"""Others that wait their turn: more than a page shows."""
+MOST_QUEUED = 128
+"""Further pictures that may wait: more than a page shows."""
 
-ASKERS = 512
-"""Requests that wait for them together."""
+MOST_WAITERS = 512
+"""Requests that may wait for these pictures."""
 
-PATIENCE_S = 60.0
-"""How long one waits its turn. A hundred of a page take half of it where a picture takes 0.6 s."""
+QUEUE_TIMEOUT_S = 60.0
+"""How long a picture may wait. The hundred pictures of a page take half of it if each takes 0.6 s."""
+
+WIDTHS = (192, 384, 768)
+"""Pixels: a card, a card on a high-density screen, a preview. Only these, so nobody can request a thousand sizes of one picture."""
 
 CACHE_BYTES = 16 * 1024 * 1024
-"""Thumbnails in memory: some 800 at 384 pixels."""
+"""Memory for thumbnails: room for about 800 at 384 pixels."""
 
 _VIDEOS = (".mp4", ".webm", ".mov", ".m4v", ".m3u8")
 
@@ -51,17 +55,17 @@ _HEADERS = {
     "content-security-policy": "default-src 'none'; sandbox",
     "cross-origin-resource-policy": "same-origin",
 }
-"""Whatever the bytes are besides a picture, a browser makes nothing else of them."""
+"""These make a browser treat the bytes as a picture and nothing else."""
 
 Handler = Callable[[Request], Awaitable[Response]]
 Guard = Callable[[Handler], Handler]
-"""Puts a check before a handler: who may see pictures is not this module's to say."""
+"""Puts an access check in front of a handler. The caller decides who may see pictures."""
 
 
 def image_path(upstream: str, task_id: str, image_url: str, width: int | None = None) -> str:
-    """Where our pages find the picture that is at `image_url` now; "" where there is none to show: no address, a video.
+    """Return the path at which our pages load the picture now at `image_url`; "" if there is none or it is a video.
 
-    `width` is one of `WIDTHS`, or None for the original. The link changes with the picture and not with its signature.
+    `width` is one of `WIDTHS`, or None for the original. The path changes with the picture but not with the URL's signature.
     """
     if not image_url or is_video(image_url):
         return ""
@@ -70,22 +74,23 @@ def image_path(upstream: str, task_id: str, image_url: str, width: int | None = 
 
 
 _SIGNATURE = frozenset({"ex", "is", "hm"})
-"""What Discord adds to an address, anew every time (https://discord.com/developers/docs/reference#signed-attachment-cdn-urls)."""
+"""The query parameters of Discord's signature, which differ each time
+(https://discord.com/developers/docs/reference#signed-attachment-cdn-urls)."""
 
 
 def version_of(image_url: str) -> str:
-    """Twelve characters that stand for an address without its signature.
+    """Return twelve characters that identify an address without its signature.
 
-    What else is in its query counts: new-api tells previews from the picture by `rand` alone, at one path
+    The rest of the query counts: at new-api, previews and the picture have the same path and differ only in `rand`
     (https://github.com/QuantumNous/new-api, relay/mjproxy_handler.go).
     """
     path, _, query = image_url.partition("?")
-    kept = [one for one in query.split("&") if one and one.partition("=")[0] not in _SIGNATURE]
+    kept = [part for part in query.split("&") if part and part.partition("=")[0] not in _SIGNATURE]
     return hashlib.sha256("&".join([path, *kept]).encode()).hexdigest()[:12]
 
 
 def is_video(image_url: str) -> bool:
-    """Whether an address is that of a film, by its name."""
+    """True if an address ends like the file name of a video."""
     try:
         return urlsplit(image_url).path.lower().endswith(_VIDEOS)
     except ValueError:
@@ -93,17 +98,17 @@ def is_video(image_url: str) -> bool:
 
 
 class Images:
-    """Pictures of the tasks in a database. `places` are the upstreams; those with `refresh` tell addresses anew.
+    """Serves pictures of the tasks in a database. `places` are the upstreams; those with `refresh` can give a new address.
 
-    Close it with `aclose`, before the clients that `places` ask with.
+    Close it with `aclose` before the HTTP clients of `places`.
     """
 
     def __init__(
         self,
         database: Database,
-        places: Mapping[str, Place],
+        places: Mapping[str, UpstreamHandle],
         *,
-        in_line: int = IN_LINE,
+        queued: int = MOST_QUEUED,
         timeout_s: float = TIMEOUT_S,
         refresh_within_s: float = REFRESH_WITHIN_S,
         cache_bytes: int = CACHE_BYTES,
@@ -114,26 +119,28 @@ class Images:
             places, timeout_s=timeout_s, refresh_within_s=refresh_within_s, clock=clock
         )
         self.flights: Flights[Image] = Flights(
-            at_once=AT_ONCE, in_line=in_line, askers=ASKERS, patience_s=PATIENCE_S
+            concurrent=CONCURRENT_FETCHES,
+            queued=queued,
+            waiters=MOST_WAITERS,
+            queue_timeout_s=QUEUE_TIMEOUT_S,
         )
-        self._decoding = asyncio.Lock()
         self._outgoing = Outgoing()
-        self.recent = Recent(cache_bytes)
+        self.thumbnails = ThumbnailCache(cache_bytes)
 
     def routes(self, guard: Guard) -> list[BaseRoute]:
-        """The one path, behind a guard."""
+        """Return the route, protected by `guard`."""
         return [Route("/images/{upstream}/{task_id:path}", guard(self.image), methods=["GET"])]
 
     async def aclose(self) -> None:
-        """End what is under way."""
+        """Cancel all fetches."""
         await self.flights.aclose()
         await self._originals.aclose()
 
     async def image(self, request: Request) -> Response:
-        """The picture, as it is or `width` pixels wide.
+        """Respond with the picture, in its original size or `width` pixels wide.
 
-        404 no such task, no picture, gone; 415 no picture that can be shown; 422 another width; 502 it could not be
-        had, with the reason; 503 too much to do.
+        404: no such task, it has no picture, or the picture is gone. 415: not a picture that can be shown. 422: unsupported width.
+        502: the picture could not be fetched, with the reason. 503: too busy.
         """
         try:
             width = _width(request)
@@ -144,17 +151,17 @@ class Images:
         except BadImage as error:
             return _unkept(_problem(error))
         except Busy as error:
-            return busy(f"too many pictures are wanted: {error}").response()
+            return busy(f"Too many pictures are requested: {error}").response()
         headers = _HEADERS | {
             "content-disposition": f'inline; filename="{_file_name(picture.task_id, image)}"',
             "cache-control": _cache_control(request, picture),
         }
-        return Pieces(image.data, self._outgoing, media_type=image.media_type, headers=headers)
+        return PiecewiseResponse(image.data, self._outgoing, media_type=image.media_type, headers=headers)
 
     async def _picture(self, upstream: str, task_id: str) -> Picture:
-        """Raises the 404, and the 415 of a video, which is not asked for."""
+        """Return the task's picture. Raises `Problem` 404, and 415 for a video, which is not fetched."""
         payload = await self._database.read(
-            lambda connection: events.latest_payload(connection, upstream, task_id)
+            lambda connection: event_log.latest_payload(connection, upstream, task_id)
         )
         if (task := kept_task(payload)) is None:
             raise Problem(404, f"upstream {upstream} has no task {task_id}")
@@ -165,34 +172,36 @@ class Images:
         return Picture(upstream=upstream, task_id=task_id, address=task.image_url)
 
     async def _image(self, picture: Picture, width: int | None) -> Image:
-        """Raises `BadImage` or `Busy`."""
+        """Fetch the picture, or take it from the cache. Raises `BadImage` or `Busy`."""
         key = (*picture.task, version_of(picture.address), width)
-        kept = self.recent.get(key)
+        kept = self.thumbnails.get(key)
         if kept is not None:
             return kept
         if width is None:
             return await self.flights.join(key, partial(self._originals.fetch, picture))
         image = await self.flights.join(key, partial(self._thumbnail, picture, width))
-        self.recent.put(key, image)
+        self.thumbnails.put(key, image)
         return image
 
     async def _thumbnail(self, picture: Picture, width: int) -> Image:
         original = await self._originals.fetch(picture)
-        async with self._decoding:  # one at a time: it takes a core, and up to half a gigabyte
-            return await asyncio.to_thread(thumbnail, original.data, width)
+        try:
+            return Image(await thumbnail(original.data, width), "image/webp")
+        except Broken as error:
+            raise BadImage(str(error)) from error
 
 
 def _width(request: Request) -> int | None:
-    asked = request.query_params.get("width")
-    if asked is None:
+    width = request.query_params.get("width")
+    if width is None:
         return None
-    if asked not in map(str, WIDTHS):
-        raise Problem(422, f"width is one of {', '.join(map(str, WIDTHS))}, or left out for the original")
-    return int(asked)
+    if width not in map(str, WIDTHS):
+        raise Problem(422, f"width must be one of {', '.join(map(str, WIDTHS))}; omit it for the original")
+    return int(width)
 
 
 def _cache_control(request: Request, picture: Picture) -> str:
-    """For a day where the link names what is sent; a link that is older than the picture must not bring it for good."""
+    """Allow caching for a day if the link names this very picture. A link from before the picture changed must not be cached."""
     if request.query_params.get("v") == version_of(picture.address):
         return "private, max-age=86400, immutable"
     return "private, no-cache"
@@ -205,7 +214,7 @@ def _file_name(task_id: str, image: Image) -> str:
 
 def _problem(error: BadImage) -> Problem:
     if isinstance(error, NotServed) and error.is_gone:
-        return Problem(404, f"{error}, and its upstream tells no other address")
+        return Problem(404, f"{error}, and its upstream gives no other address")
     return Problem(415 if isinstance(error, NotAnImage) else 502, str(error))
 
 

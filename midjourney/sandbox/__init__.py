@@ -1,1 +1,1 @@
-"""A stand-in for a midjourney-proxy server: it speaks, stalls and forgets as the real ones do, and costs nothing."""
+"""A simulated midjourney-proxy server that answers, stalls and loses callbacks as the real ones do, and costs nothing."""

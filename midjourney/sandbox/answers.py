@@ -1,4 +1,4 @@
-"""A submit from its bytes to its answer: decoded, decided, written down, and answered, wrongly where a fault says so."""
+"""Handle a submit request: decode it, decide, record it in the ledger, and answer, wrongly if a fault strikes."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from collections.abc import Callable
 import msgspec
 from starlette.responses import Response
 
-from midjourney.sandbox.desk import banned
-from midjourney.sandbox.engine import Engine, Job
+from midjourney.sandbox.admission import banned
+from midjourney.sandbox.engine import Engine
 from midjourney.sandbox.faults import HELD_S
+from midjourney.sandbox.jobs import Job
+from midjourney.sandbox.relay import renamed
 from midjourney.sandbox.shapes import answer_shape
 from midjourney.sandbox.submits import Submits
 from midjourney.sandbox.wire import Answer, Body
@@ -18,12 +20,12 @@ from midjourney.sandbox.wire import Answer, Body
 _body = msgspec.json.Decoder(Body)
 
 _PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502</h1></center></body></html>"
-_LOST = ("timeout", "error", "html", "empty")
-"""Faults that strike after the decision."""
+_ANSWER_FAULTS = ("timeout", "error", "html", "empty")
+"""Faults that replace the answer after the decision."""
 
 
 class Answers:
-    """Every submit of one server."""
+    """Handles the submits of one server."""
 
     def __init__(self, engine: Engine, submits: Submits, *, speed: float) -> None:
         self._engine = engine
@@ -34,7 +36,7 @@ class Answers:
 
     @property
     def paths(self) -> set[str]:
-        """Those that a submit may have, under the prefix."""
+        """The paths of submits, under the prefix."""
         return set(self._submits.by_path)
 
     async def answer(
@@ -45,9 +47,9 @@ class Answers:
         base_url: str,
         now_ms: int,
         *,
-        on_decided: Callable[[list[Job]], None],
+        on_started: Callable[[list[Job]], None],
     ) -> Response:
-        """Decide and answer. `on_decided` is told the jobs that have begun, before the answer leaves."""
+        """Decide and answer. Calls `on_started` with the jobs that have started, before it sends the answer."""
         self._count += 1
         try:
             body = _body.decode(raw)
@@ -63,9 +65,11 @@ class Answers:
                 media_type="application/json",
             )
         answer = self._refusal(path, body) or self._submits.by_path[path](body, base_url, now_ms)
+        started = self._started_jobs(answer)
+        answer = renamed(answer, self._engine)
         self.record(full_path, raw, answer.code, answer.result, now_ms)
-        on_decided(self._begun(answer))
-        return await self._told(path, body, answer)
+        on_started(started)
+        return await self._respond(path, body, answer)
 
     def record(
         self, path: str, raw: bytes, code: int | None, result: str | list[str] | None, at_ms: int
@@ -76,23 +80,23 @@ class Answers:
 
     def _refusal(self, path: str, body: Body) -> Answer | None:
         if self._faults.strikes("queue-full", self._count):
-            window = self._engine.jobs.get(str(body.task_id)) if path == "submit/modal" else None
-            waits = window is not None and window.task.status == "MODAL"
-            return self._submits.presses.lose_window(window if waits else None)
+            job = self._engine.find(str(body.task_id)) if path == "submit/modal" else None
+            is_open = job is not None and job.task.status == "MODAL"
+            return self._submits.presses.reject_modal(job if is_open else None)
         if path == "submit/imagine" and self._faults.strikes("banned", self._count):
             return banned(body.prompt or "", "chosen")
         return None
 
-    def _begun(self, answer: Answer) -> list[Job]:
-        """Jobs whose first state is to be told: SUBMITTED. One born finished is told to nobody."""
+    def _started_jobs(self, answer: Answer) -> list[Job]:
+        """Jobs for which the first callback (SUBMITTED) is due. A job that finished at once has no callbacks."""
         ids = answer.result.split(",") if isinstance(answer.result, str) else []
         jobs = [self._engine.jobs[task_id] for task_id in ids if task_id in self._engine.jobs]
-        return [job for job in jobs if job.task.status == "SUBMITTED" and job.left]
+        return [job for job in jobs if job.task.status == "SUBMITTED" and job.remaining_steps]
 
-    async def _told(self, path: str, body: Body, answer: Answer) -> Response:
+    async def _respond(self, path: str, body: Body, answer: Answer) -> Response:
         lost = [
             fault
-            for fault in _LOST
+            for fault in _ANSWER_FAULTS
             if answer.code in (1, 21, 22) and self._faults.strikes(fault, self._count)
         ]
         match lost[:1]:
@@ -107,10 +111,12 @@ class Answers:
                 return Response()
             case _:
                 pass
-        manner = self._engine.manner
-        window = body.custom_id or "" if answer.code == 21 else ""
-        status, shown = answer_shape(answer, manner, window=window, big_ids=self._faults.has("big-ids"))
-        plain = path in manner.text_plain
+        profile = self._engine.profile
+        modal_button = body.custom_id or "" if answer.code == 21 else ""
+        status, shown = answer_shape(
+            answer, profile, modal_button=modal_button, big_ids=self._faults.has("big-ids")
+        )
+        plain = path in profile.text_plain
         return Response(
             msgspec.json.encode(shown),
             status_code=status,

@@ -1,15 +1,15 @@
-"""HTTP before the engine, a clock and a notifier behind it: a stand-in for a server of the family, in any manner."""
+"""The simulated server: HTTP routes, the engine, and a clock and a notifier that run in the background."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable
 from difflib import get_close_matches
-from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -17,20 +17,22 @@ from starlette.routing import BaseRoute, Route
 
 from midjourney.sandbox import drawing, images
 from midjourney.sandbox.answers import Answers
-from midjourney.sandbox.engine import Engine, Job
-from midjourney.sandbox.faults import parse
-from midjourney.sandbox.manners import MANNERS, Manner
+from midjourney.sandbox.engine import Engine
+from midjourney.sandbox.faults import SHORT_BATCH, parse
+from midjourney.sandbox.gate import Gate, Handler, json_response
+from midjourney.sandbox.jobs import Job
 from midjourney.sandbox.notifier import Notifier
+from midjourney.sandbox.profiles import PROFILES, ServerProfile
 from midjourney.sandbox.shapes import task_shape
 from midjourney.sandbox.submits import Submits
 from midjourney.sandbox.wire import Message, Task
 
 
 class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
-    """How the sandbox behaves. `seed` None gives new ids at every start; an integer makes everything repeatable.
+    """Options of the sandbox.
 
-    At `speed` 1 an imagine takes 6 s. `secret` "" lets everybody in. `dialect` names a server of manners.py, `faults`
-    is a list of switches, see faults.py.
+    `seed`: None gives new ids at every start, an integer makes everything repeatable. At `speed` 1 an imagine takes 6 s.
+    `secret`: "" accepts every request. `dialect`: a server in profiles.py. `faults`: a list of switches, see faults.py.
     """
 
     dialect: str = "mj-plus"
@@ -44,27 +46,37 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     faults: str = ""
 
 
-def create_app(options: SandboxOptions) -> Starlette:
-    """The application; its clock and its notifier run in its lifespan.
+class Query(msgspec.Struct, frozen=True, rename="camel"):
+    """The page of tasks that a request asks for."""
 
-    Raises ValueError for an unknown dialect or fault, naming the nearest.
+    page_size: int = 10
+    page_number: int = 0
+    status: str | None = None
+
+
+def create_app(options: SandboxOptions) -> Starlette:
+    """The application. Its lifespan runs the clock and the notifier.
+
+    Raises ValueError for an unknown dialect or fault; the message names the nearest known one.
     """
-    if options.dialect not in MANNERS:
-        nearest = get_close_matches(options.dialect, MANNERS, n=1, cutoff=0.0)[0]
+    if options.dialect not in PROFILES:
+        nearest = get_close_matches(options.dialect, PROFILES, n=1, cutoff=0.0)[0]
         raise ValueError(
-            f'unknown dialect "{options.dialect}". Did you mean "{nearest}"? Known: {", ".join(MANNERS)}.'
+            f'unknown dialect "{options.dialect}". Did you mean "{nearest}"? Known: {", ".join(PROFILES)}.'
         )
-    sandbox = Sandbox(options, MANNERS[options.dialect])
-    return Starlette(routes=sandbox.routes(), lifespan=sandbox.lifespan)
+    sandbox = Sandbox(options, PROFILES[options.dialect])
+    app = Starlette(routes=sandbox.routes(), lifespan=sandbox.lifespan)
+    app.router.redirect_slashes = False
+    return app
 
 
 class Sandbox:
-    """The routes of one server, and what runs behind them."""
+    """One server: its routes and the parts behind them."""
 
-    def __init__(self, options: SandboxOptions, manner: Manner) -> None:
+    def __init__(self, options: SandboxOptions, profile: ServerProfile) -> None:
         now_ms = _now_ms()
-        self._manner = manner
-        self._secret = options.secret
+        self._profile = profile
+        self._gate = Gate(profile, options.secret)
         self._faults = parse(options.faults, now_ms if options.seed is None else options.seed)
         self._engine = Engine(
             seed=options.seed,
@@ -72,7 +84,7 @@ class Sandbox:
             speed=options.speed,
             concurrency=options.concurrency,
             queue=options.queue,
-            manner=manner,
+            profile=profile,
             faults=self._faults,
         )
         self._notifier = Notifier(
@@ -81,6 +93,7 @@ class Sandbox:
             faults=self._faults,
             ledger=self._engine.ledger,
             speed=options.speed,
+            finished=self._engine.finished,
             show=lambda job, task: msgspec.json.encode(
                 self._shown(job, task, expired=self._faults.has("expired"))
             ),
@@ -89,8 +102,8 @@ class Sandbox:
         self._moved = asyncio.Event()
 
     def routes(self) -> list[BaseRoute]:
-        """What this server serves, under each of its prefixes; its pictures; and the ledger."""
-        questions: list[tuple[str, Callable[[Request], Any], str]] = [
+        """The routes of this server under each of its prefixes, its pictures, and the ledger."""
+        questions: list[tuple[str, Handler, str]] = [
             ("task/list-by-condition", self._list_some, "POST"),
             ("task/list-by-ids", self._list_some, "POST"),
             ("task/query", self._query, "POST"),
@@ -103,15 +116,15 @@ class Sandbox:
             ("account/list", self._accounts, "GET"),
         ]
         routes: list[BaseRoute] = []
-        for prefix in self._manner.prefixes:
+        for prefix in self._profile.prefixes:
             routes += [
-                Route(f"{prefix}/{path}", self._guarded(self._counted(path, handler)), methods=[method])
+                Route(f"{prefix}/{path}", self._gate.guarded(self._counted(path, handler)), methods=[method])
                 for path, handler, method in questions
-                if path in self._manner.serves
+                if path in self._profile.serves
             ]
             routes += [
-                Route(f"{prefix}/{path}", self._guarded(self._submit), methods=["POST"])
-                for path in sorted(self._answers.paths & self._manner.serves)
+                Route(f"{prefix}/{path}", self._gate.guarded(self._submit), methods=["POST"])
+                for path in sorted(self._answers.paths & self._profile.serves)
             ]
         return [
             *routes,
@@ -121,8 +134,8 @@ class Sandbox:
             Route("/sandbox/health", self._health),
         ]
 
-    def _counted(self, path: str, handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
-        def handle(request: Request) -> Any:
+    def _counted(self, path: str, handler: Handler) -> Handler:
+        def handle(request: Request) -> Awaitable[Response]:
             self._engine.ledger.count_question(path)
             return handler(request)
 
@@ -130,7 +143,7 @@ class Sandbox:
 
     @contextlib.asynccontextmanager
     async def lifespan(self, _app: Starlette) -> AsyncIterator[None]:
-        """Run the clock and the notifier for as long as the application."""
+        """Run the clock and the notifier while the application runs."""
         background = [asyncio.create_task(self._clock()), asyncio.create_task(self._notifier.run())]
         yield
         for task in background:
@@ -138,7 +151,7 @@ class Sandbox:
         await asyncio.gather(*background, return_exceptions=True)
 
     async def _clock(self) -> None:
-        """Wake when the next step of a task is due, or when a submit made one due earlier."""
+        """Advance the engine when the next step of a task is due, or when a submit made a step due earlier."""
         while True:
             due_ms = self._engine.next_due_ms()
             wait_s = None if due_ms is None else max(due_ms - _now_ms(), 0) / 1000
@@ -154,80 +167,91 @@ class Sandbox:
         base_url = str(request.base_url).rstrip("/")
         with self._engine.ledger.submitting():
             return await self._answers.answer(
-                path, request.url.path, await request.body(), base_url, _now_ms(), on_decided=self._decided
+                path,
+                request.url.path,
+                await request.body(),
+                base_url,
+                _now_ms(),
+                on_started=self._notify_started,
             )
 
-    def _decided(self, started: list[Job]) -> None:
+    def _notify_started(self, started: list[Job]) -> None:
         for job in started:
             self._notifier.notify(job)
         self._moved.set()
 
     async def _fetch(self, request: Request) -> Response:
-        job = self._engine.jobs.get(request.path_params["id"])
+        job = self._engine.find(request.path_params["id"])
         if job is not None:
-            return _json(self._shown(job, job.task))
-        match self._manner.unknown_task:
+            return json_response(self._shown(job, replace(job.task, id=request.path_params["id"])))
+        match self._profile.unknown_task:
             case "204":
                 return Response(status_code=204)
             case "400":
-                return _json({"description": "task_no_found ", "type": "upstream_error", "code": 4}, 400)
+                return json_response(
+                    {"description": "task_no_found ", "type": "upstream_error", "code": 4}, 400
+                )
             case "code 4":
-                return _json({"code": 4, "description": "任务不存在"})
+                return json_response({"code": 4, "description": "任务不存在"})
             case _:
                 return Response()
 
     async def _list_some(self, request: Request) -> Response:
-        """Those of the ids that are known; never in the order of asking."""
+        """The known tasks among these ids, newest first, not in the order of the request."""
         try:
             wanted = msgspec.json.decode(await request.body(), type=dict[str, list[str | int]])
         except msgspec.DecodeError:
             return Response(status_code=400)
-        known = {str(one) for one in wanted.get("ids", [])}
-        return _json([self._shown(job, job.task) for job in self._latest() if job.task.id in known])
+        ids = dict.fromkeys(str(task_id) for task_id in wanted.get("ids", []))
+        known = {task_id: job for task_id in ids if (job := self._engine.find(task_id)) is not None}
+        latest = sorted(known.items(), key=lambda item: item[1].task.submit_time, reverse=True)
+        shown = [self._shown(job, replace(job.task, id=task_id)) for task_id, job in latest]
+        is_short = self._faults.strikes("short-batch", self._engine.ledger.questions.total())
+        return json_response(shown[:SHORT_BATCH] if is_short else shown)
 
     async def _query(self, request: Request) -> Response:
         try:
-            asked = msgspec.json.decode(await request.body() or b"{}", type=dict[str, Any])
+            asked = msgspec.json.decode(await request.body() or b"{}", type=Query, strict=False)
         except msgspec.DecodeError:
             return Response(status_code=400)
-        size, page = int(asked.get("pageSize", 10)), int(asked.get("pageNumber", 0))
-        found = [job for job in self._latest() if asked.get("status") in (None, job.task.status)]
-        shown = [self._shown(job, job.task) for job in found[page * size : (page + 1) * size]]
-        return _json({"content": shown, "totalElements": len(found), "number": page, "size": size})
+        size, page = asked.page_size, asked.page_number
+        jobs = [job for job in self._latest() if asked.status in (None, job.task.status)]
+        shown = [self._shown(job, job.task) for job in jobs[page * size : (page + 1) * size]]
+        return json_response({"content": shown, "totalElements": len(jobs), "number": page, "size": size})
 
     async def _list_all(self, _request: Request) -> Response:
-        """All tasks, the latest first; the latest 100 at trueai."""
+        """All tasks, newest first; trueai lists only the newest 100."""
         jobs = self._latest()
-        return _json(
-            [self._shown(job, job.task) for job in (jobs[:100] if self._manner.shape == "tru" else jobs)]
+        return json_response(
+            [self._shown(job, job.task) for job in (jobs[:100] if self._profile.shape == "tru" else jobs)]
         )
 
     async def _list_queue(self, _request: Request) -> Response:
-        return _json([self._shown(job, job.task) for job in self._engine.waiting()])
+        return json_response([self._shown(job, job.task) for job in self._engine.waiting()])
 
     async def _image_seed(self, request: Request) -> Response:
-        job = self._engine.jobs.get(request.path_params["id"])
+        job = self._engine.find(request.path_params["id"])
         if job is None or job.task.status != "SUCCESS":
-            return _json(Message(code=4, description="任务状态错误"))
-        return _json(Message(code=1, description="成功", result=str(int(job.uuid[:8], 16))))
+            return json_response(Message(code=4, description="任务状态错误"))
+        return json_response(Message(code=1, description="成功", result=str(int(job.uuid[:8], 16))))
 
     async def _cancel(self, request: Request) -> Response:
-        """Plus tells a cancelled task by a callback; trueai answers with an empty body, and tells nobody."""
+        """Cancel a task. Plus sends a callback for it; trueai answers with an empty body and sends no callback."""
         message, job = self._engine.cancel(request.path_params["id"], _now_ms())
         self._answers.record(request.url.path, b"{}", message.code, message.result, _now_ms())
         self._moved.set()
-        if self._manner.shape == "tru":
+        if self._profile.shape == "tru":
             return Response()
         if job is not None:
             self._notifier.notify(job)
-        return _json(message)
+        return json_response(message)
 
     async def _accounts(self, _request: Request) -> Response:
-        return _json([{"id": "1", "enable": True, "coreSize": 3, "queueSize": 10}])
+        return json_response([{"id": "1", "enable": True, "coreSize": 3, "queueSize": 10}])
 
     async def _image(self, request: Request) -> Response:
-        """A picture, drawn from its name, as long as its address is good."""
-        picture = drawing.picture_of(request.path_params["name"])
+        """A picture, drawn from its name; 404 once its URL has expired."""
+        picture = drawing.parse_name(request.path_params["name"])
         if picture is None:
             return Response(status_code=404)
         if images.is_expired(request.query_params.get("ex", ""), _now_ms() // 1000):
@@ -235,21 +259,21 @@ class Sandbox:
         return Response(await asyncio.to_thread(drawing.png, picture), media_type="image/png")
 
     async def _ledger(self, _request: Request) -> Response:
-        return _json(self._engine.ledger.report())
+        return json_response(self._engine.ledger.report())
 
     async def _restart(self, _request: Request) -> Response:
-        """What a restart of a real server does to its queued notifications."""
-        self._notifier.forget()
-        return _json({"status": "restarted"})
+        """Drop the queued callbacks, as a restart of a real server does."""
+        self._notifier.restart()
+        return json_response({"status": "restarted"})
 
     async def _health(self, _request: Request) -> Response:
-        return _json({"status": "ok"})
+        return json_response({"status": "ok"})
 
     def _latest(self) -> list[Job]:
         return list(reversed(self._engine.jobs.values()))
 
-    def _shown(self, job: Job, task: Task, *, expired: bool = False) -> dict[str, Any]:
-        """The task as this server writes it; its picture's address is signed at this moment, as Discord's are."""
+    def _shown(self, job: Job, task: Task, *, expired: bool = False) -> dict[str, object]:
+        """The task as this server writes it. Its picture URL is signed at this moment, as Discord's URLs are."""
         sent = task.properties.get("sent", 1)
         image = images.address(
             job.order.base_url,
@@ -259,48 +283,14 @@ class Sandbox:
             variant=sent if isinstance(sent, int) else 1,
         )
         properties = {key: value for key, value in task.properties.items() if key != "sent"}
-        shown = msgspec.structs.replace(task, properties=properties, image_url=image or None)
-        return task_shape(shown, self._manner, big_ids=self._faults.has("big-ids"))
-
-    def _guarded(self, handler: Callable[[Request], Any]) -> Callable[[Request], Any]:
-        async def handle(request: Request) -> Response:
-            if not self._may(request):
-                return self._unauthorized(request)
-            response: Response = await handler(request)
-            return response
-
-        return handle
-
-    def _may(self, request: Request) -> bool:
-        header = request.headers.get("authorization", "")
-        given = {
-            "mj-api-secret": request.headers.get("mj-api-secret", ""),
-            "bearer": header.removeprefix("Bearer ") if header.startswith("Bearer ") else "",
-            "raw": header,
-        }
-        return not self._secret or any(given[way] == self._secret for way in self._manner.auth)
-
-    def _unauthorized(self, request: Request) -> Response:
-        match self._manner.unauthorized:
-            case "text":
-                missing = "authorization" not in request.headers and "mj-api-secret" not in request.headers
-                told = "Authorization header missing." if missing else "Invalid token."
-                return Response(told, status_code=401 if missing else 403)
-            case "openai":
-                error = {"message": "invalid token", "type": "new_api_error", "code": ""}
-                return _json({"error": error}, 401)
-            case _:
-                return Response(status_code=401)
+        shown = replace(task, properties=properties, image_url=image or None)
+        return task_shape(shown, self._profile, big_ids=self._faults.has("big-ids"))
 
 
 def _picture_of(job: Job, task: Task) -> str:
-    """The name of the picture that a state of a task shows; "" before there is one."""
+    """The name of the picture in this state of the task; "" if there is none yet."""
     started = task.status in ("IN_PROGRESS", "SUCCESS") and task.properties.get("messageId")
-    return job.picture if started else ""
-
-
-def _json(value: Any, status: int = 200) -> Response:
-    return Response(msgspec.json.encode(value), status_code=status, media_type="application/json")
+    return job.picture_name if started else ""
 
 
 def _now_ms() -> int:

@@ -1,8 +1,8 @@
-"""Which buttons a finished task has, by Midjourney's version, and what pressing one of them means.
+"""The buttons of a finished task, by Midjourney version, and the effect of each button.
 
-The customIds are those of section e of the protocol notes. The actions are those that Plus 3.7.5 gives
-(`ConvertUtils`): every `upsample*` is an UPSCALE, Inpaint is a VARIATION, a reroll takes the action of its parent, and
-the choices under a describe or a shorten become an IMAGINE.
+The customIds are from section e of the protocol notes. The actions are those of Plus 3.7.5 (`ConvertUtils`): every
+`upsample*` is an UPSCALE, Inpaint is a VARIATION, a reroll has the action of its parent, and the choices under a describe or
+a shorten become an IMAGINE.
 """
 
 from __future__ import annotations
@@ -14,22 +14,26 @@ import msgspec
 from midjourney.sandbox.wire import Button
 
 GRIDS = frozenset({"imagine", "blend", "variation", "inpaint", "zoom", "pan", "edit"})
-"""Works whose result is four images in one picture."""
+"""Kinds of work whose result is four images in one picture."""
 
 SINGLES = frozenset({"upscale", "enhance"})
 DEFAULT_VERSION = "6.1"
 
 
 class Press(msgspec.Struct, frozen=True, kw_only=True):
-    """What a button does. `work` and `action` are None where they are the parent's; `window`: code 21 comes first."""
+    """The effect of a button.
+
+    `work` and `action` are None if they are those of the parent. `opens_modal`: the answer is code 21.
+    `opens_modal_with_remix`: it is code 21 only when Remix is on.
+    """
 
     pattern: str
     work: str | None
     action: str | None
     note: str = ""
-    window: bool = False
+    opens_modal: bool = False
     needs_mask: bool = False
-    remixed: bool = False  # opens a window too when Remix is on
+    opens_modal_with_remix: bool = False
 
 
 _PRESSES = (
@@ -52,75 +56,95 @@ _PRESSES = (
         work="variation",
         action="VARIATION",
         note="Variations (Strong) by",
-        remixed=True,
+        opens_modal_with_remix=True,
     ),
     Press(
         pattern=r"MJ::JOB::low_variation::",
         work="variation",
         action="VARIATION",
         note="Variations (Subtle) by",
-        remixed=True,
+        opens_modal_with_remix=True,
     ),
     Press(
         pattern=r"MJ::JOB::high_variation::",
         work="variation",
         action="VARIATION",
         note="Variations (Strong) by",
-        remixed=True,
+        opens_modal_with_remix=True,
     ),
-    Press(pattern=r"MJ::JOB::reroll::", work=None, action=None, remixed=True),
-    Press(pattern=r"MJ::JOB::pan_left::", work="pan", action="PAN", note="Pan Left by", remixed=True),
-    Press(pattern=r"MJ::JOB::pan_right::", work="pan", action="PAN", note="Pan Right by", remixed=True),
-    Press(pattern=r"MJ::JOB::pan_up::", work="pan", action="PAN", note="Pan Up by", remixed=True),
-    Press(pattern=r"MJ::JOB::pan_down::", work="pan", action="PAN", note="Pan Down by", remixed=True),
+    Press(pattern=r"MJ::JOB::reroll::", work=None, action=None, opens_modal_with_remix=True),
+    Press(
+        pattern=r"MJ::JOB::pan_left::",
+        work="pan",
+        action="PAN",
+        note="Pan Left by",
+        opens_modal_with_remix=True,
+    ),
+    Press(
+        pattern=r"MJ::JOB::pan_right::",
+        work="pan",
+        action="PAN",
+        note="Pan Right by",
+        opens_modal_with_remix=True,
+    ),
+    Press(
+        pattern=r"MJ::JOB::pan_up::", work="pan", action="PAN", note="Pan Up by", opens_modal_with_remix=True
+    ),
+    Press(
+        pattern=r"MJ::JOB::pan_down::",
+        work="pan",
+        action="PAN",
+        note="Pan Down by",
+        opens_modal_with_remix=True,
+    ),
     Press(pattern=r"MJ::Outpaint::", work="zoom", action="ZOOM", note="Zoom Out by"),
-    Press(pattern=r"MJ::CustomZoom::", work="zoom", action="ZOOM", note="Zoom Out by", window=True),
+    Press(pattern=r"MJ::CustomZoom::", work="zoom", action="ZOOM", note="Zoom Out by", opens_modal=True),
     Press(
         pattern=r"MJ::Inpaint::",
         work="inpaint",
         action="VARIATION",
         note="Variations (Region) by",
-        window=True,
+        opens_modal=True,
         needs_mask=True,
     ),
     Press(pattern=r"MJ::JOB::animate_", work="video", action="VIDEO"),
     Press(pattern=r"MJ::JOB::video_virtual_upscale::", work="clip", action="VIDEO"),
-    Press(pattern=r"MJ::Job::PicReader::[1-4]", work="imagine", action="IMAGINE", window=True),
+    Press(pattern=r"MJ::Job::PicReader::[1-4]", work="imagine", action="IMAGINE", opens_modal=True),
     Press(pattern=r"MJ::Job::PicReader::all", work="imagine", action="IMAGINE"),
-    Press(pattern=r"MJ::JobB?::PromptAnalyzer::[1-5]", work="imagine", action="IMAGINE", window=True),
+    Press(pattern=r"MJ::JobB?::PromptAnalyzer::[1-5]", work="imagine", action="IMAGINE", opens_modal=True),
     Press(pattern=r"MJ::JobB?::PromptAnalyzerExtended", work="shorten", action="SHORTEN"),
     Press(pattern=r"MJ::Picread::Retry", work="describe", action="DESCRIBE"),
 )
-BOOKMARK, READ_ALL = "MJ::BOOKMARK::", "MJ::Job::PicReader::all"
+BOOKMARK, IMAGINE_ALL = "MJ::BOOKMARK::", "MJ::Job::PicReader::all"
 
 
-def meaning(custom_id: str) -> Press | None:
-    """What pressing does; None for what no server knows, a bookmark among it."""
+def press_of(custom_id: str) -> Press | None:
+    """The effect of a button; None for buttons that no server supports, such as a bookmark."""
     return next((press for press in _PRESSES if re.match(press.pattern, custom_id)), None)
 
 
-def index(custom_id: str) -> int:
-    """The image or choice a customId names (`MJ::JOB::upsample::3::…` is 3); 0 where it names none."""
-    found = re.match(
+def image_number(custom_id: str) -> int:
+    """The number of the image or choice in a customId (3 in `MJ::JOB::upsample::3::…`); 0 if it has none."""
+    match = re.match(
         r"(?:MJ::JOB::(?:upsample|variation|video_virtual_upscale)|MJ::JobB?::(?:PicReader|PromptAnalyzer))::([1-5])",
         custom_id,
     )
-    return int(found[1]) if found else 0
+    return int(match[1]) if match else 0
 
 
 def version_of(prompt: str) -> str:
-    """Midjourney's version as a prompt asks for it: "7", "6.1", "niji 7"."""
-    if found := re.search(r"--niji(?:\s+(\d))?", prompt):
-        return f"niji {found[1] or '6'}"
-    found = re.search(r"--v(?:ersion)?\s+(\d(?:\.\d)?)", prompt)
-    return found[1] if found else DEFAULT_VERSION
+    """The Midjourney version that a prompt selects: "7", "6.1", "niji 7"."""
+    if match := re.search(r"--niji(?:\s+(\d))?", prompt):
+        return f"niji {match[1] or '6'}"
+    match = re.search(r"--v(?:ersion)?\s+(\d(?:\.\d)?)", prompt)
+    return match[1] if match else DEFAULT_VERSION
 
 
 def buttons_after(work: str, job: str, version: str = DEFAULT_VERSION) -> tuple[Button, ...]:
     """The buttons of a finished `work` whose result has the job id `job`.
 
-    The link "Web" (style 5) that Discord shows under a single image is missing: it has no customId, and Plus 3.7.5
-    drops such buttons.
+    The link "Web" (style 5) that Discord shows under a single image is left out: it has no customId, and Plus 3.7.5 drops
+    such buttons.
     """
     if work in GRIDS:
         return _grid(job)
@@ -139,7 +163,7 @@ def buttons_after(work: str, job: str, version: str = DEFAULT_VERSION) -> tuple[
         return (
             *_choices("MJ::Job::PicReader", 4),
             _button("MJ::Picread::Retry", "🔄"),
-            _button(READ_ALL, "🎉", "Imagine all"),
+            _button(IMAGINE_ALL, "🎉", "Imagine all"),
         )
     if work == "shorten":
         return (
@@ -167,7 +191,7 @@ def _single(job: str, version: str, *, redo: bool) -> tuple[Button, ...]:
 
 
 def _upscalers(job: str, version: str, verb: str) -> tuple[Button, ...]:
-    """By version: none any more in 8, the two of 6 and 7, "2x" and "4x" of 5, the older ones before."""
+    """The upscale buttons of a version: none in 8, Subtle and Creative in 6 and 7, 2x and 4x in 5, Light and Beta before."""
     major = _major(version)
     if major >= 8:
         return ()
@@ -189,7 +213,7 @@ def _upscalers(job: str, version: str, verb: str) -> tuple[Button, ...]:
 
 
 def _changes(job: str, version: str) -> tuple[Button, ...]:
-    """Vary, zoom and pan: since 5.2; 8 has only the first."""
+    """Vary, zoom and pan buttons, which exist since version 5.2. Version 8 has only the vary buttons."""
     if _major(version) < 5 or version in ("5", "5.0", "5.1"):
         return ()
     vary = (

@@ -1,7 +1,7 @@
-"""Pictures that show what they are: the prompt on them, an upscale like its tile of the grid, a zoom around its parent.
+"""Draw recognizable pictures: with the prompt on them, an upscale like its tile of the grid, a zoom around its parent.
 
-A picture is wholly described by its name, so that nothing has to be kept and an old address still works after a
-restart. What it grew from is its path: the root's work, then for each press the image it was about and the work it did.
+A picture's name describes it completely, so nothing is stored and an old URL still works after a restart. The picture's
+path lists its ancestry: the work of the root, then for each press the number of the image and the work.
 """
 
 from __future__ import annotations
@@ -17,13 +17,13 @@ import msgspec
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter, ImageFont
 
 from midjourney.sandbox.buttons import GRIDS
-from midjourney.sandbox.scenery import MOODS, Canvas, Mood, View, drawn, mixed
+from midjourney.sandbox.scenery import MOODS, Canvas, Mood, View, mix, render
 
 LONGEST_SIDE = 512  # pixels
-LONGEST_PROMPT = 60  # characters on the picture, and in its name
-LONGEST_PATH = 17  # the root and eight presses; older ones are forgotten
+LONGEST_PROMPT = 60  # characters on the picture and in its name
+LONGEST_PATH = 17  # the root and eight presses; older presses are dropped
 
-_LETTERS = {
+_WORK_CODES = {
     "imagine": "i",
     "blend": "b",
     "edit": "e",
@@ -39,7 +39,7 @@ _LETTERS = {
     "describe": "d",
     "shorten": "s",
 }
-_WORKS = {letter: work for work, letter in _LETTERS.items()}
+_WORKS = {letter: work for work, letter in _WORK_CODES.items()}
 _NAME = re.compile(
     r"[0-9a-f-]{36}_(?P<path>[a-z](?:[0-4][a-z]){0,8})_(?P<seed>\d{1,10})_(?P<percent>\d{1,3})"
     r"_(?P<width>\d{1,3})x(?P<height>\d{1,3})_(?P<prompt>[A-Za-z0-9_-]*)\.\d+"
@@ -47,7 +47,10 @@ _NAME = re.compile(
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """What is drawn. `path` as `grown` makes it; `percent`: how clear it is; `width` and `height` are a ratio."""
+    """A picture to draw.
+
+    `path`: see `child_path`. `percent`: how clear it is, 100 for a finished picture. `width` and `height` are a ratio.
+    """
 
     path: str
     seed: int
@@ -58,20 +61,23 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
     @property
     def work(self) -> str:
-        """The last thing that was done."""
+        """The kind of work that made the picture."""
         return _WORKS[self.path[-1]]
 
 
-def grown(path: str, number: int, work: str) -> str:
-    """The path of what `work` makes of image `number` (0: of the whole) of the picture at `path`; "" is a root's."""
-    longer = f"{path}{number}{_LETTERS[work]}" if path else _LETTERS[work]
+def child_path(path: str, number: int, work: str) -> str:
+    """The path of the picture that `work` makes from image `number` (0: the whole picture) of the picture at `path`.
+
+    A `path` of "" gives the path of a root.
+    """
+    longer = f"{path}{number}{_WORK_CODES[work]}" if path else _WORK_CODES[work]
     return longer if len(longer) <= LONGEST_PATH else longer[0] + longer[3:]
 
 
 def ratio_of(prompt: str) -> tuple[int, int]:
-    """The ratio that a prompt asks for with --ar, within 1:4 and 4:1."""
-    found = re.search(r"--ar\s+(\d{1,3}):(\d{1,3})", prompt)
-    width, height = (int(found[1]), int(found[2])) if found else (1, 1)
+    """The ratio that a prompt sets with --ar, if it is between 1:4 and 4:1; else 1:1."""
+    match = re.search(r"--ar\s+(\d{1,3}):(\d{1,3})", prompt)
+    width, height = (int(match[1]), int(match[2])) if match else (1, 1)
     return (width, height) if width and height and 0.25 <= width / height <= 4 else (1, 1)
 
 
@@ -82,28 +88,28 @@ def size_of(picture: Picture) -> tuple[int, int]:
 
 
 def name_of(picture: Picture, job: str, step: int) -> str:
-    """The file name without its ending; job and step make it another at every progress, as Discord's are."""
+    """The file name without its extension. Job and step make it different at every progress, as on Discord."""
     prompt = base64.urlsafe_b64encode(picture.prompt[:LONGEST_PROMPT].encode()).decode().rstrip("=")
     ratio = f"{picture.width}x{picture.height}"
     return f"{job}_{picture.path}_{picture.seed}_{picture.percent}_{ratio}_{prompt}.{step}"
 
 
-def picture_of(name: str) -> Picture | None:
-    """The inverse of `name_of`; None for a name that is not one of ours."""
-    found = _NAME.fullmatch(name)
-    if found is None or not set(found["path"][::2]) <= _WORKS.keys():
+def parse_name(name: str) -> Picture | None:
+    """The picture of a name from `name_of`; None for any other name."""
+    match = _NAME.fullmatch(name)
+    if match is None or not set(match["path"][::2]) <= _WORKS.keys():
         return None
-    width, height = int(found["width"]), int(found["height"])
+    width, height = int(match["width"]), int(match["height"])
     try:
-        prompt = base64.urlsafe_b64decode(found["prompt"] + "=" * (-len(found["prompt"]) % 4)).decode()
+        prompt = base64.urlsafe_b64decode(match["prompt"] + "=" * (-len(match["prompt"]) % 4)).decode()
     except (binascii.Error, UnicodeDecodeError):
         return None
     if not (width and height and 0.25 <= width / height <= 4):
         return None
     return Picture(
-        path=found["path"],
-        seed=int(found["seed"]),
-        percent=min(int(found["percent"]), 100),
+        path=match["path"],
+        seed=int(match["seed"]),
+        percent=min(int(match["percent"]), 100),
         width=width,
         height=height,
         prompt=prompt,
@@ -112,16 +118,17 @@ def picture_of(name: str) -> Picture | None:
 
 @lru_cache(maxsize=256)
 def png(picture: Picture) -> bytes:
-    """The picture as a PNG; the same bytes for the same picture."""
+    """The picture as a PNG. The same picture gives the same bytes."""
     size = size_of(picture)
-    canvas = _grid(picture, size) if picture.work in GRIDS else drawn(_view(picture, 0), size)
+    canvas = _grid(picture, size) if picture.work in GRIDS else render(_view(picture, 0), size)
     if picture.work in ("video", "clip"):
         side = min(size) // 6
         mask = Image.new("L", (side * 8, side * 8))
         ImageDraw.Draw(mask).ellipse((0, 0, side * 8, side * 8), fill=110)
         ImageDraw.Draw(mask).polygon((side * 3, side * 2, side * 3, side * 6, side * 6.3, side * 4), fill=240)
         canvas.paste((255, 255, 255), (size[0] // 2 - side, size[1] // 2 - side), mask.reduce(4))
-    if picture.percent < 100:  # Midjourney's previews clear up
+    # Midjourney's previews get clearer with progress.
+    if picture.percent < 100:
         canvas = canvas.filter(ImageFilter.GaussianBlur((100 - picture.percent) / 7))
         canvas = ImageEnhance.Color(canvas).enhance(picture.percent / 100)
     _write(canvas, picture.prompt)
@@ -138,7 +145,7 @@ def _saved(canvas: Canvas) -> bytes:
 def _grid(picture: Picture, size: tuple[int, int]) -> Canvas:
     canvas, wide, high = Image.new("RGB", size, "white"), size[0] // 2, size[1] // 2
     for number in (1, 2, 3, 4):
-        tile = drawn(_view(picture, number), (wide - 1, high - 1))
+        tile = render(_view(picture, number), (wide - 1, high - 1))
         ImageDraw.Draw(tile).text(
             (6, 4), f"#{number}", fill="white", font=_font(12), stroke_width=1, stroke_fill="#333"
         )
@@ -147,7 +154,7 @@ def _grid(picture: Picture, size: tuple[int, int]) -> Canvas:
 
 
 def _view(picture: Picture, number: int) -> View:
-    """Image `number` of the picture: each press of its path changes the view before it."""
+    """The view of image `number` of the picture: each press in the path changes the view."""
     path, family = picture.path, Random(f"{picture.seed} family")
     numbers = [*map(int, path[1::2]), number]
     first = (numbers[0] or 1) if _WORKS[path[0]] in GRIDS else 0
@@ -174,13 +181,13 @@ def _pressed(view: View, work: str, number: int, seed: str) -> View:
             return changed(view, fine=True)
         case _ if work in GRIDS:
             other = Random(details).choice(MOODS)
-            mood = Mood(*(mixed(one, two, 0.25) for one, two in zip(view.mood, other, strict=True)))
+            mood = Mood(*(mix(one, two, 0.25) for one, two in zip(view.mood, other, strict=True)))
             return changed(view, mood=mood, known=(), details=details)
     return view
 
 
 def _write(canvas: Canvas, prompt: str) -> None:
-    """The prompt in a band at the bottom, in three lines at most; what the font does not have is a dot."""
+    """Write the prompt in a band at the bottom, in at most three lines. Characters that the font lacks become dots."""
     letters = [letter if " " <= letter <= "~" or "¡" <= letter <= "ÿ" else "·" for letter in prompt]
     font, (width, height), lines = _font(14), canvas.size, [""]
     for word in "".join(letters[:LONGEST_PROMPT]).split():

@@ -1,25 +1,26 @@
-"""The server's mind: which tasks there are, which run, and how each changes. Pure: time is an argument."""
+"""The state of the simulated server: its tasks, which of them run, and how they change. Time is always an argument."""
 
 from __future__ import annotations
 
 from collections import deque
 
-import msgspec
 from msgspec.structs import replace
 
 from midjourney.sandbox import buttons, chance, drawing
 from midjourney.sandbox.drawing import Picture
 from midjourney.sandbox.faults import Faults
+from midjourney.sandbox.jobs import ENDED, Job, Order
+from midjourney.sandbox.late_buttons import LateButtons
 from midjourney.sandbox.ledger import Ledger
-from midjourney.sandbox.manners import Manner
+from midjourney.sandbox.profiles import ServerProfile
 from midjourney.sandbox.timetable import Step, steps
 from midjourney.sandbox.wire import Answer, Message, Properties, Task
 
 _EPOCH_MS = 1_700_000_000_000
-"""Where ids begin when a seed is given."""
+"""The time from which ids are counted when a seed is given."""
 
 _BIG = 1_000_000_000_000_000_000
-"""Above 2^53, and above what web's servers count with: 19 digits."""
+"""The base of big ids: 19 digits, above 2^53, so that a double (or a JavaScript number) cannot hold them."""
 
 _REASONS = (
     "[Internal Server Error] Something went wrong while processing your request",
@@ -27,46 +28,14 @@ _REASONS = (
     "[Invalid parameter] Invalid value",
     "Invalid Form Body",
 )
-ENDED = ("SUCCESS", "FAILURE", "CANCEL")
-
-
-class Order(msgspec.Struct, frozen=True, kw_only=True):
-    """A job as it is asked for. `number` is the image it shows, 0 for none.
-
-    `scene` is what is seen, kept by all that grows from one picture; `path` how it grew, see drawing.py.
-    """
-
-    action: str
-    work: str
-    prompt: str
-    description: str
-    base_url: str
-    state: str | None = None
-    notify_hook: str | None = None
-    bot_type: str = "MID_JOURNEY"
-    number: int = 0
-    scene: int = 0
-    path: str = ""
-    note: str = ""
-    parent_id: str = ""
-    text: str = ""  # what a describe or a shorten found
-
-
-class Job:
-    """A task and what the server knows beside it."""
-
-    def __init__(self, task: Task, order: Order, uuid: str) -> None:
-        self.task = task
-        self.order = order
-        self.uuid = uuid
-        self.custom_id = ""
-        self.started_ms = 0
-        self.left: deque[Step] = deque()
-        self.picture = ""  # the stem of its image's name; its address is made when the task is shown
+_ALWAYS = {
+    "task-timeout": "任务超时",
+    "blocked": "[Blocked] You have been blocked from accessing Midjourney.",
+}
 
 
 class Engine:
-    """One account: `concurrency` jobs run at once, `queue` more may wait."""
+    """One account: `concurrency` jobs run at the same time, and `queue` more can wait."""
 
     def __init__(
         self,
@@ -76,12 +45,15 @@ class Engine:
         speed: float,
         concurrency: int,
         queue: int,
-        manner: Manner,
+        profile: ServerProfile,
         faults: Faults,
     ) -> None:
-        self.manner = manner
+        self.profile = profile
         self.faults = faults
         self.jobs: dict[str, Job] = {}
+        # Other ids of tasks, see relay.py.
+        self.aliases: dict[str, Job] = {}
+        self._late_buttons = LateButtons(faults, speed)
         self.ledger = Ledger()
         self._seeded = seed is not None
         self._seed = now_ms if seed is None else seed
@@ -94,30 +66,30 @@ class Engine:
 
     @property
     def is_full(self) -> bool:
-        """No job may start, and none may wait."""
+        """True if no job can start and none can wait."""
         return len(self._running) >= self._concurrency and len(self._queue) >= self._queue_size
 
-    def full(self) -> Answer:
-        """What a full queue is answered."""
-        if self.manner.queue_full == 9:
+    def queue_full_answer(self) -> Answer:
+        """The answer when the queue is full."""
+        if self.profile.queue_full == 9:
             return Answer(code=9, description="提交失败，队列已满，请稍后重试")
         return Answer(code=23, description="队列已满，请稍后尝试")
 
-    def new(self, order: Order, now_ms: int) -> Job:
-        """A task that is stored and does not run yet."""
+    def create(self, order: Order, now_ms: int) -> Job:
+        """Create and store a task that does not run yet."""
         self._count += 1
         at_ms = _EPOCH_MS + self._count * 1000 if self._seeded else now_ms
         task_id = self._new_id(at_ms)
         uuid = chance.uuid(self._seed, self._count)
         properties: Properties = {
-            "notifyHook": None if self.manner.drops_hooks else order.notify_hook,
+            "notifyHook": None if self.profile.drops_hooks else order.notify_hook,
             "discordInstanceId": chance.snowflake(self._seed, "instance"),
             "discordChannelId": chance.snowflake(self._seed, "channel"),
             "botType": order.bot_type,
             "nonce": chance.snowflake(self._seed, "nonce", self._count),
             "flags": 0,
         }
-        if order.parent_id and self.manner.shape == "tru":
+        if order.parent_id and self.profile.shape == "tru":
             properties["parentId"] = order.parent_id
         task = Task(
             id=task_id,
@@ -133,13 +105,13 @@ class Engine:
         )
         if not order.scene:
             scene = chance.number(self._seed, "scene", self._count) % 2**32
-            order = replace(order, scene=scene or 1, path=drawing.grown("", 0, order.work))
+            order = replace(order, scene=scene or 1, path=drawing.child_path("", 0, order.work))
         job = Job(task, order, uuid)
         self.jobs[task_id] = job
         return job
 
     def accept(self, kind: str, job: Job, now_ms: int) -> Answer:
-        """Run a job, or let it wait. The caller has looked whether there is a place."""
+        """Start a job or queue it. The caller has checked that there is a place."""
         self.ledger.bill(kind)
         account = {key: job.task.properties[key] for key in ("discordInstanceId", "discordChannelId")}
         accepted = Answer(code=1, description="Submit success", result=job.task.id, properties=account)
@@ -151,61 +123,78 @@ class Engine:
             return accepted
         self._queue.append(job)
         ahead = len(self._queue) - 1
-        told = f"In queue, there are {ahead} tasks ahead"
-        return replace(accepted, code=22, description=told, properties=account | {"numberOfQueues": ahead})
+        description = f"In queue, there are {ahead} tasks ahead"
+        properties = account | {"numberOfQueues": ahead}
+        return replace(accepted, code=22, description=description, properties=properties)
 
-    def strand(self, job: Job, now_ms: int) -> Answer:
-        """Midjourney does not answer the same U a second time: accepted, paid, and never heard of again."""
+    def accept_without_running(self, job: Job, now_ms: int) -> Answer:
+        """Accept and bill a job that never progresses: Midjourney does not respond to a second press of the same U button."""
         job.task = replace(job.task, status="SUBMITTED", start_time=now_ms)
         self.ledger.bill("action")
         return Answer(code=1, description="Submit success", result=job.task.id)
 
     def cancel(self, task_id: str, now_ms: int) -> tuple[Message, Job | None]:
-        """End a task that has not ended."""
-        job = self.jobs.get(task_id)
+        """Cancel a task that has not ended. Returns the answer, and the job if it was cancelled."""
+        job = self.find(task_id)
         if job is None:
             return Message(code=3, description="任务不存在或已失效"), None
         if job.task.status in ENDED:
             return Message(code=4, description="任务状态错误"), None
-        job.left.clear()
+        job.remaining_steps.clear()
         job.task = replace(job.task, status="CANCEL", progress="", finish_time=now_ms)
-        self._running = [one for one in self._running if one is not job]
-        self._queue = deque(one for one in self._queue if one is not job)
+        self._running = [other for other in self._running if other is not job]
+        self._queue = deque(other for other in self._queue if other is not job)
         return Message(code=1, description="成功", result=task_id), job
 
     def advance(self, now_ms: int) -> list[Job]:
-        """Let everything happen that is due by now; the jobs it happened to, one entry a change."""
+        """Apply all changes that are due. Returns the changed jobs, one entry per change."""
         changed: list[Job] = []
-        due = [job for job in self._running if job.left and job.started_ms + job.left[0].after_ms <= now_ms]
+        due = [
+            job
+            for job in self._running
+            if job.remaining_steps and job.started_ms + job.remaining_steps[0].after_ms <= now_ms
+        ]
         for job in due:
-            self._step(job, job.left.popleft(), now_ms)
+            self._step(job, job.remaining_steps.popleft(), now_ms)
+            self._late_buttons.hold_back(job, now_ms)
             changed.append(job)
-        self._running = [job for job in self._running if job.left]
+        self._running = [job for job in self._running if job.remaining_steps]
         while self._queue and len(self._running) < self._concurrency:
             job = self._queue.popleft()
             self._start(job, now_ms)
             changed.append(job)
-        return changed
+        return changed + self._late_buttons.release(now_ms)
 
     def next_due_ms(self) -> float | None:
-        """When `advance` has something to do again, or None."""
-        due = [job.started_ms + job.left[0].after_ms for job in self._running if job.left]
-        return min(due, default=None)
+        """When the next change is due, in epoch milliseconds, or None."""
+        due = [
+            job.started_ms + job.remaining_steps[0].after_ms for job in self._running if job.remaining_steps
+        ]
+        late_ms = self._late_buttons.next_due_ms()
+        return min(due if late_ms is None else [*due, late_ms], default=None)
+
+    def find(self, task_id: str) -> Job | None:
+        """The job of a task, by its id or its alias."""
+        return self.jobs.get(task_id) or self.aliases.get(task_id)
+
+    def finished(self) -> list[Job]:
+        """The jobs that have ended, oldest first."""
+        return [job for job in self.jobs.values() if job.task.status in ENDED]
 
     def waiting(self) -> list[Job]:
-        """Those that wait for a place, the first first."""
+        """The queued jobs, oldest first."""
         return list(self._queue)
 
     def upscale_of(self, parent: Job, number: int) -> Job | None:
-        """The upscale of an image that was made already."""
+        """The existing upscale of an image, or None."""
         for job in self.jobs.values():
             order = job.order
             if order.parent_id == parent.task.id and order.work == "upscale" and order.number == number:
                 return job
         return None
 
-    def mark(self, parent: Job, custom_id: str) -> None:
-        """Style 3 on the pressed button, before it is known to succeed (Plus 3.7.5)."""
+    def mark_pressed(self, parent: Job, custom_id: str) -> None:
+        """Give the pressed button style 3, before the press is known to succeed (Plus 3.7.5)."""
         pressed = (
             replace(button, style=3) if button.custom_id == custom_id else button
             for button in parent.task.buttons
@@ -222,19 +211,22 @@ class Engine:
 
     def _start(self, job: Job, now_ms: int) -> None:
         job.started_ms = now_ms
-        job.left = deque(steps(job.order.work, fails=bool(self._failure(job)), speed=self._speed))
+        job.remaining_steps = deque(steps(job.order.work, fails=bool(self._failure(job)), speed=self._speed))
         job.task = replace(job.task, status="SUBMITTED", start_time=now_ms)
         self._running.append(job)
         self.ledger.count_running(len(self._running))
 
     def _finish_at_once(self, job: Job, now_ms: int) -> None:
-        """trueai v11 completes U-presses of official accounts inside the submit, and tells nobody."""
+        """Finish a job within its submit and without callbacks, as trueai v11 does with U presses of official accounts."""
         job.task = replace(job.task, start_time=now_ms)
         self._step(job, steps(job.order.work, fails=False, speed=self._speed)[-1], now_ms)
 
     def _failure(self, job: Job) -> str:
         if "--fail" in job.order.prompt:
             return "[Invalid parameter] Unrecognized parameter: --fail"
+        for fault, reason in _ALWAYS.items():
+            if self.faults.strikes(fault, job.uuid):
+                return reason
         if self.faults.strikes("failure", job.uuid):
             return _REASONS[int(self.faults.amount("failure", job.uuid) * len(_REASONS))]
         return ""
@@ -254,10 +246,10 @@ class Engine:
             self._swap(job)
         order = job.order
         picture = _picture(order, step.percent)
-        job.picture = drawing.name_of(picture, job.uuid, len(job.left))
+        job.picture_name = drawing.name_of(picture, job.uuid, len(job.remaining_steps))
         properties = job.task.properties | {
             "finalPrompt": order.text or order.prompt,
-            "messageId": chance.snowflake(job.uuid, len(job.left)),
+            "messageId": chance.snowflake(job.uuid, len(job.remaining_steps)),
             "messageContent": self._message(order, step),
         }
         if ended:
@@ -279,7 +271,8 @@ class Engine:
         )
 
     def _swap(self, job: Job) -> None:
-        """Plus 3.7.5 matches the results of one grid's upscales by their start: the first result goes to another."""
+        """Swap the results of two upscales, if the fault strikes: Plus 3.7.5 assigns results of upscales of one grid by their
+        start, so the first result can go to another task."""
         mine, parent_id = job.order, job.order.parent_id
         for other in self._running:
             theirs = other.order

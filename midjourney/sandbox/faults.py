@@ -1,7 +1,7 @@
-"""Switches that make the sandbox misbehave in ways seen in the wild, all from its one seed.
+"""Switches that make the sandbox misbehave in ways that real servers do. All chances follow from its one seed.
 
-A switch is named, alone or with a probability ("drop", "drop=0.05"); `rough` is the profile that a client which keeps
-its promises must live through without losing or doubling anything.
+A switch is a name, alone or with a probability ("drop", "drop=0.05"). A correct client survives the profile `rough` without
+losing or repeating anything.
 """
 
 from __future__ import annotations
@@ -18,14 +18,21 @@ from midjourney.sandbox import chance
 Item = TypeVar("Item")
 
 HELD_S = 20.0
-"""How long a submit that never gets its answer is held, at speed 1; then the connection ends without one."""
+"""How long a submit is held before it is answered 504, for the fault `timeout`, at speed 1."""
 
 LATEST_S = 8.0
-"""The longest that a callback is delayed, at speed 1."""
+"""The longest delay of a callback, at speed 1."""
+
+
+LATE_MS = 3000.0
+"""The delay of the buttons of a finished task, at speed 1."""
+
+SHORT_BATCH = 5
+"""The most tasks in a list-by-condition answer that the fault `short-batch` cuts short."""
 
 
 class Switch(msgspec.Struct, frozen=True, kw_only=True):
-    """One fault: what it does in a sentence, how likely it is when it is only named, and in the profile `rough`."""
+    """One fault. `meaning`: a description. `alone`: its probability if only its name is given. `rough`: that in `rough`."""
 
     meaning: str
     alone: float = 1.0
@@ -41,50 +48,68 @@ SWITCHES = {
     "late-progress": Switch(meaning="a callback with progress follows that of SUCCESS", rough=0.2),
     "twice": Switch(meaning="SUCCESS is sent twice, with different image addresses", rough=0.2),
     "forget": Switch(meaning="the server restarts and forgets its queued callbacks", alone=0.05, rough=0.02),
-    "silent": Switch(meaning="an upscale is born finished, and never calls back"),
-    # Submits that are accepted all the same
+    "silent": Switch(meaning="an upscale finishes within its submit, and no callback is sent"),
+    "forge": Switch(
+        meaning="each callback is followed by two forged ones, for its task and for an invented one",
+        rough=0.05,
+    ),
+    "false-failure": Switch(
+        meaning='a callback says FAILURE "task timed out", but the task runs on and succeeds', rough=0.05
+    ),
+    "renotify": Switch(meaning="after a restart, callbacks for all finished tasks are sent again", rough=0.5),
+    # Submits that are accepted but answered wrongly
     "timeout": Switch(meaning="accepted, and no answer comes", alone=0.2, rough=0.02),
     "error": Switch(meaning="accepted, and answered with HTTP 500", alone=0.2, rough=0.03),
     "html": Switch(meaning="accepted, and answered with a page of HTML, HTTP 200", alone=0.2, rough=0.02),
     "empty": Switch(meaning="accepted, and answered with an empty body, HTTP 200", alone=0.2, rough=0.02),
-    # Submits that are not
+    # Submits that are refused
     "429": Switch(meaning="HTTP 429 with code 30 and Retry-After", alone=0.3, rough=0.05),
     "queue-full": Switch(meaning="refused as if the queue were full (23; trueai: 9)", alone=0.3, rough=0.05),
     "banned": Switch(meaning="refused with code 24, banned prompt", alone=0.3),
     # Tasks
     "failure": Switch(meaning="a task ends with FAILURE and a reason", alone=0.3),
-    "swap": Switch(meaning="of upscales of one grid that run together, two show each other's image"),
+    "task-timeout": Switch(meaning="a task ends with FAILURE: 任务超时", alone=0.3),
+    "blocked": Switch(meaning="a task ends with FAILURE: the account is blocked"),
+    "swap": Switch(meaning="two upscales of one grid that run at the same time show each other's image"),
+    "two-ids": Switch(
+        meaning="a submit answers with a relay's id; callbacks carry the server's id, and both are valid",
+        rough=0.1,
+    ),
+    "late-buttons": Switch(
+        meaning="SUCCESS comes without buttons and finalPrompt, which follow 3 s later", rough=0.1
+    ),
+    "short-batch": Switch(meaning="list-by-condition answers with at most 5 of the requested ids", rough=0.5),
     "big-ids": Switch(meaning="task ids are JSON numbers above 2^53"),
     "expired": Switch(meaning="image addresses in callbacks have expired; those of a fetch have not"),
 }
-"""By name."""
+"""All faults by name."""
 
 ALIASES = {"shuffle": "reorder"}
 ROUGH = "rough"
 
 
 class Faults(msgspec.Struct, frozen=True, kw_only=True):
-    """The faults that are on, with their probabilities, and the seed that decides each single case."""
+    """The active faults with their probabilities, and the seed that decides each case."""
 
     on: dict[str, float] = {}
     seed: int = 0
 
     def has(self, name: str) -> bool:
-        """Whether this fault can happen at all."""
+        """True if this fault can happen."""
         return self.on.get(name, 0.0) > 0.0
 
     def strikes(self, name: str, *key: object) -> bool:
-        """Whether the fault happens to what `key` names; it follows from seed and key alone."""
+        """True if the fault happens to the thing that `key` identifies. Depends only on the seed and the key."""
         probability = self.on.get(name, 0.0)
         return probability > 0.0 and chance.fraction(self.seed, name, *key) < probability
 
     def amount(self, name: str, *key: object) -> float:
-        """How much of it, from 0 to 1."""
+        """The extent of the fault, from 0 to 1."""
         return chance.fraction(self.seed, name, "amount", *key)
 
 
 def parse(text: str, seed: int) -> Faults:
-    """`"rough"`, `"drop,duplicate=0.5"` → Faults. Raises ValueError that names the nearest known switch."""
+    """Parse a list such as `"rough"` or `"drop,duplicate=0.5"`. Raises ValueError that names the nearest known switch."""
     on: dict[str, float] = {}
     for part in filter(None, (part.strip() for part in text.split(","))):
         name, equals, value = part.partition("=")
@@ -99,7 +124,7 @@ def parse(text: str, seed: int) -> Faults:
 
 
 def shuffled(items: Sequence[Item], *key: object) -> list[Item]:
-    """The items in an order that follows from `key` alone."""
+    """The items in an order that depends only on `key`."""
     order = list(items)
     Random(chance.number("shuffle", *key)).shuffle(order)
     return order
@@ -111,7 +136,7 @@ def _probability(name: str, value: str) -> float:
     except ValueError:
         probability = -1.0
     if not 0.0 <= probability <= 1.0:
-        raise ValueError(f'fault {name}: "{value}" is no probability from 0 to 1')
+        raise ValueError(f'fault {name}: "{value}" is not a probability from 0 to 1')
     return probability
 
 

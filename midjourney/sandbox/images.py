@@ -1,4 +1,4 @@
-"""Addresses of pictures, as Discord's CDN signs them: they end after a day, and their query string is part of them."""
+"""Picture URLs as Discord's CDN signs them: they expire after a day, and their query string is the signature."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ GONE = "This content is no longer available."
 
 
 def address(base_url: str, name: str, now_s: int, *, expired: bool = False, variant: int = 0) -> str:
-    """The address of a picture, from now on for a day; `expired`: until a while ago. The trailing & is Discord's."""
+    """The URL of a picture, valid for a day from now. `expired`: already expired. Discord's URLs end with & too."""
     if not name:
         return ""
     until = now_s - 60 if expired else now_s + LIFE_S
@@ -18,7 +18,7 @@ def address(base_url: str, name: str, now_s: int, *, expired: bool = False, vari
 
 
 def is_expired(ex: str, now_s: int) -> bool:
-    """Whether an address with this `ex` has ended; one without is for ever."""
+    """True if a URL with this `ex` parameter has expired. A URL without it never expires."""
     try:
         return bool(ex) and int(ex, 16) < now_s
     except ValueError:

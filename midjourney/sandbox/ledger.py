@@ -1,4 +1,4 @@
-"""What was really asked, answered, started and sent: the judge in tests."""
+"""A record of all requests, answers, jobs and callbacks, against which tests check what really happened."""
 
 import contextlib
 from collections import Counter
@@ -23,18 +23,23 @@ KINDS = (
 _BASE64_FIELDS = frozenset(
     {"base64", "base64Array", "maskBase64", "image", "endImage", "sourceBase64", "targetBase64"}
 )
-_BASE64_SHOWN = 40  # characters; enough for the media type and to tell two images apart
+# Characters; enough for the media type and to distinguish two images.
+_BASE64_SHOWN = 40
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):
-    """One submit request and its answer. `code` is None where the request could not be read (HTTP 400)."""
+    """One submit request and its answer.
 
-    number: int  # 1 is the first since the start
+    `number` counts from 1 since the start. `body`: the received JSON with shortened images, or the text if it was not JSON.
+    `code`: None if the request could not be decoded (HTTP 400). `at_ms`: epoch milliseconds.
+    """
+
+    number: int
     path: str
-    body: object  # the JSON as received, images shortened; the text where it was not JSON
+    body: object
     code: int | None
     result: str | None
-    at_ms: int  # epoch milliseconds
+    at_ms: int
 
 
 class Report(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,7 +55,7 @@ class Report(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Ledger:
-    """Grows for as long as the sandbox runs; nothing in it is ever taken back."""
+    """Grows while the sandbox runs. Entries are never removed."""
 
     def __init__(self) -> None:
         self.submissions: list[Submission] = []
@@ -63,7 +68,7 @@ class Ledger:
         self._submitting = 0
 
     def record(self, *, path: str, body: bytes, code: int | None, result: str | None, at_ms: int) -> None:
-        """Every submit request, refused ones too, in the order of the answers."""
+        """Record a submit request, also a refused one. The order is that of the answers."""
         number = len(self.submissions) + 1
         self.submissions.append(
             Submission(number=number, path=path, body=_readable(body), code=code, result=result, at_ms=at_ms)
@@ -71,7 +76,7 @@ class Ledger:
 
     @contextlib.contextmanager
     def submitting(self) -> Iterator[None]:
-        """A submit request is under way, from its first byte to its answer."""
+        """Count a submit request as under way, from its first byte to its answer."""
         self._submitting += 1
         self.submitting_max = max(self.submitting_max, self._submitting)
         try:
@@ -80,27 +85,27 @@ class Ledger:
             self._submitting -= 1
 
     def bill(self, kind: str) -> None:
-        """A job was started or queued: this is what a user of the real server would pay for."""
+        """Count a job that was started or queued. A user of a real server pays for each of these."""
         self.billed[kind] += 1
 
     def count_question(self, path: str) -> None:
-        """A task, or a list of them, was asked for: "task/{id}/fetch", "task/list-by-condition" …"""
+        """Count a request for a task or a list of tasks: "task/{id}/fetch", "task/list-by-condition" …"""
         self.questions[path] += 1
 
     def count_callback(self) -> None:
-        """A POST to a hook was begun, whatever became of it."""
+        """Count an attempted POST to a hook, whatever its result."""
         self.callbacks += 1
 
     def count_callback_taken(self) -> None:
-        """A POST to a hook was answered 2xx: whoever answered so has it, and is not told again."""
+        """Count a POST to a hook that was answered 2xx, so the receiver has it."""
         self.callbacks_taken += 1
 
     def count_running(self, jobs: int) -> None:
-        """So many jobs run at this moment."""
+        """Note the number of jobs that run at this moment."""
         self.running_max = max(self.running_max, jobs)
 
     def report(self) -> Report:
-        """What stands in the ledger now."""
+        """The current content of the ledger."""
         return Report(
             submissions=list(self.submissions),
             billed=dict(self.billed),

@@ -1,7 +1,7 @@
-"""Sends callbacks as the real servers do: once, without order, from a small pool, and forgets what fails.
+"""Send callbacks as the real servers do: once, in no order, from a small pool of workers, and without retries.
 
-The body is serialised when its turn comes, not when the state changed (novicezk 2.6, Plus 3.7.5), so a slow receiver
-sees one state twice and another never.
+The body is serialised when it is sent, not when the state changed (novicezk 2.6, Plus 3.7.5), so a slow receiver gets one
+state twice and another never.
 """
 
 from __future__ import annotations
@@ -10,23 +10,30 @@ import asyncio
 import logging
 from collections import defaultdict
 from collections.abc import Callable
+from functools import partial
 
 import httpx
 import msgspec
 
-from midjourney.sandbox.engine import ENDED, Job
+from midjourney.bounded import Bounds, exchange
 from midjourney.sandbox.faults import LATEST_S, Faults, shuffled
+from midjourney.sandbox.forging import forged
+from midjourney.sandbox.jobs import ENDED, Job
 from midjourney.sandbox.ledger import Ledger
 from midjourney.sandbox.wire import Task
+from midjourney.tls import trusted
 
 log = logging.getLogger(__name__)
 
+_BOUNDS = Bounds(sent_bytes=64 * 1024, unpacked_bytes=64 * 1024, within_s=None)
+"""Bounds of a receiver's answer. Its time is not bounded, because the real servers do not bound it either."""
+
 Show = Callable[[Job, Task], bytes]
-"""The body of a callback: a job, and the state of its task that is to be shown."""
+"""Returns the body of a callback for a job and a state of its task."""
 
 
 class _Notice(msgspec.Struct, frozen=True):
-    """The duty to make one POST; `snapshot` None: send what is true then."""
+    """One POST to send. `snapshot`: the state to send; None means the state at the time of sending."""
 
     hook: str
     job: Job
@@ -34,10 +41,18 @@ class _Notice(msgspec.Struct, frozen=True):
 
 
 class Notifier:
-    """An unbounded queue before a pool of workers. `hook` is for tasks that carry none."""
+    """An unbounded queue and a pool of workers. `hook`: the hook for tasks without a notifyHook."""
 
     def __init__(
-        self, *, workers: int, hook: str, faults: Faults, ledger: Ledger, speed: float, show: Show
+        self,
+        *,
+        workers: int,
+        hook: str,
+        faults: Faults,
+        ledger: Ledger,
+        speed: float,
+        show: Show,
+        finished: Callable[[], list[Job]] = list,
     ) -> None:
         self._workers = workers
         self._hook = hook
@@ -45,21 +60,23 @@ class Notifier:
         self._ledger = ledger
         self._speed = speed
         self._show = show
+        self._finished = finished
+        self._restarts = 0
         self._queue: asyncio.Queue[_Notice] = asyncio.Queue()
         self._held: defaultdict[str, list[Task]] = defaultdict(list)
         self._changes: defaultdict[str, int] = defaultdict(int)
-        self._before: dict[str, Task] = {}
+        self._last_progress: dict[str, Task] = {}
         self._delayed: set[asyncio.TimerHandle] = set()
 
     def notify(self, job: Job) -> None:
-        """The job changed: queue its callbacks, faults included. NOT_START and MODAL are never told."""
-        hook = str(job.task.properties["notifyHook"] or self._hook)
+        """Queue the callbacks for a changed job, faults included. NOT_START and MODAL have no callbacks."""
+        hook = self._hook_of(job)
         if not hook or job.task.status in ("NOT_START", "MODAL"):
             return
         self._changes[job.task.id] += 1
         key = (job.uuid, self._changes[job.task.id])
         if self._faults.strikes("forget", *key):
-            self.forget()
+            self.restart()
         copies = 3 if self._faults.strikes("duplicate", *key) else 1
         if self._faults.has("reorder"):
             self._hold(hook, job, copies)
@@ -67,11 +84,24 @@ class Notifier:
             for copy in range(copies):
                 self._put(_Notice(hook, job, None), *key, copy)
         self._after_success(hook, job, *key)
+        self._send_false(hook, job, *key)
         if job.task.status == "IN_PROGRESS":
-            self._before[job.task.id] = job.task
+            self._last_progress[job.task.id] = job.task
 
-    def forget(self) -> None:
-        """A restart of the server: what was queued, or came late, is never sent."""
+    def restart(self) -> None:
+        """Simulate a restart of the server: drop queued and delayed callbacks. With the fault `renotify`, queue callbacks for all
+        finished tasks again."""
+        self._forget()
+        self._restarts += 1
+        if self._faults.strikes("renotify", self._restarts):
+            for job in self._finished():
+                if hook := self._hook_of(job):
+                    self._put(_Notice(hook, job, None), job.uuid, "again", self._restarts)
+
+    def _hook_of(self, job: Job) -> str:
+        return str(job.task.properties["notifyHook"] or self._hook)
+
+    def _forget(self) -> None:
         while not self._queue.empty():
             self._queue.get_nowait()
         for timer in self._delayed:
@@ -80,10 +110,10 @@ class Notifier:
         self._held.clear()
 
     async def run(self) -> None:
-        """Send until cancelled. There is no time-out: a receiver that hangs blocks a worker for ever."""
+        """Send until cancelled. There is no time-out: a receiver that hangs blocks a worker forever."""
         limits = httpx.Limits(max_connections=self._workers, max_keepalive_connections=self._workers)
         async with (
-            httpx.AsyncClient(timeout=None, limits=limits, trust_env=False) as http,
+            httpx.AsyncClient(timeout=None, limits=limits, trust_env=False, verify=trusted()) as http,
             asyncio.TaskGroup() as workers,
         ):
             for _ in range(self._workers):
@@ -99,12 +129,24 @@ class Notifier:
     def _after_success(self, hook: str, job: Job, *key: object) -> None:
         if job.task.status != "SUCCESS":
             return
-        before = self._before.pop(job.task.id, None)
+        before = self._last_progress.pop(job.task.id, None)
         if before is not None and self._faults.strikes("late-progress", *key):
             self._put(_Notice(hook, job, before), *key, "late")
         if self._faults.strikes("twice", *key):
             again = msgspec.structs.replace(job.task, properties=job.task.properties | {"sent": 2})
             self._put(_Notice(hook, job, again), *key, "twice")
+
+    def _send_false(self, hook: str, job: Job, *key: object) -> None:
+        """Queue false callbacks: an end that has not happened, and forged callbacks."""
+        is_last = job.task.status == "IN_PROGRESS" and len(job.remaining_steps) == 1
+        if is_last and self._faults.strikes("false-failure", job.uuid):
+            failed = msgspec.structs.replace(
+                job.task, status="FAILURE", progress="", fail_reason="task timed out", buttons=()
+            )
+            self._put(_Notice(hook, job, failed), *key, "false")
+        if self._faults.strikes("forge", *key):
+            for place, task in enumerate(forged(job.task, self._changes[job.task.id])):
+                self._put(_Notice(hook, job, task), *key, "forged", place)
 
     def _put(self, notice: _Notice, *key: object) -> None:
         if self._faults.strikes("drop", *key):
@@ -128,15 +170,16 @@ class Notifier:
             body = self._show(notice.job, task)
             self._ledger.count_callback()
             try:
-                answer = await http.post(
-                    notice.hook, content=body, headers={"content-type": "application/json"}
+                request = http.build_request(
+                    "POST", notice.hook, content=body, headers={"content-type": "application/json"}
                 )
+                answer = await exchange(partial(http.send, stream=True), request, _BOUNDS)
             except Exception as error:
-                # Not only httpx's: anyio raises AttributeError for a connection that is gone as soon as it is made, and
-                # idna its own for a host's name. One that ends its worker ends them all.
-                log.warning("callback of task %s failed, and is not sent again: %r", task.id, error)
+                # Not only httpx's errors: anyio raises AttributeError for a connection that closes as soon as it opens, and
+                # idna has its own error for host names. An error that ends one worker would end all of them.
+                log.warning("callback of task %s failed and is not sent again: %r", task.id, error)
                 continue
-            if answer.is_success:
+            if 200 <= answer.status < 300:
                 self._ledger.count_callback_taken()
             else:
-                log.warning("callback of task %s was answered %s", task.id, answer.status_code)
+                log.warning("callback of task %s was answered %s", task.id, answer.status)

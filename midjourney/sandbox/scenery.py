@@ -1,4 +1,4 @@
-"""Landscapes without end, and the views that are drawn of them: hills, a sea or a city, under a sky of some hour."""
+"""Endless landscapes (hills, a sea or a city, at some time of the day), and views of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ Edge: TypeAlias = Callable[[float], float]
 
 
 class Mood(NamedTuple):
-    """A time of the day."""
+    """The colours of a time of day."""
 
     sky: Colour
     horizon: Colour
@@ -36,10 +36,10 @@ MOODS = (
 
 
 class View(msgspec.Struct, frozen=True, kw_only=True):
-    """A landscape without end, and what of it is seen: a zoom steps back, a pan walks along.
+    """An endless landscape and the visible part of it. A zoom steps back; a pan moves sideways.
 
-    A length of 1 is the first picture's height. `details` seeds what is small; `known` is what seeds it where an
-    earlier picture has shown it, so that it stays.
+    Lengths are in heights of the first picture. `details` seeds small details. `known`: ranges that an earlier picture has
+    shown, each with the seed of its details, so that these stay the same.
     """
 
     world: str
@@ -54,13 +54,13 @@ class View(msgspec.Struct, frozen=True, kw_only=True):
     fine: bool = False
 
     def rng(self, x: float, *what: object) -> Random:
-        """The chance of a detail there."""
+        """The random generator of a detail at `x`."""
         seed = next((seed for left, right, seed in self.known if left < x < right), self.details)
         return Random(f"{seed} {x:.3f} {what}")
 
 
 class _Pen:
-    """Draws in lengths of the landscape, at twice the size, so that edges are smooth."""
+    """Draws in the landscape's coordinates, at twice the size for smooth edges."""
 
     def __init__(self, view: View, size: tuple[int, int]) -> None:
         self.size = size[0] * 2, size[1] * 2
@@ -73,7 +73,7 @@ class _Pen:
         return (x - self.left) * self.unit, (y - self.top) * self.unit
 
     def shape(self, colour: Colour, x: float, y: float, size: float, *outline: float) -> None:
-        """A polygon around x and y; the outline's numbers are across, up, across, up …"""
+        """Draw a polygon around x and y. `outline`: alternating offsets to the right and upwards."""
         points = zip(outline[::2], outline[1::2], strict=True)
         self.draw.polygon([self.at(x + right * size, y - up * size) for right, up in points], fill=colour)
 
@@ -81,7 +81,7 @@ class _Pen:
         self.draw.ellipse((*self.at(x - wide, y - high), *self.at(x + wide, y + high)), fill=colour)
 
     def below(self, edge: Edge, top: float, bottom: float, high: Colour, low: Colour) -> None:
-        """All that is below an edge, in a colour that becomes another from top to bottom."""
+        """Fill everything below an edge with a colour gradient from `top` to `bottom`."""
         width, height = self.size
         start, end = round(self.at(0, top)[1]), round(self.at(0, bottom)[1])
         column, mask = Image.new("L", (1, height)), Image.new("1", self.size)
@@ -93,22 +93,22 @@ class _Pen:
         self.canvas.paste(colours, mask=mask)
 
     def cells(self, wide: float) -> list[float]:
-        """The middles of equal parts of what is seen; none where they are too small to see."""
+        """The centres of visible cells of equal width; none if the cells are too small to see."""
         first, count = math.floor(self.left / wide) - 1, round(self.size[0] / self.unit / wide) + 3
         return [(first + cell + 0.5) * wide for cell in range(count)] if wide * self.unit > 5 else []
 
 
-def drawn(view: View, size: tuple[int, int]) -> Canvas:
+def render(view: View, size: tuple[int, int]) -> Canvas:
     """The view as a picture of this size."""
     pen = _Pen(view, size)
     pen.below(lambda _: -1e3, -0.1, 0.62, view.mood.sky, view.mood.horizon)
-    sun = _heaven(pen, view)
+    sun = _draw_sky(pen, view)
     for layer in range(24):
         if 0.18 + 0.18 * 1.3**layer < 0.5 + view.scale / 2:
-            _layer(pen, view, layer)
+            _draw_layer(pen, view, layer)
     rng = Random(f"{view.world} glitter")
     for depth in [rng.random() ** 1.5 for _ in range(46 * (view.motif == "sea"))]:
-        colour = mixed(view.mood.light, view.mood.horizon, rng.uniform(0, 0.6))
+        colour = mix(view.mood.light, view.mood.horizon, rng.uniform(0, 0.6))
         x = sun + rng.gauss(0, 0.02 + depth * 0.07)
         pen.oval(colour, x, 0.56 + depth * 0.5, 0.01 + depth * 0.02, 0.0016 + depth * 0.002)
     for number, x, y, wide in view.balloons:
@@ -121,14 +121,14 @@ def drawn(view: View, size: tuple[int, int]) -> Canvas:
     return canvas.filter(ImageFilter.UnsharpMask(1, 90, 0)) if view.fine else canvas
 
 
-def _heaven(pen: _Pen, view: View) -> float:
-    """Stars, the sun or moon in its glow, clouds and birds; returns how far right the sun is."""
+def _draw_sky(pen: _Pen, view: View) -> float:
+    """Draw stars, the sun or moon with its glow, clouds and birds. Returns the x of the sun."""
     mood, rng = view.mood, Random(f"{view.world} sun")
     for cell in pen.cells(0.012) if sum(mood.sky) < 210 else []:
         star = view.rng(cell, "star")
         bright = star.uniform(0.2, 0.9)
         pen.oval(
-            mixed(mood.sky, mood.light, bright), cell, star.uniform(-0.4, 0.45), bright / 300, bright / 300
+            mix(mood.sky, mood.light, bright), cell, star.uniform(-0.4, 0.45), bright / 300, bright / 300
         )
     x, y, radius = rng.uniform(-0.33, 0.33) * view.aspect, rng.uniform(0.16, 0.38), rng.uniform(0.05, 0.08)
     radius, left_top = radius * min(1, view.aspect + 0.3), pen.at(x, y)
@@ -142,7 +142,7 @@ def _heaven(pen: _Pen, view: View) -> float:
         rng = view.rng(cell, "sky")
         if rng.random() < 0.45:
             y, size = rng.uniform(-0.1, 0.36), rng.uniform(0.012, 0.026)
-            colour = mixed(mixed(mood.sky, mood.horizon, max(y, 0) + 0.1), mood.light, 0.4)
+            colour = mix(mix(mood.sky, mood.horizon, max(y, 0) + 0.1), mood.light, 0.4)
             for puff in range(-3, 4):
                 high = size * (1.1 - abs(puff) * 0.22) * rng.uniform(0.7, 1.2)
                 pen.oval(colour, cell + puff * size * 1.1, y - high * 0.4, size * 1.3, high)
@@ -172,22 +172,22 @@ def _heaven(pen: _Pen, view: View) -> float:
     return x
 
 
-def _layer(pen: _Pen, view: View, layer: int) -> None:
-    """A hill, wave or row of houses in front of the others, and what stands on it."""
+def _draw_layer(pen: _Pen, view: View, layer: int) -> None:
+    """Draw a hill, a wave or a row of houses in front of the previous layers, and what stands on it."""
     size, near, mood = 0.03 * 1.3**layer, min((layer + 0.7) / 4.2, 1), view.mood
     level, edge = 0.18 + 11.2 * size, _edge(view, layer, size)
-    colour = mixed(mood.horizon, mood.near, near)
-    haze, dark = mixed(colour, mood.horizon, 0.55 - near / 2), mixed(colour, mood.near, 0.45)
-    dark = dark if near < 1 else mixed(colour, (0, 0, 0), 0.3)
+    colour = mix(mood.horizon, mood.near, near)
+    haze, dark = mix(colour, mood.horizon, 0.55 - near / 2), mix(colour, mood.near, 0.45)
+    dark = dark if near < 1 else mix(colour, (0, 0, 0), 0.3)
     pen.below(edge, level - size * 2, level + size * 4, colour, haze)
     for depth in (1.2, 2.4, 3.6) if view.fine else ():
         line = [pen.at(x, edge(x) + depth * size) for x in pen.cells(size / 3)]
-        pen.draw.line(line, fill=mixed(haze, colour, 0.6), width=2)
+        pen.draw.line(line, fill=mix(haze, colour, 0.6), width=2)
     for cell in pen.cells(size * {"hills": 0.8, "sea": 9, "city": 1.6}[view.motif]):
         rng, y = view.rng(cell, layer), edge(cell)
         high = size * rng.uniform(0.9, 1.9)
         if view.motif == "city" and layer:
-            lit = mixed(colour, mood.light, 0.9 if sum(mood.sky) < 240 else 0.45)
+            lit = mix(colour, mood.light, 0.9 if sum(mood.sky) < 240 else 0.45)
             for spot in [spot for spot in range(30) if rng.random() < 0.3 and size * pen.unit > 12]:
                 at = cell + (spot % 3 - 1) * size * 0.36, y + (spot // 3 + 1) * size * 0.36
                 pen.shape(lit, *at, size * 0.08, -1, -1, 1, -1, 1, 1, -1, 1)
@@ -202,7 +202,7 @@ def _layer(pen: _Pen, view: View, layer: int) -> None:
 
 
 def _edge(view: View, layer: int, size: float) -> Edge:
-    """Where a layer ends above, for each x."""
+    """The upper edge of a layer, as y for each x."""
     level, rng = 0.18 + 11.2 * size, Random(f"{view.world} {layer}")
     if view.motif == "city":
         return lambda x: level - size * 5 * _tower(f"{view.world} {layer} {math.floor(x / size / 1.6)}")
@@ -220,6 +220,6 @@ def _tower(seed: str) -> float:
     return Random(seed).random() ** 2
 
 
-def mixed(one: Colour, other: Colour, share: float) -> Colour:
-    """A colour between two."""
+def mix(one: Colour, other: Colour, share: float) -> Colour:
+    """A mixture of two colours."""
     return tuple(round(a + (b - a) * share) for a, b in zip(one, other, strict=True))

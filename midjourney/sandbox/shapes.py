@@ -1,36 +1,34 @@
-"""A task and an answer as a server of some manner writes them."""
+"""The JSON of tasks and answers, as the server of a profile writes it."""
 
 from __future__ import annotations
 
-from typing import Any
-
 import msgspec
 
-from midjourney.sandbox.manners import Manner
+from midjourney.sandbox.profiles import ServerProfile
 from midjourney.sandbox.wire import Answer, Task
 
 _PLUS_ONLY = ("buttons", "imageWidth", "imageHeight")
 _GO_PROPERTIES = ("finalPrompt", "finalZhPrompt")
 
 
-def task_shape(task: Task, manner: Manner, *, big_ids: bool = False) -> dict[str, Any]:
-    """The JSON of a task. `big_ids`: its id as a number, above what a double holds."""
-    shown: dict[str, Any] = msgspec.to_builtins(task)
-    match manner.shape:
+def task_shape(task: Task, profile: ServerProfile, *, big_ids: bool = False) -> dict[str, object]:
+    """The JSON of a task. `big_ids`: write its id as a number too large for a double."""
+    shown: dict[str, object] = msgspec.to_builtins(task)
+    match profile.shape:
         case "nov":
             for name in _PLUS_ONLY:
                 shown.pop(name)
         case "tru":
             shown |= _trueai(task)
         case "go":
-            shown = _go(shown)
+            shown = _go(shown, task)
         case "plus":
             pass
     return shown | ({"id": int(task.id)} if big_ids else {})
 
 
-def _trueai(task: Task) -> dict[str, Any]:
-    """Some of the further keys of v11's callback (75 in all, nulls included); the only one with a parent's id."""
+def _trueai(task: Task) -> dict[str, object]:
+    """Some of the additional keys in callbacks of trueai v11 (75 keys in all, including nulls). Only trueai sends a parent id."""
     links = [{"url": task.image_url}] if task.image_url and task.status == "SUCCESS" else []
     return {
         "parentId": task.properties.get("parentId"),
@@ -46,17 +44,17 @@ def _trueai(task: Task) -> dict[str, Any]:
     }
 
 
-def _go(shown: dict[str, Any]) -> dict[str, Any]:
-    """new-api's struct: "" and 0 for what is absent, "" before its first poll, two properties, three more columns."""
-    properties = {key: shown["properties"].get(key) or "" for key in _GO_PROPERTIES}
-    waits = shown["status"] == "NOT_START"
+def _go(shown: dict[str, object], task: Task) -> dict[str, object]:
+    """The struct of new-api: "" and 0 for absent values, status "" before its first poll, only two properties, and further columns."""
+    properties = {key: task.properties.get(key) or "" for key in _GO_PROPERTIES}
+    is_waiting = shown["status"] == "NOT_START"
     written = {
         key: (0 if key.endswith("Time") else "") if value is None else value
         for key, value in shown.items()
         if key not in ("imageWidth", "imageHeight")
     }
     return written | {
-        "status": "" if waits else shown["status"],
+        "status": "" if is_waiting else shown["status"],
         "properties": properties if properties["finalPrompt"] else None,
         "customId": "",
         "botType": "",
@@ -66,22 +64,22 @@ def _go(shown: dict[str, Any]) -> dict[str, Any]:
 
 
 def answer_shape(
-    answer: Answer, manner: Manner, *, window: str = "", big_ids: bool = False
-) -> tuple[int, Any]:
-    """HTTP status and JSON of an answer. `window` is the customId of the button that opened one."""
+    answer: Answer, profile: ServerProfile, *, modal_button: str = "", big_ids: bool = False
+) -> tuple[int, object]:
+    """HTTP status and JSON of an answer. `modal_button`: the customId of the button that opened a modal, or ""."""
     code, result = answer.code, answer.result
-    if manner.refuses_with_400 and code not in (1, 21, 22):
+    if profile.refuses_with_400 and code not in (1, 21, 22):
         return 400, {
             "description": f"{answer.description} {result or ''}",
             "type": "upstream_error",
             "code": code,
         }
-    if manner.shape == "tru" and code == 3:
+    if profile.shape == "tru" and code == 3:
         return 404, msgspec.to_builtins(answer)
-    kept = window.startswith(("MJ::Inpaint", "MJ::CustomZoom"))
-    if manner.rewrites and (code == 22 or (code == 21 and not kept)):
+    keeps_21 = modal_button.startswith(("MJ::Inpaint", "MJ::CustomZoom"))
+    if profile.rewrites_codes and (code == 22 or (code == 21 and not keeps_21)):
         code = 1
-    as_number = (manner.integer_results or big_ids) and isinstance(result, str) and result.isdigit()
+    as_number = (profile.integer_results or big_ids) and isinstance(result, str) and result.isdigit()
     return 200, msgspec.to_builtins(answer) | {
         "code": code,
         "result": int(str(result)) if as_number else result,

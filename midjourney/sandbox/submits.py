@@ -1,4 +1,4 @@
-"""What each submit is answered: its fields checked as the real servers check them, in the order in which they do."""
+"""Handlers of submits. They check the fields in the same way and order as the real servers."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from collections.abc import Callable
 from msgspec.structs import replace
 
 from midjourney.sandbox import chance
-from midjourney.sandbox.desk import Desk
-from midjourney.sandbox.engine import Engine, Order
+from midjourney.sandbox.admission import Admission
+from midjourney.sandbox.engine import Engine
+from midjourney.sandbox.jobs import Order
 from midjourney.sandbox.presses import Presses
 from midjourney.sandbox.wire import Answer, Body
 
@@ -22,8 +23,8 @@ class Submits:
     """Handlers for every submit, by path under the prefix."""
 
     def __init__(self, engine: Engine) -> None:
-        self._desk = Desk(engine)
-        self.presses = Presses(self._desk)
+        self._admission = Admission(engine)
+        self.presses = Presses(self._admission)
         self.by_path: dict[str, Callable[[Body, str, int], Answer]] = {
             "submit/imagine": self._imagine,
             "submit/action": self.presses.action,
@@ -46,21 +47,21 @@ class Submits:
     def _imagine(self, body: Body, base_url: str, now_ms: int) -> Answer:
         prompt = body.prompt or ""
         images = [*(body.base64_array or []), *([body.base64] if body.base64 else [])]
-        if self._desk.manner.one_image:
+        if self._admission.profile.one_image:
             images = images[-1:] if body.base64 else []
-        if any(not self._desk.is_image(image) for image in images):
+        if any(not self._admission.is_image(image) for image in images):
             return Answer(code=4, description="base64格式错误")
         order = _order(
-            body, base_url, action="IMAGINE", work="imagine", prompt=prompt, told=f"/imagine {prompt}"
+            body, base_url, action="IMAGINE", work="imagine", prompt=prompt, description=f"/imagine {prompt}"
         )
-        return self._desk.prompted("imagine", order, now_ms)
+        return self._admission.submit_prompt("imagine", order, now_ms)
 
     def _shorten(self, body: Body, base_url: str, now_ms: int) -> Answer:
         prompt = body.prompt or ""
         order = _order(
-            body, base_url, action="SHORTEN", work="shorten", prompt=prompt, told=f"/shorten {prompt}"
+            body, base_url, action="SHORTEN", work="shorten", prompt=prompt, description=f"/shorten {prompt}"
         )
-        return self._desk.prompted("shorten", replace(order, text=_shortened(prompt)), now_ms)
+        return self._admission.submit_prompt("shorten", replace(order, text=_shortened(prompt)), now_ms)
 
     def _blend(self, body: Body, base_url: str, now_ms: int) -> Answer:
         images = body.base64_array or []
@@ -68,61 +69,75 @@ class Submits:
             return Answer(code=4, description="base64List参数错误")
         if (body.dimensions or "SQUARE") not in ("PORTRAIT", "SQUARE", "LANDSCAPE"):
             return Answer(code=4, description="dimensions参数错误")
-        if any(not self._desk.is_image(image) for image in images):
+        if any(not self._admission.is_image(image) for image in images):
             return Answer(code=4, description="base64格式错误")
         order = _order(
-            body, base_url, action="BLEND", work="blend", prompt="a blend", told=f"/blend {len(images)}"
+            body,
+            base_url,
+            action="BLEND",
+            work="blend",
+            prompt="a blend",
+            description=f"/blend {len(images)}",
         )
-        return self._desk.submit("blend", order, now_ms)
+        return self._admission.submit("blend", order, now_ms)
 
     def _describe(self, body: Body, base_url: str, now_ms: int) -> Answer:
         if not body.base64:
             return Answer(code=4, description="base64不能为空")
-        if not self._desk.is_image(body.base64):
+        if not self._admission.is_image(body.base64):
             return Answer(code=4, description="base64格式错误")
         order = _order(
-            body, base_url, action="DESCRIBE", work="describe", prompt="", told="/describe image.png"
+            body, base_url, action="DESCRIBE", work="describe", prompt="", description="/describe image.png"
         )
-        return self._desk.submit("describe", replace(order, text=_DESCRIBED), now_ms)
+        return self._admission.submit("describe", replace(order, text=_DESCRIBED), now_ms)
 
     def _edit(self, body: Body, base_url: str, now_ms: int) -> Answer:
-        if not self._desk.is_image(body.image or ""):
+        if not self._admission.is_image(body.image or ""):
             return Answer(code=4, description="image参数错误")
         prompt = body.prompt or ""
-        order = _order(body, base_url, action="EDIT", work="edit", prompt=prompt, told=f"/edit {prompt}")
-        return self._desk.prompted("edit", order, now_ms)
+        order = _order(
+            body, base_url, action="EDIT", work="edit", prompt=prompt, description=f"/edit {prompt}"
+        )
+        return self._admission.submit_prompt("edit", order, now_ms)
 
     def _video(self, body: Body, base_url: str, now_ms: int) -> Answer:
-        if body.action == "extend" and str(body.task_id or "") not in self._desk.engine.jobs:
+        if body.action == "extend" and self._admission.engine.find(str(body.task_id or "")) is None:
             return Answer(code=3, description="关联任务不存在或已失效")
-        if body.action != "extend" and not self._desk.is_image(body.image or ""):
+        if body.action != "extend" and not self._admission.is_image(body.image or ""):
             return Answer(code=4, description="image参数错误")
         order = _order(
-            body, base_url, action="VIDEO", work="video", prompt=body.prompt or "a video", told="/video"
+            body,
+            base_url,
+            action="VIDEO",
+            work="video",
+            prompt=body.prompt or "a video",
+            description="/video",
         )
-        return self._desk.submit("video", replace(order, parent_id=str(body.task_id or "")), now_ms)
+        return self._admission.submit("video", replace(order, parent_id=str(body.task_id or "")), now_ms)
 
     def _show(self, body: Body, base_url: str, now_ms: int) -> Answer:
         if not body.job_id:
             return Answer(code=4, description="jobId不能为空")
-        told = f"/show {body.job_id}"
-        order = _order(body, base_url, action="SHOW", work="imagine", prompt="a shown job", told=told)
-        return self._desk.submit("show", order, now_ms)
+        description = f"/show {body.job_id}"
+        order = _order(
+            body, base_url, action="SHOW", work="imagine", prompt="a shown job", description=description
+        )
+        return self._admission.submit("show", order, now_ms)
 
     def _swap(self, body: Body, base_url: str, now_ms: int) -> Answer:
         for field, image in (("sourceBase64", body.source_base64), ("targetBase64", body.target_base64)):
-            if not self._desk.is_image(image or ""):
+            if not self._admission.is_image(image or ""):
                 return Answer(code=4, description=f"{field}参数错误")
-        order = _order(body, base_url, action="SWAP_FACE", work="swap", prompt="", told="/swap")
-        return self._desk.submit("swap", replace(order, bot_type="INSIGHT_FACE"), now_ms)
+        order = _order(body, base_url, action="SWAP_FACE", work="swap", prompt="", description="/swap")
+        return self._admission.submit("swap", replace(order, bot_type="INSIGHT_FACE"), now_ms)
 
     def _video_swap(self, body: Body, base_url: str, now_ms: int) -> Answer:
-        order = _order(body, base_url, action="SWAP_VIDEO_FACE", work="swap", prompt="", told="/swap")
-        return self._desk.submit("swap", order, now_ms)
+        order = _order(body, base_url, action="SWAP_VIDEO_FACE", work="swap", prompt="", description="/swap")
+        return self._admission.submit("swap", order, now_ms)
 
     def _upload(self, body: Body, base_url: str, now_ms: int) -> Answer:
         images = body.base64_array or []
-        if not images or any(not self._desk.is_image(image) for image in images):
+        if not images or any(not self._admission.is_image(image) for image in images):
             return Answer(code=4, description="base64Array参数错误")
         links = [
             f"{base_url}/mj/uploads/{chance.uuid(now_ms, place, len(image))}.png"
@@ -131,12 +146,12 @@ class Submits:
         return Answer(code=1, description="success", result=links)
 
 
-def _order(body: Body, base_url: str, *, action: str, work: str, prompt: str, told: str) -> Order:
+def _order(body: Body, base_url: str, *, action: str, work: str, prompt: str, description: str) -> Order:
     return Order(
         action=action,
         work=work,
         prompt=prompt,
-        description=told,
+        description=description,
         base_url=base_url,
         bot_type=body.bot_type or "MID_JOURNEY",
         state=body.state,

@@ -1,7 +1,7 @@
-"""How long each work takes, and what is seen of it on the way.
+"""How long each kind of work takes, and the progress that it reports.
 
-The steps are those of a v6 imagine in fast mode and of a U upscale (real traffic of Plus, Jan-Feb 2024); the
-durations are shortened to a pace at which one likes to watch.
+The steps are those of a v6 imagine in fast mode and of a U upscale (real traffic of Plus, Jan-Feb 2024). The durations are
+shortened to a pace that is pleasant to watch.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ DURATION_MS = {
 """Milliseconds from start to end, at speed 1."""
 
 FAILURE_MS = 400
-"""Milliseconds after which a refused prompt fails: "Invalid parameter" came 0.4 s after the submit."""
+"""Milliseconds until a refused prompt fails: the real "Invalid parameter" came 0.4 s after the submit."""
 
 _LONG = (
     (0.05, 0),
@@ -44,7 +44,7 @@ _SHORT = ((0.4, 0),)
 
 
 class Step(msgspec.Struct, frozen=True, kw_only=True):
-    """A change of a running task, `after_ms` its start."""
+    """A change of a running task. `after_ms`: milliseconds after its start."""
 
     after_ms: float
     status: str
@@ -52,7 +52,7 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def steps(work: str, *, fails: bool, speed: float) -> list[Step]:
-    """All changes of a task after SUBMITTED, the last of them its end."""
+    """All changes of a task after SUBMITTED. The last one ends it."""
     if fails:
         return [Step(after_ms=FAILURE_MS / speed, status="FAILURE", percent=0)]
     duration = DURATION_MS[work] / speed

@@ -1,6 +1,6 @@
-"""The shapes that go over the wire, before a server's manner is laid over them: those of midjourney-proxy-plus.
+"""The JSON structures of midjourney-proxy-plus; shapes.py adapts them to other servers.
 
-Absent values are written as `null`, never left out (Jackson's default, which nov 2.6 and Plus 3.7.5 keep).
+Absent values are written as `null`, never left out (Jackson's default, which novicezk 2.6 and Plus 3.7.5 use).
 """
 
 import msgspec
@@ -19,7 +19,7 @@ class Button(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Task(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """One job as `fetch` and the callbacks show it. Times are epoch milliseconds."""
+    """A task as `fetch` and callbacks show it. Times are epoch milliseconds."""
 
     id: str
     properties: Properties
@@ -41,7 +41,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 
 class Answer(msgspec.Struct, frozen=True, kw_only=True):
-    """What every `submit/*` gives back. `result` is a task id, several joined by commas, or the links of an upload."""
+    """The answer of every `submit/*`. `result`: a task id, several joined by commas, or the links of an upload."""
 
     code: int
     description: str
@@ -50,7 +50,7 @@ class Answer(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Message(msgspec.Struct, frozen=True, kw_only=True):
-    """What `image-seed` and `cancel` give back: an answer without properties."""
+    """The answer of `image-seed` and `cancel`, which has no properties."""
 
     code: int
     description: str
@@ -58,7 +58,7 @@ class Message(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
-    """Every field that a submit may have; Spring Boot ignores the others, and so do we."""
+    """All fields of submits. Other fields are ignored, as by Spring Boot."""
 
     prompt: str | None = None
     task_id: str | int | None = None

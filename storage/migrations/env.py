@@ -1,6 +1,6 @@
 """Runs revisions on the connection that `storage.migrate` opened; there is no alembic.ini.
 
-Revisions name tables without a schema: on PostgreSQL `storage/own_schema.py` has made ours the only one they find.
+Revisions name tables without a schema: on PostgreSQL `storage/driver/own_schema.py` has made ours the only one they find.
 """
 
 from __future__ import annotations

@@ -11,7 +11,7 @@ from tests.browser.parts import Site, Watch, press, stays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
-TOLD = re.compile("The server does not answer|That did not work")
+TOLD = re.compile("The server does not respond|That did not work")
 
 
 async def test_what_another_tab_has_dropped_is_told(page: Page, site: Site, watch: Watch) -> None:
@@ -25,7 +25,7 @@ async def test_what_another_tab_has_dropped_is_told(page: Page, site: Site, watc
     assert site.server.http.post(f"/api/quarantine/{found['id']}/drop").status_code == 200
     page.once("dialog", lambda dialog: dialog.accept())
     await page.locator(entry).get_by_role("button", name="Drop").press("Enter")
-    await expect(page.locator("#toasts")).to_have_text("that body is no longer there")
+    await expect(page.locator("#toasts")).to_have_text("That body no longer exists")
     await expect(page.locator(entry)).to_be_visible()
 
 

@@ -33,13 +33,13 @@ async def test_a_chain_grows_on_the_gallery_and_on_its_own_page(page: Page, site
     chain_id = site.submit(f"a harbour, {word}")
     await press(page.locator(".card", has_text=f"a harbour, {word}").locator("a.cover"))
     await expect(page).to_have_url(re.compile(f"/chains/{chain_id}$"))
-    await expect(page.locator(".node .badge")).to_have_text("waits to be sent")
+    await expect(page.locator(".node .badge")).to_have_text("waiting to be sent")
     await stays(page)
     site.resume()
     await expect(page.locator(".tree ul .node.success img")).to_have_count(4)
     await expect(page.locator("#chain > header .badge")).to_have_text("done")
     await expect(page.locator(".edge b")).to_have_text(["U1", "U2", "U3", "U4"])
-    await expect(page.get_by_text("5 / ")).to_be_visible()
+    await expect(page.get_by_text("4 / ")).to_be_visible()
     await shown(page.locator(".tree img"))
     assert await has_stayed(page)
 
@@ -99,7 +99,7 @@ async def test_a_press_counts_when_the_panel_is_brought_anew_under_it(
     await page.evaluate(
         """() => new Promise(resolve => {
             document.getElementById("panel").addEventListener("htmx:after:swap", resolve, { once: true });
-            htmx.trigger("#looked-at", "refresh");
+            htmx.trigger("#selected-task", "refresh");
         })"""
     )
     await page.mouse.up()
@@ -148,11 +148,11 @@ async def test_pages_go_on_when_the_server_was_killed_and_is_back(
         gallery, setup = await context.new_page(), await context.new_page()
         await gallery.goto("/")
         await setup.goto("/setup")
-        await expect(setup.locator(".checks .open", has_text="No callback has come yet")).to_be_visible()
+        await expect(setup.locator(".checks .open", has_text="No callback has arrived yet")).to_be_visible()
         pages.append((gallery, setup))
     called(first, "the first")
     for gallery, setup in pages:
-        await expect(setup.locator(".checks .good", has_text="Callbacks come from")).to_be_visible()
+        await expect(setup.locator(".checks .good", has_text="Callbacks have arrived from")).to_be_visible()
         await expect(gallery.locator(".card", has_text="the first")).to_have_count(1)
         await stays(gallery)
     watch.expected += ["ERR_", "SSE", "sse", "reconnect"]

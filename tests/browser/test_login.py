@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from playwright.async_api import Browser, expect
 
+from hooks.session import login_code
 from tests.browser.parts import PHONE_IN_SOAK, Watch, press
 from tests.browser.test_screens import problems
 from tests.conftest import HookchainServer
@@ -51,7 +52,7 @@ async def test_one_logs_in_comes_to_where_one_wanted_and_logs_out(
     assert await problems(page) == []
     await page.get_by_label("token").fill("a guess")
     await press(page.get_by_role("button", name="Log in"))
-    await expect(page.get_by_role("alert")).to_have_text("That is not the token.")
+    await expect(page.get_by_role("alert")).to_have_text("This token is wrong.")
     assert await context.cookies() == []
     await page.get_by_label("token").fill(TOKEN)
     await page.get_by_label("token").press("Enter")
@@ -85,3 +86,24 @@ async def test_a_session_that_has_ended_leads_to_the_login(
     await page.get_by_label("What to imagine").fill("a cat")
     await press(page.get_by_role("button", name="Imagine"))
     await expect(page).to_have_url(re.compile("/login"))
+
+
+@pytest.mark.parametrize("screen", PHONE_IN_SOAK, indirect=True)
+async def test_a_link_logs_in_by_its_button(
+    locked: HookchainServer, new_context: Any, watch: Watch, screen: str
+) -> None:
+    """Nobody who only looks at it uses it up, and a second browser is told that somebody has."""
+    watch.expected.append("401")
+    link = f"/login?once={login_code('s', TOKEN)}"
+    for is_first in (True, False):
+        context = await new_context(screen, base_url=locked.url)
+        page = await context.new_page()
+        await page.goto(link)
+        assert await problems(page) == []
+        await page.reload()
+        assert await context.cookies() == []
+        await press(page.get_by_role("button", name="Log in"))
+        if is_first:
+            await expect(page).to_have_url(f"{locked.url}/")
+        else:
+            await expect(page.get_by_role("alert")).to_contain_text("This link has been used")

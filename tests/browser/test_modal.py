@@ -25,7 +25,7 @@ def upscaled(site: Site, word: str, eventually: Any) -> tuple[str, str]:
     return chain_id, eventually(lambda: site.ended(chain_id)[1:])[0]
 
 
-REFRESH = "htmx.trigger(document.getElementById('looked-at'), 'refresh')"
+REFRESH = "htmx.trigger(document.getElementById('selected-task'), 'refresh')"
 
 
 async def comes_anew(page: Page) -> None:
@@ -104,8 +104,8 @@ async def test_what_is_begun_in_a_window_outlives_its_panel(
     await comes_anew(page)
     await expect(page.get_by_role("alert")).to_contain_text("Paint what may change first")
     await shown(page.locator(".easel img"))
-    await press(page.get_by_role("button", name="All of it"))
-    await press(page.get_by_role("button", name="All of it"))
+    await press(page.get_by_role("button", name="Whole picture"))
+    await press(page.get_by_role("button", name="Whole picture"))
     await page.get_by_label("Prompt").fill("a golden crown")
     await comes_anew(page)
     await press(page.get_by_role("button", name="Undo"))

@@ -46,6 +46,8 @@ async def test_every_screen_can_be_used_by_everybody(
     grid, upscaled, *_ = eventually(lambda: (found := site.ended(chain_id))[4:] and found)
     site.press(upscaled, "vary_region")
     site.submit(f"alone, refused, {word}")
+    eventually(lambda: site.server.get("/api/upstreams")["upstreams"][0]["paused"])
+    site.resume()  # it was paused for its key
     site.submit(f"alone, lost, {word}")
     assert site.call(f"no JSON, {word}, {'x' * 300}".encode()) == 400
     eventually(lambda: len(site.server.get("/api/dead-letters")["dead_letters"]) > 0)
@@ -95,7 +97,7 @@ async def test_the_gallery_is_filtered_and_goes_on_without_end(page: Page, site:
     assert await has_stayed(page)
     await page.get_by_label("Status").select_option("done")
     await press(page.get_by_role("button", name="Show", exact=True))
-    await expect(page.get_by_text("Nothing here is like that.")).to_be_visible()
+    await expect(page.get_by_text("Nothing matches these filters.")).to_be_visible()
 
 
 async def tried(page: Page, outcome: Locator) -> None:
@@ -116,7 +118,7 @@ async def test_a_rule_is_tried_on_what_has_been(
     eventually(lambda: site.ended(chain_id))
     await page.goto("/rules")
     await stays(page)
-    rules = page.get_by_label("Rules, as they stand in hookchain.toml")
+    rules = page.get_by_label("Rules, written as in hookchain.toml")
     rule = (
         f"[[rules]]\nname = '{word}'\non = 'task.succeeded'\nif = \"'{word}' in task.prompt\"\npress = 'U*'\n"
     )
@@ -210,5 +212,5 @@ async def test_a_search_says_that_it_found_nothing_when_it_has_looked_everywhere
         )
         await press(page.get_by_role("link", name="older"))
         await expect(page.locator("#more")).to_have_count(0)
-        await expect(page.get_by_text("Nothing here is like that.")).to_have_count(1 - cards)
+        await expect(page.get_by_text("Nothing matches these filters.")).to_have_count(1 - cards)
         await expect(page.locator(".card")).to_have_count(cards)

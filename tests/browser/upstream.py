@@ -50,8 +50,9 @@ class Upstream:
     def stop(self) -> None:
         """End it."""
         self.http.close()
-        self._server.should_exit = True
-        self._thread.join(PATIENCE_S)
+        # A server with open connections may not end. Its thread is a daemon, which ends with the process.
+        self._server.should_exit = self._server.force_exit = True
+        self._thread.join(5.0)
 
     def accepted(self, task_id: str, path: str = "submit/action") -> list[dict[str, Any]]:
         """Bodies of the submits about a task that the ledger shows as taken."""

@@ -44,7 +44,12 @@ def image_command() -> list[str]:
 
 def documents(path: Path) -> list[Any]:
     """All documents of a YAML file."""
-    return list(yaml.safe_load_all(path.read_text()))
+    return parsed(path.read_text())
+
+
+def parsed(text: str) -> list[Any]:
+    """All documents of a YAML text, by the parser in C: they are read while tests are collected, in each worker."""
+    return list(yaml.load_all(text, yaml.CSafeLoader))
 
 
 def resources(overlay: str) -> list[dict[str, Any]]:

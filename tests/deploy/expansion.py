@@ -24,11 +24,12 @@ from tests.deploy.containers import (
     documents,
     of_compose,
     of_pods,
+    parsed,
     resources,
     variables,
 )
 
-SECRET = "0123456789abcdef" * 3
+SECRET = "4f9c1d0b7e2a8365c1f0d9ab53e87f6420bd9a1ce6f37058"
 """What a platform's generator makes."""
 
 
@@ -52,7 +53,7 @@ _SECRETS = {"HOOKCHAIN_SECRET": SECRET, "HOOKCHAIN_ADMIN_TOKEN": SECRET}
 def sealos_documents() -> list[dict[str, Any]]:
     """The template, rendered with the defaults of its inputs."""
     text = (DEPLOY / "sealos/index.yaml").read_text()
-    (template, *_) = yaml.safe_load_all(text)
+    (template, *_) = parsed(text)
     values = {"SEALOS_CLOUD_DOMAIN": "cloud.example.org", "SEALOS_CERT_SECRET_NAME": "wildcard-cert"}
     for name, default in template["spec"]["defaults"].items():
         values[f"defaults.{name}"] = re.sub(
@@ -60,7 +61,7 @@ def sealos_documents() -> list[dict[str, Any]]:
         )
     values |= {f"inputs.{name}": one["default"] for name, one in template["spec"]["inputs"].items()}
     body = text.partition("\n---\n")[2]
-    return list(yaml.safe_load_all(re.sub(r"\$\{\{ (.*?) \}\}", lambda found: values[found[1]], body)))
+    return parsed(re.sub(r"\$\{\{ (.*?) \}\}", lambda found: values[found[1]], body))
 
 
 def sealos(attached: Attached) -> list[Container]:

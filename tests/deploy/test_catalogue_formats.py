@@ -32,11 +32,11 @@ GRACE_S = 20
 # Schemas
 
 
-@pytest.mark.parametrize("path", COMPOSE_FILES, ids=name_of)
-def test_a_compose_file_follows_the_specification(path: Path) -> None:
-    """By the schema of compose-spec."""
+def test_every_compose_file_follows_the_specification() -> None:
+    """By the schema of compose-spec. What is wrong is printed with its file."""
+    assert COMPOSE_FILES
     checked = subprocess.run(
-        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path)],
+        [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *COMPOSE_FILES],
         capture_output=True,
         text=True,
         check=False,

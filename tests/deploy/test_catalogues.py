@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 
 from hookchain.cli import MODULES
-from hookchain.environment import known_variables
-from hookchain.settings import load_settings
+from hookchain.settings.environment import known_variables
+from hookchain.settings.load import load_settings
 from tests.conftest import PATIENCE_S, REPOSITORY, HookchainServer, Process, free_port
 from tests.deploy.containers import DEPLOY, Attached, Container, documents, image_command
 from tests.deploy.expansion import RECIPES, SQLITE, hookchain_containers, name_of
-from tests.postgres import fresh_database
+from tests.support.postgres import fresh_database
 
 pytestmark = pytest.mark.process
 

@@ -18,7 +18,9 @@ import pytest
 
 from tests.conftest import PATIENCE_S, REPOSITORY, free_port
 from tests.deploy.recipes import procfile
-from tests.postgres import fresh_database
+from tests.support.postgres import fresh_database
+
+TOKEN = "a long token that nobody guesses"
 
 
 class Procfile:
@@ -73,7 +75,7 @@ class Procfile:
             answer = httpx.get(f"{self.url}/readyz", trust_env=False, timeout=PATIENCE_S)
         except httpx.HTTPError:
             return False
-        return answer.status_code == 200 and sum("works; rules" in line for line in self.lines) > 0
+        return answer.status_code == 200 and sum("worker started; rules" in line for line in self.lines) > 0
 
     def stop(self) -> None:
         """SIGTERM to all."""
@@ -113,7 +115,7 @@ def deployed(tmp_path: Path, installed: dict[str, str], start_sandbox: Any, post
             "DATABASE_URL": url.replace("postgresql://", "postgres://"),
             "HOOKCHAIN_UPSTREAM_URL": sandbox.url,
             "HOOKCHAIN_UPSTREAM_QUIET_S": "1",
-            "HOOKCHAIN_ADMIN_TOKEN": "a token",
+            "HOOKCHAIN_ADMIN_TOKEN": TOKEN,
         }
         processes = Procfile(directory, environment)
         yield processes, sandbox
@@ -127,7 +129,7 @@ def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: 
     processes.start()
     with httpx.Client(
         base_url=processes.url,
-        headers={"authorization": "Bearer a token"},
+        headers={"authorization": f"Bearer {TOKEN}"},
         trust_env=False,
         timeout=PATIENCE_S,
     ) as http:

@@ -13,14 +13,14 @@ from pathlib import Path
 import pytest
 
 from hookchain.cli import MODULES
-from hookchain.environment import SettingsError, check_variables, known_variables
-from hookchain.settings import load_settings
-from tests import command
+from hookchain.settings.environment import SettingsError, check_variables, known_variables
+from hookchain.settings.load import load_settings
 from tests.conftest import REPOSITORY, HookchainServer, free_port
 from tests.conftest import Process as Background
 from tests.deploy import recipes
 from tests.deploy.recipes import ATTACHED, RECIPES, Process
-from tests.postgres import fresh_database
+from tests.support import command
+from tests.support.postgres import fresh_database
 
 PROCESSES = [
     pytest.param(process, id=f"{file} {process.name}") for file, read in RECIPES.items() for process in read()
@@ -63,7 +63,7 @@ def test_a_recipe_starts_with_nothing_filled_in(process: Process, attached: str,
     assert server.is_running, server.output
     with server.http as http:
         assert http.get("/healthz").json() == {"status": "ok"}
-    assert "THAT IS KEPT WILL BE LOST" not in server.output
+    assert "ALL DATA WILL BE LOST" not in server.output
     assert server.stop() == 0
 
 
@@ -186,7 +186,7 @@ def test_an_empty_variable_is_as_good_as_none(tmp_path: Path) -> None:
 def test_half_an_upstream_is_refused_with_what_to_do(tmp_path: Path, key: str) -> None:
     """Whoever fills in a key means to use an API: the sandbox would let him believe that it does."""
     with pytest.raises(
-        SettingsError, match=rf"HOOKCHAIN_UPSTREAM_{key} is set, but .* or remove HOOKCHAIN_UPSTREAM_{key}"
+        SettingsError, match=rf"HOOKCHAIN_UPSTREAM_{key} is set, but .* or unset HOOKCHAIN_UPSTREAM_{key}"
     ):
         load_settings({f"HOOKCHAIN_UPSTREAM_{key}": "trueai"}, tmp_path)
 

@@ -19,22 +19,32 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dispatcher.budget import Budget
-from dispatcher.receivers import Registry
+from dispatcher.by_hand import commands
+from dispatcher.plugins.receivers import Registry
+from dispatcher.plugins.signals import SIGNALS
+from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.receiver import connect
-from dispatcher.signals import SIGNALS
-from hookchain.settings import Settings
-from hookchain.worker import Worker, now_ms
+from hookchain.settings.load import Settings
+from hookchain.worker import Worker
 from midjourney.decode import decode_task
-from midjourney.dialects import Upstream
-from storage import gauges, queries
+from midjourney.dialects import DIALECTS, Upstream
+from midjourney.requests import Request as AnyRequest
+from storage.clock import now_ms
 from storage.engine import Connection, Database
+from storage.reading import gauges, pages
 from storage.records import Delivery, Event, Incoming, Submission
+from storage.submissions import submission_queue
+from storage.tasks import rows as tasks
 from tests.conftest import PATIENCE_S
 
 UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 U = [f"MJ::JOB::upsample::{number}::{UUID}" for number in (1, 2, 3, 4)]
+
+
+def four(uuid: str) -> list[dict[str, str]]:
+    """The U-buttons of a grid whose job has this uuid."""
+    return [{"customId": f"MJ::JOB::upsample::{n}::{uuid}", "label": f"U{n}"} for n in (1, 2, 3, 4)]
 
 
 class StubUpstream:
@@ -43,9 +53,15 @@ class StubUpstream:
     def __init__(self) -> None:
         self.received: list[tuple[str, dict[str, Any]]] = []
         self.listed: list[dict[str, Any]] = []
+        self.list_status = 200
+        self.keeps_list = False
+        """Whether what it takes stands in its list at once, with its state; else a test says what does."""
         self.tasks: dict[str, dict[str, Any]] = {}
         self.fetched: list[str] = []
         self.fetch_status = 200
+        self.unknown_gate = asyncio.Event()
+        self.unknown_gate.set()
+        """Until it is set, questions about tasks that are not known wait."""
         self.answer: Callable[[str, dict[str, Any]], tuple[int, Any] | None] = lambda path, body: (
             200,
             {"code": 1, "description": "ok", "result": f"child-{len(self.received)}"},
@@ -61,6 +77,8 @@ class StubUpstream:
         body = json.loads(await request.body())
         self.received.append((request.url.path, body))
         answer = self.answer(request.url.path, body)
+        if self.keeps_list and answer is not None and "result" in answer[1]:
+            self.list_task(answer[1]["result"], body)
         self.in_flight += 1
         self.most_in_flight = max(self.most_in_flight, self.in_flight)
         await self.gate.wait()
@@ -74,8 +92,15 @@ class StubUpstream:
             media_type="application/json",
         )
 
+    def list_task(self, task_id: str, body: dict[str, Any], **fields: Any) -> None:
+        """Show what was submitted in the list from now on."""
+        made = {"id": task_id, "status": "SUBMITTED", "progress": "0%", "state": body.get("state", "")}
+        self.listed.append(made | fields)
+
     async def list_all(self, _request: Request) -> Response:
         self.lists += 1
+        if self.list_status != 200:
+            return Response(status_code=self.list_status)
         return Response(json.dumps(self.listed).encode(), media_type="application/json")
 
     async def fetch(self, request: Request) -> Response:
@@ -84,7 +109,13 @@ class StubUpstream:
         if self.fetch_status != 200:
             return Response(status_code=self.fetch_status)
         task = self.tasks.get(request.path_params["id"])
+        if task is None:
+            await self.unknown_gate.wait()
         return Response(json.dumps(task).encode() if task else b"", media_type="application/json")
+
+    def forget(self, task_id: str) -> None:
+        """Know this task no more."""
+        del self.tasks[task_id]
 
     def pressed(self) -> list[str]:
         """customIds that were pressed, in order."""
@@ -109,6 +140,7 @@ async def upstream() -> AsyncIterator[StubUpstream]:
     serving = asyncio.create_task(server._serve([sock]))
     yield stub
     stub.gate.set()
+    stub.unknown_gate.set()
     server.should_exit = True
     await serving
     sock.close()
@@ -195,18 +227,42 @@ class Bench:
             )
         )
 
+    async def ask(self, request: AnyRequest) -> str:
+        """Submit something by hand; the submission's id."""
+
+        def stage(connection: Connection) -> str:
+            dialect = DIALECTS[self.options.get("dialect", "mj-plus")]
+            staged = commands.submit(
+                connection, request, upstream="main", dialect=dialect, asked_by="test", now_ms=now_ms()
+            )
+            return staged.submission_id
+
+        submission_id: str = await self.database.write("stage", stage)
+        self.database.wakeups.wake("submissions")
+        return submission_id
+
+    async def until_state(self, submission_id: str, state: str) -> Submission:
+        """One submission, once it is in this state."""
+
+        async def asked() -> Submission | None:
+            found = await self.database.read(lambda c: submission_queue.find(c, submission_id))
+            return found if found is not None and found.state == state else None
+
+        found: Submission = await self.until(asked)
+        return found
+
     async def submissions(self, **equal: str) -> list[Submission]:
         """All submissions, oldest first."""
-        found = await self.database.read(lambda c: queries.submission_page(c, most=500, equal=equal))
+        found = await self.database.read(lambda c: pages.submission_page(c, most=500, equal=equal))
         return sorted(found, key=lambda one: (one.created_at_ms, one.label))
 
     async def deliveries(self) -> list[Delivery]:
         """All deliveries, oldest first."""
-        return (await self.database.read(lambda c: queries.delivery_page(c, most=500)))[::-1]
+        return (await self.database.read(lambda c: pages.delivery_page(c, most=500)))[::-1]
 
     async def events(self, **equal: str) -> list[Event]:
         """All events, oldest first."""
-        return (await self.database.read(lambda c: queries.event_page(c, most=500, equal=equal)))[::-1]
+        return (await self.database.read(lambda c: pages.event_page(c, most=500, equal=equal)))[::-1]
 
     async def until(self, question: Callable[[], Awaitable[Any]]) -> Any:
         """Ask again after each commit until the answer is yes."""
@@ -235,6 +291,15 @@ class Bench:
 
         found: list[Submission] = await self.until(ask)
         return found
+
+    async def until_tied(self, task_id: str) -> None:
+        """Until a task is known to be of a submission of ours."""
+
+        async def tied() -> bool:
+            row = await self.database.read(lambda c: tasks.find(c, "main", task_id))
+            return row is not None and row.submission_id is not None
+
+        await self.until(tied)
 
     async def until_quiet(self) -> None:
         """Until nothing is waiting or running."""

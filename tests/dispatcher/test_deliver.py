@@ -21,17 +21,18 @@ from hookchain import (
     task_started,
     task_succeeded,
 )
-from storage import chains, tasks
 from storage.engine import Connection
 from storage.records import Delivery
+from storage.tasks import chains
+from storage.tasks import rows as tasks
 from tests.conftest import PATIENCE_S
-from tests.staged import stage, wanted
+from tests.support.staged import stage, wanted
 
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in hundredths of a second."""
-    monkeypatch.setattr("dispatcher.deliver.delay_s", lambda attempt: 0.01)
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt: 0.01)
 
 
 async def test_a_receiver_hears_its_own_sender_only(bench: Any) -> None:
@@ -175,11 +176,17 @@ async def test_later_and_never(bench: Any) -> None:
 @pytest.mark.parametrize(
     ("how", "told"),
     [
-        ({"priority": 10**7}, "U1: priority = 10000000 is no whole number from -100 to 100"),
-        ({"priority": "high"}, "U1: priority = 'high' is no whole number from -100 to 100"),
-        ({"after": 1e300}, "U1: after = 1e+300 is not between 0 seconds and 30 days"),
-        ({"after": float("nan")}, "U1: after = nan is not between 0 seconds and 30 days"),
-        ({"again": -1}, "U1: again = -1 is no number from 0 on"),
+        ({"priority": 10**7}, "U1: priority is 10000000; it must be a whole number between -100 and 100"),
+        ({"priority": "high"}, "U1: priority is 'high'; it must be a whole number between -100 and 100"),
+        (
+            {"after": 1e300},
+            "U1: after is 1e+300; it must be a number between 0 and 2592000 seconds (30 days)",
+        ),
+        (
+            {"after": float("nan")},
+            "U1: after is nan; it must be a number between 0 and 2592000 seconds (30 days)",
+        ),
+        ({"again": -1}, "U1: again is -1; it must be a whole number between 0 and 1000000"),
     ],
 )
 async def test_a_number_out_of_range_is_a_dead_letter_at_once(
@@ -245,7 +252,7 @@ async def test_an_event_that_cannot_be_read_is_a_dead_letter(bench: Any) -> None
     damaged = msgspec.structs.replace(wanted("k"), request=b'{"kind":"nonsense"}', delay_ms=10**14)
     made = await bench.database.write("stage", partial(stage, staged=damaged))
     await bench.start()
-    await bench.callback("1", made.submission_id)
+    await bench.callback("1", made.submission_id, state=made.submission_id)
     dead = await bench.until(lambda: _dead(bench))
     assert dead.attempts == 2
     assert "Traceback" in dead.error
@@ -279,12 +286,14 @@ async def _has_delivery(bench: Any) -> bool:
     return bool(await bench.deliveries())
 
 
-@pytest.mark.parametrize("leave", [SystemExit(3), asyncio.CancelledError()])
+@pytest.mark.parametrize(
+    "leave", [SystemExit(3), KeyboardInterrupt(), GeneratorExit(), asyncio.CancelledError(), StopIteration()]
+)
 @pytest.mark.parametrize("plain", [False, True])
 async def test_a_receiver_that_wants_out_ends_nothing_but_its_run(
     bench: Any, leave: BaseException, plain: bool
 ) -> None:
-    """sys.exit() in a plugin, or a cancelled task of its own: a failed attempt like any other."""
+    """sys.exit() in a plugin, next() of nothing, or a cancelled task of its own: a failed attempt like any other."""
 
     def leaves(action: str, **_: Any) -> None:
         raise leave
@@ -298,6 +307,8 @@ async def test_a_receiver_that_wants_out_ends_nothing_but_its_run(
     await bench.until_quiet()
     (delivery,) = await bench.deliveries()
     assert (delivery.state, delivery.attempts) == ("dead", 2)
+    assert type(leave).__name__ in delivery.error
+    assert "in leaves" in delivery.error  # its own traceback
 
 
 async def test_a_plain_function_that_hangs_holds_back_no_other(bench: Any) -> None:
@@ -344,7 +355,7 @@ async def test_the_concurrency_of_a_receiver_holds(bench: Any) -> None:
 
 async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
     """With all its attempts."""
-    from dispatcher import letters
+    from dispatcher.by_hand import dead_letters
 
     broken = [True]
 
@@ -359,7 +370,7 @@ async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
     await bench.until_quiet()
     (dead,) = await bench.deliveries()
     broken[0] = False
-    assert await bench.database.write("retry", lambda c: letters.retry(c, f"delivery-{dead.id}", 0))
+    assert await bench.database.write("retry", lambda c: dead_letters.retry(c, f"delivery-{dead.id}", 0))
     bench.database.wakeups.wake("events")
     await bench.until_quiet()
     assert [delivery.state for delivery in await bench.deliveries()] == ["done"]
@@ -397,13 +408,13 @@ async def test_a_chain_tells_what_receivers_are_still_to_hear_of_it(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not told, being told, told; what failed and is to be tried in an hour is not awaited."""
-    monkeypatch.setattr("dispatcher.deliver.delay_s", lambda attempt: 3600)
-    begun, may_end = asyncio.Event(), asyncio.Event()
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt: 3600)
+    begun, may_end = threading.Event(), threading.Event()
 
     @task_succeeded.connect
-    async def slow(action: str, *, chain: Any, **_: Any) -> None:
+    def slow(action: str, *, chain: Any, **_: Any) -> None:
         begun.set()
-        await may_end.wait()
+        may_end.wait(PATIENCE_S)
         chain.press("U1")
 
     @task_succeeded.connect
@@ -414,7 +425,7 @@ async def test_a_chain_tells_what_receivers_are_still_to_hear_of_it(
         def ask(connection: Connection) -> int:
             found = tasks.find(connection, "main", "grid")
             assert found is not None
-            return chains.untold(connection, found.chain_id or "", time.time_ns() // 1_000_000)
+            return chains.count_undelivered(connection, found.chain_id or "", time.time_ns() // 1_000_000)
 
         answer: int = await bench.database.read(ask)
         return answer
@@ -424,7 +435,7 @@ async def test_a_chain_tells_what_receivers_are_still_to_hear_of_it(
 
     await bench.start()
     await bench.callback()
-    await begun.wait()
+    await asyncio.to_thread(begun.wait, PATIENCE_S)
     await bench.until(lambda: _failed(bench))
     assert await untold() == 1
     may_end.set()

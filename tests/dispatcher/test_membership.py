@@ -9,17 +9,23 @@ from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 
-from dispatcher import commands
-from dispatcher.submit import Claimed
-from dispatcher.supervisor import uptime_s
+from dispatcher.by_hand import commands
+from dispatcher.loops.heartbeat import MARGIN_S
+from dispatcher.loops.submit import Claimed
 from hookchain import task_succeeded
-from hookchain.worker import now_ms
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Action, Imagine
-from storage import deliveries, leases, settlements, submissions, tasks
+from storage import schema
+from storage.clock import now_ms, uptime_s
+from storage.deliveries import delivery_queue
+from storage.duty.held import Held
 from storage.engine import Connection, Database
 from storage.records import PendingEvent
+from storage.submissions import interrupted, submission_queue
+from storage.tasks import rows as tasks
+from storage.workers import leases
 from tests.conftest import PATIENCE_S
 
 PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U1"\n'
@@ -31,8 +37,8 @@ only_postgres = pytest.mark.parametrize("database_url", ["postgres"], indirect=T
 def short_leases(monkeypatch: pytest.MonkeyPatch) -> None:
     """A second or so for who lives, which a busy machine does not take between two beats; tenths for all else."""
     for name, short in (("BEAT_S", 0.05), ("TTL_MS", 1500), ("MARGIN_S", 0.1), ("DROPPED_MS", 200)):
-        monkeypatch.setattr(f"dispatcher.membership.{name}", short)
-    monkeypatch.setattr("dispatcher.settle.WINDOW_S", 0.0)
+        monkeypatch.setattr(f"dispatcher.loops.heartbeat.{name}", short)
+    monkeypatch.setattr("dispatcher.policy.submission_evidence.MODAL_MS", 0)
 
 
 def claimed_by(worker: str) -> Any:
@@ -40,8 +46,8 @@ def claimed_by(worker: str) -> Any:
 
     def claim(connection: Connection) -> int:
         leases.beat(connection, worker, ttl_ms=400)
-        deliveries.fan_out(connection, lambda _event: ["rule:press"], 10, now_ms())
-        return len(deliveries.claim(connection, 10, now_ms(), room=lambda _name: 9, worker=worker))
+        delivery_queue.fan_out(connection, lambda _event: ["rule:press"], 10, now_ms())
+        return len(delivery_queue.claim(connection, 10, now_ms(), room=lambda _name: 9, worker=worker))
 
     return claim
 
@@ -71,8 +77,9 @@ async def test_what_a_worker_that_died_was_running_is_run_by_another(bench: Any)
 
 @pytest.mark.usefixtures("short_leases")
 async def test_what_a_worker_that_died_was_sending_is_not_sent_before_there_is_evidence(bench: Any) -> None:
-    """The list shows the task that was pressed, and no press of it: only then is it sent again."""
-    bench.options |= {"settle_after_s": 0.3}
+    """The list shows a press that was made later, with its mark, and not this one: only then is it sent again."""
+    bench.options |= {"settle_after_s": 0.3, "timeout_s": 0.5}
+    bench.upstream.keeps_list = True
     bench.rules(PRESS.replace("U1", "nothing-like-this"))
     await bench.start()
     await bench.callback()
@@ -82,15 +89,20 @@ async def test_what_a_worker_that_died_was_sending_is_not_sent_before_there_is_e
 
     def take(connection: Connection) -> int:
         leases.beat(connection, "gone", ttl_ms=400)
-        return len(submissions.begin_attempts(connection, "main", 9, now_ms(), worker="gone"))
+        return len(submission_queue.begin_attempts(connection, "main", 9, now_ms(), worker="gone"))
 
     assert await bench.database.write("begin", take) == 1
     bench.upstream.listed.append(bench.upstream.tasks["grid"])
     await bench.start()
-    await bench.until_states("accepted")
-    (submission,) = await bench.submissions()
-    assert submission.attempts == 2
-    assert len(bench.upstream.pressed()) == 1
+    await bench.until_states("uncertain")
+    await asyncio.sleep(1.5)  # what the one that is gone had sent could have ended
+    assert bench.upstream.received == []
+    await bench.ask(
+        Action(task_id="grid", custom_id="MJ::JOB::upsample::2::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6")
+    )
+    made = await bench.until_states("accepted", "accepted")
+    assert sorted(one.attempts for one in made) == [1, 2]
+    assert len(bench.upstream.pressed()) == 2
 
 
 def _staged_imagine(connection: Connection, prompt: str = "a cat") -> None:
@@ -125,16 +137,36 @@ async def test_a_worker_whose_lease_ran_out_sends_nothing(
     await bench.start()
     membership = bench._worker._membership
     await membership.loop.stop()
-    membership._believed_until_s = uptime_s() - 1
+    membership._may_send_until_s = uptime_s() - 1
     await bench.database.write("stage", _staged_imagine)
     bench.database.wakeups.wake("submissions")
     await bench.callback()
     await asyncio.sleep(0.3)  # that nothing happens cannot be awaited
     assert bench.upstream.received == []
     assert await bench.deliveries() == []
-    monkeypatch.setattr("dispatcher.membership.TTL_MS", 60_000)
+    monkeypatch.setattr("dispatcher.loops.heartbeat.TTL_MS", 60_000)
     await membership._turn()
     await bench.until_states("accepted", "accepted")
+
+
+@only_postgres
+async def test_a_worker_stops_sending_well_before_others_take_over(bench: Any) -> None:
+    """What it sends last has a margin to arrive in: the others wait for the whole lease, by the database's clock."""
+    await bench.start()
+    membership = bench._worker._membership
+    await membership.loop.stop()
+
+    def left_ms(connection: Connection) -> int:
+        now_ms = connection.exec_driver_sql(
+            "SELECT extract(epoch FROM clock_timestamp()) * 1000"
+        ).scalar_one()
+        until_ms = select(schema.leases.c.until_ms).where(schema.leases.c.name == f"worker:{membership.name}")
+        return int(connection.execute(until_ms).scalar_one() - now_ms)
+
+    leased_ms = await bench.database.read(left_ms)
+    believed_ms = 1000 * (membership.may_send_until_s() - uptime_s())
+    assert leased_ms - believed_ms >= 1000 * MARGIN_S - 1
+    assert MARGIN_S >= 1
 
 
 @only_postgres
@@ -162,18 +194,18 @@ async def test_evidence_about_one_attempt_says_nothing_about_the_next(bench: Any
     """A list that was read before the second attempt was made; its reader was slow."""
     await bench.database.write("stage", _staged_imagine)
     (first,) = await bench.database.write(
-        "begin", lambda c: submissions.begin_attempts(c, "main", 1, now_ms())
+        "begin", lambda c: submission_queue.begin_attempts(c, "main", 1, now_ms())
     )
 
-    def doubt(connection: Connection) -> int:
-        return settlements.doubt(connection, [first.id], now_ms())
+    def give_back(connection: Connection, attempt: int) -> int:
+        return interrupted.give_back(connection, [Held(first.id, attempt)], now_ms())
 
     def move(connection: Connection, attempts: int) -> bool:
         at_ms = now_ms()
-        return submissions.move(
+        return submission_queue.move(
             connection,
             first.id,
-            from_states=["uncertain"],
+            by="disprove",
             to="waiting",
             reason="",
             run_at_ms=at_ms,
@@ -181,10 +213,10 @@ async def test_evidence_about_one_attempt_says_nothing_about_the_next(bench: Any
             attempts=attempts,
         )
 
-    await bench.database.write("doubt", doubt)
+    assert await bench.database.write("release", lambda c: give_back(c, 1)) == 1
     assert await bench.database.write("move", lambda c: move(c, 1))
-    await bench.database.write("begin", lambda c: submissions.begin_attempts(c, "main", 1, now_ms()))
-    await bench.database.write("doubt", doubt)
+    await bench.database.write("begin", lambda c: submission_queue.begin_attempts(c, "main", 1, now_ms()))
+    assert await bench.database.write("release", lambda c: give_back(c, 2)) == 1
     assert not await bench.database.write("move", lambda c: move(c, 1))
     assert [one.state for one in await bench.submissions()] == ["uncertain"]
 
@@ -197,7 +229,7 @@ async def test_a_worker_that_leaves_declares_nobody_dead(bench: Any) -> None:
     def other(connection: Connection) -> int:
         _staged_imagine(connection)
         leases.beat(connection, "other", ttl_ms=-1)
-        return len(submissions.begin_attempts(connection, "main", 1, now_ms(), worker="other"))
+        return len(submission_queue.begin_attempts(connection, "main", 1, now_ms(), worker="other"))
 
     assert await bench.database.write("begin", other) == 1
     await bench.stop()
@@ -262,14 +294,14 @@ async def test_a_receiver_that_another_worker_may_have_is_left_to_it(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """During a deployment two releases work side by side; after that, a receiver that is gone is a dead letter."""
-    monkeypatch.setattr("dispatcher.deliver.ELSEWHERE_MS", 20)
+    monkeypatch.setattr("dispatcher.policy.run_endings.ELSEWHERE_MS", 20)
     ttl_ms = 60_000
     await bench.database.write("beat", lambda c: leases.beat(c, "newer release", ttl_ms=ttl_ms))
     await bench.start()
     await bench.callback()
 
     def unknown(connection: Connection) -> int:
-        return deliveries.fan_out(connection, lambda _event: ["rule:new"], 10, now_ms())
+        return delivery_queue.fan_out(connection, lambda _event: ["rule:new"], 10, now_ms())
 
     async def left() -> bool:
         return any(one.excused > 1 and one.state != "dead" for one in await bench.deliveries())
@@ -281,7 +313,9 @@ async def test_a_receiver_that_another_worker_may_have_is_left_to_it(
         await bench.callback("another", buttons=[])
         assert await bench.database.write("fan_out", unknown) > 0
     await bench.until(left)
-    monkeypatch.setattr("dispatcher.deliver.DEPLOYED_WITHIN_MS", 1)  # that worker does not have it either
+    monkeypatch.setattr(
+        "dispatcher.policy.run_endings.DEPLOYED_WITHIN_MS", 1
+    )  # that worker does not have it either
 
     async def dead() -> bool:
         return any(one.state == "dead" and "not loaded" in one.error for one in await bench.deliveries())
@@ -302,8 +336,8 @@ async def test_a_claim_whose_answer_was_lost_is_picked_up(bench: Any) -> None:
         return ["rule:press"] if event.task_id == "second" else []
 
     def lost(connection: Connection) -> int:
-        deliveries.fan_out(connection, heard_by, 10, now_ms())
-        return len(deliveries.claim(connection, 10, now_ms(), room=lambda _name: 9, worker=me))
+        delivery_queue.fan_out(connection, heard_by, 10, now_ms())
+        return len(delivery_queue.claim(connection, 10, now_ms(), room=lambda _name: 9, worker=me))
 
     async with paused(bench):
         await bench.callback("second")

@@ -9,12 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, Table, func, select
 
-from dispatcher.prune import DAY_MS, Pruner
-from dispatcher.retention import Retention
-from dispatcher.tally import Tally
-from hookchain.worker import now_ms
-from storage import quarantine, schema
-from storage.quarantine import Stranger
+from dispatcher.loops.count_traffic import TrafficCount
+from dispatcher.loops.prune import DAY_MS, LAST_PASS, Pruner
+from dispatcher.policy.retention import Retention
+from storage import schema, settings
+from storage.clock import now_ms
+from storage.events import quarantine
+from storage.events.quarantine import UnreadableBody
 
 RULE = '[[rules]]\nname = "upscale"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
 
@@ -29,9 +30,12 @@ def rows(connection: Connection, table: Table) -> int:
     return found
 
 
-async def in_days(bench: Any, days: float, **keep: float) -> dict[str, int]:
+async def in_days(bench: Any, days: float, **keep: Any) -> dict[str, int]:
     """What is left when the job runs so many days later."""
-    pruner = Pruner(bench.database, Retention(**keep), lambda: now_ms() + int(days * DAY_MS))
+    then_ms = now_ms() + int(days * DAY_MS)
+    pruner = Pruner(bench.database, Retention(**keep), lambda: then_ms)
+    # All those days have passed since the last pass: no clock was set.
+    await bench.database.write("test", lambda one: settings.keep(one, LAST_PASS, str(then_ms)))
     await pruner.turn()
     found: dict[str, int] = await bench.database.read(counts)
     return found
@@ -118,7 +122,7 @@ async def test_dead_letters_and_quarantine_stay(busy: Any) -> None:
     await busy.database.write(
         "test", lambda connection: connection.execute(schema.deliveries.update().values(state="dead"))
     )
-    stranger = Stranger(
+    stranger = UnreadableBody(
         upstream="main", submission_id="", content_type="", reason="", body=b"?", received_at_ms=1
     )
     await busy.database.write("test", lambda connection: quarantine.keep(connection, stranger))
@@ -142,8 +146,8 @@ async def test_0_keeps_for_ever(busy: Any) -> None:
 
 async def test_ingest_goes_on_between_the_bites(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three thousand events are thinned; callbacks that come meanwhile are committed between the transactions."""
-    monkeypatch.setattr("dispatcher.prune.BREATH_S", 0.25)  # a busy machine takes longer for a callback
-    bench.database.hear_only(frozenset())
+    monkeypatch.setattr("dispatcher.loops.prune.PAUSE_S", 0.25)  # a busy machine takes longer for a callback
+    bench.database.fan_out_only(frozenset())
     for task in range(10):
         await asyncio.gather(
             *(
@@ -169,7 +173,7 @@ async def test_ingest_goes_on_between_the_bites(bench: Any, monkeypatch: pytest.
 async def test_figures_of_charts_go_after_eight_days(bench: Any) -> None:
     """Those of a week ago are there to compare today's with."""
     bench.database.meter.count("callbacks", now_ms(), 1)
-    await Tally(bench.database).turn()
+    await TrafficCount(bench.database).turn()
 
     async def minutes() -> int:
         found: int = await bench.database.read(lambda connection: rows(connection, schema.traffic))

@@ -8,13 +8,14 @@ from typing import Any
 import msgspec
 import pytest
 
-from dispatcher.reconcile import LONGEST_INTERVAL_S, due_at_ms
+from dispatcher.loops.poll import LONGEST_INTERVAL_S, due_at_ms
 from hookchain import task_lost
 from midjourney.dialects import Upstream
-from storage import health, tasks
 from storage.engine import Connection
+from storage.reading import health
 from storage.records import TaskRow
-from tests.staged import stage, wanted
+from storage.tasks import rows as tasks
+from tests.support.staged import stage, wanted
 
 UPSTREAM = Upstream(url="http://x", look_after_s=2, quiet_s=30)
 
@@ -24,7 +25,7 @@ def row(**fields: Any) -> TaskRow:
 
 
 @pytest.mark.parametrize(
-    ("fields", "deaf", "due_s"),
+    ("fields", "never_calls", "due_s"),
     [
         ({}, False, 2),  # never heard of: shortly after its submit
         ({"looked_at_ms": 102_000}, False, 32),  # asked once
@@ -36,9 +37,9 @@ def row(**fields: Any) -> TaskRow:
         ({"status": "IN_PROGRESS", "looked_at_ms": 5_100_000}, False, 5_000 + LONGEST_INTERVAL_S),
     ],
 )
-def test_when_a_task_is_asked_about(fields: dict[str, Any], deaf: bool, due_s: float) -> None:
+def test_when_a_task_is_asked_about(fields: dict[str, Any], never_calls: bool, due_s: float) -> None:
     """In seconds after its submit: soon, when it is silent, then ever less often."""
-    assert due_at_ms(row(**fields), UPSTREAM, 0, deaf=deaf) == 100_000 + 1000 * due_s
+    assert due_at_ms(row(**fields), UPSTREAM, 0, never_calls=never_calls) == 100_000 + 1000 * due_s
 
 
 def test_what_was_heard_of_before_our_start_is_asked_about_at_once() -> None:
@@ -83,7 +84,7 @@ async def test_what_is_no_news_is_not_kept(bench: Any) -> None:
 
 async def test_a_task_that_its_upstream_forgot_is_lost(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """A restart that forgot everything: after some questions it ends as lost, with its own signal, once."""
-    monkeypatch.setattr("dispatcher.reconcile.LOST_AFTER_MS", 0)
+    monkeypatch.setattr("dispatcher.loops.poll.LOST_AFTER_MS", 0)
     heard: list[str] = []
 
     @task_lost.connect
@@ -91,9 +92,16 @@ async def test_a_task_that_its_upstream_forgot_is_lost(bench: Any, monkeypatch: 
         heard.append(task.id)
 
     bench.options |= {"quiet_s": 0.02}
-    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
     await bench.start()
-    await bench.callback(forged=True, status="IN_PROGRESS", buttons=[])
+    await bench.callback(status="IN_PROGRESS", buttons=[])
+
+    async def confirmed() -> bool:
+        row = await bench.database.read(lambda connection: tasks.find(connection, "main", "grid"))
+        return bool(row.confirmed)
+
+    await bench.until(confirmed)
+    bench.upstream.forget("grid")
 
     async def told() -> bool:
         return bool(heard)

@@ -9,13 +9,16 @@ from typing import Any
 import msgspec
 import pytest
 
-from dispatcher import commands
+from dispatcher.by_hand import commands
 from hookchain import task_succeeded
-from hookchain.worker import now_ms
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Action, Imagine
-from storage import submissions, tasks
-from tests.staged import stage, wanted
+from storage.clock import now_ms
+from storage.driver.statements import Command
+from storage.submissions import sql
+from storage.tasks import rows as tasks
+from tests.dispatcher.conftest import U
+from tests.support.staged import stage, wanted
 
 PRESS_ONE = """
 [[rules]]
@@ -30,8 +33,9 @@ GRID: dict[str, Any] = {"id": "grid", "status": "SUCCESS", "action": "IMAGINE"}
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff and polling in hundredths of a second."""
-    monkeypatch.setattr("dispatcher.outcomes.delay_s", lambda attempt, **_: 0.01 * 2**attempt)
-    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.policy.outcomes.delay_s", lambda attempt, **_: 0.01 * 2**attempt)
+    monkeypatch.setattr("dispatcher.policy.queue_full.delay_s", lambda attempt, **_: 0.01 * 2**attempt)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
 
 
 async def test_a_list_that_echoes_no_marks_proves_nothing(bench: Any) -> None:
@@ -57,30 +61,46 @@ async def test_a_list_that_echoes_no_marks_proves_nothing(bench: Any) -> None:
 
 
 async def test_a_second_loss_is_left_to_a_person(bench: Any) -> None:
-    """Every answer is lost: disproven once, sent once more, and no third time."""
+    """Every answer to one press is lost: disproven once, sent once more, and no third time."""
     bench.rules(PRESS_ONE)
-    bench.options["settle_after_s"] = 0.0
-    bench.upstream.answer = lambda path, body: None
+    bench.options |= {"settle_after_s": 0.0, "timeout_s": 0.5}
+    bench.upstream.keeps_list = True
     bench.upstream.listed = [GRID]
+
+    def answer(_path: str, body: dict[str, Any]) -> Any:
+        number = len(bench.upstream.received)
+        return None if "upsample::1" in body["customId"] else (200, {"code": 1, "result": f"t{number}"})
+
+    bench.upstream.answer = answer
     await bench.start()
     await bench.callback()
+    (lost,) = await bench.until_states("uncertain")
+    await asyncio.sleep(0.5)  # its request could have ended
+    await bench.ask(Action(task_id="grid", custom_id=U[1]))
 
     async def twice() -> bool:
-        return [(one.state, one.attempts) for one in await bench.submissions()] == [("uncertain", 2)]
+        found = [one for one in await bench.submissions() if one.id == lost.id]
+        return [(one.state, one.attempts) for one in found] == [("uncertain", 2)]
 
     await bench.until(twice)
+    await asyncio.sleep(0.5)
+    await bench.ask(Action(task_id="grid", custom_id=U[2]))
+    await bench.until_quiet()
     lists = bench.upstream.lists
-    await bench.callback("another", status="IN_PROGRESS", buttons=[])
-    assert len(bench.upstream.received) == 2
-    assert bench.upstream.lists <= lists + 1
+
+    async def looked() -> bool:
+        return bool(bench.upstream.lists > lists + 1)
+
+    await bench.until(looked)
+    assert len(bench.upstream.received) == 4
 
 
 async def test_a_press_that_only_opens_a_window_is_sent_again(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Its answer is lost, no window ever calls, and the relay has no list: an unanswered window costs nothing."""
-    monkeypatch.setattr("dispatcher.settle.WINDOW_S", 0.0)
-    bench.options |= {"settle_after_s": 0.0, "dialect": "147ai"}
+    monkeypatch.setattr("dispatcher.policy.submission_evidence.MODAL_MS", 0)
+    bench.options |= {"settle_after_s": 0.0, "timeout_s": 0.3, "dialect": "147ai"}
     bench.rules('[[rules]]\nname = "zoom"\non = "task.succeeded"\npress = "custom_zoom"\n')
     lost = iter([(500, b"<html>"), (500, b"<html>")])
     window = {"code": 21, "description": "Waiting for window confirm", "result": "w"}
@@ -94,7 +114,7 @@ async def test_a_press_that_only_opens_a_window_is_sent_again(
 
 
 async def test_proof_that_comes_while_it_waits_to_be_sent_again_counts(bench: Any) -> None:
-    """A callback on its own path: the upstream has it, whatever we believed."""
+    """A callback on its own path, and the upstream shows its mark: the upstream has it, whatever we believed."""
     bench.rules(PRESS_ONE)
     bench.upstream.answer = lambda path, body: (429, {"code": 30, "description": "busy"})
     await bench.start()
@@ -104,7 +124,7 @@ async def test_proof_that_comes_while_it_waits_to_be_sent_again_counts(bench: An
         return [one for one in await bench.submissions() if one.state == "waiting" and one.attempts]
 
     (made,) = await bench.until(waits)
-    await bench.callback("child", made.id, action="UPSCALE", buttons=[])
+    await bench.callback("child", made.id, action="UPSCALE", buttons=[], state=made.id)
     await bench.until_states("accepted")
     sent = len(bench.upstream.received)
     await bench.until_quiet()
@@ -151,8 +171,8 @@ async def test_a_window_that_is_lost_again_and_again_is_given_up(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """21, 23, 21, 23 …: each time later, then a dead letter; not for ever, and not every two seconds."""
-    monkeypatch.setattr("dispatcher.answered.QUEUE_FULL_ATTEMPTS", 3)
-    monkeypatch.setattr("dispatcher.answered.FULL_HOLD_MS", 1)
+    monkeypatch.setattr("dispatcher.policy.queue_full.ATTEMPTS", 3)
+    monkeypatch.setattr("dispatcher.policy.queue_full.HOLD_MS", 1)
     zoom = "MJ::CustomZoom::u"
     bench.rules(
         '[[rules]]\nname = "zoom"\non = "task.succeeded"\npress = "custom_zoom"\n'
@@ -180,11 +200,9 @@ async def test_the_next_of_a_lane_is_found_by_an_index(bench: Any) -> None:
     """A hundred thousand old submissions are not read for each press."""
 
     def plan(connection: Any) -> str:
-        statement, _, _ = submissions.DUE._text(
-            connection, {"of_upstream": "main", "now_ms": 1, "held_since_ms": 0, "most": 3}
-        )
-        rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", (1,) * statement.count("?"))
-        return "\n".join(str(row[-1]) for row in rows)
+        explain = Command(f"EXPLAIN QUERY PLAN {sql.DUE.text}")
+        values = {"upstream": "main", "now_ms": 1, "held_since_ms": 0, "most": 3}
+        return "\n".join(str(row[-1]) for row in explain.execute(connection, values))
 
     told: str = await bench.database.read(plan)
     assert "SEARCH submissions USING INDEX submissions_waiting (upstream=?)" in told
@@ -214,7 +232,7 @@ async def test_a_key_of_the_callers_presses_no_button_twice(bench: Any) -> None:
     cat, dog = Imagine(prompt="a cat"), Imagine(prompt="a dog")
     first = [await bench.database.write("ask", lambda c: ask(c, cat, "k")) for _ in range(2)]
     assert [one.created for one in first] == [True, False]
-    with pytest.raises(commands.CommandError, match="another request"):
+    with pytest.raises(commands.CommandError, match="a different request"):
         await bench.database.write("ask", lambda c: ask(c, dog, "k"))
 
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from dispatcher.receivers import Registry
+from dispatcher.plugins.receivers import Registry
+from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.reload import LiveRules
-from dispatcher.signals import SIGNALS
 from tests.conftest import PATIENCE_S
 
 RULE = """
@@ -80,7 +80,7 @@ async def test_rules_come_and_go(bench: Any, file: Path) -> None:
     registry = Registry(SIGNALS)
     rules.watch(registry)
     changes: list[frozenset[str]] = []
-    rules.on_change = lambda: changes.append(registry.heard())
+    rules.on_change = lambda: changes.append(registry.connected_signals())
     file.write_text(RULE.format("U1") + RULE.format("U2").replace('"press"', '"other"'))
     rules.reload()
     assert registry.names() == ["rule:other", "rule:press"]
@@ -88,7 +88,7 @@ async def test_rules_come_and_go(bench: Any, file: Path) -> None:
     rules.reload()
     assert registry.names() == []
     assert changes == [frozenset({"task.succeeded"}), frozenset()]
-    assert registry.listening("task.succeeded", "IMAGINE") == ()
+    assert registry.receiver_names("task.succeeded", "IMAGINE") == ()
 
 
 async def test_a_file_that_is_gone_leaves_the_rules_and_says_so(file: Path) -> None:
@@ -97,7 +97,7 @@ async def test_a_file_that_is_gone_leaves_the_rules_and_says_so(file: Path) -> N
     rules.watch(Registry(SIGNALS))
     away = file.rename(file.with_suffix(".away"))
     assert not rules.reload()
-    assert rules.status.error == "rules.toml is gone: its rules run until the next start"
+    assert rules.status.error == "rules.toml no longer exists: its rules run until the next start"
     assert [one.rule.press for one in rules.rules] == ["U1"]
     away.rename(file)
     assert rules.reload()

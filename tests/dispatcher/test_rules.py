@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from dispatcher.errors import RuleError
+from dispatcher.plugins.errors import RuleError
+from dispatcher.plugins.receivers import options_of
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.load import load_rules
+from dispatcher.rules.receiver import receivers_of
 from hookchain.rules import rules_of
-from hookchain.settings import load_settings
+from hookchain.settings.load import load_settings
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -88,3 +90,18 @@ def test_a_rule_cannot_reach_into_python() -> None:
     """The sandbox refuses what begins with an underscore."""
     with pytest.raises(RuleError):
         load(RULE.format('if = "task.__class__"\npress = "U1"'))
+
+
+def test_few_pictures_are_held_at_once() -> None:
+    """Each may have 50 MB; sixteen at a time of 700 kB took the server 345 MB."""
+    [rule] = load(
+        """[[rules]]
+        name = "keep"
+        on = "task.succeeded"
+        archive = "pictures"
+        split_grid = "quarters"
+        notify = "json://127.0.0.1:9" """
+    )
+    found = [options_of(function) for _, function in receivers_of(rule)]
+    at_once = {options.name: options.concurrency for options in found}
+    assert at_once == {"rule:keep/archive": 4, "rule:keep/split_grid": 2, "rule:keep/notify": 16}

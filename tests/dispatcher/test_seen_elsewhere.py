@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import uuid
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -11,10 +12,12 @@ from typing import Any
 import pytest
 
 from hookchain import task_succeeded
-from hookchain.worker import now_ms
-from storage import deliveries, staging, submissions
+from storage.clock import now_ms
+from storage.deliveries import delivery_queue
 from storage.engine import Database
-from tests.staged import stage, wanted
+from storage.submissions import releases, submission_queue
+from tests.dispatcher.conftest import four
+from tests.support.staged import stage, wanted
 
 PRESS = '[[rules]]\nname = "press"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
 
@@ -35,8 +38,8 @@ async def test_two_workers_on_one_file_run_no_delivery_twice(bench: Any) -> None
         idle = 0
         while idle < 3:
             _, claimed = await database.write_together(
-                ("fan_out", lambda c: deliveries.fan_out(c, hears_all, 7, now_ms())),
-                ("claim_delivery", lambda c: deliveries.claim(c, 3, now_ms(), room=lambda _name: 9)),
+                ("fan_out", lambda c: delivery_queue.fan_out(c, hears_all, 7, now_ms())),
+                ("claim_delivery", lambda c: delivery_queue.claim(c, 3, now_ms(), room=lambda _name: 9)),
             )
             taken.update(one.delivery.id for one in claimed)
             idle = 0 if claimed else idle + 1
@@ -57,7 +60,7 @@ async def test_two_workers_on_one_file_send_nothing_twice(bench: Any) -> None:
 
     async def work(database: Database) -> None:
         while begun := await database.write(
-            "begin_attempt", lambda c: submissions.begin_attempts(c, "main", 2, now_ms())
+            "begin_attempt", lambda c: submission_queue.begin_attempts(c, "main", 2, now_ms())
         ):
             sent.update(one.id for one in begun)
 
@@ -89,8 +92,8 @@ async def test_a_lock_before_the_retry_loop_is_no_failure_for_good(
     bench: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A receiver ran, a press is answered, and for a while the file is locked: both are kept when it is free again."""
-    monkeypatch.setattr("storage.sqlite.BUSY_TIMEOUT_MS", 100)
-    monkeypatch.setattr("dispatcher.supervisor.FAILED_TURN_PAUSE_S", 0.05)
+    monkeypatch.setattr("storage.driver.sqlite.BUSY_TIMEOUT_MS", 100)
+    monkeypatch.setattr("dispatcher.loops.loop.FAILED_TURN_PAUSE_S", 0.05)
     other = sqlite3.connect(tmp_path / "hookchain.db", isolation_level=None, check_same_thread=False)
     runs: list[str] = []
 
@@ -121,7 +124,11 @@ async def test_a_runaway_rule_ends_within_tens_of_submissions(bench: Any) -> Non
         nonlocal count
         count += 1
         task_id = f"grid-{count}"
-        running.add(asyncio.get_running_loop().create_task(bench.callback(task_id, body_id(body))))
+        running.add(
+            asyncio.get_running_loop().create_task(
+                bench.callback(task_id, body_id(body), buttons=four(str(uuid.uuid4())))
+            )
+        )
         return 200, {"code": 1, "description": "ok", "result": task_id}
 
     def body_id(body: dict[str, Any]) -> str:
@@ -143,7 +150,9 @@ async def test_a_runaway_rule_ends_within_tens_of_submissions(bench: Any) -> Non
     refused = [one for one in made if one.state == "refused"]
     assert {one.reason for one in refused} == {"rule:mad has made 32 submissions, its limit is 32"}
     before = len(bench.upstream.received)
-    assert await bench.database.write("release", lambda c: staging.release(c, refused[0].id, now_ms()))
+    assert await bench.database.write(
+        "release", lambda c: releases.release(c, refused[0].id, now_ms(), by="person:test")
+    )
     bench.database.wakeups.wake("submissions")
 
     async def released() -> bool:

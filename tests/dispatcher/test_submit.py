@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import uuid
+from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
 
-from dispatcher.budget import Budget
+from dispatcher.policy.chain_budget import Budget
 from hookchain import submission_accepted, submission_needs_modal, task_succeeded
-from hookchain.worker import now_ms
 from midjourney.codes import Outcome
-from storage import settlements, tasks
+from midjourney.requests import Action, Imagine
+from storage.clock import now_ms
+from storage.schema import SCHEMA
+from storage.submissions import proof
+from storage.tasks import rows as tasks
+from tests.dispatcher.conftest import four
 
 UPSCALE_ALL = """
 [[rules]]
@@ -21,6 +27,7 @@ if = "task.is_grid and chain.depth == 0"
 press = "U*"
 """
 PRESS_ONE = UPSCALE_ALL.replace("U*", "U1")
+VARY = "MJ::JOB::variation::1::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 ZOOM = "MJ::CustomZoom::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 WITH_ZOOM = {"action": "UPSCALE", "buttons": [{"customId": ZOOM, "label": "Custom Zoom"}]}
 PRESS_ZOOM = """
@@ -40,8 +47,9 @@ modal = { prompt = "{{ modal.prompt }} --zoom 1.8" }
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in hundredths of a second."""
-    monkeypatch.setattr("dispatcher.outcomes.delay_s", lambda attempt, **_: 0.01)
-    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.policy.outcomes.delay_s", lambda attempt, **_: 0.01)
+    monkeypatch.setattr("dispatcher.policy.queue_full.delay_s", lambda attempt, **_: 0.01)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
 
 
 async def test_all_four_upscales_are_pressed_by_their_own_ids(bench: Any) -> None:
@@ -117,7 +125,8 @@ async def test_what_has_called_by_its_own_path_is_not_sent_again_whatever_the_an
 
     await bench.until(sent)
     mark = bench.upstream.received[0][1]["notifyHook"].rsplit("/", 1)[-1]
-    await bench.callback("child", mark, status="SUBMITTED", progress="0%", action="UPSCALE")
+    await bench.callback("child", mark, status="SUBMITTED", progress="0%", action="UPSCALE", state=mark)
+    await bench.until_tied("child")
     bench.upstream.gate.set()
     (made,) = await bench.until_states("accepted")
     await bench.until_quiet()
@@ -252,7 +261,8 @@ async def test_a_chain_stops_at_its_budget(bench: Any) -> None:
     await bench.start()
     await bench.callback()
     for submission in await bench.until_states(*["accepted"] * 4):
-        await bench.callback(submission.task_ids[0], submission.id, action="UPSCALE")
+        buttons = four(str(uuid.uuid4()))
+        await bench.callback(submission.task_ids[0], submission.id, action="UPSCALE", buttons=buttons)
     await bench.until_quiet()
     made = await bench.submissions()
     assert sorted(one.state for one in made) == ["accepted"] * 6 + ["refused"] * 14
@@ -277,7 +287,7 @@ async def test_an_uncertain_submission_is_not_sent_again_without_evidence(bench:
 async def test_an_uncertain_submission_is_sent_once_more_where_the_user_says_so(bench: Any) -> None:
     """`uncertain = "retry"`: without evidence a second time, and no third."""
     bench.rules(PRESS_ONE)
-    bench.options |= {"settle_after_s": 0.0, "uncertain": "retry"}
+    bench.options |= {"settle_after_s": 0.0, "timeout_s": 0.5, "uncertain": "retry"}
     bench.upstream.answer = lambda path, body: None
     await bench.start()
     await bench.callback()
@@ -300,9 +310,7 @@ async def test_a_person_settles_what_nothing_else_can(bench: Any) -> None:
     first, second, *_ = await bench.until_states(*["uncertain"] * 4)
 
     def settle(connection: Any, one: Any, accepted: bool, task_id: str) -> bool:
-        return settlements.settle_by_hand(
-            connection, one, accepted=accepted, task_id=task_id, now_ms=now_ms()
-        )
+        return proof.settle_by_hand(connection, one, accepted=accepted, task_id=task_id, now_ms=now_ms())
 
     assert await bench.database.write("settle", lambda c: settle(c, first, True, "child"))
     assert not await bench.database.write("settle", lambda c: settle(c, first, False, ""))
@@ -344,19 +352,27 @@ async def test_two_rules_that_press_one_button_share_one_submission(bench: Any) 
 
 
 async def test_the_upstreams_list_settles_an_uncertain_submission(bench: Any) -> None:
-    """A task with its mark is there: accepted. Only the parent is there: sent again, and once."""
+    """A task with its mark is there: accepted. The list shows a later press, and not it: sent again, and once."""
     bench.rules(UPSCALE_ALL)
-    bench.options["settle_after_s"] = 0.0
-    ok = (200, {"code": 1, "description": "ok", "result": "again"})
-    bench.upstream.answer = lambda path, body: None if len(bench.upstream.received) <= 4 else ok
+    bench.options |= {"settle_after_s": 0.0, "timeout_s": 0.5}
+    bench.upstream.keeps_list = True
+    bench.upstream.answer = lambda path, body: None
     await bench.start()
     await bench.callback()
-    uncertain = await bench.until_states(*["uncertain"] * 4)
-    marked = {"id": "found", "status": "SUBMITTED", "progress": "0%", "state": uncertain[0].id}
-    bench.upstream.listed = [{"id": "grid", "status": "SUCCESS", "progress": "100%"}, marked]
-    made = await bench.until_states(*["accepted"] * 4)
-    assert sorted(one.task_ids for one in made) == [("again",), ("again",), ("again",), ("found",)]
-    assert len(bench.upstream.received) == 4 + 3
+    lost = await bench.until_states(*["uncertain"] * 4)
+    bench.upstream.listed = [{"id": "grid", "status": "SUCCESS", "progress": "100%"}]
+    bench.upstream.list_task("found", {"state": lost[0].id})
+    await bench.until_states("accepted", "uncertain", "uncertain", "uncertain")
+    await asyncio.sleep(0.5)  # the requests could have ended
+    bench.upstream.answer = lambda path, body: (
+        200,
+        {"code": 1, "description": "ok", "result": f"again-{len(bench.upstream.received)}"},
+    )
+    await bench.callback("single", action="UPSCALE", buttons=[{"customId": VARY, "label": "V1"}])
+    await bench.ask(Action(task_id="single", custom_id=VARY))
+    made = await bench.until_states(*["accepted"] * 5)
+    assert sorted(one.task_ids for one in made)[-1] == ("found",)
+    assert len(bench.upstream.received) == 4 + 1 + 3
 
 
 async def test_the_answer_to_a_window_is_proven_by_the_window_only(
@@ -364,7 +380,7 @@ async def test_the_answer_to_a_window_is_proven_by_the_window_only(
 ) -> None:
     """It carries no mark: while the window waits nothing is known, and it is not sent again; once it runs, it is."""
     monkeypatch.setattr(
-        "dispatcher.settle.LONGEST_PAUSE_MS", 100
+        "dispatcher.policy.looks.LONGEST_PAUSE_MS", 100
     )  # else each look comes twice as late as the last
     bench.rules(PRESS_ZOOM + ANSWER)
     bench.options["settle_after_s"] = 0.0
@@ -412,7 +428,7 @@ async def test_an_answer_after_its_callback_is_joined_with_it(bench: Any) -> Non
 
 def test_outcomes_have_words() -> None:
     """Every outcome has its signal."""
-    from dispatcher.signals import SIGNALS
+    from dispatcher.plugins.signals import SIGNALS
 
     assert {f"submission.{outcome}" for outcome in Outcome} <= SIGNALS.keys()
     assert now_ms() > 0
@@ -454,3 +470,34 @@ async def test_a_task_that_its_upstream_does_not_know_keeps_nobody_waiting(bench
     await bench.callback()
     await bench.until_states(*["accepted"] * 4)
     assert [custom_id.split("::")[3] for custom_id in bench.upstream.pressed()] == ["1", "2", "3", "4"]
+
+
+@pytest.fixture
+async def refuses_accepted(bench: Any) -> AsyncIterator[None]:
+    """A database that takes no submission as accepted. PostgreSQL's is another test's afterwards."""
+    table = f"{SCHEMA}.submissions"
+    begin, end = (
+        (
+            f"ALTER TABLE {table} ADD CONSTRAINT refused CHECK (state <> 'accepted')",
+            f"ALTER TABLE {table} DROP CONSTRAINT refused",
+        )
+        if bench.database.path is None
+        else (
+            "CREATE TRIGGER refused BEFORE UPDATE ON submissions WHEN NEW.state = 'accepted' BEGIN SELECT RAISE(ABORT, 'refused'); END",
+            "DROP TRIGGER refused",
+        )
+    )
+    await bench.database.write("refuse", lambda connection: connection.exec_driver_sql(begin))
+    yield
+    await bench.stop()
+    await bench.database.write("allow", lambda connection: connection.exec_driver_sql(end))
+
+
+@pytest.mark.usefixtures("refuses_accepted")
+async def test_an_answer_that_the_database_refuses_leaves_its_submission_uncertain(bench: Any) -> None:
+    """The upstream has taken it, and that cannot be written down: it is neither left "sending" nor sent again."""
+    await bench.start()
+    submission_id = await bench.ask(Imagine(prompt="a cat"))
+    found = await bench.until_state(submission_id, "uncertain")
+    assert found.reason.startswith("the answer cannot be stored: ")
+    assert found.attempts == len(bench.upstream.received) == 1

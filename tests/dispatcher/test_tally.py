@@ -13,17 +13,17 @@ import httpx
 import pytest
 from sqlalchemy import Connection, text
 
-from dispatcher import commands, letters
-from dispatcher.errors import GiveUp
-from dispatcher.signals import task_succeeded
-from dispatcher.tally import Tally
-from hookchain.settings import Settings, load_settings
+from dispatcher.by_hand import commands, dead_letters
+from dispatcher.loops.count_traffic import TrafficCount
+from dispatcher.plugins.errors import GiveUp
+from dispatcher.plugins.signals import task_succeeded
+from hookchain.settings.load import Settings, load_settings
 from hookchain.wiring import connect_receivers, hook_url, running, working
-from hookchain.worker import now_ms
 from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Imagine
 from storage import traffic
+from storage.clock import now_ms
 from storage.engine import Database
 from storage.errors import NotDurable
 from storage.meter import MINUTE_MS, Series
@@ -37,7 +37,7 @@ MINUTE_US = MINUTE_MS * 1000
 @pytest.fixture(autouse=True)
 def patient(monkeypatch: pytest.MonkeyPatch) -> None:
     """A stop gives the last figures a second, which a busy machine may take; a database that is away refuses at once."""
-    monkeypatch.setattr("dispatcher.tally.LAST_WITHIN_S", 30.0)
+    monkeypatch.setattr("dispatcher.loops.count_traffic.LAST_WITHIN_S", 30.0)
 
 
 def settings_for(database_url: str, directory: Path, upstream_url: str = "http://127.0.0.1:9") -> Settings:
@@ -103,9 +103,9 @@ async def test_every_callback_counts_once_and_a_restart_keeps_it(
         for path, body in (("/notify/wrong", b"{}"), (hook, b"no json"), (hook, b"[]")):
             assert (await http.post(path, content=body)).status_code in (400, 404, 422)
         metrics = (await http.get("/metrics")).text
-        assert 'hookchain_callbacks_total{answer="kept"} 50\n' in metrics
-        assert 'hookchain_callbacks_total{answer="refused"} 3\n' in metrics
-        assert "hookchain_callback_seconds_count 50\n" in metrics
+        assert 'hookchain_callbacks_total{answer="kept"} 50.0\n' in metrics
+        assert 'hookchain_callbacks_total{answer="refused"} 3.0\n' in metrics
+        assert "hookchain_callback_seconds_count 50.0\n" in metrics
     assert await sums(database) == {"callbacks": 50, "refused": 3}
     async with receiving(settings) as http:
         assert (await http.post(hook, json=CALLBACK)).status_code == 200
@@ -133,6 +133,17 @@ async def test_what_a_worker_sent_counts(
     assert await sums(bench.database) == {"submissions": 3}
 
 
+def callback_of(task_id: str, received_at_ms: int = 0) -> Incoming:
+    """A task that has succeeded, now or then."""
+    return Incoming(
+        upstream="main",
+        task=decode_task(b'{"id":"%s","action":"IMAGINE","status":"SUCCESS"}' % task_id.encode()),
+        submission_id="",
+        source="callback",
+        received_at_ms=received_at_ms or now_ms(),
+    )
+
+
 async def all_sent(bench: Any, how_many: int) -> bool:
     return [one.state for one in await bench.submissions()] == ["accepted"] * how_many
 
@@ -148,6 +159,25 @@ async def test_a_wait_begins_when_a_submission_was_due(bench: Any) -> None:
     await bench.until_states("accepted", "uncertain")
     assert bench.database.meter.since_start["submissions"].happened == 2
     assert 60 <= slowest_s(bench.database, "submissions") < 90
+
+
+async def test_what_takes_long_is_told_apart(bench: Any) -> None:
+    """A receiver that runs, the request that it asked for, and each request to the upstream by what it asks."""
+
+    @task_succeeded.connect
+    async def asks(action: str, *, chain: Any, **_: Any) -> None:
+        await chain.imagine("another cat")
+
+    bench.upstream.answer = lambda path, body: (200, {"code": 1, "result": "c"})
+    bench.upstream.tasks["1"] = {"id": "1", "action": "IMAGINE", "status": "SUCCESS"}
+    await bench.database.append(callback_of("1"))
+    await bench.start()
+    await bench.until_states("accepted")
+    timings = bench.database.timings
+    counted = {request: histogram.happened for (_, request), histogram in timings.requests.items()}
+    assert (timings.runs.happened, timings.submissions.happened) == (1, 1)
+    assert (counted["submit"], counted["fetch"]) == (1, 1)
+    assert bench.database.transactions().happened > 0
 
 
 async def test_what_was_not_sent_is_not_counted(bench: Any) -> None:
@@ -174,22 +204,15 @@ async def test_a_delivery_waits_from_its_event_on_and_a_repeated_one_from_when_i
         if len(runs) == 1:
             raise GiveUp("not today")
 
-    await bench.database.append(
-        Incoming(
-            upstream="main",
-            task=decode_task(b'{"id":"1","action":"IMAGINE","status":"SUCCESS"}'),
-            submission_id="",
-            source="callback",
-            received_at_ms=now_ms() - MINUTE_MS,
-        )
-    )
+    bench.upstream.tasks["1"] = {"id": "1", "action": "IMAGINE", "status": "SUCCESS"}
+    await bench.database.append(callback_of("1", received_at_ms=now_ms() - MINUTE_MS))
     await bench.start()
     await bench.until_quiet()
     (dead,) = await bench.deliveries()
     waited = bench.database.meter.since_start["deliveries"]
     assert (dead.state, waited.happened) == ("dead", 1)
     assert MINUTE_US <= waited.total_us < 1.5 * MINUTE_US
-    await bench.database.write("retry", lambda c: letters.retry(c, f"delivery-{dead.id}", now_ms()))
+    await bench.database.write("retry", lambda c: dead_letters.retry(c, f"delivery-{dead.id}", now_ms()))
     bench.database.wakeups.wake("events")
     await bench.until_quiet()
     assert (len(runs), waited.happened) == (2, 2)
@@ -198,7 +221,7 @@ async def test_a_delivery_waits_from_its_event_on_and_a_repeated_one_from_when_i
 
 async def test_a_database_that_is_away_loses_no_figures(database: Database) -> None:
     """They are held, together with what happens in the meantime."""
-    tally = Tally(database)
+    tally = TrafficCount(database)
     database.meter.count("callbacks", now_ms(), 1)
     await database.write("break", break_off)
     with pytest.raises(NotDurable):
@@ -213,7 +236,7 @@ async def test_the_loop_goes_on_after_the_database_was_away(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """By itself, and long before its next turn would have come."""
-    monkeypatch.setattr("dispatcher.supervisor.FAILED_TURN_PAUSE_S", 0.01)
+    monkeypatch.setattr("dispatcher.loops.loop.FAILED_TURN_PAUSE_S", 0.01)
     written = asyncio.Event()
     loop = asyncio.get_running_loop()
 
@@ -224,7 +247,7 @@ async def test_the_loop_goes_on_after_the_database_was_away(
     database.observe(on_commit)
     database.meter.count("callbacks", now_ms(), 1)
     await database.write("break", break_off)
-    tally = Tally(database)
+    tally = TrafficCount(database)
     tally.loop.start()
     async with asyncio.timeout(PATIENCE_S):
         await written.wait()
@@ -234,7 +257,7 @@ async def test_the_loop_goes_on_after_the_database_was_away(
 
 async def test_a_stop_writes_the_rest(database: Database) -> None:
     """Whatever was counted since the last turn."""
-    tally = Tally(database)
+    tally = TrafficCount(database)
     tally.loop.start()
     database.meter.count("callbacks", now_ms(), 1)
     await tally.stop()
@@ -246,7 +269,7 @@ async def test_a_stop_writes_the_rest(database: Database) -> None:
 
 async def test_a_stop_does_not_wait_for_a_database_that_is_away(database: Database) -> None:
     """The process ends; the figures are still held, for whoever looks."""
-    tally = Tally(database)
+    tally = TrafficCount(database)
     database.meter.count("callbacks", now_ms(), 1)
     await database.write("break", break_off)
     await tally.stop()
@@ -258,5 +281,5 @@ async def test_nothing_counted_writes_nothing(database: Database) -> None:
     """An idle process leaves the disk alone."""
     commits: list[str] = []
     database.observe(lambda _stage, name: commits.append(name))
-    await Tally(database).turn()
+    await TrafficCount(database).turn()
     assert commits == []

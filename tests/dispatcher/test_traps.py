@@ -320,7 +320,7 @@ def test_concurrent_upscales_can_be_swapped(
         task = decode_task(sandbox.http.get(f"/mj/task/{child['id']}/fetch").content)
         wrong += task.is_swapped
         told = [event["detail"] for event in server.get(f"/api/events?task_id={child['id']}")["events"]]
-        assert any("another than was pressed" in detail for detail in told) == task.is_swapped
+        assert any("but another image was pressed" in detail for detail in told) == task.is_swapped
     assert wrong >= swapped
     assert (wrong > 0) == (swapped > 0)
 
@@ -330,7 +330,7 @@ def test_concurrent_upscales_can_be_swapped(
 
 async def test_two_ways_to_say_one_press_are_one_press(bench: Any) -> None:
     """A simple change and a change are the same intent."""
-    from dispatcher.intent import key_of
+    from dispatcher.policy.intent import key_of
     from midjourney.requests import SimpleChange
 
     change = Change(task_id="1", action="UPSCALE", index=2)

@@ -14,25 +14,25 @@ from pathlib import Path
 import msgspec
 import pytest
 
-from dispatcher.budget import Budget
-from dispatcher.errors import RuleError
+from dispatcher.plugins.errors import RuleError
+from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules import tryout
-from dispatcher.rules.trial import Busy, GivenUp, Trials
-from dispatcher.rules.tryout import Asked, Happened, Heard, Mistake, Outcome
+from dispatcher.rules.trial import Busy, TrialOverran, Trials
+from dispatcher.rules.tryout import Prediction, RecordedEvents, RulesLoaded, TrialRequest, UnusableRules
 from hookchain.testing import grid
 from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS
 from storage.engine import Database
-from storage.recorded import recorded
+from storage.reading.recorded import recorded
 from storage.records import Incoming
 from tests.conftest import PATIENCE_S, REPOSITORY
 
 UP = 'on = "task.succeeded"\npress = "U1"\n'
 
 
-def asked(rest: str = UP) -> Asked:
+def asked(rest: str = UP) -> TrialRequest:
     """One rule, with these keys."""
-    return Asked(
+    return TrialRequest(
         rules=f'[[rules]]\nname = "up"\n{rest}',
         dialects={"main": DIALECTS["mj-plus"]},
         prices={"main": {"upscale": 0.5}},
@@ -40,19 +40,19 @@ def asked(rest: str = UP) -> Asked:
     )
 
 
-async def nothing(_signals: Sequence[str]) -> Happened:
-    return Happened(events=[])
+async def nothing(_signals: Sequence[str]) -> RecordedEvents:
+    return RecordedEvents(events=[])
 
 
 @pytest.fixture
-async def happened(database: Database) -> Happened:
+async def happened(database: Database) -> RecordedEvents:
     """Two grids that were made, as both databases tell of them."""
     for number in (1, 2):
         task = decode_task(json.dumps(grid(id=f"task-{number}")).encode())
         await database.append(
             Incoming(upstream="main", task=task, submission_id="", source="callback", received_at_ms=number)
         )
-    return Happened(events=await database.read(lambda one: list(recorded(one, ["task.succeeded"], 0))))
+    return RecordedEvents(events=await database.read(lambda one: list(recorded(one, ["task.succeeded"], 0))))
 
 
 def processes() -> list[Path]:
@@ -73,10 +73,10 @@ def _read(file: Path) -> bytes:
 
 
 @pytest.mark.process
-async def test_what_rules_would_have_done_is_told(happened: Happened) -> None:
+async def test_what_rules_would_have_done_is_told(happened: RecordedEvents) -> None:
     """With its price, for the signals that they listen to;"""
 
-    async def find(signals: Sequence[str]) -> Happened:
+    async def find(signals: Sequence[str]) -> RecordedEvents:
         assert signals == ["task.succeeded"]
         return msgspec.structs.replace(happened, is_cut=True)
 
@@ -90,14 +90,14 @@ async def test_what_rules_would_have_done_is_told(happened: Happened) -> None:
 async def test_a_mistake_is_told_as_a_file_would_have_it() -> None:
     for text, told in (
         ('on = "task.succeeded"\npres = "U1"', r'here:4, rule "up".*unknown key. Did you mean "press"'),
-        ("on =", "this is not TOML"),
-        (f"{UP}x = {'[' * 5000}", "nested too deeply|unknown key|not TOML"),
-        (UP + 'vary = "region"\nmodal = { mask = "/etc/passwd" }', "no files are read here"),
+        ("on =", "this is not valid TOML"),
+        (f"{UP}x = {'[' * 5000}", "nested too deeply|unknown key|not valid TOML"),
+        (UP + 'vary = "region"\nmodal = { mask = "/etc/passwd" }', "files cannot be used here"),
         (UP + f"if = '{'(' * 1500}1{')' * 1500}'", "."),
     ):
         with pytest.raises(RuleError, match=told):
             await Trials().run(asked(text), nothing)
-    with pytest.raises(RuleError, match="there is no rule in it"):
+    with pytest.raises(RuleError, match="the text contains no rules"):
         await Trials().run(msgspec.structs.replace(asked(), rules=""), nothing)
 
 
@@ -114,16 +114,16 @@ LOOP = "{% for a in '%9000d'|format(1) %}" * 3 + "{% endfor %}" * 3
     ids=["while it is read", "while it runs"],
 )
 async def test_what_never_ends_is_given_up_and_ended(
-    rule: str, happened: Happened, monkeypatch: pytest.MonkeyPatch
+    rule: str, happened: RecordedEvents, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In time; there is no process left, and the next rules are tried as ever."""
 
-    async def find(_signals: Sequence[str]) -> Happened:
+    async def find(_signals: Sequence[str]) -> RecordedEvents:
         return happened
 
     monkeypatch.setattr(tryout, "WITHIN_S", 2)
     trials = Trials()
-    with pytest.raises(GivenUp, match="took more than 2 s, or more memory than they may, and were given up"):
+    with pytest.raises(TrialOverran, match="took more than 2 s, or too much memory; the trial was stopped"):
         await trials.run(asked(rule), find)
     assert processes() == []
     monkeypatch.undo()
@@ -131,11 +131,11 @@ async def test_what_never_ends_is_given_up_and_ended(
 
 
 @pytest.mark.process
-async def test_memory_has_an_end(happened: Happened) -> None:
+async def test_memory_has_an_end(happened: RecordedEvents) -> None:
     """Three gigabytes are not had, whether they are asked for while a rule is read or while it runs: an error of the rule,
     or the end of the process."""
 
-    async def find(_signals: Sequence[str]) -> Happened:
+    async def find(_signals: Sequence[str]) -> RecordedEvents:
         return happened
 
     for width in ("3000000000", "3000000000 + chain.depth"):
@@ -153,12 +153,12 @@ async def test_one_is_tried_at_a_time_and_the_process_knows_nothing(monkeypatch:
     trials = Trials()
     seen: list[bytes] = []
 
-    async def find(_signals: Sequence[str]) -> Happened:
+    async def find(_signals: Sequence[str]) -> RecordedEvents:
         (process,) = processes()
         seen.append((process / "environ").read_bytes())
         with pytest.raises(Busy, match="other rules are being tried"):
             await trials.run(asked(), nothing)
-        return Happened(events=[])
+        return RecordedEvents(events=[])
 
     assert (await trials.run(asked(), find)).events == 0
     assert b"PYTHONPATH=" in seen[0]
@@ -170,7 +170,7 @@ async def test_one_is_tried_at_a_time_and_the_process_knows_nothing(monkeypatch:
 async def test_who_asked_and_has_gone_leaves_no_process() -> None:
     trials, asking = Trials(), asyncio.Event()
 
-    async def find(_signals: Sequence[str]) -> Happened:
+    async def find(_signals: Sequence[str]) -> RecordedEvents:
         asking.set()
         await asyncio.Event().wait()
         raise AssertionError
@@ -184,19 +184,19 @@ async def test_who_asked_and_has_gone_leaves_no_process() -> None:
     assert processes() == []
 
 
-async def test_what_the_process_says_is_what_its_functions_say(happened: Happened) -> None:
+async def test_what_the_process_says_is_what_its_functions_say(happened: RecordedEvents) -> None:
     """The same without a process."""
     outgoing = io.BytesIO()
     tryout.answer(io.BytesIO(tryout.framed(asked()) + tryout.framed(happened)), outgoing)
     said = outgoing.getvalue()
-    heard = tryout.framed(Heard(signals=["task.succeeded"]))
+    heard = tryout.framed(RulesLoaded(signals=["task.succeeded"]))
     assert said.startswith(heard)
-    outcome = msgspec.msgpack.decode(said[len(heard) + tryout.LENGTH_BYTES :], type=Outcome)
+    outcome = msgspec.msgpack.decode(said[len(heard) + tryout.LENGTH_BYTES :], type=Prediction)
     assert outcome.by_rule == {"rule:up": (2, 1.0, 0)}
     outgoing = io.BytesIO()
     tryout.answer(io.BytesIO(tryout.framed(asked("on ="))), outgoing)
-    mistake = msgspec.msgpack.decode(outgoing.getvalue()[tryout.LENGTH_BYTES :], type=Mistake)
-    assert "not TOML" in mistake.told
+    mistake = msgspec.msgpack.decode(outgoing.getvalue()[tryout.LENGTH_BYTES :], type=UnusableRules)
+    assert "not valid TOML" in mistake.error
 
 
 @pytest.mark.process
@@ -205,11 +205,11 @@ def test_the_process_answers_where_nothing_can_limit_it() -> None:
     script = "import sys; sys.modules['resource'] = None; from dispatcher.rules import tryout; sys.exit(tryout.main())"
     done = subprocess.run(
         [sys.executable, "-c", script],
-        input=tryout.framed(asked()) + tryout.framed(Happened(events=[])),
+        input=tryout.framed(asked()) + tryout.framed(RecordedEvents(events=[])),
         capture_output=True,
         cwd=REPOSITORY,
         timeout=PATIENCE_S,
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(tryout.framed(Heard(signals=["task.succeeded"])))
+    assert done.stdout.startswith(tryout.framed(RulesLoaded(signals=["task.succeeded"])))

@@ -6,6 +6,10 @@ from typing import Any
 
 import pytest
 
+from dispatcher.policy.backoff import delay_s
+from hookchain import task_succeeded
+from midjourney.requests import Action, Imagine
+
 UPSCALE_ALL = """
 [[rules]]
 name = "upscale-all"
@@ -18,9 +22,9 @@ press = "U*"
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second question comes at once."""
-    monkeypatch.setattr("dispatcher.verify.AGAIN_AFTER_S", 0.01)
-    monkeypatch.setattr("dispatcher.deliver.delay_s", lambda attempt, **_: 0.01)
-    monkeypatch.setattr("dispatcher.supervisor.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.runs.verifier.AGAIN_AFTER_S", 0.01)
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt, **_: 0.01)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
 
 
 async def decided(bench: Any) -> str:
@@ -39,12 +43,12 @@ async def test_a_success_of_an_unknown_task_presses_nothing(bench: Any) -> None:
     bench.rules(UPSCALE_ALL)
     await bench.start()
     await bench.callback(forged=True)
-    assert await decided(bench) == "refuted, nothing submitted: the upstream knows no such task"
+    assert await decided(bench) == "refuted, nothing ran: the upstream does not know this task"
     assert await bench.submissions() == []
     assert bench.upstream.received == []
     (forged, note) = await bench.events(task_id="grid")
     assert (forged.source, note.status) == ("callback", "refuted")
-    assert note.detail == f"event {forged.id} is refuted: the upstream knows no such task"
+    assert note.detail == f"event {forged.id} is refuted: the upstream does not know this task"
 
 
 async def test_a_success_that_comes_too_early_is_refuted_and_the_true_one_still_counts(bench: Any) -> None:
@@ -53,10 +57,7 @@ async def test_a_success_that_comes_too_early_is_refuted_and_the_true_one_still_
     await bench.start()
     await bench.callback(status="IN_PROGRESS", progress="31%", buttons=[])
     await bench.callback(forged=True)
-    assert (
-        await decided(bench)
-        == "refuted, nothing submitted: the callback says SUCCESS, the upstream IN_PROGRESS"
-    )
+    assert await decided(bench) == "refuted, nothing ran: the callback says SUCCESS, the upstream IN_PROGRESS"
     assert await bench.submissions() == []
     await bench.callback()
     await bench.until_states(*["accepted"] * 4)
@@ -71,7 +72,21 @@ async def test_a_button_that_the_task_does_not_have_is_not_pressed(bench: Any) -
     own = [{"customId": f"MJ::JOB::upsample::{n}::of-another", "label": f"U{n}"} for n in (1, 2, 3, 4)]
     bench.upstream.tasks["grid"] = {"id": "grid", "status": "SUCCESS", "action": "IMAGINE", "buttons": []}
     await bench.callback(forged=True, buttons=own)
-    assert "has no button MJ::JOB::upsample::1::of-another" in await decided(bench)
+    assert await decided(bench) == "did not fire: task.is_grid is False"
+    assert bench.upstream.received == []
+
+
+async def test_a_button_that_a_plugin_writes_itself_is_not_pressed(bench: Any) -> None:
+    """The upstream's task is asked for its buttons, and this one is not among them: nothing is paid for."""
+    button = "MJ::JOB::upsample::1::of-another"
+
+    @task_succeeded.connect
+    async def builds(action: str, *, task: Any, chain: Any, **_: Any) -> None:
+        chain.submit(Action(task_id=task.id, custom_id=button))
+
+    await bench.start()
+    await bench.callback()
+    assert await decided(bench) == f"nothing submitted: the upstream's task has no button {button}"
     assert bench.upstream.received == []
 
 
@@ -113,7 +128,28 @@ async def test_an_upstream_that_cannot_be_asked_is_waited_for(bench: Any) -> Non
     bench.upstream.fetch_status = 200
     await bench.until_states(*["accepted"] * 4)
     (delivery,) = await bench.deliveries()
-    assert delivery.attempts - delivery.excused == 1
+    assert delivery.tries == 1
+
+
+async def test_invented_tasks_hold_up_no_task_of_ours(bench: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two hundred callbacks name tasks that the upstream takes for ever to look for; our own grid is read back and pressed."""
+    bench.rules(UPSCALE_ALL)
+    bench.upstream.unknown_gate.clear()
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", delay_s)
+    await bench.start()
+    await bench.ask(Imagine(prompt="a cat"))
+    (imagine,) = await bench.until_states("accepted")
+    for number in range(200):
+        await bench.callback(f"forged-{number}", forged=True)
+
+    async def are_looked_for() -> bool:
+        return any("unknown tasks are being verified" in one.decision for one in await bench.deliveries())
+
+    await bench.until(are_looked_for)
+    await bench.callback("child-1", imagine.id)
+    await bench.until_states(*["accepted"] * 5)
+    assert len(bench.upstream.pressed()) == 4
+    bench.upstream.unknown_gate.set()
 
 
 async def test_a_window_that_is_forged_is_not_answered(bench: Any) -> None:

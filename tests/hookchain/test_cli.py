@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -18,9 +18,8 @@ from typer import Typer
 
 from hookchain import __version__
 from hookchain.cli import MODULES
-from storage.migrate import migrate
-from tests import command
-from tests.conftest import PATIENCE_S
+from tests.conftest import MEASURING, PATIENCE_S
+from tests.support import command, forked
 
 pytestmark = pytest.mark.process
 
@@ -29,21 +28,22 @@ UPSCALE_ALL = (ROOT / "hookchain.toml").read_text()
 
 
 def hookchain(cwd: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    measuring = {name: value for name, value in os.environ.items() if name.startswith("COVERAGE_")}
-    return subprocess.run(
-        [sys.executable, "-m", "hookchain", *arguments],
-        cwd=cwd,
-        env={"PATH": os.environ.get("PATH", ""), "PYTHONPATH": str(ROOT)} | measuring | environment,
+    """In a process of its own, as `serve` and `work` need it, and a chain that is followed."""
+    return forked.run(list(arguments), cwd=cwd, environment=MEASURING | environment, timeout=PATIENCE_S)
+
+
+def test_version_and_migrate(tmp_path: Path) -> None:
+    """In an empty directory."""
+    started = subprocess.run(
+        [sys.executable, "-m", "hookchain", "version"],
+        cwd=tmp_path,
+        env={"PYTHONPATH": str(ROOT)} | MEASURING,
         capture_output=True,
         text=True,
         timeout=PATIENCE_S,
         check=False,
     )
-
-
-def test_version_and_migrate(tmp_path: Path) -> None:
-    """In an empty directory."""
-    assert hookchain(tmp_path, "version").stdout.startswith("hookchain 0.")
+    assert started.stdout.startswith("hookchain 0.")
     assert "revision" in hookchain(tmp_path, "migrate").stdout
     assert (tmp_path / "hookchain.db").exists()
 
@@ -107,11 +107,20 @@ def test_rules_with_a_mistake_are_not_released(tmp_path: Path) -> None:
 
 def test_what_machines_ask_often_loads_no_server() -> None:
     """A container's health check is a process every few seconds, on a small part of a core."""
-    loaded = "import sys, hookchain.cli.health, hookchain.cli.look; print(*sys.modules)"
+    loaded = "import sys, hookchain.cli.health, hookchain.cli.listing; print(*sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", loaded], cwd=ROOT, capture_output=True, text=True, check=True
     )
     assert {"hookchain.plugin_api", "sqlalchemy", "uvicorn", "starlette"} & set(done.stdout.split()) == set()
+
+
+def test_a_command_loads_no_other_command_line() -> None:
+    """httpx has one, with all that draws on a terminal: a quarter of the start of each command."""
+    command = [sys.executable, "-X", "importtime", "-m", "hookchain", "tasks", "--help"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert "httpx" in loaded
+    assert loaded & {"click", "rich", "pygments"} == set()
 
 
 @pytest.mark.parametrize(
@@ -132,9 +141,9 @@ def test_what_machines_ask_often_loads_no_server() -> None:
         (["submit", "describe", "image=missing.png"], "", {"PORT": "9"}, 2, "missing.png"),
         (["submit", "video", "index=x"], "", {"PORT": "9"}, 2, "index=x: write it as JSON, such as 2"),
         (["chain", ""], "", {"PORT": "9"}, 2, "give the id of a task or a chain"),
-        (["costs", "--since", "9" * 400 + "d"], "", {"PORT": "9"}, 2, "write 30m"),
+        (["costs", "--since", "9" * 400 + "d"], "", {"PORT": "9"}, 2, "such as 30m"),
         (["pause", "nope"], "", {"PORT": "9"}, 2, "there are: sandbox"),
-        (["new", "plugin", "class"], "", {}, 2, "take a word"),
+        (["new", "plugin", "class"], "", {}, 2, "is not a valid name"),
         (["sandbox", "--dialect", "wenwn"], "", {}, 2, "wenwen"),
         (["sandbox", "--faults", "duplicat"], "", {}, 2, "duplicate"),
         (["healthcheck"], "", {"PORT": "9"}, 1, "no server answers"),
@@ -159,7 +168,7 @@ def test_a_plugin_is_not_written_where_its_directory_cannot_be(tmp_path: Path) -
     done = command.run(tmp_path, "new", "plugin", "cats")
     assert (done.returncode, done.stderr) == (
         2,
-        "hookchain: plugins cannot be made a directory: File exists\n",
+        "hookchain: cannot create the directory plugins: File exists\n",
     )
     assert [path.name for path in tmp_path.iterdir()] == ["plugins"]
 
@@ -257,9 +266,11 @@ def test_a_taken_port_is_told(tmp_path: Path, start_server: Any) -> None:
 
 
 @pytest.mark.parametrize("command", [["serve", "--port", "0"], ["work"], ["migrate"]])
-def test_a_database_of_a_newer_release_stops_the_start(tmp_path: Path, command: list[str]) -> None:
+def test_a_database_of_a_newer_release_stops_the_start(
+    tmp_path: Path, new_file: Path, command: list[str]
+) -> None:
     """Before anything is received or sent with it."""
-    migrate(f"sqlite:///{tmp_path}/hookchain.db")
+    shutil.copy(new_file, tmp_path)
     with closing(sqlite3.connect(tmp_path / "hookchain.db")) as database:
         database.execute("UPDATE alembic_version SET version_num = '9999'")
         database.commit()

@@ -8,7 +8,11 @@ from typing import Any
 
 import pytest
 
-from tests import command
+from hookchain.cli.decisions import explanation_lines
+from hooks.api.shapes import explained_shape
+from storage.reading.explanation import Explained
+from storage.records import Event, TaskRow
+from tests.support import command
 
 REPOSITORY = Path(__file__).parent.parent.parent
 TOML = """
@@ -80,9 +84,9 @@ def explain_tells_who_heard_what_fired_and_why_not(shell: Shell) -> None:
     """For people and as JSON, with what was submitted and what came of it; no secret of ours."""
     told = shell.run("explain", shell.grid)
     assert f"task {shell.grid} at main: IMAGINE SUCCESS" in told
-    assert "asked for by person:api: imagine: accepted" in told
+    assert "requested by person:api: imagine: accepted" in told
     assert "rule:upscale: asked for action U1, action U2" in told
-    assert "asked for again 1 times, sent once" in told
+    assert "repeat requests: 1, sent once" in told
     children = [task["id"] for task in shell.server.get("/api/tasks?action=UPSCALE")["tasks"]]
     assert all(child in told for child in children)
     child = shell.run("explain", children[0])
@@ -127,7 +131,7 @@ def costs_count_what_was_spent_and_what_was_not(shell: Shell) -> None:
     days = json.loads(shell.run("costs", "--by", "day", "--json"))["costs"]  # two of them at midnight
     assert sum(one["net"] for one in days) == pytest.approx(0.07)
     assert "total" in shell.run("costs", "--since", "2h")
-    assert "write 30m, 12h, 7d or 2w" in shell.run("costs", "--since", "ever", code=2)
+    assert "such as 30m, 12h, 7d or 2w" in shell.run("costs", "--since", "ever", code=2)
 
 
 def what_if_says_what_new_rules_would_have_submitted(shell: Shell, tmp_path: Path) -> None:
@@ -152,7 +156,7 @@ def what_if_says_what_new_rules_would_have_submitted(shell: Shell, tmp_path: Pat
 def test_rules_are_checked_listed_and_reloaded(shell: Shell, tmp_path: Path, eventually: Any) -> None:
     """A mistake in the running server's file is said by every way of asking, and changes nothing."""
     (tmp_path / "new.toml").write_text(NEW)
-    assert "2 rules, all right" in shell.run("rules", "check", "new.toml")
+    assert "2 rules, all valid" in shell.run("rules", "check", "new.toml")
     (tmp_path / "new.toml").write_text(NEW.replace("press", "prss"))
     assert 'new.toml:6, rule "upscale", key \'prss\': unknown key. Did you mean "press"?' in shell.run(
         "rules", "check", "new.toml", code=2
@@ -162,7 +166,7 @@ def test_rules_are_checked_listed_and_reloaded(shell: Shell, tmp_path: Path, eve
     right = file.read_text()
     file.write_text(right.replace('"U2"', '"U3"').replace("press =", "prss ="))
     eventually(lambda: shell.server.get("/api/rules")["error"])
-    assert "the file has changed, and is not in use" in shell.run("rules", "list")
+    assert "the file has changed but is not in use" in shell.run("rules", "list")
     shell.server.submit(kind="imagine", prompt="old rules")
     eventually(lambda: len(shell.server.get("/api/tasks?status=SUCCESS")["tasks"]) == 6)
     file.write_text(right.replace('"U2"', '"U3"'))
@@ -191,16 +195,16 @@ def new_files_are_not_written_over(shell: Shell, tmp_path: Path) -> None:
     """None of them, when one is there."""
     shell.run("new", "plugin", "mine")
     (tmp_path / "tests" / "test_mine.py").unlink()
-    assert "plugins/mine.py is there already" in shell.run("new", "plugin", "mine", code=2)
+    assert "plugins/mine.py already exists" in shell.run("new", "plugin", "mine", code=2)
     assert not (tmp_path / "tests" / "test_mine.py").exists()
-    assert "take a word of small letters" in shell.run("new", "rules", "../x", code=2)
+    assert "is not a valid name: use lower-case letters" in shell.run("new", "rules", "../x", code=2)
 
 
 def a_task_is_explained_whatever_its_id_is_made_of(shell: Shell) -> None:
     """A stroke in it is no end of the path."""
     shell.server.http.post(shell.server.hook, json={"id": "a/b?c", "status": "SUBMITTED", "progress": "0%"})
     assert "task a/b?c at main" in shell.run("explain", "a/b?c")
-    assert "task 'a/b?c' is in no chain yet" in shell.run("chain", "a/b?c", code=1)
+    assert "task 'a/b?c' does not belong to a chain yet" in shell.run("chain", "a/b?c", code=1)
 
 
 def test_whatever_is_asked_of_a_server_with_one_chain(shell: Shell, tmp_path: Path) -> None:
@@ -212,3 +216,54 @@ def test_whatever_is_asked_of_a_server_with_one_chain(shell: Shell, tmp_path: Pa
     tasks_and_events_are_listed(shell)
     new_files_are_not_written_over(shell, tmp_path)
     a_task_is_explained_whatever_its_id_is_made_of(shell)
+
+
+def test_what_is_odd_about_an_event_is_told_beneath_it() -> None:
+    """Such as a status that nobody knows, or buttons that cannot be read."""
+    row = TaskRow(
+        upstream="main",
+        id="1",
+        status="SUCCESS",
+        progress=100,
+        action="IMAGINE",
+        chain_id=None,
+        submission_id=None,
+        parent_id="",
+        depth=0,
+        created_at_ms=1,
+        updated_at_ms=1,
+        finished_at_ms=1,
+        looked_at_ms=None,
+        misses=0,
+    )
+    events = [
+        Event(
+            id=number,
+            upstream="main",
+            task_id="1",
+            submission_id="",
+            source="callback",
+            signal="task.succeeded",
+            action="IMAGINE",
+            status="SUCCESS",
+            progress=100,
+            advanced=True,
+            detail=detail,
+            payload=b"",
+            received_at_ms=1,
+            generation=0,
+        )
+        for number, detail in enumerate(("", "Some buttons cannot be read"))
+    ]
+    found = Explained(
+        task=row,
+        payload=b"",
+        made_by=None,
+        events=events,
+        is_cut=False,
+        deliveries=[],
+        asked_for=[],
+        attempts={},
+    )
+    lines = explanation_lines(explained_shape(found))
+    assert [line.strip() for line in lines[-2:]] == [lines[-3], "Some buttons cannot be read"]

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from tests import command
+from tests.support import command
 
 DIALECTS = ["mj-plus", "novicezk", "mj-proxy-2", "trueai", "new-api", "147ai", "v1-relay", "wenwen"]
 
@@ -41,7 +41,7 @@ def test_it_names_the_dialect(start_sandbox: Any, tmp_path: Path, dialect: str, 
     right = doctor(tmp_path, HOOKCHAIN_UPSTREAM_DIALECT=dialect, **told)
     assert (right.returncode, right.stderr) == (0, "")
     assert f"  dialect     {dialect} (" in right.stdout
-    assert "unknown: no callback has come yet" in right.stdout
+    assert "unknown: no callback has arrived yet" in right.stdout
     assert sandbox.ledger()["submissions"] == []
 
 
@@ -67,7 +67,7 @@ def test_something_else_is_there(start_server: Any, tmp_path: Path) -> None:
     server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
     found = doctor(tmp_path, "--url", server.url)
     assert found.returncode == 1
-    assert "is the address right?" in found.stdout
+    assert "check the URL" in found.stdout
 
 
 def test_rules_with_a_mistake_are_told(start_sandbox: Any, tmp_path: Path) -> None:
@@ -79,6 +79,13 @@ def test_rules_with_a_mistake_are_told(start_sandbox: Any, tmp_path: Path) -> No
     assert "reachable   yes" in found.stdout
     assert '! the rules cannot be used: hookchain.toml:4, rule "x"' in found.stdout
     assert 'Did you mean "press"?' in found.stdout
+
+
+def test_a_token_that_would_stop_the_start_is_told(tmp_path: Path) -> None:
+    """In the words of the start."""
+    weak = {"HOOKCHAIN_ADMIN_TOKEN": "correct horse", "HOST": "0.0.0.0"}
+    found = doctor(tmp_path, "--url", "http://127.0.0.1:9", **weak)
+    assert "! HOOKCHAIN_ADMIN_TOKEN is easy to guess, and others can reach this server" in found.stdout
 
 
 def test_no_upstream_at_all(tmp_path: Path) -> None:
@@ -97,7 +104,7 @@ def test_a_callback_proves_that_the_hook_is_reached(
     server.submit(kind="imagine", prompt="a cat")
     eventually(lambda: server.get("/api/events?source=callback")["events"])
     found = doctor(tmp_path, HOOKCHAIN_UPSTREAM_URL=sandbox.url, HOOKCHAIN_SECRET="a test's secret")
-    assert "yes: the last callback came at 20" in found.stdout
+    assert "yes: the last callback arrived at 20" in found.stdout
     assert f"notifyHook  http://127.0.0.1:8000/notify/{server.hook.rsplit('/')[-1]}" in found.stdout
 
 

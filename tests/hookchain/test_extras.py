@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.installed import Installed, install
+from tests.support.installed import Installed, install
 
 RULES = """[[rules]]
 name = "upscale-first"
@@ -38,7 +38,6 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     return made
 
 
-@pytest.mark.parametrize("command", [("rules", "check"), ("serve", "--port", "0"), ("migrate",)])
 @pytest.mark.parametrize(
     ("to", "tell", "where", "extra"),
     [
@@ -47,15 +46,15 @@ def bare(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Installed:
     ],
 )
 def test_a_rule_that_needs_an_extra_is_a_mistake(
-    bare: Installed, tmp_path: Path, command: tuple[str, ...], to: str, tell: str, where: str, extra: str
+    bare: Installed, tmp_path: Path, to: str, tell: str, where: str, extra: str
 ) -> None:
-    """Found before the server starts, with file, line, rule, and the command that installs it."""
+    """Found by whatever reads rules, before a server starts, with file, line, rule, and the command that installs it."""
     (tmp_path / "hookchain.toml").write_text(RULES.format(to=to, tell=tell))
-    refused = bare.run(tmp_path, bare.command, *command)
-    assert (refused.returncode, refused.stdout) == (2, "")
-    assert refused.stderr.startswith(f'hookchain: {where}: this needs the extra "{extra}"')
-    assert refused.stderr.endswith(f"Run: pip install 'hookchain[{extra}]'.\n")
-    assert not (tmp_path / "hookchain.db").exists()
+    for refused in bare.run_each(tmp_path, ("rules", "check"), ("serve", "--port", "0"), ("migrate",)):
+        assert (refused.returncode, refused.stdout) == (2, ""), refused.args
+        assert refused.stderr.startswith(f'hookchain: {where}: this needs the extra "{extra}"'), refused.args
+        assert refused.stderr.endswith(f"Run: pip install 'hookchain[{extra}]'.\n"), refused.args
+        assert not (tmp_path / "hookchain.db").exists(), refused.args
 
 
 def test_chains_run_and_folders_are_filled(

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 import msgspec
 import pytest
 
-from dispatcher.budget import Budget
-from dispatcher.retention import Retention
-from hookchain.bounds import BUDGET, RETENTION, SERVER, UPSTREAM
-from hookchain.environment import key_of, variable_of
+from dispatcher.policy.chain_budget import Budget
+from dispatcher.policy.period_budgets import PeriodBudget
+from dispatcher.policy.retention import Retention
 from hookchain.rules import rules_of
-from hookchain.settings import File, SettingsError, load_settings
+from hookchain.settings.environment import key_of, variable_of
+from hookchain.settings.load import File, SettingsError, load_settings
+from hooks.quotas import Quota
 from midjourney.dialects import Dialect, Upstream
+from midjourney.number_ranges import ranges_of
 
 
 def write(directory: Path, text: str) -> None:
@@ -85,8 +89,9 @@ def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ),
         ("[budget]\ndeep = 2", {}, "[budget]: unknown key 'deep'. Did you mean \"depth\"?"),
         ("port = 'x'", {}, "port"),
-        ("port = ", {}, "not TOML"),
+        ("port = ", {}, "not valid TOML"),
         ("admin_token = '${NOT_SET_ANYWHERE}'", {}, "NOT_SET_ANYWHERE"),
+        ("[upstreams.main]\nkey = 'k'", {}, "[upstreams.main]: `url` is missing; write url ="),
         ("[upstreams.main]\nurl = 'ftp://x'", {}, "http:// or https://"),
         ("[upstreams.main]\nurl = 'http://x'\ndialect = 'mj-pluss'", {}, 'Did you mean "mj-plus"?'),
         ("[upstreams.main]\nurl = 'http://x'\nconcurrency = 0", {}, "concurrency"),
@@ -96,12 +101,12 @@ def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.
         ("", {"HOOKCHAIN_UPSTREM_URL": "http://x"}, 'Did you mean "HOOKCHAIN_UPSTREAM_URL"?'),
         ("", {"HOOKCHAIN_CONFIG": "missing.toml"}, "missing.toml"),
         ("rules = 3", {}, "array of tables"),
-        ("budget = 3", {"HOOKCHAIN_BUDGET_DEPTH": "1"}, "[budget]: a table is expected"),
-        ("upstreams = 3", {"HOOKCHAIN_UPSTREAM_URL": "http://x"}, "upstreams: a table is expected"),
+        ("budget = 3", {"HOOKCHAIN_BUDGET_DEPTH": "1"}, "[budget] must be a table"),
+        ("upstreams = 3", {"HOOKCHAIN_UPSTREAM_URL": "http://x"}, "upstreams must be a table"),
         (
             "[upstreams]\nmain = 3",
             {"HOOKCHAIN_UPSTREAM_URL": "http://x"},
-            "[upstreams.main]: a table is expected",
+            "[upstreams.main] must be a table",
         ),
         ("", {"HOOKCHAIN_PORT": "3"}, 'Did you mean "PORT"?'),
         (
@@ -117,16 +122,27 @@ def test_the_environment_goes_over_the_file(tmp_path: Path, monkeypatch: pytest.
         (
             "",
             {"HOOKCHAIN_ADMIN_TOKEN": "clé"},
-            "HOOKCHAIN_ADMIN_TOKEN has characters that an HTTP header cannot carry",
+            "HOOKCHAIN_ADMIN_TOKEN contains characters that an HTTP header cannot carry",
         ),
         (
             "",
             {"HOOKCHAIN_UPSTREAM_URL": "http://[::1"},
             "HOOKCHAIN_UPSTREAM_URL is 'http://[::1', an invalid URL",
         ),
-        ("", {"HOOKCHAIN_UPSTREAM_URL": "http://x/mj?key=1"}, "remove what follows ? or #"),
+        ("", {"HOOKCHAIN_UPSTREAM_URL": "http://x/mj?key=1"}, "remove the part from ? or # on"),
         ("[upstreams.a]\nurl = 'http://x'\nprices = { upscal = 1 }", {}, 'Did you mean "upscale"?'),
         ("[upstreams.a]\nurl = 'http://x'\nprices = { upscale = nan }", {}, "the price of upscale is nan"),
+        (
+            "[upstreams.a]\nurl = 'http://x'\nprivate_hosts = ['http://minio/']",
+            {},
+            "[upstreams.a]: private_hosts: 'http://minio/' is not a host such as 192.168.1.5 or minio:9000",
+        ),
+        ("[upstreams.a]\nurl = 'http://x'\nprivate_host = ['minio']", {}, 'Did you mean "private_hosts"?'),
+        (
+            "[upstreams.main]\nurl = 'http://x'",
+            {"HOOKCHAIN_UPSTREAM_PRIVATE_HOSTS": "minio, *.local"},
+            "HOOKCHAIN_UPSTREAM_PRIVATE_HOSTS: '*.local' is not a host",
+        ),
         ("[budget]\nper_hour = -1", {}, "[budget]: per_hour is -1; it must be between 0 and 1000000000"),
         (
             "body_limit_bytes = 0",
@@ -194,7 +210,7 @@ def fields_of(kind: type[msgspec.Struct]) -> set[str]:
 
 def test_every_key_has_a_variable() -> None:
     """Each key of the file, of each of its tables, and of a second upstream: the variable sets this key, and no other."""
-    tables: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention}
+    tables: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention, "quotas": Quota}
     paths: list[tuple[str, ...]] = [(key,) for key in fields_of(File) - {*tables, "upstreams", "dialects"}]
     paths += [(table, key) for table, kind in tables.items() for key in fields_of(kind)]
     paths += [("upstreams", name, key) for name in ("main", "relay") for key in fields_of(Upstream)]
@@ -216,10 +232,20 @@ def test_the_name_of_an_upstream_ends_where_its_key_begins() -> None:
 
 def test_every_number_has_bounds() -> None:
     """Whatever is added, too."""
-    rated = {"rate"}  # 0, or at least one a day
-    for kind, bounds in ((File, SERVER), (Budget, BUDGET), (Retention, RETENTION), (Upstream, UPSTREAM)):
-        numbers = {field.name for field in msgspec.structs.fields(kind) if field.type in (int, float)}
-        assert numbers - {*bounds} <= rated, kind
+    for kind in (File, Budget, Retention, Quota, Upstream, PeriodBudget):
+        fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
+        numbers = {name for name, type_ in fields.items() if {int, float} & kinds_in(type_)}
+        assert numbers, kind
+        assert numbers == {*ranges_of(kind)} - {"prices"}, kind
+
+
+def kinds_in(type_: Any) -> set[Any]:
+    """The types of an annotation itself: `int` of `Annotated[int, …] | None`."""
+    if get_origin(type_) is Annotated:
+        return kinds_in(get_args(type_)[0])
+    if isinstance(type_, UnionType) or get_origin(type_) is Union:
+        return {kind for one in get_args(type_) for kind in kinds_in(one)}
+    return {type_}
 
 
 def test_any_number_of_upstreams_can_be_set_by_environment_alone(tmp_path: Path) -> None:
@@ -311,6 +337,7 @@ def test_every_key_of_one_upstream_can_be_set_by_a_variable(tmp_path: Path) -> N
             "HOOKCHAIN_UPSTREAM_CONCURRENCY": "7",
             "HOOKCHAIN_UPSTREAM_RATE": "1.5",
             "HOOKCHAIN_UPSTREAM_VERIFY": "trust",
+            "HOOKCHAIN_UPSTREAM_PRIVATE_HOSTS": "minio:9000, 192.168.1.5",
             "HOOKCHAIN_BUDGET_PER_HOUR": "5",
             "HOOKCHAIN_RETENTION_CHAIN_DAYS": "0.5",
             "HOOKCHAIN_WORKER": "off",
@@ -321,6 +348,7 @@ def test_every_key_of_one_upstream_can_be_set_by_a_variable(tmp_path: Path) -> N
     )
     main = settings.upstreams["main"]
     assert (main.concurrency, main.rate, main.verify, main.jobs) == (7, 1.5, "trust", 3)
+    assert main.private_hosts == ["minio:9000", "192.168.1.5"]
     assert (settings.budget.per_hour, settings.retention.chain_days) == (5, 0.5)
     assert (settings.worker, settings.poll_only, settings.body_limit_bytes) == (False, True, 1000)
 
@@ -491,3 +519,12 @@ def test_a_number_that_is_none_is_refused(tmp_path: Path, variable: str, value: 
     """Before anything is started with it."""
     with pytest.raises(SettingsError):
         load_settings({"HOOKCHAIN_UPSTREAM_URL": "http://x", variable: value}, tmp_path)
+
+
+@pytest.mark.parametrize("by_variable", [False, True])
+def test_a_file_may_begin_with_a_byte_order_mark(tmp_path: Path, by_variable: bool) -> None:
+    """Editors of Windows write one."""
+    text = '\ufeff[[rules]]\nname = "upscale-all"\non = "task.succeeded"\npress = "U*"\n'
+    write(tmp_path, "" if by_variable else text)
+    settings = load_settings({"HOOKCHAIN_TOML": text} if by_variable else {}, tmp_path)
+    assert [one.rule.name for one in rules_of(settings)] == ["upscale-all"]

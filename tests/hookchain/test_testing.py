@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from dispatcher.errors import PluginError, RuleError
+from dispatcher.plugins.errors import PluginError, RuleError
 from hookchain.testing import Hookchain, grid, upscale
 
 EXAMPLES = Path(__file__).parent.parent.parent / "examples"
@@ -65,7 +65,7 @@ def test_mistakes_are_told_as_the_server_tells_them(hookchain: Hookchain, tmp_pa
     """With file, line and remedy."""
     with pytest.raises(RuleError, match='Did you mean "press"'):
         hookchain.load_rules('[[rules]]\nname = "x"\non = "task.succeeded"\nprss = "U1"\n')
-    with pytest.raises(PluginError, match="no such file"):
+    with pytest.raises(PluginError, match="the file does not exist"):
         hookchain.load_plugin(tmp_path / "nobody.py")
 
 

@@ -119,7 +119,8 @@ async def test_a_body_that_cannot_be_read_is_no_500(site: Any, path: str, body: 
     ("headers", "status"),
     [
         ({}, 202),
-        ({"origin": "http://localhost:8000"}, 202),
+        ({"host": "localhost:8000", "origin": "http://localhost:8000"}, 202),
+        ({"host": "localhost:8000", "origin": "http://localhost:3000"}, 403),
         ({"host": "127.0.0.1:8000"}, 202),
         ({"host": "[::1]:8000"}, 202),
         ({"origin": "https://evil.example", "content-type": "text/plain"}, 403),

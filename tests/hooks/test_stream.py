@@ -9,7 +9,7 @@ import pytest
 
 from hooks import stream as streams
 from hooks.stream import Stream
-from hooks.topics import Look, Marks, Piece
+from hooks.topics import Changes, Marks, Piece
 from storage.engine import Connection, Database
 from storage.errors import NotDurable
 from tests.conftest import PATIENCE_S
@@ -27,7 +27,7 @@ class Board:
         self.rendered: list[str] = []
         self.is_away = False
 
-    def look(self, connection: Connection, known: Marks) -> Look:
+    def changes(self, connection: Connection, known: Marks) -> Changes:
         if self.is_away:
             self.is_away = False
             raise NotDurable("away")
@@ -40,15 +40,15 @@ class Board:
 
         piece = Piece(render=render, changed_at_ms=AGES_AGO_MS + number * 3 * streams.SKEW_MS)
         changed = [] if known == marks else [piece]
-        return Look(marks=marks, changed=changed)
+        return Changes(marks=marks, changed=changed)
 
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """No rest between looks: tests have other things to wait for."""
-    monkeypatch.setattr(streams, "GAP_S", 0.0)
-    monkeypatch.setattr(streams, "REST", 0.0)
-    monkeypatch.setattr(streams, "SHARE", 1.0)
+    monkeypatch.setattr(streams, "LEAST_GAP_S", 0.0)
+    monkeypatch.setattr(streams, "REST_FACTOR", 0.0)
+    monkeypatch.setattr(streams, "CPU_SHARE", 1.0)
 
 
 def opened(stream: Stream, board: Board, language: str = "en", since_ms: int = 0) -> AsyncIterator[bytes]:

@@ -83,3 +83,102 @@ def test_a_grid_is_a_task_with_four_u_buttons() -> None:
     assert is_grid(GRID)
     assert not is_grid(GRID[1:])
     assert not is_grid(VIDEO)
+
+
+@pytest.mark.parametrize(
+    ("label", "kind", "index"),
+    [
+        ("u1", "upscale", 1),
+        (" U2 ", "upscale", 2),
+        ("Ｕ３", "upscale", 3),
+        ("U4️⃣", "upscale", 4),
+        ("🔍 U1", "upscale", 1),
+        ("⏫ u2", "upscale", 2),
+        ("放大3", "upscale", 3),
+        ("放大第一张", "upscale", 1),
+        ("放大第四张图片", "upscale", 4),
+        ("放大 左上", "upscale", 1),
+        ("右下放大", "upscale", 4),
+        ("U2 放大", "upscale", 2),
+        ("v1", "variation", 1),
+        ("V2️⃣", "variation", 2),
+        ("变换3", "variation", 3),
+        ("第一张变体", "variation", 1),
+        ("变化 右上", "variation", 2),
+        ("🔄", "reroll", None),
+        ("🔄 重新生成", "reroll", None),
+        ("Reroll", "reroll", None),
+        ("upscale (subtle)", "upscale_subtle", None),
+        ("Upscale (2x)", "upscale_2x", None),
+        ("放大2倍", "upscale_2x", None),
+        ("VARY (STRONG)", "vary_strong", None),
+        ("强变化", "vary_strong", None),
+        ("🖌️ 局部重绘", "vary_region", None),
+        ("🔍 Zoom Out 1.5x", "zoom_out_1.5x", None),
+        ("变焦 2x", "zoom_out_2x", None),
+        ("custom zoom", "custom_zoom", None),
+        ("自定义变焦", "custom_zoom", None),
+        ("⬅️", "pan_left", None),
+        ("向右平移", "pan_right", None),
+        ("平移(上)", "pan_up", None),
+    ],
+)
+def test_a_label_is_read_in_its_spellings(label: str, kind: str, index: int | None) -> None:
+    """Small letters, emoji, Chinese; on an id that says nothing."""
+    for custom_id in ("xyz-42", ""):
+        button = Button(custom_id=custom_id, label=label)
+        assert (button.kind, button.index) == (kind, index)
+
+
+@pytest.mark.parametrize(
+    "label",
+    [
+        "⏫",
+        "🪄",
+        "🔍",
+        "1️⃣",
+        "放大",
+        "变焦",
+        "平移",
+        "重绘",
+        "U5",
+        "U0",
+        "放大10",
+        "U1 U2",
+        "Web",
+        "U",
+        "Upscale",
+        "⬅️➡️",
+        "",
+    ],
+)
+def test_a_label_with_several_readings_is_read_as_none(label: str) -> None:
+    """ "⏫" is 2x, 4x, Subtle or Creative; "重绘" is a reroll at one vendor, and the region at another."""
+    assert Button(custom_id="xyz-42", label=label, emoji=label).kind == "other"
+
+
+@pytest.mark.parametrize(
+    ("custom_id", "label", "kind"),
+    [
+        ("upsample1", "U1", "upscale"),
+        ("upsample2", "U1", "other"),
+        ("variation1", "U1", "other"),
+        ("reroll", "🔄", "reroll"),
+        ("reroll", "U1", "other"),
+        ("video_upscale_1", "U1", "other"),
+        ("mj::job::new_thing::1", "U1", "other"),
+        ("MJ::JOB::new_thing::1", "放大1", "other"),
+    ],
+)
+def test_an_id_that_is_a_word_must_agree_with_the_label(custom_id: str, label: str, kind: str) -> None:
+    """A contradiction is nothing to spend money on."""
+    assert Button(custom_id=custom_id, label=label).kind == kind
+
+
+def test_labels_in_any_spelling_make_a_grid() -> None:
+    """And are pressed by "U*" and "V2" as any others."""
+    for spelling in ("u{}", "🔍 U{}", "放大{}"):
+        grid = [Button(custom_id=f"action-{n}", label=spelling.format(n)) for n in (1, 2, 3, 4)]
+        assert is_grid(grid)
+        assert [button.name for button in choose(grid, "U*")] == ["U1", "U2", "U3", "U4"]
+        assert choose(grid, "V*") == []

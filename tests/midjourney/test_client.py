@@ -10,8 +10,9 @@ from typing import Any
 import msgspec
 import pytest
 
-from midjourney.client import Client, auth_headers, base_url
+from midjourney.client import Client
 from midjourney.codes import Outcome
+from midjourney.connections import auth_headers, base_url
 from midjourney.dialects import DIALECTS, Upstream
 from midjourney.errors import InvalidRequest, NoAnswer, NotSent, UpstreamRefused
 from midjourney.image_data import BadImage
@@ -130,7 +131,7 @@ async def test_what_may_not_leave_any_more_does_not(wire: Wire, client: Callable
         return len(asked) > 1
 
     wire.respond(200, b'{"code":1,"description":"ok","result":"1"}')
-    with pytest.raises(NotSent, match="held up"):
+    with pytest.raises(NotSent, match="delayed"):
         await client().submit(Imagine(prompt="x"), may_leave=may_leave)
     assert wire.heads == []
     assert (await client().submit(Imagine(prompt="x"), may_leave=may_leave)).status == 200
@@ -174,6 +175,20 @@ async def test_tasks_are_fetched_and_listed(wire: Wire, client: Callable[..., Cl
     assert [one.id for one in await client().list_by_condition(["1", "2"])] == ["1"]
     assert wire.bodies == [{"ids": ["1", "2"]}]
     assert [one.id for one in await client().list_all()] == ["1"]
+
+
+async def test_what_is_fetched_may_be_wrapped_and_in_the_words_of_the_dialect(wire: Wire) -> None:
+    """One, some and all; the status is what the dialect says it is."""
+    dialect = msgspec.structs.replace(DIALECTS["mj-plus"], statuses={"completed": "SUCCESS"})
+    asking = Client(Upstream(url=wire.url, key="k"), dialect)
+    completed = TASK | {"status": "completed", "imageUrl": "https://x"}
+    wire.respond(200, json.dumps({"code": 1, "data": completed}).encode())
+    fetched = await asking.fetch("1")
+    wire.respond(200, json.dumps({"code": 1, "data": [completed]}).encode())
+    listed = [*await asking.list_by_condition(["1"]), *await asking.list_all()]
+    await asking.aclose()
+    assert fetched is not None
+    assert [(one.id, one.status) for one in (fetched, *listed)] == [("1", "SUCCESS")] * 3
 
 
 @pytest.mark.parametrize(
@@ -264,14 +279,14 @@ async def test_a_refusal_tells_what_was_sent_what_came_back_and_which_field(
     wire.respond(400, b'{"code":4,"description":"key sk-secret: base64Array is wrong "}')
     big = "data:image/png;base64,iVBORw0KGgo" + "A" * 4000
     reply = await client().submit(Imagine(prompt="a cat", images=(big,)), notify_hook="https://h/token")
-    assert "base64Array is wrong" in reply.told
-    assert "the field is base64Array" in reply.told
-    assert "POST /mj/submit/imagine" in reply.told
-    assert '"prompt":"a cat"' in reply.told
-    assert "HTTP 400" in reply.told
-    assert len(reply.told) < 500
+    assert "base64Array is wrong" in reply.message
+    assert "the field is base64Array" in reply.message
+    assert "POST /mj/submit/imagine" in reply.message
+    assert '"prompt":"a cat"' in reply.message
+    assert "HTTP 400" in reply.message
+    assert len(reply.message) < 500
     for secret in ("sk-secret", "https://h/token", "AAAA"):
-        assert secret not in reply.told
+        assert secret not in reply.message
 
 
 @pytest.mark.parametrize(
@@ -279,18 +294,21 @@ async def test_a_refusal_tells_what_was_sent_what_came_back_and_which_field(
     [
         (Imagine(prompt=" "), "prompt: is empty"),
         (Imagine(prompt="x" * 6001), "prompt: has 6001 characters"),
-        (Imagine(prompt="x", images=("https://x/y.png",)), "images[0]: dialect mj-plus takes images"),
+        (Imagine(prompt="x", images=("https://x.example/y.png",)), "images[0]: dialect mj-plus takes images"),
         (Imagine(prompt="x", images=(PNG, "nonsense!")), "images[1]: the image is neither"),
         (Blend(images=(PNG,)), "images: a blend takes 2 to 5 images, not 1"),
         (
             Describe(image="data:application/pdf;base64,JVBERi0="),
-            "image: the image is no PNG, JPEG, WebP or GIF",
+            "image: the image is not a PNG, JPEG, WebP or GIF",
         ),
         (Change(task_id="1", action="UPSCALE"), "index: is 1 to 4"),
         (Change(task_id="1", action="REROLL", index=1), "index: is 1 to 4"),
         (SimpleChange(content="1 X2"), "content: '1 X2' is not"),
         (SimpleChange(content="1 R2"), "content: '1 R2' is not"),
-        (Modal(task_id="1", mask="data:image/jpeg;base64,/9j/"), "mask: a mask is a PNG, not image/jpeg"),
+        (
+            Modal(task_id="1", mask="data:image/jpeg;base64,/9j/"),
+            "mask: a mask must be a PNG, not image/jpeg",
+        ),
         (Modal(task_id=" "), "task_id: is empty"),
         (Action(task_id="1", custom_id=""), "custom_id: is empty"),
         (Video(prompt="x"), "kind: dialect mj-plus has no video"),
@@ -336,3 +354,16 @@ async def test_an_error_is_no_unknown_task(
     wire.respond(status, body)
     with pytest.raises(UpstreamRefused):
         await client().fetch("1")
+
+
+@pytest.mark.parametrize("task_id", [".", "..", "../list", "%2e%2e"])
+async def test_no_question_is_asked_at_another_path(
+    wire: Wire, client: Callable[..., Client], task_id: str
+) -> None:
+    """An answer named this id: the upstream knows no such task, and nothing is sent to what the path would become."""
+    wire.respond(200, json.dumps(TASK).encode())
+    assert await client().fetch(task_id) is None
+    for ask in (client().submit(Cancel(task_id=task_id)), client().image_seed(task_id)):
+        with pytest.raises(InvalidRequest):
+            await ask
+    assert wire.heads == []

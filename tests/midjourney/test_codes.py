@@ -39,6 +39,12 @@ def test_21_rewritten_to_1_is_still_a_window(extra: dict[str, Any]) -> None:
     assert classify("action", 200, answer(code=1, result="5", **extra)).outcome is Outcome.NEEDS_MODAL
 
 
+def test_22_without_a_task_is_uncertain_as_1_is() -> None:
+    """Nobody could follow it, and it would count among no jobs."""
+    verdict = classify("imagine", 200, b'{"code":22,"description":"queued","result":null}')
+    assert (verdict.outcome, verdict.reason) == (Outcome.UNCERTAIN, "code 22 without a task id")
+
+
 def test_22_rewritten_to_1_is_still_queued() -> None:
     """new-api again: the description and numberOfQueues stay."""
     body = answer(code=1, description="In queue, there are 3 tasks ahead", result="5")

@@ -39,12 +39,8 @@ HTTP_STATUS = {
     "newapi-error-task-no-found.json": 400,
     "trueai-constructed-action-unknown-task.json": 404,
 }
-NO_TASKS = {
-    "b3n-list-by-condition.json",
-    "newapi-doc-mj-self.json",
-    "novicezk-v1.0-list.json",
-    "trueai-test-task-list.json",
-}
+NO_TASKS = {"newapi-doc-mj-self.json", "trueai-test-task-list.json"}
+"""Those with too little of the family's spelling for a task in a wrapper. Another list of one is read as a callback too."""
 
 
 def samples(*kinds: str) -> list[Any]:
@@ -75,6 +71,7 @@ def test_a_task_keeps_its_id_status_and_bytes(sample: dict[str, Any]) -> None:
             decode_task(body)
         return
     sent = json.loads(body)
+    (sent,) = sent if isinstance(sent, list) else [sent]
     task = decode_task(body)
     assert task.id == sent["id"]
     assert task.status == canonical_status(sent["status"])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
@@ -105,7 +106,7 @@ def test_of_images_that_look_alike_none_is_guessed() -> None:
     whole = {"images": [A, TWIN]}
     mended = restored({"images": [shown(A)]}, whole)
     assert mended == {"images": [shown(A)]}
-    with pytest.raises(InvalidRequest, match="82 characters' is not whole"):
+    with pytest.raises(InvalidRequest, match="82 characters' is incomplete"):
         check_whole(mended, whole)
 
 
@@ -123,7 +124,7 @@ def test_of_images_that_look_alike_none_is_guessed() -> None:
 )
 def test_what_is_still_cut_is_refused(whole: Any, edited: Any) -> None:
     """Words around what was cut, and what stands where it cannot be known again."""
-    with pytest.raises(InvalidRequest, match="is not whole"):
+    with pytest.raises(InvalidRequest, match="is incomplete"):
         check_whole(restored(edited, whole), whole)
 
 
@@ -166,6 +167,22 @@ def test_secrets_are_hidden_in_what_is_no_json(text: str, says: str) -> None:
     assert restored_body(hidden.encode(), text.encode()) == text.encode()
 
 
+def test_secrets_are_hidden_in_json_text_within_json() -> None:
+    """Properties, or whole tasks, that were written as text; what is shown can be edited around them."""
+    inner = {"properties": {"notifyHook": "https://h/other/secret", "speed": "slow"}}
+    whole = {"id": 1, "task": json.dumps(inner), "prompt": '{"a": "notify me"}'}
+    seen = shown(whole)
+    assert "secret" not in json.dumps(seen)
+    assert seen["prompt"] == whole["prompt"]
+    assert restored(seen, whole) == whole
+    edited = seen | {"task": seen["task"].replace("slow", "fast")}
+    mended: Any = restored(edited, whole)
+    assert json.loads(mended["task"])["properties"] == {
+        "notifyHook": "https://h/other/secret",
+        "speed": "fast",
+    }
+
+
 def test_a_hook_in_the_midst_of_a_text_is_hidden_in_json_too() -> None:
     assert shown({"description": f"to http://h/notify/{TOKEN}/1"}) == {
         "description": "to http://h/notify/[redacted]/1"
@@ -198,3 +215,14 @@ def test_a_secret_whose_place_is_gone_is_not_guessed(body: bytes, edited: bytes)
     """It is said, and nothing is sent."""
     with pytest.raises(InvalidRequest):
         restored_body(edited, body)
+
+
+@pytest.mark.parametrize("slash", ["/", "\\/", "\\u002f", "%2F", "%252F"])
+@pytest.mark.parametrize("path", [TOKEN, f"{TOKEN}/5f0c6a1be2d94f7788aa01bc"])
+def test_the_token_of_either_kind_of_hook_is_hidden(path: str, slash: str) -> None:
+    """The registered one, and a submission's own, as texts, JSON and forms write them."""
+    text = f"called https://h.example/notify/{path} in vain".replace("/", slash)
+    shown_payload: Any = redacted({"prompt": text})
+    for hidden in (redacted_text(text), shown_payload["prompt"]):
+        assert TOKEN not in hidden
+        assert "[redacted]" in hidden

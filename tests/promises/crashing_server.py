@@ -15,7 +15,7 @@ import msgspec
 
 from hookchain.cli.http_server import Server, listening
 from hookchain.logs import set_up_logs
-from hookchain.settings import load_settings
+from hookchain.settings.load import load_settings
 from hookchain.wiring import connect_receivers, hook_url, running
 
 

@@ -49,7 +49,7 @@ CASES = {
     ),
     "zoom-out": Case(tasks={"IMAGINE": 1, "UPSCALE": 3, "ZOOM": 2}, presses={"upscale": 3, "zoom_out_2x": 2}),
     "pan": Case(tasks={"IMAGINE": 1, "UPSCALE": 1, "PAN": 1}, presses={"upscale": 1, "pan_right": 1}),
-    "reroll-on-failure": Case(tasks={"IMAGINE": 3}, faults="failure=1", status="FAILURE"),
+    "reroll-on-failure": Case(tasks={"IMAGINE": 3}, faults="task-timeout=1", status="FAILURE"),
     "describe-then-imagine": Case(
         tasks={"DESCRIBE": 1, "IMAGINE": 1}, start=(("kind", "describe"), ("image", PIXEL))
     ),
@@ -154,7 +154,7 @@ def test_a_built_in_does_what_it_says(
 
 def busy(server: Any) -> bool:
     """Whether anything is still to be done; asked in the order in which one thing becomes the next."""
-    if "hookchain_events_waiting 0\n" not in server.http.get("/metrics").text:
+    if "hookchain_events_waiting 0.0\n" not in server.http.get("/metrics").text:
         return True
     return any(
         one["state"] in ("waiting", "running")

@@ -44,9 +44,9 @@ def test_a_crash_at_any_transaction_loses_and_doubles_nothing(
 ) -> None:
     """The grid's SUCCESS arrives, the process dies at the transaction, starts again: each U exactly once."""
     sandbox = start_sandbox("--speed", "50", "--seed", "3")
-    payload = finished_grid(sandbox, eventually)
     toml = f'{RULES}\n[upstreams.main]\nurl = "{sandbox.url}"\nsettle_after_s = 1.0\n'
     crashing = start_server(toml=toml, command=[CRASHING, stage, name])
+    payload = finished_grid(sandbox, eventually)  # what was there before the first start is history
     answered = _post(crashing.hook, payload)
     assert crashing.wait() == -9
     server = start_server()

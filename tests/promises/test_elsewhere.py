@@ -15,7 +15,7 @@ pytestmark = pytest.mark.process
 RULES = (REPOSITORY / "hookchain.toml").read_text()
 
 WINDOWS_LOCKS = """
-import ctypes, subprocess, types  # subprocess takes a system that has msvcrt for Windows: it comes first
+import ctypes, subprocess, sys, types  # subprocess takes a system that has msvcrt for Windows: it comes first
 def locking(handle, mode, count):
     if ctypes.CDLL(None).flock(handle, 2 | 4):
         raise PermissionError(13, "Permission denied")
@@ -29,28 +29,19 @@ def add_signal_handler(*_):
 asyncio.unix_events._UnixSelectorEventLoop.add_signal_handler = add_signal_handler
 """
 WITHOUT = {
-    "uvloop": "sys.modules['uvloop'] = None",
-    "httptools": "sys.modules['httptools'] = None",
+    "uvloop": "import sys; sys.modules['uvloop'] = None",
+    "httptools": "import sys; sys.modules['httptools'] = None",
     "fcntl": WINDOWS_LOCKS,
-    "resource": "sys.modules['resource'] = None",
+    "resource": "import sys; sys.modules['resource'] = None",
 }
 WITHOUT["all of them"] = "\n".join([*WITHOUT.values(), NO_SIGNAL_HANDLERS])
-
-
-def hookchain_without(what: str, *arguments: str) -> list[str]:
-    """`hookchain …` in an interpreter that lacks this."""
-    return [
-        "-c",
-        f"import sys\n{WITHOUT[what]}\nsys.argv = {['hookchain', *arguments]!r}\n"
-        "from hookchain.cli import main\nmain()",
-    ]
 
 
 @pytest.mark.parametrize("what", WITHOUT)
 def test_serve_runs_a_chain_and_stops(what: str, start_server: Any, eventually: Any) -> None:
     """With the built-in sandbox: an imagine, its four upscales, SIGTERM."""
-    serve = hookchain_without(what, "serve", "--port", "0", "--sandbox-speed", "50")
-    server = start_server(toml=RULES, command=serve)
+    serve = ["-m", "hookchain", "serve", "--port", "0", "--sandbox-speed", "50"]
+    server = start_server(toml=RULES, command=serve, without=WITHOUT[what])
     assert server.get("/healthz") == {"status": "ok"}
     server.submit(kind="imagine", prompt="a cat")
     eventually(lambda: len(server.get("/api/tasks?status=SUCCESS")["tasks"]) == 5)
@@ -61,10 +52,9 @@ def test_serve_runs_a_chain_and_stops(what: str, start_server: Any, eventually: 
 
 def test_one_process_works_on_a_file_without_fcntl(start_server: Any) -> None:
     """The lock of Windows does the same: the second waits for its turn."""
-    serve = hookchain_without("fcntl", "serve", "--port", "0")
-    start_server(command=serve)
-    second = start_server(command=serve)
-    assert any("as soon as that has ended" in line for line in second.lines), second.output
+    start_server(without=WITHOUT["fcntl"])
+    second = start_server(without=WITHOUT["fcntl"])
+    assert any("takes over when that process ends" in line for line in second.lines), second.output
 
 
 @pytest.mark.parametrize("what", ["uvloop", "all of them"])
@@ -77,7 +67,11 @@ def test_work_and_sandbox_stop_at_a_signal(
 ) -> None:
     """With nothing that wakes the loop but the signal."""
     process = Process(
-        hookchain_without(what, *arguments), ready=ready, cwd=tmp_path, environment={"LOG_LEVEL": "debug"}
+        ["-m", "hookchain", *arguments],
+        ready=ready,
+        cwd=tmp_path,
+        environment={"LOG_LEVEL": "debug"},
+        without=WITHOUT[what],
     )
     assert process.stop() in (0, -15), process.output  # a signal may come before anything listens for it
     assert "Traceback" not in process.output

@@ -72,6 +72,21 @@ def test_an_imagine_gives_exactly_four_upscales(
     assert sandbox.ledger()["billed"]["imagine"] == 1
 
 
+def test_over_their_quota_callbacks_still_move_chains(
+    start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
+    """Every hook may have 600 bytes kept. The rest of an honest burst is asked about, and each chain is pressed once."""
+    sandbox = start_sandbox(*SPEED)
+    toml = UPSCALE_ALL + IMPATIENT.format(url=sandbox.url)
+    server = start_server(toml=toml, HOOKCHAIN_QUOTAS_BYTES_PER_HOUR=str(16 * 600))
+    submissions = [server.submit(kind="imagine", prompt=f"cat {number}") for number in range(5)]
+    eventually(lambda: all(len(tasks_in(server, one, "SUCCESS")) == 5 for one in submissions))
+    eventually(lambda: all(rests(server, one) for one in submissions))
+    assert len(sandbox.accepted("/action")) == 20
+    (upstream,) = server.get("/api/upstreams")["upstreams"]
+    assert upstream["quota"]["asked_instead"] > 0
+
+
 @pytest.mark.parametrize("faults", FAULTS)
 def test_a_window_gets_exactly_one_answer(
     start_sandbox: Any, start_server: Any, eventually: Any, faults: str

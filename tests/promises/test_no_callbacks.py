@@ -44,8 +44,10 @@ def test_all_ends_are_found_soon_and_in_bulk(
         f"{sorted(delays)[int(0.95 * len(delays))]:.1f} s at 95 %, {max(delays):.1f} s at most; asked: {asked}"
     )
     assert median(delays) <= 15
-    assert set(asked) == {"task/list-by-condition"}
-    assert asked["task/list-by-condition"] < len(delays)
+    # At the first start: what was there before is history, and nothing there is of a later copy of this database.
+    assert asked.pop("task/list") == 2
+    assert set(asked) <= {"task/list-by-condition", "task/{id}/fetch"}  # one that is due alone is fetched
+    assert sum(asked.values()) < len(delays)
     assert set(found_by(tmp_path)) == {"reconcile"}
     assert len(sandbox.accepted("/action")) == 4 * chains
     submits = sandbox.accepted("/imagine") + sandbox.accepted("/action")

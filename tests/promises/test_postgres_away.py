@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import threading
-import time
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-import httpx
 import psycopg
 import pytest
 
 from storage.migrate import migrate
 from storage.schema import SCHEMA
-from tests import postgres
-from tests.conftest import PATIENCE_S
+from tests.support import postgres
+from tests.support.caller import Caller
 
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """
@@ -25,6 +22,7 @@ url = "{url}"
 concurrency = 8
 timeout_s = 3
 settle_after_s = 1.0
+list_lag_s = 3
 look_after_s = 0.5
 quiet_s = 1.0
 """
@@ -37,30 +35,6 @@ def durable_server() -> Iterator[postgres.Server]:
     with postgres.running() as server:
         migrate(server.url)
         yield server
-
-
-class Caller:
-    """Sends a callback of a task of its own again and again, and keeps what was answered."""
-
-    def __init__(self, hook: str) -> None:
-        self.answers: list[tuple[int, int]] = []
-        self._hook = hook
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        with httpx.Client(timeout=PATIENCE_S, trust_env=False) as http:
-            for number in range(100_000):
-                if self._stop.is_set():
-                    return
-                body = {"id": f"foreign-{number}", "status": "SUBMITTED", "action": "IMAGINE"}
-                self.answers.append((number, http.post(self._hook, json=body).status_code))
-                time.sleep(0.02)  # a sender of ordinary pace
-
-    def stop(self) -> None:
-        self._stop.set()
-        self._thread.join()
 
 
 def test_postgres_restarts_and_all_recovers_without_a_restart_of_ours(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -21,22 +20,40 @@ async def count(action, *, task, **_):
 """
 
 
-def test_one_callback_never_gives_two_runs(start_server: Any, eventually: Any, tmp_path: Path) -> None:
+def succeeded(sandbox: Any, eventually: Any, prompt: str) -> dict[str, Any]:
+    """The SUCCESS of a grid that the sandbox makes for somebody who registered no hook."""
+    task_id = sandbox.http.post("/mj/submit/imagine", json={"prompt": prompt}).json()["result"]
+
+    def ended() -> dict[str, Any] | None:
+        task: dict[str, Any] = sandbox.http.get(f"/mj/task/{task_id}/fetch").json()
+        return task if task["status"] == "SUCCESS" else None
+
+    found: dict[str, Any] = eventually(ended)
+    return found
+
+
+def test_one_callback_never_gives_two_runs(
+    start_sandbox: Any, start_server: Any, eventually: Any, tmp_path: Path
+) -> None:
     """n8n ran a workflow twice for one webhook. One SUCCESS, posted fifty times at once: one run of each receiver."""
     (tmp_path / "plugins").mkdir()
     (tmp_path / "plugins" / "counting.py").write_text(PLUGIN)
-    server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
-    body = json.dumps({"id": "1", "action": "IMAGINE", "status": "SUCCESS"})
+    sandbox = start_sandbox("--speed", "50")
+    server = start_server(HOOKCHAIN_UPSTREAM_URL=sandbox.url)
+    one, other = (succeeded(sandbox, eventually, prompt) for prompt in ("a cat", "a dog"))
     with ThreadPoolExecutor(25) as senders:
         answers = list(
-            senders.map(lambda _: httpx.post(server.hook, content=body, timeout=PATIENCE_S), range(50))
+            senders.map(lambda _: httpx.post(server.hook, json=one, timeout=PATIENCE_S), range(50))
         )
     assert {answer.status_code for answer in answers} == {200}
-    assert len(server.get("/api/events?limit=100")["events"]) == 50
+    events = server.get("/api/events?limit=100")["events"]
+    assert [event["source"] for event in events].count(
+        "callback"
+    ) == 50  # beside what the upstream said itself
     eventually(lambda: server.get("/api/deliveries?state=done")["deliveries"])
-    httpx.post(server.hook, content=body.replace('"1"', '"2"'), timeout=PATIENCE_S)
+    httpx.post(server.hook, json=other, timeout=PATIENCE_S)
     eventually(lambda: len(server.get("/api/deliveries?state=done")["deliveries"]) == 2)
-    assert (tmp_path / "runs.txt").read_text().split() == ["1", "2"]
+    assert (tmp_path / "runs.txt").read_text().split() == [one["id"], other["id"]]
 
 
 def test_one_key_at_the_same_instant_is_one_submission(

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from tests import released
-from tests.postgres import fresh_database
+from tests.support import released
+from tests.support.postgres import fresh_database
 
 RULES = """
 [[rules]]

@@ -5,9 +5,10 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from storage import firings, tasks
+from storage.deliveries import firings
+from storage.deliveries.firings import Limit, Subject
 from storage.engine import Database
-from storage.firings import Limit, Subject
+from storage.tasks import rows as tasks
 
 
 @pytest.mark.parametrize("parents", [{"a": "a"}, {"a": "b", "b": "a"}])
@@ -25,4 +26,4 @@ async def test_tasks_that_are_their_own_ancestors_have_a_root_too(
         await database.write("test", lambda connection: firings.fire(connection, "r", limit, subject))
         for _ in range(2)
     ]
-    assert told == ["", "did not fire: it has once for this root, its limit is 1"]
+    assert told == ["", "did not fire: it has fired once for this root, and its limit is 1"]

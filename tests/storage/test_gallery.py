@@ -12,10 +12,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import delete, insert
 
-from storage import gallery, schema, tasks
-from storage.cards import STATUSES, Card, Wanted
+from storage import schema
 from storage.engine import Connection, Database
+from storage.reading import gallery
+from storage.reading.cards import STATUSES, Card, CardFilter
 from storage.records import TaskRow
+from storage.tasks import rows as tasks
 
 
 class Thing(msgspec.Struct, frozen=True, kw_only=True):
@@ -39,7 +41,7 @@ class Thing(msgspec.Struct, frozen=True, kw_only=True):
         failed = self.task_status in ("FAILURE", "CANCEL", "LOST")
         return "failed" if failed or (self.has_chain and self.submission_state == "rejected") else "done"
 
-    def is_wanted(self, wanted: Wanted) -> bool:
+    def is_wanted(self, wanted: CardFilter) -> bool:
         return (
             wanted.status in ("", self.status)
             and wanted.upstream in ("", self.upstream)
@@ -66,7 +68,7 @@ THINGS = st.lists(
     max_size=14,
 )
 WANTED = st.builds(
-    Wanted,
+    CardFilter,
     status=st.sampled_from(["", "", *STATUSES]),
     upstream=st.sampled_from(["", "main"]),
     asked_by=st.sampled_from(["", "rule:a"]),
@@ -126,7 +128,7 @@ def submission_values(thing: Thing, chain_id: str) -> dict[str, Any]:
     )
 
 
-def all_pages(connection: Connection, wanted: Wanted, most: int) -> Iterator[Card]:
+def all_pages(connection: Connection, wanted: CardFilter, most: int) -> Iterator[Card]:
     before = None
     for _ in range(200):
         found = gallery.page(connection, wanted, most=most, before=before)
@@ -144,7 +146,7 @@ async def test_all_pages_together_are_what_is_wanted(
     database: Database,
     monkeypatch: pytest.MonkeyPatch,
     things: list[Thing],
-    wanted: Wanted,
+    wanted: CardFilter,
     most: int,
     looked_at: int,
 ) -> None:
@@ -177,7 +179,7 @@ async def test_a_page_looks_at_so_many_rows_and_no_more(
     def pages(connection: Connection) -> list[int]:
         sizes, before = [], None
         for _ in itertools.count():
-            found = gallery.page(connection, Wanted(text="no such words"), most=5, before=before)
+            found = gallery.page(connection, CardFilter(text="no such words"), most=5, before=before)
             sizes.append(len(found.cards))
             before = found.next
             if before is None:
@@ -193,12 +195,12 @@ async def test_the_mark_of_a_card_changes_with_its_tasks_and_submissions(databas
         asked_by="rule:a", has_chain=True,
     )  # fmt: skip
     await database.write("test", lambda connection: write(connection, [thing]))
-    before = await database.read(lambda connection: gallery.marks_of(connection, "c-1"))
+    before = await database.read(lambda connection: gallery.version_of(connection, "c-1"))
 
     def advance(connection: Connection) -> None:
         row = tasks.hold(connection, "main", ["t-1"], 6)["t-1"]
         tasks.put(connection, msgspec.structs.replace(row, progress=50, updated_at_ms=6))
 
     await database.write("test", advance)
-    assert await database.read(lambda connection: gallery.marks_of(connection, "c-1")) != before
-    assert await database.read(lambda connection: gallery.marks_of(connection, "none")) == (0,) * 6
+    assert await database.read(lambda connection: gallery.version_of(connection, "c-1")) != before
+    assert await database.read(lambda connection: gallery.version_of(connection, "none")) == (0,) * 6

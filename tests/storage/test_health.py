@@ -8,10 +8,11 @@ from typing import Any
 import msgspec
 
 from midjourney.decode import decode_task
-from storage import health, tasks
 from storage.engine import Connection, Database
+from storage.reading import health
 from storage.records import Incoming
-from tests.staged import stage, wanted
+from storage.tasks import rows as tasks
+from tests.support.staged import stage, wanted
 
 END_MS = 1_700_000_000_000
 
@@ -51,7 +52,8 @@ async def test_share_delay_duplicates_and_order_are_told(database: Database) -> 
             )
 
     await database.write("test", ours)
-    assert await database.read(lambda connection: health.callbacks(connection, "main")) == {
+    found = await database.read(lambda connection: health.callbacks(connection, "main"))
+    assert msgspec.to_builtins(found) == {
         "calls_back": True,
         "tasks": 3,
         "called": 2,

@@ -13,10 +13,16 @@ from sqlalchemy import Connection, select
 
 from midjourney.decode import decode_task
 from midjourney.requests import Modal
-from storage import events, leases, schema, settlements, submissions, tasks
+from storage import schema
+from storage.duty import held
+from storage.duty.duties import SUBMISSIONS
 from storage.engine import Database
+from storage.events import event_log
 from storage.records import Incoming, PendingEvent, TaskRow
-from tests.staged import stage, wanted
+from storage.submissions import interrupted, settlements, submission_queue
+from storage.tasks import rows as tasks
+from storage.tasks.believe import TaskReport, believe
+from tests.support.staged import stage, wanted
 
 STATUSES = ["SUBMITTED", "IN_PROGRESS", "SUCCESS", "FAILURE", "CANCEL", "MODAL", "", "PAUSED"]
 
@@ -33,8 +39,9 @@ def incoming(task_id: str = "1", submission_id: str = "", **fields: Any) -> Inco
 
 
 def all_events(connection: Connection) -> list[tuple[bytes, str | None]]:
-    events = schema.events
-    found = connection.execute(select(events.c.payload, events.c.signal).order_by(events.c.id))
+    found = connection.execute(
+        select(schema.events.c.payload, schema.events.c.signal).order_by(schema.events.c.id)
+    )
     return [(row.payload, row.signal) for row in found]
 
 
@@ -97,16 +104,49 @@ async def test_two_upstreams_may_use_the_same_id(database: Database) -> None:
     assert [row.status for row in rows if row] == ["SUCCESS", "FAILURE"]
 
 
-async def test_the_path_ties_a_task_to_its_submission(database: Database) -> None:
-    """A callback by a submission's own path, before any answer: the task is in the submission's chain."""
+async def test_a_callback_by_a_submissions_path_is_a_claim(database: Database) -> None:
+    """It ties nothing, and is told to nobody, before the upstream has been asked; that is to happen at once."""
     submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
-    await database.append(incoming("9", submission_id))
-    row, submission = await database.read(
-        lambda connection: (tasks.find(connection, "main", "9"), submissions.find(connection, submission_id))
+    recorded = await database.append(incoming("9", submission_id, status="SUCCESS"))
+    row, waiting = await database.read(
+        lambda connection: (tasks.find(connection, "main", "9"), event_log.pending(connection, 10))
+    )
+    assert recorded.asks
+    assert row is not None
+    assert (row.submission_id, row.chain_id, row.confirmed) == (None, None, False)
+    assert waiting == []
+
+
+async def test_a_task_that_the_upstream_shows_with_its_mark_is_tied(database: Database) -> None:
+    """Then it is in the submission's chain, and told."""
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
+    call = incoming("9", submission_id, status="SUCCESS", state=submission_id)
+    await database.append(call)
+    report = TaskReport(upstream="main", task_id="9", task=call.task, asked_at_ms=9)
+    await database.write("believe", partial(believe, report=report, now_ms=9))
+    row, submission, waiting = await database.read(
+        lambda connection: (
+            tasks.find(connection, "main", "9"),
+            submission_queue.find(connection, submission_id),
+            event_log.pending(connection, 10),
+        )
     )
     assert row is not None
     assert submission is not None
-    assert (row.submission_id, row.chain_id) == (submission_id, submission.chain_id)
+    assert (row.submission_id, row.chain_id, row.confirmed) == (submission_id, submission.chain_id, True)
+    assert [event.signal for event in waiting] == ["task.succeeded"]
+
+
+async def test_a_task_that_an_answer_named_is_tied_by_its_path(database: Database) -> None:
+    """The upstream itself has said whose it is."""
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
+    (begun,) = await database.write("begin", lambda c: submission_queue.begin_attempts(c, "main", 1, 2))
+    settled = settlements.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("9",))
+    await database.write("settle", lambda c: settlements.settle_attempt(c, begun, settled, 3))
+    await database.append(incoming("9", submission_id))
+    row = await database.read(lambda connection: tasks.find(connection, "main", "9"))
+    assert row is not None
+    assert row.submission_id == submission_id
 
 
 async def test_a_path_of_nobody_ties_nothing(database: Database) -> None:
@@ -118,17 +158,36 @@ async def test_a_path_of_nobody_ties_nothing(database: Database) -> None:
     assert row.chain_id is None
 
 
-async def test_a_callback_proves_an_uncertain_submission(database: Database) -> None:
-    """The upstream has it, so it is accepted and never sent again."""
+async def uncertain(database: Database) -> str:
+    """A submission that nobody is certain of."""
     submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
 
     def doubt(connection: Connection) -> None:
-        submissions.begin_attempts(connection, "main", 1, 2)
-        settlements.doubt(connection, leases.left_sending(connection), 3)
+        submission_queue.begin_attempts(connection, "main", 1, 2)
+        interrupted.give_back(
+            connection, [held.attempt_of(row) for row in held.left(connection, SUBMISSIONS)], 3
+        )
 
     await database.write("doubt", doubt)
-    await database.append(incoming("9", submission_id))
-    found = await database.read(lambda connection: submissions.find(connection, submission_id))
+    return submission_id
+
+
+async def test_a_callback_alone_proves_no_submission(database: Database) -> None:
+    """Anybody who has seen its hook can send one."""
+    submission_id = await uncertain(database)
+    await database.append(incoming("9", submission_id, state=submission_id))
+    found = await database.read(lambda connection: submission_queue.find(connection, submission_id))
+    assert found is not None
+    assert found.state == "uncertain"
+
+
+async def test_the_upstream_proves_an_uncertain_submission(database: Database) -> None:
+    """It shows a task with the submission's mark, so it is accepted and never sent again."""
+    submission_id = await uncertain(database)
+    task = incoming("9", state=submission_id).task
+    report = TaskReport(upstream="main", task_id="9", task=task, asked_at_ms=9)
+    await database.write("believe", partial(believe, report=report, now_ms=9))
+    found = await database.read(lambda connection: submission_queue.find(connection, submission_id))
     assert found is not None
     assert (found.state, found.task_ids) == ("accepted", ("9",))
 
@@ -148,12 +207,12 @@ async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: 
     """While a submit is on its way, a task nobody knows may be its child: told now, it would pass for a root."""
     submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
     begun = await database.write(
-        "begin", lambda connection: submissions.begin_attempts(connection, "main", 1, 1)
+        "begin", lambda connection: submission_queue.begin_attempts(connection, "main", 1, 1)
     )
     await database.append(incoming("9", status="SUCCESS"))
 
     def waiting(connection: Connection) -> list[PendingEvent]:
-        return events.pending(connection, 10)
+        return event_log.pending(connection, 10)
 
     assert await database.read(waiting) == []
     settlement = settlements.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("9",))
@@ -165,3 +224,43 @@ async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: 
     assert isinstance(row, TaskRow)
     assert row.submission_id == submission_id
     assert row.status == "SUCCESS"
+
+
+async def test_an_end_that_a_forger_told_first_is_told_again(database: Database) -> None:
+    """The forged SUCCESS names another action, and the upstream is polled before any receiver asked: those who listen to the
+    true action hear of it."""
+    await database.append(incoming("9", status="SUCCESS", action="DESCRIBE"))
+    true = incoming("9", status="SUCCESS", action="IMAGINE")
+    report = TaskReport(upstream="main", task_id="9", task=true.task, asked_at_ms=9)
+    for _ in range(2):
+        await database.write("believe", partial(believe, report=report, now_ms=9))
+    waiting = await database.read(lambda connection: event_log.pending(connection, 10))
+    assert [(event.signal, event.action) for event in waiting] == [("task.succeeded", "IMAGINE")]
+
+
+async def test_a_true_end_that_came_after_a_forged_one_is_told(database: Database) -> None:
+    """By a hook of another submission a task was said to have ended, before its own callback came by the registered one."""
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
+    await database.append(incoming("9", submission_id, status="SUCCESS", prompt="forged"))
+    true = incoming("9", status="SUCCESS", prompt="true")
+    await database.append(true)
+    report = TaskReport(upstream="main", task_id="9", task=true.task, asked_at_ms=9)
+    await database.write("believe", partial(believe, report=report, now_ms=9))
+    waiting = await database.read(lambda connection: event_log.pending(connection, 10))
+    assert [event.signal for event in waiting] == ["task.succeeded"]
+
+
+async def test_a_submissions_hook_opens_no_task_of_others(database: Database) -> None:
+    """What came by it alone is forgotten; when the task's own callback comes, it is news."""
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
+    call = incoming("9", submission_id, status="SUCCESS")
+    await database.append(call)
+    report = TaskReport(upstream="main", task_id="9", task=call.task, asked_at_ms=9)
+    await database.write("believe", partial(believe, report=report, now_ms=9))
+    row, waiting = await database.read(
+        lambda connection: (tasks.find(connection, "main", "9"), event_log.pending(connection, 10))
+    )
+    assert (row, waiting) == (None, [])
+    await database.append(incoming("9", status="SUCCESS"))
+    waiting = await database.read(lambda connection: event_log.pending(connection, 10))
+    assert [event.signal for event in waiting] == ["task.succeeded"]

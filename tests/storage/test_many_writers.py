@@ -14,37 +14,36 @@ from collections import Counter
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
+from zoneinfo import ZoneInfo
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, func, select, text
 
-from dispatcher import limits
+from dispatcher.policy import upstream_limits
+from dispatcher.policy.period_budgets import Budgets, PeriodBudget
 from midjourney.decode import decode_task
 from midjourney.dialects import Upstream
-from storage import (
-    chains,
-    deliveries,
-    events,
-    firings,
-    leases,
-    locks,
-    queries,
-    retention,
-    schema,
-    settlements,
-    staging,
-    submissions,
-    tasks,
-    upstreams,
-)
+from storage import pruning, schema
+from storage.budgets import counters
+from storage.deliveries import delivery_queue, firings
+from storage.deliveries.firings import Limit, Subject
+from storage.driver import locks
 from storage.engine import Database
 from storage.errors import NotDurable, Unkeepable
-from storage.firings import Limit, Subject
+from storage.events import event_log
+from storage.reading import pages
 from storage.records import ChainUse, Incoming, Staged
 from storage.schema import meta
-from storage.settlements import Settlement
+from storage.submissions import settlements, staging, submission_queue
+from storage.submissions.settlements import Settlement
+from storage.tasks import chains
+from storage.tasks import rows as tasks
+from storage.tasks.believe import TaskReport, believe
+from storage.upstreams import standings
+from storage.workers import leases
 from tests.conftest import PATIENCE_S
-from tests.staged import wanted
+from tests.support.staged import wanted
 
 PROCESSES = 3
 
@@ -93,8 +92,8 @@ async def test_a_task_never_goes_back_whichever_process_hears_what(databases: li
     await asyncio.gather(
         *(database.append(call) for database, call in zip(itertools.cycle(databases), calls, strict=False))
     )
-    rows = await databases[0].read(lambda c: queries.task_page(c, most=100))
-    kept = await databases[0].read(lambda c: queries.event_page(c, most=1000))
+    rows = await databases[0].read(lambda c: pages.task_page(c, most=100))
+    kept = await databases[0].read(lambda c: pages.event_page(c, most=1000))
     ends = Counter(one.task_id for one in kept if one.signal in ("task.succeeded", "task.failed"))
     assert len(kept) == len(calls)
     assert {row.status for row in rows} <= {"SUCCESS", "FAILURE"}
@@ -153,6 +152,36 @@ async def test_the_budget_of_an_hour_holds_over_all_chains(databases: list[Datab
     assert sum(one.created for one in made) == 7
 
 
+async def test_the_budget_of_a_day_holds_over_all_processes(databases: list[Database]) -> None:
+    """Submissions and money, counted in the transactions that stage: sixty asked for, seven allowed, none given back."""
+    limits = [PeriodBudget(per="day", submissions=9), PeriodBudget(per="day", by="upstream", spend=0.7)]
+    for database in databases:
+        database.charge_by(Budgets(limits, ZoneInfo("UTC"), {"main": {"default": 0.1}}))
+    made = await asyncio.gather(
+        *(
+            database.write("stage", stage(f"k{number}", now_ms=10))
+            for number, database in enumerate(databases * 20)
+        )
+    )
+    assert sum(one.created for one in made) == 7
+    assert all("0.7 of 0.7 is spent" in one.refused for one in made if not one.created)
+    used = await databases[0].read(lambda c: counters.used(c, 10))
+    assert sorted((one.submissions, one.spent_micros) for one in used) == [(7, 700_000)] * 2
+
+
+async def test_an_intent_that_many_processes_stage_at_once_counts_once(databases: list[Database]) -> None:
+    """Whoever counts first and comes second with the submission takes back what it counted."""
+    for database in databases:
+        database.charge_by(Budgets([PeriodBudget(per="day", submissions=90)], ZoneInfo("UTC"), {}))
+    for round_ in range(10):
+        made = await asyncio.gather(
+            *(database.write("stage", stage(f"k{round_}", now_ms=10)) for database in databases * 3)
+        )
+        assert sum(one.created for one in made) == 1
+    (used,) = await databases[0].read(lambda c: counters.used(c, 10))
+    assert used.submissions == 10
+
+
 async def test_a_rule_fires_as_often_as_it_may(databases: list[Database]) -> None:
     """Whoever counts."""
     limit, subject = Limit(most=4), Subject(upstream="main", task_id="t", chain_id="c")
@@ -168,7 +197,7 @@ async def test_a_rule_fires_as_often_as_it_may(databases: list[Database]) -> Non
 async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: list[Database]) -> None:
     """Three processes claim and settle at the same time; nowhere are more under way than its concurrency."""
     upstream = Upstream(name="main", url="http://x", concurrency=4)
-    await databases[0].write("add", lambda c: upstreams.add(c, ["main"]))
+    await databases[0].write("add", lambda c: standings.add(c, ["main"]))
     for number in range(60):
         await databases[0].write(
             "stage",
@@ -177,12 +206,12 @@ async def test_no_more_are_sent_at_once_than_an_upstream_can_take(databases: lis
     most, sent = 0, Counter[str]()
 
     def claim(connection: Connection) -> list[Any]:
-        held = upstreams.held_for_claim(connection, ["main"])
+        held = standings.held_for_claim(connection, ["main"])
         if not held:
             return []
-        load = upstreams.loads(connection, held, with_jobs=False)["main"]
-        free = limits.places(upstream, held["main"], load, 5)
-        return submissions.begin_attempts(connection, "main", free, 5) if free else []
+        load = standings.loads(connection, held, with_jobs=False)["main"]
+        free = upstream_limits.places(upstream, held["main"], load, 5)
+        return submission_queue.begin_attempts(connection, "main", free, 5) if free else []
 
     def under_way(connection: Connection) -> int:
         return int(
@@ -260,11 +289,12 @@ async def test_text_that_postgres_cannot_hold_is_kept_all_the_same(databases: li
     """JSON may have NUL in a string; the bytes are kept as they came."""
     call = callback("t1", "SUCCESS", prompt="a\x00cat", action="IMA\x00GINE")
     await databases[0].append(call)
-    (event,) = await databases[0].read(lambda c: queries.event_page(c, most=5))
+    (event,) = await databases[0].read(lambda c: pages.event_page(c, most=5))
     assert event.action == "IMA\ufffdGINE"
     assert event.payload == call.task.raw
 
 
+@pytest.mark.unpooled
 async def test_who_waits_elsewhere_is_woken(databases: list[Database]) -> None:
     """By LISTEN and NOTIFY: nobody here polls."""
     woken = asyncio.Event()
@@ -274,11 +304,12 @@ async def test_who_waits_elsewhere_is_woken(databases: list[Database]) -> None:
         await woken.wait()
 
 
+@pytest.mark.unpooled
 async def test_wake_ups_go_on_after_their_connection_broke(
     databases: list[Database], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Whatever came in between is looked for at once."""
-    monkeypatch.setattr("storage.announce.AGAIN_AFTER_S", 0.05)
+    monkeypatch.setattr("storage.driver.listen.AGAIN_AFTER_S", 0.05)
     woken = asyncio.Event()
     databases[1].wakeups.subscribe("events", woken.set)
 
@@ -299,21 +330,22 @@ async def test_wake_ups_go_on_after_their_connection_broke(
         await woken.wait()
 
 
-async def test_an_answer_and_its_own_callback_at_the_same_moment(databases: list[Database]) -> None:
-    """Doubted by one process while the callback with its mark comes in at another: accepted, whoever is first."""
+async def test_an_answer_and_its_own_task_at_the_same_moment(databases: list[Database]) -> None:
+    """Doubted by one process while another learns of the task with its mark: accepted, whoever is first."""
     doubt = Settlement(state="uncertain", outcome="uncertain", reason="no answer")
     for number in range(20):
         made = await databases[0].write("stage", stage(f"k{number}"))
-        (begun,) = await databases[0].write("begin", lambda c: submissions.begin_attempts(c, "main", 1, 5))
-        call = callback(f"child-{number}", "SUBMITTED")
-        marked = Incoming(
-            upstream="main", task=call.task, submission_id=begun.id, source="callback", received_at_ms=6
+        (begun,) = await databases[0].write(
+            "begin", lambda c: submission_queue.begin_attempts(c, "main", 1, 5)
         )
+        call = callback(f"child-{number}", "SUBMITTED")
+        shown = msgspec.structs.replace(call.task, raw=f'{{"state": "{begun.id}"}}'.encode())
+        report = TaskReport(upstream="main", task_id=shown.id, task=shown, asked_at_ms=6)
         await asyncio.gather(
-            databases[1].append(marked),
+            databases[1].write("believe", partial(believe, report=report, now_ms=6)),
             databases[2].write("settle", settle(begun, doubt)),
         )
-        found = await databases[0].read(partial(submissions.find, submission_id=made.submission_id))
+        found = await databases[0].read(partial(submission_queue.find, submission_id=made.submission_id))
         assert found is not None
         assert found.state == "accepted"
 
@@ -333,13 +365,13 @@ async def test_events_are_fanned_out_by_one_at_a_time(databases: list[Database])
     await asyncio.to_thread(inside.wait, PATIENCE_S)
 
     def fan_out(connection: Connection) -> int:
-        return deliveries.fan_out(connection, lambda _event: ["one"], 10, 1)
+        return delivery_queue.fan_out(connection, lambda _event: ["one"], 10, 1)
 
     assert await databases[1].write("fan_out", fan_out) == 0
     release.set()
     assert await slow
     assert await databases[1].write("fan_out", fan_out) == 1
-    assert await databases[1].read(lambda c: events.pending(c, 5)) == []
+    assert await databases[1].read(lambda c: event_log.pending(c, 5)) == []
 
 
 async def test_one_worker_leads_and_the_next_one_when_it_is_silent(databases: list[Database]) -> None:
@@ -391,7 +423,7 @@ async def test_fan_out_and_callbacks_hold_tasks_in_one_order(databases: list[Dat
     """New tasks of strangers are given chains while more is heard of them: nobody waits for a deadlock to be noticed."""
 
     def fan_out(connection: Connection) -> int:
-        return deliveries.fan_out(connection, lambda _event: ["one"], 100, 1)
+        return delivery_queue.fan_out(connection, lambda _event: ["one"], 100, 1)
 
     async def deliver(database: Database) -> None:
         while not all(one.done() for one in calling):
@@ -414,6 +446,7 @@ async def test_fan_out_and_callbacks_hold_tasks_in_one_order(databases: list[Dat
     assert await databases[0].read(deadlocks) == before
 
 
+@pytest.mark.unpooled
 async def test_a_server_that_says_nothing_does_not_keep_the_process(postgres_url: str) -> None:
     """Its processes are frozen: the socket stays open, and nothing comes."""
     database = Database(postgres_url)
@@ -448,16 +481,16 @@ async def test_a_callback_that_comes_while_its_task_is_pruned_is_kept(databases:
     for round_ in range(10):
         task_id = f"old-{round_}"
         await databases[0].append(callback(task_id, "SUBMITTED"))
-        await databases[0].write("told", lambda c: deliveries.fan_out(c, lambda _event: [], 10, 1))
+        await databases[0].write("told", lambda c: delivery_queue.fan_out(c, lambda _event: [], 10, 1))
         late = callback(task_id, "SUCCESS")
         late = Incoming(
             upstream="main", task=late.task, submission_id="", source="callback", received_at_ms=1000
         )
         await asyncio.gather(
             databases[1].append(late),
-            databases[2].write("prune", lambda c: retention.drop_tasks(c, 500, 10)),
+            databases[2].write("prune", lambda c: pruning.drop_tasks(c, pruning.Cursor(), 500, 10)),
         )
-        rows = await databases[0].read(lambda c: queries.task_page(c, most=50))
-        kept = await databases[0].read(lambda c: queries.event_page(c, most=99))
+        rows = await databases[0].read(lambda c: pages.task_page(c, most=50))
+        kept = await databases[0].read(lambda c: pages.event_page(c, most=99))
         assert [row.status for row in rows if row.id == task_id] == ["SUCCESS"]
         assert [one.status for one in kept if one.task_id == task_id][:1] == ["SUCCESS"]

@@ -18,14 +18,14 @@ from psycopg.conninfo import conninfo_to_dict
 from sqlalchemy import text
 from sqlalchemy.engine import make_url
 
-from storage import quarantine
+from storage.driver.postgres import Address
 from storage.engine import Database, parse_url, write_engine
 from storage.errors import BadDatabaseUrl, NotDurable, SchemaTooNew
+from storage.events import quarantine
+from storage.events.quarantine import QuarantineFilter, UnreadableBody
 from storage.migrate import SCRIPTS, migrate
-from storage.postgres import Address
-from storage.quarantine import Match, Stranger
 from storage.schema import SCHEMA, metadata
-from tests.postgres import fresh_database
+from tests.support.postgres import fresh_database
 
 
 def test_the_migrations_make_the_schema(database_url: str) -> None:
@@ -56,7 +56,7 @@ def test_what_is_in_quarantine_is_there_after_the_migration_and_its_id_is_not_gi
     url = f"sqlite:///{tmp_path}/x.db"
     migrate(url, scripts=before(tmp_path, "0010"))
     engine = write_engine(url)
-    entry = Stranger(
+    entry = UnreadableBody(
         upstream="main",
         submission_id="",
         content_type="",
@@ -65,10 +65,16 @@ def test_what_is_in_quarantine_is_there_after_the_migration_and_its_id_is_not_gi
         received_at_ms=5,
     )
     with engine.begin() as connection:
-        old = [quarantine.keep(connection, entry) for _ in range(3)]
+        columns = {name: getattr(entry, name) for name in entry.__struct_fields__}
+        names, marks = ", ".join(columns), ", ".join(f":{name}" for name in columns)
+        for _ in range(3):
+            connection.execute(text(f"INSERT INTO quarantine ({names}) VALUES ({marks})"), columns)
+        old = list(connection.execute(text("SELECT id FROM quarantine ORDER BY id")).scalars())
     migrate(url)
     with engine.begin() as connection:
-        assert [one.body for one in quarantine.page(connection, Match(), most=9)] == [b"\x00odd"] * 3
+        assert [one.body for one in quarantine.page(connection, QuarantineFilter(), most=9)] == [
+            b"\x00odd"
+        ] * 3
         assert quarantine.drop(connection, old[-1])
         assert quarantine.keep(connection, entry) not in old
     engine.dispose()
@@ -218,6 +224,8 @@ def test_a_postgres_address_that_cannot_be_read_says_why(url: str, told: str) ->
         ),
         ("postgres://u@h/d?pgbouncer=true&sslmode=require", {"sslmode": "require"}),
         ("postgres://u@h/d?sslmode=require&pgbouncer=true", {"sslmode": "require"}),
+        ("postgres://u@h/d?pgbouncer=false", {"dbname": "d"}),
+        ("postgresql://u@one,two/d", {"target_session_attrs": "read-write"}),
     ],
 )
 def test_whatever_libpq_reads_is_an_address(url: str, expected: dict[str, str]) -> None:
@@ -227,7 +235,9 @@ def test_whatever_libpq_reads_is_an_address(url: str, expected: dict[str, str]) 
     found = conninfo_to_dict(address.conninfo)
     assert expected.items() <= found.items()
     assert found["client_encoding"] == "utf8"
-    assert address.pooled == ("pgbouncer" in url)
+    assert address.pooled == (
+        True if "pgbouncer=true" in url else False if "pgbouncer=false" in url else None
+    )
 
 
 def test_a_server_that_is_not_there_yet_is_waited_for(tmp_path: Path) -> None:

@@ -18,13 +18,17 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from sqlalchemy import Table, select
 
 from midjourney.decode import decode_task
-from storage import chains, deliveries, endings, leases, schema, settlements, submissions
+from storage import schema
+from storage.deliveries import delivery_queue, endings, suspects
+from storage.duty import held
+from storage.duty.duties import SUBMISSIONS
 from storage.engine import write_engine
 from storage.errors import LeaseLost
 from storage.ingest import ingest
-from storage.records import ClaimedDelivery, Incoming, Staged, Submission
-from storage.writer import ALL_SIGNALS
-from tests.postgres import empty
+from storage.records import ALL_SIGNALS, ClaimedDelivery, Incoming, Staged, Submission
+from storage.submissions import interrupted, proof, settlements, submission_queue
+from storage.tasks import chains
+from tests.support.postgres import empty
 
 TASKS, INTENTS = ["t1", "t2", "t3"], ["press U1", "press U2", "press U3"]
 STATES = ["NOT_START", "SUBMITTED", "IN_PROGRESS", "SUCCESS", "FAILURE", "CANCEL"]
@@ -121,14 +125,14 @@ class Storage(RuleBasedStateMachine):
     def fan_out(self) -> None:
         self.tick()
         with self.connection.begin():
-            deliveries.fan_out(self.connection, route, 5, self.now_ms)
+            delivery_queue.fan_out(self.connection, route, 5, self.now_ms)
 
     @rule(most=st.integers(1, 4))
     def claim(self, most: int) -> None:
         """Each is the next of its receiver and task, and nobody else has it."""
         self.tick()
         with self.connection.begin():
-            claimed = deliveries.claim(self.connection, most, self.now_ms, room=lambda _name: 9)
+            claimed = delivery_queue.claim(self.connection, most, self.now_ms, room=lambda _name: 9)
         taken = {(one.delivery.receiver, one.event.task_id) for one in self.running}
         for one in claimed:
             lane = (one.delivery.receiver, one.event.task_id)
@@ -152,7 +156,7 @@ class Storage(RuleBasedStateMachine):
         staged = tuple(self.intent(key, one) for key in asked)
         state = {"done": "done", "again": "waiting", "dead": "dead"}[how]
         with self.connection.begin():
-            self.end(one, endings.Finish(state=state, staged=staged, run_at_ms=self.now_ms))  # type: ignore[arg-type]  # a literal of three
+            self.end(one, endings.Ended(state=state, staged=staged, run_at_ms=self.now_ms))  # type: ignore[arg-type]  # a literal of three
         self.asked |= set(asked)
         if how != "again":
             self.heard[one.delivery.receiver, one.event.task_id].append(str(one.event.signal))
@@ -164,14 +168,14 @@ class Storage(RuleBasedStateMachine):
         one = self.slow.pop(data.draw(st.integers(0, len(self.slow) - 1)))
         staged = tuple(self.intent(key, one) for key in sorted(wanted))
         with pytest.raises(LeaseLost), self.connection.begin():
-            self.end(one, endings.Finish(state="done", staged=staged))
+            self.end(one, endings.Ended(state="done", staged=staged))
 
     @rule(most=st.integers(1, 3))
     def send(self, most: int) -> None:
         """What was accepted is never sent again."""
         self.tick()
         with self.connection.begin():
-            begun = submissions.begin_attempts(self.connection, "main", most, self.now_ms)
+            begun = submission_queue.begin_attempts(self.connection, "main", most, self.now_ms)
         for one in begun:
             assert one.idempotency_key not in self.accepted
             assert one.idempotency_key not in {other.idempotency_key for other in self.sending}
@@ -209,15 +213,15 @@ class Storage(RuleBasedStateMachine):
         """The oldest uncertain submission is found, or shown never to have been taken."""
         self.tick()
         with self.connection.begin():
-            for one in submissions.in_state(self.connection, "uncertain", most=1):
+            for one in submission_queue.in_state(self.connection, "uncertain", most=1):
                 if proven:
-                    settlements.prove(self.connection, one, f"child of {one.idempotency_key}", self.now_ms)
+                    proof.prove(self.connection, one, f"child of {one.idempotency_key}", self.now_ms)
                     self.accepted[one.idempotency_key] = one.id
                 else:
-                    submissions.move(
+                    submission_queue.move(
                         self.connection,
                         one.id,
-                        from_states=["uncertain"],
+                        by="disprove",
                         to="waiting",
                         reason="",
                         run_at_ms=self.now_ms,
@@ -226,11 +230,12 @@ class Storage(RuleBasedStateMachine):
 
     @rule()
     def crash(self) -> None:
-        """The process is gone; the next one gives back what ran, and doubts what was being sent."""
+        """The process is gone; the next one gives back what ran, and makes what was being sent uncertain."""
         self.tick()
         with self.connection.begin():
-            leases.give_back(self.connection)
-            settlements.doubt(self.connection, leases.left_sending(self.connection), self.now_ms)
+            suspects.give_back(self.connection, {}, lambda _receiver: 0, self.now_ms)
+            sending = [held.attempt_of(row) for row in held.left(self.connection, SUBMISSIONS)]
+            interrupted.give_back(self.connection, sending, self.now_ms)
         self.slow, self.running = self.running, []
         self.cut_off, self.sending = self.sending, []
 
@@ -284,8 +289,8 @@ class Storage(RuleBasedStateMachine):
             asked_by=one.delivery.receiver,
         )
 
-    def end(self, one: ClaimedDelivery, ending: endings.Finish) -> None:
-        endings.finish(self.connection, one, ending, refuse=lambda _use, _staged: "", now_ms=self.now_ms)
+    def end(self, one: ClaimedDelivery, ending: endings.Ended) -> None:
+        endings.end(self.connection, one, ending, refuse=lambda _use, _staged: "", now_ms=self.now_ms)
 
 
 def model(examples: int, steps: int) -> type:

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, select, text
 
-from storage import sqlite
+from storage.driver import sqlite
 from storage.engine import Database
 from storage.errors import NotDurable
 from storage.migrate import migrate

@@ -7,9 +7,9 @@ from functools import partial
 
 from sqlalchemy import Connection
 
-from storage import staging, submissions
 from storage.engine import Database
-from tests.staged import wanted
+from storage.submissions import staging, submission_queue
+from tests.support.staged import wanted
 
 
 def stage(connection: Connection, chain_id: str, label: str, now_ms: int, priority: int = 0) -> str:
@@ -18,7 +18,7 @@ def stage(connection: Connection, chain_id: str, label: str, now_ms: int, priori
 
 
 def order(connection: Connection, most: int, now_ms: int) -> Iterable[str]:
-    return [one.label for one in submissions.begin_attempts(connection, "main", most, now_ms)]
+    return [one.label for one in submission_queue.begin_attempts(connection, "main", most, now_ms)]
 
 
 async def test_one_chain_with_two_hundred_does_not_starve_another(database: Database) -> None:

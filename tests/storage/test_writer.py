@@ -44,6 +44,24 @@ async def test_writes_that_wait_together_share_a_commit(database: Database) -> N
     assert len(await database.read(keys)) == 100
 
 
+async def test_the_meter_says_who_held_the_writer(database: Database) -> None:
+    """By name: how often, how long together, and how long at most; what failed counts as well."""
+
+    def break_off(_connection: Connection) -> None:
+        raise LookupError
+
+    for key in ("a", "b", "c"):
+        await database.write("prune", put(key))
+    with pytest.raises(LookupError):
+        await database.write("broken", break_off)
+    await database.write_together(("one", put("d")), ("two", put("e")))
+    held = database.held_by()
+    often = {"prune": 3, "broken": 1, "one": 1, "two": 1, "commit": 4}
+    assert {name: counted.happened for name, counted in held.items()} == often
+    assert all(0 <= counted.slowest_us <= counted.total_us for counted in held.values())
+    assert held["prune"].slowest_us > 0
+
+
 async def test_a_write_that_fails_harms_no_other(database: Database) -> None:
     """One of three breaks a constraint: it alone is told so, the others are kept."""
     await database.write("one", put("taken"))
@@ -55,6 +73,66 @@ async def test_a_write_that_fails_harms_no_other(database: Database) -> None:
     assert results[2] == "b"
     assert isinstance(results[1], Unkeepable)
     assert await database.read(keys) == {"taken", "a", "b"}
+
+
+@pytest.mark.parametrize(
+    "error", [ValueError("no"), StopIteration(1), KeyboardInterrupt(), asyncio.CancelledError()], ids=repr
+)
+async def test_what_a_write_raises_is_its_own_answer(database: Database, error: BaseException) -> None:
+    """The other two are kept by the same commit, and what the failing one had written is gone."""
+    commits: list[str] = []
+
+    def fail(connection: Connection) -> None:
+        put("half")(connection)
+        raise error
+
+    def alone() -> bool:
+        return database.path is None  # PostgreSQL's writers share no transaction
+
+    database.observe(lambda stage, name: commits.append(f"{stage} {name}"))
+    a, failed, b = await asyncio.gather(
+        database.write("w", put("a")),
+        database.write("fails", fail),
+        database.write("w", put("b")),
+        return_exceptions=True,
+    )
+    assert (a, b) == ("a", "b")
+    assert isinstance(failed, ValueError if isinstance(error, ValueError) else RuntimeError)
+    assert commits == (["before w", "after w"] * 2 if alone() else ["before w"] * 2 + ["after w"] * 2)
+    assert await database.read(keys) == {"a", "b"}
+    await database.write("w", put("later"))
+
+
+async def test_a_hundred_refused_commands_share_one_commit_with_what_is_kept(database: Database) -> None:
+    """No batch is taken apart because of them."""
+    runs = 0
+
+    def counted(connection: Connection) -> None:
+        nonlocal runs
+        runs += 1
+        put(str(runs))(connection)
+
+    def refuse(_connection: Connection) -> None:
+        raise ValueError
+
+    await asyncio.gather(
+        *(database.write("w", work) for work in [counted, refuse] * 100), return_exceptions=True
+    )
+    assert runs == 100
+
+
+async def test_a_writer_that_ends_says_so(database: Database) -> None:
+    """To all who wait and all who come later; nobody waits for ever."""
+    was_writing = database.is_writing
+    assert was_writing
+    for task in asyncio.all_tasks():
+        if task.get_name() == "writer":
+            task.cancel()
+    with pytest.raises(NotDurable, match="restart hookchain"):
+        await database.write("w", put("waits"))
+    assert not database.is_writing
+    with pytest.raises(NotDurable, match="restart hookchain"):
+        await database.write("w", put("later"))
 
 
 async def test_units_written_together_are_kept_together(database: Database) -> None:

@@ -1,4 +1,4 @@
-// Painting what may change of a picture: white on black, in the picture's own size, as the upstreams want it.
+// Lets people paint the part of a picture that may change: white on black, in the picture's own size, as upstreams require.
 "use strict";
 
 function easel(field) {
@@ -22,7 +22,7 @@ function easel(field) {
       context.arc(cursor.x * shown.width, cursor.y * shown.height, radius() * shown.width, 0, 2 * Math.PI);
       context.stroke();
     }
-    if (stroke !== null) return; // what moves the canvas, or takes long, waits until the brush is lifted
+    if (stroke !== null) return; // moving the canvas, and slow work, must wait until the brush is lifted
     hidden.value = strokes.length ? mask() : "";
     if (strokes.length) field.querySelector("[data-empty]").hidden = true;
   }
@@ -53,7 +53,7 @@ function easel(field) {
     context.fillRect(0, 0, canvas.width, canvas.height);
     context.fillStyle = context.strokeStyle = "#fff";
     paint(context);
-    // Edges are drawn softly: what is grey would be half changed.
+    // The canvas antialiases edges, and upstreams would change grey parts only half.
     const image = context.getImageData(0, 0, canvas.width, canvas.height);
     for (let at = 0; at < image.data.length; at += 4) image.data.fill(image.data[at] < 128 ? 0 : 255, at, at + 3);
     context.putImageData(image, 0, 0);

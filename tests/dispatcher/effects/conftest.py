@@ -19,9 +19,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from dispatcher.chain import Chain, Place
+from dispatcher.plugins.chain import Chain, UpstreamHandle
 from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS
+from midjourney.links import Near
 from midjourney.types import Task
 
 METHODS = ["GET", "POST", "PUT", "HEAD"]
@@ -86,7 +87,7 @@ def chain_at(url: str, fresh: str = "") -> Chain:
     async def refresh(_task_id: str) -> str:
         return fresh
 
-    place = Place(name="main", dialect=DIALECTS["mj-plus"], url=url, refresh=refresh)
+    handle = UpstreamHandle(name="main", dialect=DIALECTS["mj-plus"], near=Near((url,)), refresh=refresh)
     return Chain(
         id="c1",
         depth=0,
@@ -94,8 +95,8 @@ def chain_at(url: str, fresh: str = "") -> Chain:
         task=task_with(""),
         modal=None,
         asked_by="test",
-        place=place,
-        places={"main": place},
+        handle=handle,
+        handles={"main": handle},
     )
 
 

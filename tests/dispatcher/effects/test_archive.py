@@ -14,9 +14,10 @@ from PIL import Image as Pillow
 from starlette.responses import Response
 
 from dispatcher.effects.archive import archive, expires_at_ms
-from dispatcher.effects.split_grid import cut, split_grid
+from dispatcher.effects.split_grid import split_grid
 from dispatcher.effects.store import StoreError, file_name, store_at
-from dispatcher.errors import GiveUp
+from dispatcher.pictures.decoding import quarters
+from dispatcher.plugins.errors import GiveUp
 from midjourney.image_data import BadImage
 
 
@@ -44,6 +45,27 @@ def test_no_name_leads_out_of_its_place(part: str) -> None:
     assert ".." not in name.split("/")
     assert "\\" not in name
     assert all(0 < len(one) <= 100 for one in name.split("/"))
+
+
+def test_two_ids_never_share_a_name() -> None:
+    """The picture of one would be replaced by that of the other, for good."""
+    ids = [
+        "a/b",
+        "a_b",
+        "a\\b",
+        "a?b",
+        ".",
+        "..",
+        "",
+        "none",
+        "x" * 100 + "1",
+        "x" * 100 + "2",
+        ".a",
+        "a",
+        "a.",
+    ]
+    assert len({file_name("main", "c1", one) for one in ids}) == len(ids)
+    assert file_name("main", "c1", "1712345678901234") == "main/c1/1712345678901234"
 
 
 async def test_a_picture_is_kept_with_what_is_known_of_it(web: Any, make: Any, tmp_path: Path) -> None:
@@ -89,7 +111,7 @@ async def test_an_address_that_is_gone_is_asked_for_anew(web: Any, make: Any, tm
 async def test_addresses_inside_a_network_are_refused(web: Any, make: Any, tmp_path: Path) -> None:
     """But for the upstream's own; a redirect of a public one counts too."""
     task = make.task(f"{web.url}/grid.png")
-    with pytest.raises(BadImage, match="inside a network"):
+    with pytest.raises(BadImage, match="in a private network"):
         await archive(task, chain=make.chain("https://api.example.com"), to=str(tmp_path))
     assert web.asked == []
     assert list(tmp_path.iterdir()) == []
@@ -166,7 +188,7 @@ async def test_a_file_is_there_whole_or_not_at_all(tmp_path: Path) -> None:
 async def test_a_file_that_cannot_be_kept_leaves_nothing(tmp_path: Path) -> None:
     """It may be kept later: the delivery is tried again."""
     (tmp_path / "main/c1/17.png").mkdir(parents=True)
-    with pytest.raises(StoreError, match=r"17\.png could not be kept"):
+    with pytest.raises(StoreError, match=r"17\.png could not be stored"):
         await store_at(str(tmp_path)).put("main/c1/17.png", b"data")
     assert [one.name for one in tmp_path.rglob("*")] == ["main", "c1", "17.png"]
 
@@ -177,14 +199,15 @@ def test_a_grid_is_cut_without_losing_a_pixel(width: int, height: int) -> None:
     grid = Pillow.effect_noise((width, height), 90).convert("RGB")
     file = io.BytesIO()
     grid.save(file, "PNG")
-    quarters = [Pillow.open(io.BytesIO(one)) for one in cut(file.getvalue())]
+    pieces = [Pillow.open(io.BytesIO(one)) for one in quarters(file.getvalue())]
     again = Pillow.new("RGB", (width, height))
     across, down = width // 2, height // 2
-    for quarter, corner in zip(quarters, [(0, 0), (across, 0), (0, down), (across, down)], strict=True):
+    for quarter, corner in zip(pieces, [(0, 0), (across, 0), (0, down), (across, down)], strict=True):
         again.paste(quarter, corner)
     assert again.tobytes() == grid.tobytes()
 
 
+@pytest.mark.process
 async def test_a_grid_becomes_four_pictures(web: Any, make: Any, tmp_path: Path) -> None:
     """Named and numbered as the buttons are; what is no grid is given up."""
     web.answer = lambda _: Response(make.png(100, 100))
@@ -192,7 +215,7 @@ async def test_a_grid_becomes_four_pictures(web: Any, make: Any, tmp_path: Path)
     assert names == [f"main/c1/17-{number}.png" for number in (1, 2, 3, 4)]
     assert {size_of(tmp_path / name) for name in names} == {(50, 50)}
     assert json.loads((tmp_path / "main/c1/17-3.json").read_text())["image_number"] == 3
-    with pytest.raises(GiveUp, match="is no grid"):
+    with pytest.raises(GiveUp, match="is not a grid"):
         await split_grid(make.task("http://x", buttons=[]), chain=make.chain("http://x"), to=str(tmp_path))
 
 
@@ -201,8 +224,14 @@ def size_of(file: Path) -> tuple[int, int]:
         return opened.size
 
 
+@pytest.mark.process
 @pytest.mark.parametrize("data", [b"\x89PNG\r\n\x1a\n", b"\x89PNG\r\n\x1a\nrubbish"])
-def test_a_picture_that_only_begins_like_one_is_bad(data: bytes) -> None:
-    """Cut in the middle, or made to be."""
-    with pytest.raises(BadImage):
-        cut(data)
+async def test_a_grid_that_cannot_be_decoded_is_given_up(
+    web: Any, make: Any, tmp_path: Path, data: bytes
+) -> None:
+    """Cut in the middle, or made to harm: it is loaded once, and nothing is kept of it."""
+    web.answer = lambda _: Response(data.ljust(12, b"x"))
+    with pytest.raises(GiveUp, match="the grid of task 17 cannot be cut: the picture cannot be read"):
+        await split_grid(make.task(f"{web.url}/g.png"), chain=make.chain(web.url), to=str(tmp_path))
+    assert len(web.asked) == 1
+    assert list(tmp_path.iterdir()) == []

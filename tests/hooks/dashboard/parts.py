@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 import httpx
@@ -24,16 +23,9 @@ async def called(site: Site, task_id: str, **fields: Any) -> None:
     assert (await site.http.post(site.hook, content=json.dumps(body))).status_code == 200
 
 
-async def word(site: Site) -> dict[str, str]:
-    """The field that every form of the pages carries."""
-    found = re.search(r'name="csrf" value="(\w+)"', (await site.http.get("/")).text)
-    assert found is not None
-    return {"csrf": found[1]}
-
-
 async def posted(site: Site, path: str, **fields: str) -> httpx.Response:
     """The answer to a form that htmx sends."""
-    return await site.http.post(path, data=await word(site) | fields, headers=IN_PART)
+    return await site.http.post(path, data=fields, headers=IN_PART)
 
 
 async def submissions_of(site: Site) -> list[Any]:

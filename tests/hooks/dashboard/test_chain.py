@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+from functools import partial
 from pathlib import Path
 
+from midjourney.decode import decode_task
 from midjourney.requests import Imagine, encode_request
-from storage import chains, schema, staging
+from storage import schema
 from storage.engine import Connection
 from storage.records import Staged
+from storage.submissions import staging
+from storage.tasks import chains
+from storage.tasks.believe import TaskReport, believe
 from tests.hooks.conftest import Site, site_of
 from tests.hooks.dashboard.parts import U1, called
 
@@ -38,9 +43,10 @@ async def test_the_panel_shows_a_task_at_the_upstream_that_it_was_clicked_at(tmp
             return staging.stage(connection, staged, refuse=lambda *_: "", now_ms=5).submission_id
 
         submission_id = await site.database.write("test", grow)
-        body = {"id": "1", "status": "SUCCESS", "prompt": "other's", "buttons": [U1]}
-        hook = f"{site.hooks['other']}/{submission_id}"
-        assert (await site.http.post(hook, content=json.dumps(body))).status_code == 200
+        body = {"id": "1", "status": "SUCCESS", "prompt": "other's", "buttons": [U1], "state": submission_id}
+        shown = decode_task(json.dumps(body).encode())
+        report = TaskReport(upstream="other", task_id="1", task=shown, asked_at_ms=6)
+        await site.database.write("believe", partial(believe, report=report, now_ms=6))
         for upstream in ("main", "other"):
             page = await site.http.get(f"/panel/{upstream}/1", follow_redirects=True)
             assert f'<p class="prompt">{upstream}&#39;s</p>' in page.text

@@ -7,11 +7,11 @@ import re
 
 import pytest
 
-from storage import gallery
+from storage.reading import gallery
 from tests.hooks.conftest import Site
 from tests.hooks.dashboard.parts import IN_PART, called
 
-NOTHING = "Nothing here is like that."
+NOTHING = "Nothing matches these filters."
 
 
 async def pages(site: Site, text: str) -> list[str]:

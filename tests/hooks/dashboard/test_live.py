@@ -14,12 +14,13 @@ import pytest
 from hooks import stream as streams
 from hooks.dashboard.gallery import GalleryTopic
 from hooks.stream import Stream
-from hooks.topics import Look, Marks, Piece
+from hooks.topics import Changes, Marks, Piece
 from midjourney.decode import decode_task
-from storage import looks, tasks
-from storage.cards import Wanted
 from storage.engine import Connection, Database
+from storage.reading.cards import CardFilter
 from storage.records import Incoming
+from storage.tasks import polling
+from storage.tasks import rows as tasks
 from tests.conftest import PATIENCE_S
 
 
@@ -53,7 +54,7 @@ class Page:
 
 @asynccontextmanager
 async def page_of(
-    stream: Stream, *, since_ms: int = 0, language: str = "en", wanted: Wanted | None = None
+    stream: Stream, *, since_ms: int = 0, language: str = "en", wanted: CardFilter | None = None
 ) -> AsyncIterator[Page]:
     page = Page(stream.messages(topic(wanted), language, since_ms))
     reading = asyncio.create_task(page.read())
@@ -65,8 +66,8 @@ async def page_of(
         await asyncio.gather(reading, return_exceptions=True)
 
 
-def topic(wanted: Wanted | None = None) -> GalleryTopic:
-    return GalleryTopic(wanted or Wanted(), 64, lambda place: f"/?before={place[0]}")
+def topic(wanted: CardFilter | None = None) -> GalleryTopic:
+    return GalleryTopic(wanted or CardFilter(), 64, lambda place: f"/?before={place[0]}")
 
 
 async def call(database: Database, task_id: str, prompt: str, **fields: object) -> None:
@@ -150,7 +151,7 @@ async def test_who_reads_too_slowly_is_cut_off_and_nobody_else(
 ) -> None:
     """It comes back and is told what is true then: nothing piles up for it."""
     monkeypatch.setattr(streams, "MOST_WAITING", 3)
-    monkeypatch.setattr(streams, "GAP_S", 0.01)
+    monkeypatch.setattr(streams, "LEAST_GAP_S", 0.01)
     stream = Stream(database)
     slow = stream.messages(topic(), "en", now_ms())
     assert await anext(slow) == b"retry: 1000\n\n"
@@ -171,10 +172,10 @@ class Breaking:
     key = "breaking"
     is_broken = False
 
-    def look(self, connection: Connection, known: Marks) -> Look:
+    def changes(self, connection: Connection, known: Marks) -> Changes:
         if self.is_broken:
             raise LookupError("a mistake")
-        return Look(marks={}, changed=[Piece(render=lambda _: "it is well", changed_at_ms=now_ms())])
+        return Changes(marks={}, changed=[Piece(render=lambda _: "it is well", changed_at_ms=now_ms())])
 
 
 async def test_a_topic_with_a_mistake_ends_its_own_pages_alone(database: Database) -> None:
@@ -205,12 +206,12 @@ async def test_a_card_stands_where_its_age_puts_it(database: Database) -> None:
             assert f'hx-target="{place}" hx-swap="afterend"' in page.text
 
 
-FAILED = Wanted(status="failed")
+FAILED = CardFilter(status="failed")
 
 
 async def test_a_card_that_is_no_longer_wanted_goes(database: Database) -> None:
     """Whatever the id of its task: its name on the page is of hexadecimal digits."""
-    running = Wanted(status="active")
+    running = CardFilter(status="active")
     async with page_of(Stream(database), wanted=running) as page:
         await call(database, 'a|b"><x>', "a lighthouse")
         await page.until("a lighthouse")
@@ -229,7 +230,7 @@ async def test_a_task_that_its_upstream_no_longer_knows_has_failed(database: Dat
         def lose(connection: Connection) -> bool:
             row = tasks.find(connection, "main", "1")
             assert row is not None
-            return looks.missed(connection, row, lost_after=1, lost_after_ms=0, now_ms=now_ms() + 1)
+            return polling.record_miss(connection, row, lost_after=1, lost_after_ms=0, now_ms=now_ms() + 1)
 
         assert await database.write("test", lose)
         await failed.until("a lighthouse")
@@ -253,7 +254,7 @@ async def test_a_page_that_was_away_for_long_gets_the_list_anew(
     database: Database, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """More has come than is live: between it and what the page has would be a gap."""
-    monkeypatch.setattr("hooks.dashboard.gallery.LIVE", 3)
+    monkeypatch.setattr("hooks.dashboard.gallery.LIVE_CARDS", 3)
     for n in range(5):
         await call(database, str(n), f"card {n}")
     async with page_of(Stream(database), since_ms=1) as page:

@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 import re
+from typing import get_args
 
 import pytest
 
 from storage import schema
+from storage.clock import now_ms
+from storage.events import refusals
+from storage.records.refusals import Refusal, Why
 from tests.hooks.conftest import Site
-from tests.hooks.dashboard.parts import delivery, word
+from tests.hooks.dashboard.parts import delivery
 
 
 @pytest.mark.parametrize(
     ("path", "question"),
     [
-        ("/operations/letters/delivery-60", "Give this up for good?"),
-        ("/operations/quarantine/1", "Forget this?"),
+        ("/operations/letters/delivery-60", "Discard this for good?"),
+        ("/operations/quarantine/1", "Delete this?"),
     ],
 )
 async def test_that_one_is_dropped_is_asked_about_as_that_all_are(
@@ -27,9 +31,20 @@ async def test_that_one_is_dropped_is_asked_about_as_that_all_are(
     await site.database.write("test", lambda c: c.execute(schema.deliveries.insert(), dead))
     page = (await site.http.get("/operations")).text
     assert page.count(f'value="drop" class="danger" hx-confirm="{question}"') == 1
-    asked = await site.http.post(path, data=await word(site) | {"do": "drop"})
+    asked = await site.http.post(path, data={"do": "drop"})
     assert question in asked.text
     assert f'action="{path}"' in (await site.http.get("/operations")).text
     fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
     assert (await site.http.post(path, data=fields)).status_code == 303
     assert f'action="{path}"' not in (await site.http.get("/operations")).text
+
+
+@pytest.mark.parametrize("why", get_args(Why))
+async def test_the_setup_page_says_what_to_do_about_each_refusal(site: Site, why: Why) -> None:
+    """In a sentence of its own: a name such as "over_quota" tells nobody what to change."""
+    counted = [Refusal(upstream="main", why=why, count=3, last_at_ms=now_ms(), detail="an example")]
+    await site.database.write("test", lambda c: refusals.add(c, counted))
+    page = (await site.http.get("/setup")).text
+    (told,) = re.findall(r"unseen\">[^<]*</span>\s*([^<]*) \((?:[^)<]*, )?3, ", page)
+    assert len(told) > 40
+    assert why not in told

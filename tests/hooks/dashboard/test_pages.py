@@ -14,13 +14,16 @@ import pytest
 
 from dispatcher.rules import tryout
 from hooks.dashboard.views import tree
-from storage import events, gallery, schema, tasks
-from storage.cards import Card, Wanted
+from storage import schema
 from storage.engine import Connection
+from storage.events import event_log
+from storage.reading import gallery
+from storage.reading.cards import Card, CardFilter
+from storage.tasks import rows as tasks
 from tests.hooks.conftest import Site
-from tests.hooks.dashboard.parts import called, delivery, word
+from tests.hooks.dashboard.parts import called, delivery
 
-HARM = """<script>alert(1)</script>"'><img src=x onerror=alert(2)><hx-partial hx-target="body">&lt;hx-oob&gt;\r\n\u2028{{ 7*7 }}"""
+HARM = """<script>alert(1)</script>"'><img src=x onerror=alert(2)><hx-partial hx-target="body">&lt;hx-oob&gt;\r\n\u2028{{ 7*"seven" }}"""
 
 
 async def test_a_task_of_somebody_else_is_in_the_gallery_and_has_its_pages(site: Site) -> None:
@@ -55,11 +58,11 @@ async def test_what_others_write_is_text_and_nothing_else(site: Site) -> None:
         assert "<script>alert" not in text
         assert "<img src=x" not in text
         assert "<hx-partial" not in text
-        assert "49" not in re.sub(r"[0-9a-f]{8,}", "", text.split("<main", 1)[-1])
+        assert "sevenseven" not in text
 
 
 async def test_a_prompt_is_sent_once_for_one_form(site: Site) -> None:
-    form = await word(site) | {"prompt": "a fox", "once": "the form's own"}
+    form = {"prompt": "a fox", "once": "the form's own"}
     first = await site.http.post("/imagine", data=form)
     second = await site.http.post("/imagine", data=form)
     assert first.headers["location"] == second.headers["location"]
@@ -70,12 +73,12 @@ async def test_a_prompt_is_sent_once_for_one_form(site: Site) -> None:
 async def test_a_button_is_pressed_once_however_often_it_is_clicked(site: Site) -> None:
     buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
     await called(site, "17", prompt="a cat", buttons=buttons)
-    form = await word(site) | {"button": "MJ::JOB::upsample::1::abc"}
+    form = {"button": "MJ::JOB::upsample::1::abc"}
     in_part = {"hx-request": "true"}
     first = (await site.http.post("/press/main/17", data=form, headers=in_part)).text
     second = (await site.http.post("/press/main/17", data=form, headers=in_part)).text
     assert 'aria-pressed="true"' in first
-    assert "not paid for twice" in second
+    assert "you do not pay twice" in second
     rows = await site.database.read(lambda c: c.execute(schema.submissions.select()).all())
     assert len(rows) == 1
     page = await site.http.get("/chains/of/main/17")
@@ -87,7 +90,7 @@ async def test_a_form_without_a_button_presses_none(site: Site, form: dict[str, 
     """Though the arrows have no label either: each press is paid for."""
     buttons = [{"customId": f"MJ::JOB::pan_{to}::1::u", "label": "", "emoji": "⬅️"} for to in ("left", "up")]
     await called(site, "17", prompt="a cat", buttons=buttons)
-    answer = await site.http.post("/press/main/17", data=await word(site) | form)
+    answer = await site.http.post("/press/main/17", data=form)
     assert (answer.status_code, "it offers: ⬅️, ⬅️" in answer.text) == (422, True)
     assert await site.database.read(lambda c: c.execute(schema.submissions.select()).all()) == []
 
@@ -95,12 +98,12 @@ async def test_a_form_without_a_button_presses_none(site: Site, form: dict[str, 
 async def test_a_person_may_press_what_the_budget_refused_a_rule(site: Site) -> None:
     buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
     await called(site, "17", prompt="a cat", buttons=buttons)
-    form = await word(site) | {"button": "MJ::JOB::upsample::1::abc"}
+    form = {"button": "MJ::JOB::upsample::1::abc"}
     in_part = {"hx-request": "true"}
     await site.http.post("/press/main/17", data=form, headers=in_part)
     for state, told in (
-        ("refused", "the budget had refused it"),
-        ("dead", "It was tried, and did not succeed"),
+        ("refused", "a budget had refused it before"),
+        ("dead", "This was tried before and did not succeed"),
     ):
         await site.database.write("test", partial(set_state, state))
         assert told in (await site.http.post("/press/main/17", data=form, headers=in_part)).text
@@ -112,11 +115,11 @@ def set_state(state: str, connection: Connection) -> None:
 
 async def test_a_window_is_answered_once_and_the_second_answer_is_not_said_to_be_sent(site: Site) -> None:
     await called(site, "17", prompt="a cat", status="MODAL", action="ZOOM")
-    form, in_part = await word(site), {"hx-request": "true"}
+    form, in_part = dict[str, str](), {"hx-request": "true"}
     first = await site.http.post("/modal/main/17", data=form | {"prompt": "one"}, headers=in_part)
     second = await site.http.post("/modal/main/17", data=form | {"prompt": "two"}, headers=in_part)
     assert "Answered." in first.text
-    assert "your words were not sent" in second.text
+    assert "your answer was not sent" in second.text
     await called(site, "18", prompt="a cat")
     none = await site.http.post("/modal/main/18", data=form | {"prompt": "x"}, headers=in_part)
     assert none.status_code == 409
@@ -124,7 +127,7 @@ async def test_a_window_is_answered_once_and_the_second_answer_is_not_said_to_be
 
 async def test_another_prompt_in_the_same_form_is_another_picture(site: Site) -> None:
     """Who writes the next one before the answer to the first has come. It is sent once too, however often clicked."""
-    form = await word(site) | {"once": "the form's own"}
+    form = {"once": "the form's own"}
     prompts = ("a fox", "a heron", "a heron", "a fox")
     made = [await site.http.post("/imagine", data=form | {"prompt": prompt}) for prompt in prompts]
     fox, heron, heron_again, fox_again = (one.headers["location"] for one in made)
@@ -157,20 +160,20 @@ async def test_a_bad_address_says_what_is_wrong(site: Site, path: str, status: i
 
 
 async def test_an_error_of_a_part_goes_where_people_see_it(site: Site) -> None:
-    answer = await site.http.post("/imagine", data=await word(site), headers={"hx-request": "true"})
+    answer = await site.http.post("/imagine", headers={"hx-request": "true"})
     assert answer.status_code == 422
     assert answer.headers["hx-retarget"] == "#toasts"
-    assert "write a prompt first" in answer.text
+    assert "Write a prompt first" in answer.text
 
 
 async def test_an_error_is_told_in_the_readers_language(site: Site) -> None:
     headers = {"hx-request": "true", "accept-language": "zh-CN"}
-    answer = await site.http.post("/imagine", data=await word(site), headers=headers)
+    answer = await site.http.post("/imagine", headers=headers)
     assert "请先写提示词" in answer.text
 
 
 async def test_all_dead_letters_are_meant_only_when_that_is_said(site: Site) -> None:
-    form = await word(site) | {"do": "drop"}
+    form = {"do": "drop"}
     for path in ("/operations/letters", "/operations/quarantine"):
         assert (await site.http.post(path, data=form)).status_code == 422
         assert (await site.http.post(path, data=form | {"all": "1", "sure": "1"})).status_code == 303
@@ -180,17 +183,17 @@ async def test_what_cannot_be_undone_is_asked_about_where_no_script_does(site: S
     """Nothing is done before; what is asked for then is what was asked for first."""
     for body in (b"no JSON", b'{"id": "7"}'):
         await site.http.post(site.hook, content=body)
-    form = await word(site) | {"do": "drop", "text": "no task"}
+    form = {"do": "drop", "text": "not a task"}
     asked = await site.http.post("/operations/quarantine", data=form)
-    assert "Forget all of these?" in asked.text
+    assert "Delete all of these?" in asked.text
     assert (await site.http.get("/operations")).text.count('<li id="body-') == 2
     fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
     assert (await site.http.post("/operations/quarantine", data=fields)).status_code == 303
     assert (await site.http.get("/operations")).text.count('<li id="body-') == 1
     letters = await site.http.post("/operations/letters", data=form | {"do": "retry"})
-    assert "Try all of these again?" in letters.text
+    assert "Retry all of these?" in letters.text
     uncertain = await site.http.post("/operations/uncertain/x", data=form | {"became": "nothing"})
-    assert "it is paid twice" in uncertain.text
+    assert "you pay twice" in uncertain.text
 
 
 async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
@@ -198,7 +201,7 @@ async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
     page = (await site.http.get("/operations")).text
     found = re.search(r'action="/operations/quarantine/(\d+)"', page)
     assert found is not None
-    form = await word(site) | {"do": "edit", "body": '{"id": "5", "status": "SUCCESS", "prompt": "mended"}'}
+    form = {"do": "edit", "body": '{"id": "5", "status": "SUCCESS", "prompt": "mended"}'}
     assert (await site.http.post(f"/operations/quarantine/{found[1]}", data=form)).status_code == 303
     assert "mended" in (await site.http.get("/")).text
     assert "/operations/quarantine/" + found[1] not in (await site.http.get("/operations")).text
@@ -211,7 +214,7 @@ async def test_a_body_from_quarantine_is_mended_on_the_page(site: Site) -> None:
         (b'{"properties": {"notifyHook": "http://me/notify/%b"}, "foo": "5"}', '"foo"', '"status": "SUCCESS", "id"'),
     ],
 )  # fmt: skip
-async def test_no_page_shows_a_hook_and_a_mended_body_has_it_still(
+async def test_a_hook_in_a_body_that_was_not_understood_is_kept_nowhere(
     site: Site, body: bytes, was: str, becomes: str
 ) -> None:
     """Who knows the hook's address may post to it. JSON that is no task, and what is no JSON."""
@@ -224,10 +227,10 @@ async def test_no_page_shows_a_hook_and_a_mended_body_has_it_still(
     text = html.unescape(re.findall(r'<textarea[^>]* name="body"[^>]*>(.*?)</textarea>', page, re.DOTALL)[0])
     found = re.search(r'action="/operations/quarantine/(\d+)"', page)
     assert found is not None
-    form = await word(site) | {"do": "edit", "body": text.replace(was, becomes)}
+    form = {"do": "edit", "body": text.replace(was, becomes)}
     assert (await site.http.post(f"/operations/quarantine/{found[1]}", data=form)).status_code == 303
-    payload = await site.database.read(lambda c: events.latest_payload(c, "main", "5"))
-    assert json.loads(payload)["properties"] == {"notifyHook": f"http://me/notify/{token}"}
+    payload = await site.database.read(lambda c: event_log.latest_payload(c, "main", "5"))
+    assert json.loads(payload)["properties"] == {"notifyHook": "[redacted]"}
     assert token not in (await site.http.get("/tasks/main/5")).text
 
 
@@ -236,7 +239,7 @@ async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) 
     buttons = [{"customId": f"MJ::JOB::upsample::{n}::abc", "label": f"U{n}"} for n in (1, 2, 3, 4)]
     await called(site, "17", prompt="a cat", buttons=buttons)
     rule = '[[rules]]\nname = "up"\non = "task.succeeded"\npress = "U*"\n'
-    form = await word(site) | {"rules": rule, "days": "1"}
+    form = {"rules": rule, "days": "1"}
     tried = (await site.http.post("/rules/try", data=form, headers={"hx-request": "true"})).text
     assert "rule:up" in tried
     assert ">4<" in tried
@@ -249,7 +252,7 @@ async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) 
 @pytest.mark.process
 async def test_without_scripts_the_answer_comes_with_its_page(site: Site) -> None:
     """What was written stands in it, and what came of it."""
-    form = await word(site) | {"rules": '[[rules]]\nname = "up"\nonn = "x"\n', "days": "7"}
+    form = {"rules": '[[rules]]\nname = "up"\nonn = "x"\n', "days": "7"}
     tried = (await site.http.post("/rules/try", data=form)).text
     assert "unknown key" in tried.partition('id="tried"')[2]
     assert "onn = &#34;x&#34;" in tried.partition("<textarea")[2].partition("</textarea>")[0]
@@ -264,7 +267,7 @@ async def test_rules_that_never_end_stop_nothing_else(site: Site, monkeypatch: p
     """They are given up when their time is over; until then all else is answered, and other rules wait."""
     monkeypatch.setattr(tryout, "WITHIN_S", 4)
     rule = """[[rules]]\nname = "up"\non = "task.succeeded"\nshorten = "{{ 1.5|round(1000000000, 'floor') }}"\n"""
-    form = await word(site) | {"rules": rule, "days": "1"}
+    form = {"rules": rule, "days": "1"}
     both = [asyncio.create_task(site.http.post("/rules/try", data=form)) for _ in range(2)]
     (done,), (tried,) = await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
     assert done.result().status_code == 503
@@ -274,7 +277,7 @@ async def test_rules_that_never_end_stop_nothing_else(site: Site, monkeypatch: p
     assert not tried.done()
     given_up = await tried
     assert given_up.status_code == 422
-    assert "took more than 4 s, or more memory than they may, and were given up" in given_up.text
+    assert "took more than 4 s, or too much memory; the trial was stopped" in given_up.text
 
 
 async def test_tasks_that_are_their_own_ancestors_are_shown_once(site: Site) -> None:
@@ -283,7 +286,7 @@ async def test_tasks_that_are_their_own_ancestors_are_shown_once(site: Site) -> 
         await called(site, task_id, prompt="a cat", parentId=parent)
 
     def ask(connection: Any) -> list[str]:
-        rows = [one.tasks[0] for one in gallery.page(connection, Wanted(), most=10).cards]
+        rows = [one.tasks[0] for one in gallery.page(connection, CardFilter(), most=10).cards]
         roots = tree(Card(chain=None, tasks=tuple(rows)), {})
         shown: list[str] = []
         left = list(roots)
@@ -313,7 +316,7 @@ async def test_a_chain_of_any_depth_has_its_page(site: Site) -> None:
     for task_id in ("229", "0"):
         buttons = [{"customId": "MJ::JOB::upsample::1::abc", "label": "U1"}]
         await called(site, task_id, prompt="a cat", buttons=buttons)
-    form = await word(site) | {"button": "U1"}
+    form = {"button": "U1"}
     await site.http.post("/press/main/229", data=form)
     page = await site.http.get("/chains/of/main/229", follow_redirects=True)
     assert page.status_code == 200
@@ -332,8 +335,8 @@ async def test_quarantined_bodies_are_chosen_by_why_they_are_there(site: Site) -
         await site.http.post(site.hook, content=body)
     both = (await site.http.get("/operations")).text
     assert both.count('<li id="body-') == 2
-    one = (await site.http.get("/operations?body=no+task")).text
+    one = (await site.http.get("/operations?body=not+a+task")).text
     assert one.count('<li id="body-') == 1
-    form = await word(site) | {"do": "drop", "text": "no task", "sure": "1"}
+    form = {"do": "drop", "text": "not a task", "sure": "1"}
     assert (await site.http.post("/operations/quarantine", data=form)).status_code == 303
     assert (await site.http.get("/operations")).text.count('<li id="body-') == 1

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
-from hookchain.cli.decisions import told
-from storage import explained
+from hookchain.cli.decisions import explanation_lines
+from hooks.api.answers import Explanation
+from storage.reading import explanation
 from tests.hooks.conftest import Site
 from tests.hooks.dashboard.parts import called
 
@@ -14,17 +16,17 @@ async def test_a_story_that_is_too_long_lacks_its_beginning_and_says_so(
     site: Site, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """On the page, in the API and at the command line."""
-    monkeypatch.setattr(explained, "MOST_EVENTS", 3)
+    monkeypatch.setattr(explanation, "MOST_EVENTS", 3)
     for percent in (10, 20, 30):
         await called(site, "17", status="IN_PROGRESS", progress=f"{percent}%")
     whole = (await site.http.get("/api/explain/17")).json()
     assert (len(whole["events"]), whole["is_cut"]) == (3, False)
-    assert "only the newest" not in (await site.http.get("/tasks/main/17")).text
+    assert "Only the newest" not in (await site.http.get("/tasks/main/17")).text
     await called(site, "17")
     cut = (await site.http.get("/api/explain/17")).json()
     assert [one["progress"] for one in cut["events"]] == [20, 30, 100]
     assert cut["is_cut"]
-    assert "  only its newest 3 events are told" in told(cut)
+    assert "  only its newest 3 events are shown" in explanation_lines(msgspec.convert(cut, Explanation))
     page = (await site.http.get("/tasks/main/17")).text
     assert "task.succeeded" in page
-    assert "Of its events only the newest are shown: 3" in page
+    assert "Only the newest events are shown: 3" in page

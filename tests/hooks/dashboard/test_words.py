@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from hooks.dashboard.words import gettext_of, language_of, words
+from hooks.dashboard.i18n import catalogue, gettext_of, language_of
 
 HOOKS = Path(__file__).parents[3] / "hooks"
 SAID = re.compile(r"""\b_\("((?:[^"\\]|\\.)*)"\)""")
@@ -19,7 +19,7 @@ def said_by_templates() -> set[str]:
 
 
 def test_every_sentence_of_a_template_is_known_in_chinese() -> None:
-    missing = said_by_templates() - words("zh").keys()
+    missing = said_by_templates() - catalogue("zh").keys()
     assert not missing
 
 
@@ -29,7 +29,7 @@ def test_no_sentence_is_left_over() -> None:
         file.read_text(encoding="utf-8")
         for file in [*(HOOKS / "dashboard").glob("*.py"), *HOOKS.glob("*.py")]
     )
-    others = {text for text in words("zh").keys() - said_by_templates() if f'"{text}"' not in code}
+    others = {text for text in catalogue("zh").keys() - said_by_templates() if f'"{text}"' not in code}
     assert not others
 
 

@@ -25,12 +25,12 @@ class Work:
 
 
 def flights(**limits: int | float) -> Flights[int]:
-    given = {"at_once": 1, "in_line": 1, "askers": 10, "patience_s": 10.0} | limits
+    given = {"concurrent": 1, "queued": 1, "waiters": 10, "queue_timeout_s": 10.0} | limits
     return Flights(
-        at_once=int(given["at_once"]),
-        in_line=int(given["in_line"]),
-        askers=int(given["askers"]),
-        patience_s=given["patience_s"],
+        concurrent=int(given["concurrent"]),
+        queued=int(given["queued"]),
+        waiters=int(given["waiters"]),
+        queue_timeout_s=given["queue_timeout_s"],
     )
 
 
@@ -52,7 +52,7 @@ async def test_those_who_ask_together_share_one_answer() -> None:
 
 async def test_a_wait_in_line_ends() -> None:
     """What hangs at the front does not keep the others for ever."""
-    made, work = flights(patience_s=0.05), Work()
+    made, work = flights(queue_timeout_s=0.05), Work()
     first = asyncio.create_task(made.join("a", work.run))
     await work.has_started.wait()
     with pytest.raises(Busy, match=r"within 0\.05 s"):
@@ -64,7 +64,7 @@ async def test_a_wait_in_line_ends() -> None:
 
 async def test_even_those_who_wait_for_the_same_are_so_many() -> None:
     """Each is a request that is held."""
-    made, work = flights(askers=3), Work()
+    made, work = flights(waiters=3), Work()
     asked = [asyncio.create_task(made.join("a", work.run)) for _ in range(3)]
     await work.has_started.wait()
     with pytest.raises(Busy):
@@ -75,15 +75,15 @@ async def test_even_those_who_wait_for_the_same_are_so_many() -> None:
 
 async def test_one_who_leaves_takes_nothing_with_him() -> None:
     """The others get their answer, and his place is free."""
-    made, work = flights(askers=2), Work()
+    made, work = flights(waiters=2), Work()
     asked = [asyncio.create_task(made.join("a", work.run)) for _ in range(2)]
     await work.has_started.wait()
     asked[0].cancel()
     await asyncio.wait([asked[0]])
-    assert made.askers == 1
+    assert made.waiters == 1
     work.may_end.set()
     assert await asked[1] == 1
-    assert made.askers == 0
+    assert made.waiters == 0
 
 
 async def test_closing_ends_what_is_under_way() -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from starlette.types import Message
 
-from hooks.images.outgoing import PIECE_BYTES, Outgoing, Pieces
+from hooks.images.outgoing import PIECE_BYTES, Outgoing, PiecewiseResponse
 
 SCOPE = {"type": "http"}
 BODY = bytes(range(256)) * (3 * PIECE_BYTES // 256) + b"rest"
@@ -42,8 +42,8 @@ class Reader:
         return b"".join(message["body"] for message in self.messages[1:])
 
 
-def pieces(data: bytes, outgoing: Outgoing) -> Pieces:
-    return Pieces(data, outgoing, media_type="image/png", headers={})
+def pieces(data: bytes, outgoing: Outgoing) -> PiecewiseResponse:
+    return PiecewiseResponse(data, outgoing, media_type="image/png", headers={})
 
 
 async def test_a_body_comes_whole_and_in_pieces() -> None:

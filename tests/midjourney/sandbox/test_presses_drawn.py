@@ -13,7 +13,8 @@ from midjourney.sandbox.buttons import GRIDS
 from midjourney.sandbox.drawing import Picture
 
 SEEDS = (5, 2**32 - 1)
-WORKS = sorted(drawing._LETTERS)
+WORKS = sorted(drawing._WORK_CODES)
+Shape = tuple[str, int, str, int, int]
 
 
 @cache
@@ -95,18 +96,32 @@ def test_enhancing_and_filming_keep_the_scene() -> None:
     assert unlike(plain, film) > 0
 
 
-@pytest.mark.parametrize("work", WORKS)
-def test_every_work_draws_small_files_of_its_ratio(work: str) -> None:
-    """Twice the same bytes; previews too; a prompt that the font cannot write, and one with no place to break."""
-    for path, percent, prompt, width, height in (
-        ("", 100, "一只猫 in the rain", 1, 1),
-        ("i2z0z", 60, "x" * 90, 16, 9),
-        ("", 0, "\x00\n·", 1, 4),
-        ("i2z0z", 60, "x" * 90, 4, 1),
-        ("", 100, "一只猫 in the rain", 999, 250),
-    ):
+SHAPES = (
+    ("i2z0z", 60, "x" * 90, 4, 1),
+    ("", 0, "\x00\n·", 1, 4),
+    ("", 100, "一只猫 in the rain", 999, 250),
+    ("i2z0z", 60, "x" * 90, 16, 9),
+    ("", 100, "一只猫 in the rain", 1, 1),
+)
+"""A way to the picture, how far it is, its ratio, and its prompt: one that the font cannot write, and one with no place to break."""
+
+DRAWN_ALIKE = {"imagine", "upscale", "video"}
+"""A work of each way to draw: four images, one, and one with a mark. Each has all shapes; the others have one."""
+
+
+@pytest.mark.parametrize(
+    ("work", "shapes"),
+    [
+        (work, SHAPES if work in DRAWN_ALIKE else (SHAPES[number % len(SHAPES)],))
+        for number, work in enumerate(WORKS)
+    ],
+    ids=WORKS,
+)
+def test_every_work_draws_small_files_of_its_ratio(work: str, shapes: tuple[Shape, ...]) -> None:
+    """Whatever its prompt and its ratio."""
+    for path, percent, prompt, width, height in shapes:
         picture = Picture(
-            path=drawing.grown(path, 3, work),
+            path=drawing.child_path(path, 3, work),
             seed=9,
             percent=percent,
             prompt=prompt,
@@ -114,7 +129,6 @@ def test_every_work_draws_small_files_of_its_ratio(work: str) -> None:
             height=height,
         )
         data = drawing.png(picture)
-        assert data == drawing.png.__wrapped__(picture)
         assert len(data) < 150_000
         with Image.open(io.BytesIO(data)) as image:
             assert image.format == "PNG"
@@ -125,9 +139,9 @@ def test_every_work_draws_small_files_of_its_ratio(work: str) -> None:
 @pytest.mark.parametrize("work", WORKS)
 def test_the_longest_way_draws(work: str) -> None:
     """Eight presses of one kind: a camera very far back, or far along."""
-    path = drawing.grown("", 0, "imagine")
+    path = drawing.child_path("", 0, "imagine")
     for _ in range(12):
-        path = drawing.grown(path, 1, work)
+        path = drawing.child_path(path, 1, work)
     assert len(path) == drawing.LONGEST_PATH
     assert seen(path, 3).size == (512, 512)
 
@@ -138,6 +152,13 @@ def test_a_preview_clears_up() -> None:
     assert unlike(steps[0], steps[2]) > unlike(steps[1], steps[2]) > 1
     red, green, blue = steps[0].split()
     assert max(ImageStat.Stat(ImageChops.difference(red, other)).mean[0] for other in (green, blue)) < 1
+
+
+@pytest.mark.parametrize(("path", "percent"), [("d", 0), ("i", 60), ("i2z0z3u", 60)])
+def test_a_preview_is_the_same_bytes_twice(path: str, percent: int) -> None:
+    """Whole pictures are drawn twice in test_drawing.py."""
+    picture = Picture(path=path, seed=9, percent=percent, prompt="x" * 90, width=16, height=9)
+    assert drawing.png.__wrapped__(picture) == drawing.png.__wrapped__(picture)
 
 
 def test_the_prompt_is_written_in_a_dark_band() -> None:
@@ -151,5 +172,5 @@ def test_the_prompt_is_written_in_a_dark_band() -> None:
 def test_grids_are_those_of_the_buttons() -> None:
     """Four images where there are four buttons: the white gap between them is seen."""
     for work in WORKS:
-        gap = seen(drawing.grown("", 0, work), 5).getpixel((256, 300))
+        gap = seen(drawing.child_path("", 0, work), 5).getpixel((256, 300))
         assert (gap == (255, 255, 255)) == (work in GRIDS), work

@@ -11,7 +11,7 @@ import pytest
 from midjourney.sandbox.app import SandboxOptions, create_app
 from midjourney.sandbox.engine import Engine
 from midjourney.sandbox.faults import Faults
-from midjourney.sandbox.manners import MANNERS
+from midjourney.sandbox.profiles import PROFILES
 from midjourney.sandbox.submits import Submits
 from midjourney.sandbox.wire import Answer, Body
 
@@ -149,7 +149,7 @@ class Account:
             speed=1.0,
             concurrency=places,
             queue=queue,
-            manner=MANNERS["mj-plus"],
+            profile=PROFILES["mj-plus"],
             faults=Faults(),
         )
         self._submits = Submits(self.engine)

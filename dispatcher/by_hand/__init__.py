@@ -1,0 +1,1 @@
+"""Commands of people: by API, page or command line."""

@@ -1,0 +1,1 @@
+"""Loops: chores that run by themselves. They do not import each other; they share storage and policy."""

@@ -1,0 +1,175 @@
+"""Loop: events → one delivery per receiver → its run → its end and its submissions, committed together.
+
+The transaction that fans events out also claims their deliveries; if both come at the same moment, it is the one that wrote the
+events. The transaction that stages a receiver's submissions also claims them for sending. So a callback costs two commits
+before its follow-up leaves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from functools import partial
+from typing import Any
+
+import msgspec
+import structlog
+
+from dispatcher.loops.loop import STOP_WITHIN_S, Loop, until_durable
+from dispatcher.loops.protocols import Sender, Worker
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.receivers import Registry
+from dispatcher.plugins.running import END_WITHIN_S, Runner
+from dispatcher.policy import run_endings
+from dispatcher.policy.chain_budget import Budget, refusal
+from dispatcher.runs.active_runs import REST_S, ActiveRuns
+from dispatcher.runs.call import Call
+from dispatcher.runs.preflight import Preflight
+from dispatcher.runs.verifier import Verifier
+from dispatcher.runs.verify import Verify
+from storage.clock import Clock
+from storage.deliveries import delivery_queue
+from storage.deliveries.endings import Ended, end
+from storage.engine import Connection, Database
+from storage.errors import LeaseLost
+from storage.records import ClaimedDelivery, PendingEvent
+
+log = structlog.get_logger("hookchain")
+
+EVENTS_A_TURN = 200
+"""The most events that are fanned out in one transaction."""
+
+
+class Committed(msgspec.Struct, frozen=True, kw_only=True):
+    """The end of a run as committed, whether another delivery waits for it, and what was claimed for sending."""
+
+    ending: Ended
+    next_waits: bool
+    to_send: list[Any]
+
+
+class Deliverer:
+    """Runs receivers, each delivery separately: one that fails or hangs does not delay the others."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        submitter: Sender,
+        verifier: Verifier,
+        handles: Mapping[str, UpstreamHandle],
+        budget: Budget,
+        clock: Clock,
+        membership: Worker,
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._submitter = submitter
+        self._refuse = partial(refusal, budget=budget)
+        self._clock = clock
+        self._membership = membership
+        self.loop = Loop("deliver", self._turn)
+        self._runner = Runner(on_end=self.loop.wake)
+        self.active_runs = ActiveRuns(registry, self._runner.abandoned)
+        self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
+        self._verify = Verify(verifier, self.active_runs, clock)
+        self._call = Call(self._runner, handles, clock, database.timings.runs)
+
+    def _route(self, event: PendingEvent) -> tuple[str, ...]:
+        return self._registry.receiver_names(event.signal, event.action)
+
+    async def _turn(self) -> None:
+        if not self._membership.may_send():
+            return  # other workers would take over what this one claims now
+        free, room, floor = self.active_runs.free, self.active_runs.room(), self.active_runs.floor()
+        now_ms = self._clock()
+        fanned, claimed = await self._database.write_together(
+            (
+                "fan_out",
+                lambda connection: delivery_queue.fan_out(connection, self._route, EVENTS_A_TURN, now_ms),
+            ),
+            (
+                "claim_delivery",
+                lambda connection: delivery_queue.claim(
+                    connection, free, now_ms, room=room, worker=self._membership.name, floor=floor
+                ),
+            ),
+        )
+        for delivery in claimed:
+            self.active_runs.begin(delivery)
+            self.loop.spawn(self._deliver(delivery))
+        if fanned == EVENTS_A_TURN or (free and len(claimed) == free):
+            self.loop.wake()
+
+    async def stop(self) -> None:
+        """Claim nothing more, give running receivers some time to end, and end the plugins' loops."""
+        await self.loop.stop(STOP_WITHIN_S - END_WITHIN_S)
+        await self._runner.close()
+
+    async def _deliver(self, claimed: ClaimedDelivery) -> None:
+        try:
+            await self._commit(claimed, await self._run(claimed))
+        finally:
+            if self.active_runs.end(claimed):
+                self.loop.wake()
+            if claimed.delivery.suspected:
+                self.loop.wake_after(REST_S)
+
+    async def _run(self, claimed: ClaimedDelivery) -> Ended:
+        """Run the receiver, unless an earlier stage ends the run."""
+        ready = await self._preflight.check(claimed)
+        if isinstance(ready, Ended):
+            return ready
+        verified = await self._verify.check(ready)
+        if isinstance(verified, Ended):
+            return verified
+        return await self._call.run(verified)
+
+    async def _commit(self, claimed: ClaimedDelivery, ending: Ended) -> None:
+        """Commit the end of a run, and start what it made possible."""
+        try:
+            committed = await self._keep(claimed, ending)
+        except LeaseLost as error:
+            log.warning("another worker has finished the delivery", why=str(error))
+            return
+        ending = committed.ending
+        for submissions in committed.to_send:
+            self._submitter.accept(submissions)
+        if committed.next_waits:
+            self.loop.wake()
+        if ending.state == "waiting":
+            self.loop.wake_after((ending.run_at_ms - self._clock()) / 1000)
+        log.info(
+            "delivery",
+            delivery=claimed.delivery.id,
+            receiver=claimed.delivery.receiver,
+            signal=claimed.event.signal,
+            upstream=claimed.event.upstream,
+            task=claimed.event.task_id,
+            state=ending.state,
+            decision=ending.decision,
+        )
+
+    async def _keep(self, claimed: ClaimedDelivery, ending: Ended) -> Committed:
+        """Commit the end of a run. If the database refuses it, commit that it cannot be stored. Raises `LeaseLost`."""
+        connected = self._registry.connected_signals()
+        try:
+            return await self._write(claimed, ending, connected)
+        except LeaseLost:
+            raise
+        except Exception as error:  # the same run would end the same way, so it must not stay "running"
+            return await self._write(claimed, run_endings.unkept(ending, error), connected)
+
+    async def _write(self, claimed: ClaimedDelivery, ending: Ended, connected: Container[str]) -> Committed:
+        unit = partial(self._finish, claimed, ending, connected)
+        sending = [self._submitter.claim] if ending.staged else []
+        write = partial(self._database.write_together, ("finish_delivery", unit), *sending)
+        next_waits, *to_send = await until_durable(write)
+        return Committed(ending=ending, next_waits=next_waits, to_send=to_send)
+
+    def _finish(
+        self, claimed: ClaimedDelivery, ending: Ended, connected: Container[str], connection: Connection
+    ) -> bool:
+        # The clock is read in the transaction, because it may be set while this waits: a press is due some time after it is staged.
+        return end(
+            connection, claimed, ending, refuse=self._refuse, wanted_signals=connected, now_ms=self._clock()
+        )

@@ -1,0 +1,256 @@
+"""Loop: submissions that are due → an attempt on disk → one request → its outcome as an event.
+
+This is the only part that spends money. An attempt is committed before its request leaves; its end is committed together with the
+tasks it made. If a process dies in between, the submission stays "sending", and is never sent again without evidence.
+"""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping
+from functools import partial
+
+import msgspec
+import structlog
+
+from dispatcher.loops.loop import Loop, until_durable
+from dispatcher.policy import upstream_limits
+from dispatcher.policy.outcomes import after_silence, settle
+from dispatcher.settling import settlement_unit
+from midjourney.client import Client, Reply
+from midjourney.errors import InvalidRequest, NoAnswer, NotSent
+from midjourney.requests import (
+    Request,
+    decode_request,
+)
+from storage.clock import Clock, uptime_s
+from storage.engine import Connection, Database, Work
+from storage.errors import LeaseLost, NotDurable, Unkeepable
+from storage.records import Submission
+from storage.submissions import request_count, submission_queue
+from storage.submissions.departures import Departures
+from storage.submissions.request_count import Generation, GenerationFile
+from storage.submissions.settlements import Settlement
+from storage.upstreams import standings
+
+log = structlog.get_logger("hookchain")
+
+HookFor = Callable[[str, str], Awaitable[str]]
+"""Returns the notifyHook for (upstream, submission id); "" for none."""
+
+
+class Claimed(msgspec.Struct, frozen=True):
+    """Submissions to send, and in how many milliseconds to look again; None if nothing else will be due.
+
+    They may leave until `until_s`: at the claim, the other processes counted this one as alive until then. Later they may
+    belong to another. `generation` is written beside the database before they leave.
+    """
+
+    begun: list[Submission]
+    again_ms: int | None
+    until_s: float = 0.0
+    generation: Generation | None = None
+
+
+BUSY_ELSEWHERE_MS = 20
+"""Pause before claiming again from an upstream whose row another process holds."""
+
+
+class Submitter:
+    """Sends submissions, within the limits of each upstream, which all processes share.
+
+    `departures` notes which requests leave. `worker` is the name of this process in the database; `may_send_until_s` returns
+    until when, by `uptime_s`, the others count it as alive.
+    """
+
+    def __init__(
+        self,
+        database: Database,
+        clients: Mapping[str, Client],
+        hook_for: HookFor,
+        clock: Clock,
+        departures: Departures,
+        worker: str = "",
+        may_send_until_s: Callable[[], float] = lambda: math.inf,
+        generation_file: GenerationFile | None = None,
+        may_submit: Callable[[str], bool] = lambda _: True,
+    ) -> None:
+        self._database = database
+        self._clients = clients
+        self._hook_for = hook_for
+        self._clock = clock
+        self._departures = departures
+        self._worker = worker
+        self._may_send_until_s = may_send_until_s
+        self._generation_file = generation_file
+        self._may_submit = may_submit
+        self.in_hand: Counter[str] = Counter()
+        self.loop = Loop("submit", self._turn)
+
+    @property
+    def claim(self) -> tuple[str, Work]:
+        """The unit that claims what is due, for the transaction that stages it. Pass its result to `accept`."""
+        return "begin_attempt", self._begin
+
+    def _begin(self, connection: Connection) -> Claimed:
+        until_s = self._may_send_until_s()
+        if self.loop.is_stopping or uptime_s() >= until_s:
+            return Claimed([], None)
+        now_ms = self._clock()  # read in the transaction, so that what it has just staged is due as well
+        if not submission_queue.is_any_due(connection, now_ms):
+            return Claimed([], None)
+        names = [name for name in self._clients if self._may_submit(name)]
+        held = standings.held_for_claim(connection, names)
+        plans = any(self._clients[name].upstream.jobs for name in held)
+        loads = standings.loads(connection, held, with_jobs=plans)
+        begun: list[Submission] = []
+        generation: Generation | None = None
+        again_ms = [BUSY_ELSEWHERE_MS] if len(held) < len(names) else []
+        for name, standing in held.items():
+            upstream = self._clients[name].upstream
+            most = upstream_limits.places(upstream, standing, loads[name], now_ms)
+            claimed = (
+                submission_queue.begin_attempts(connection, name, most, now_ms, worker=self._worker)
+                if most
+                else []
+            )
+            after = upstream_limits.after_requests(upstream, standing, len(claimed), now_ms)
+            if claimed:
+                after = msgspec.structs.replace(after, left_at_ms=now_ms)
+            if after != standing:
+                standings.save(connection, after)
+            if until_ms := upstream_limits.closed_until_ms(upstream, after, now_ms):
+                again_ms.append(until_ms - now_ms)
+            if self._generation_file is not None and claimed:
+                without_task = sum(not _may_make_a_task(submission) for submission in claimed)
+                generation = request_count.add(connection, name, begun=len(claimed), undone=without_task)
+            begun += claimed
+        return Claimed(begun, min(again_ms, default=None), until_s, generation)
+
+    def accept(self, claimed: Claimed) -> None:
+        """Send the submissions of a claim."""
+        self._show(claimed.generation)
+        for submission in claimed.begun:
+            self.in_hand[submission.id] += 1
+            self.loop.spawn(self._attempt(submission, claimed.until_s))
+        if claimed.again_ms is not None:
+            self.loop.wake_after(claimed.again_ms / 1000)
+
+    async def _turn(self) -> None:
+        self.accept(await self._database.write(*self.claim))
+
+    async def _attempt(self, submission: Submission, until_s: float) -> None:
+        try:
+            request = decode_request(submission.request)
+            settlement = await self._sent(submission, request, until_s)
+            await self._settle(submission, request, settlement)
+            self._departures.has_ended(submission)
+        finally:
+            self.in_hand[submission.id] -= 1
+            self.in_hand = +self.in_hand
+
+    async def _sent(self, submission: Submission, request: Request, until_s: float) -> Settlement:
+        """Send the request, and return the settlement of its attempt. Even if this code fails, the attempt must not stay "sending"."""
+        try:
+            end = await self._send(submission, request, until_s)
+            return settle(submission, request, end, now_ms=self._clock(), luck=random.random())
+        except Exception as error:
+            log.exception("an internal error ended a request", submission=submission.id)
+            return after_silence(f"internal error: {error!r}"[:500])
+
+    async def _send(
+        self, submission: Submission, request: Request, until_s: float
+    ) -> Reply | InvalidRequest | NotSent | NotDurable | NoAnswer:
+        """The upstream's reply, or the error that came instead."""
+        client = self._clients[submission.upstream]
+        may_leave = None if until_s == math.inf else lambda: uptime_s() < until_s
+        try:
+            hook = await self._hook_for(submission.upstream, submission.id)
+            left_ms, left_ns = self._clock(), time.perf_counter_ns()
+            if not self._departures.leaves(submission):
+                raise NotSent("hookchain could not note on disk that the request leaves")
+            reply = await client.submit(request, notify_hook=hook, state=submission.id, may_leave=may_leave)
+        except (InvalidRequest, NotSent, NotDurable) as error:
+            return error
+        except NoAnswer as error:
+            self._count(submission, left_ms, left_ns)
+            return error
+        self._count(submission, left_ms, left_ns)
+        return reply
+
+    def _count(self, submission: Submission, left_ms: int, left_ns: int) -> None:
+        """Count a submission that was sent, how long it waited until then, and how long its answer took."""
+        self._database.timings.submissions.add((time.perf_counter_ns() - left_ns) // 1000)
+        self._database.meter.count("submissions", left_ms, 1000 * (left_ms - submission.run_at_ms))
+
+    def _undo(
+        self, submission: Submission, settlement: Settlement, connection: Connection
+    ) -> Generation | None:
+        """Count the attempt as one that made no task, if that is certain."""
+        is_certain = settlement.state not in ("accepted", "needs_modal", "uncertain")
+        if self._generation_file is None or not is_certain or not _may_make_a_task(submission):
+            return None
+        return request_count.add(connection, submission.upstream, undone=1)
+
+    def _show(self, generation: Generation | None) -> None:
+        """Write beside the database how many requests have begun. A number that is too low is harmless, so an error is only logged."""
+        if self._generation_file is None or generation is None:
+            return
+        try:
+            self._generation_file.write(generation)
+        except OSError as error:
+            log.error("a restored database may not be recognised", why=str(error))
+
+    async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
+        """Commit how the attempt ended, and send what there is room for now."""
+        try:
+            again_ms, claimed = await self._write(submission, request, settlement)
+        except Unkeepable as error:
+            if settlement.state == "uncertain":
+                raise
+            settlement = after_silence(f"the answer cannot be stored: {error}"[:500])
+            again_ms, claimed = await self._write(submission, request, settlement)
+        self.accept(claimed)
+        log.info(
+            "submission",
+            submission=submission.id,
+            upstream=submission.upstream,
+            kind=submission.kind,
+            label=submission.label,
+            attempt=submission.attempts,
+            state=settlement.state,
+            reason=settlement.reason,
+        )
+        self._database.wakeups.wake("events")
+        if again_ms is not None:
+            self.loop.wake_after(again_ms / 1000)
+
+    async def _write(
+        self, submission: Submission, request: Request, settlement: Settlement
+    ) -> tuple[int | None, Claimed]:
+        """Commit a settlement, and claim what is due by then. Returns when to look again, in milliseconds, and the claim."""
+        now_ms = self._clock()
+        units = (
+            ("settle_attempt", settlement_unit(submission, request, settlement, now_ms)),
+            ("sent", partial(self._undo, submission, settlement)),
+            self.claim,
+        )
+        try:
+            run_at_ms, counted, claimed = await until_durable(lambda: self._database.write_together(*units))
+        except LeaseLost as error:
+            log.info(
+                "the answer came after the submission had been settled",
+                submission=submission.id,
+                why=str(error),
+            )
+            return None, Claimed([], 0)
+        self._show(counted)
+        return run_at_ms - now_ms if run_at_ms else None, claimed
+
+
+def _may_make_a_task(submission: Submission) -> bool:
+    """False for the answer to a modal, whose job runs under the modal's own id, and for a cancel."""
+    return submission.kind not in ("modal", "cancel")

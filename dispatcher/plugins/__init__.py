@@ -1,0 +1,1 @@
+"""Runs the receivers of plugins in threads and loops where they can freeze only their own plugin."""

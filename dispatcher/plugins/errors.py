@@ -1,0 +1,43 @@
+"""Exceptions that a receiver may raise about its delivery, and errors in what a user wrote.
+
+Retry           run this delivery again later
+GiveUp          never run it again: it becomes a dead letter
+PluginError     a plugin cannot be loaded
+RuleError       a rule cannot be used
+"""
+
+from __future__ import annotations
+
+from dispatcher.plugins.submit_options import LONGEST_DELAY_S
+
+
+class Retry(Exception):
+    """Run the receiver again; after `after_s` seconds, up to 30 days, or with the usual backoff if None.
+
+    Raises `ValueError` for another number.
+    """
+
+    def __init__(self, reason: str = "", *, after_s: float | None = None) -> None:
+        if after_s is not None and not 0 <= after_s <= LONGEST_DELAY_S:
+            raise ValueError(f"Retry(after_s={after_s}) is not between 0 seconds and 30 days")
+        super().__init__(reason)
+        self.after_s = after_s
+
+
+class GiveUp(Exception):
+    """The delivery becomes a dead letter at once: trying again would not help."""
+
+
+class PluginError(Exception):
+    """A plugin cannot be loaded; the message names it, where it is, and the cause."""
+
+
+class RuleError(Exception):
+    """A rule file has a mistake; the message names file, line, rule, key and the nearest valid name.
+
+    `is_syntax`: an expression has a syntax error.
+    """
+
+    def __init__(self, message: str, *, is_syntax: bool = False) -> None:
+        super().__init__(message)
+        self.is_syntax = is_syntax

@@ -1,0 +1,172 @@
+"""Receivers: the functions connected to signals, with stable names and options; and which of them get an event."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any, TypeVar
+
+import blinker
+import msgspec
+
+from dispatcher.plugins.errors import PluginError
+from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+PLUGIN_PREFIX = "hookchain_plugin_"
+"""Prefix of the module names of plugin files, so that none can shadow another package."""
+
+
+class Options(msgspec.Struct, frozen=True, kw_only=True):
+    """How a receiver is run: the number of tries, seconds per run, concurrent runs. An empty `name` means module:function.
+
+    `limit` is how often it may fire per task, root or chain. `pure`: it neither spends nor reaches other systems, so it gets
+    callbacks before the upstream has confirmed them. `harmless`: hookchain's own code, which can neither block a loop nor
+    end the process, so it runs in the main loop without precautions.
+    """
+
+    attempts: int = 8
+    timeout_s: float = 60.0
+    concurrency: int = 16
+    name: str = ""
+    limit: Limit | None = None
+    pure: bool = False
+    harmless: bool = False
+
+
+DEFAULTS = Options()
+
+
+class Receiver(msgspec.Struct, frozen=True, kw_only=True):
+    """A connected function. A delivery stores `name`, never the function."""
+
+    name: str
+    function: Callable[..., Any]
+    options: Options
+
+
+def receiver(
+    *,
+    attempts: int = 8,
+    timeout_s: float = 60.0,
+    concurrency: int = 16,
+    name: str = "",
+    limit: int = 0,
+    per: Per = "chain",
+    pure: bool = False,
+) -> Callable[[F], F]:
+    """Set how a receiver is run. Write it below the decorator that connects the function.
+
+    `attempts` is the number of tries, including the first. `timeout_s` ends a run; a thread, or a run that blocks its loop,
+    cannot be stopped: it is abandoned, and still counts towards `concurrency`, the number of concurrent runs. `name`
+    replaces "module:function", under which deliveries are stored: set it to rename a function without losing its waiting
+    deliveries. With a `limit` the receiver fires no more often than that per "chain", per "root" (a picture made from a
+    prompt) or per "task". A receiver gets the task as read back from the upstream, since anybody may have sent the
+    callback. A `pure` receiver, which neither spends nor reaches other systems (it counts, it writes a log), gets the
+    callback's task at once.
+
+    Raises `ValueError` for a limit that is too large.
+    """
+    if not 0 <= limit <= HIGHEST_LIMIT:
+        raise ValueError(f"limit = {limit} is not between 0 (no limit) and {HIGHEST_LIMIT}")
+    options = Options(
+        attempts=attempts,
+        timeout_s=timeout_s,
+        concurrency=concurrency,
+        name=name,
+        limit=Limit(most=limit, per=per) if limit else None,
+        pure=pure,
+    )
+
+    def mark(function: F) -> F:
+        function.__hookchain__ = options  # type: ignore[attr-defined]  # functions take attributes
+        return function
+
+    return mark
+
+
+class Registry:
+    """All receivers of a set of signals, as of its creation or last change."""
+
+    def __init__(self, signals: Mapping[str, blinker.Signal]) -> None:
+        self._signals = signals
+        self._lock = threading.Lock()
+        self._listening: dict[tuple[str, str], tuple[str, ...]] = {}
+        self._by_name = _receivers_of(signals)
+
+    def receiver_names(self, signal: str, action: str) -> tuple[str, ...]:
+        """Names of the receivers of this signal from this sender, sorted."""
+        key = (signal, action)
+        with self._lock:  # the writer's thread calls this, and must not see half of a change
+            if key not in self._listening:
+                functions = self._signals[signal].receivers_for(action) if signal in self._signals else ()
+                self._listening[key] = tuple(sorted(name_of(function) for function in functions))
+            return self._listening[key]
+
+    @contextmanager
+    def changing(self) -> Iterator[None]:
+        """Connect and disconnect receivers in this block: other threads see all of the changes or none.
+
+        Raises `PluginError` if two receivers have the same name.
+        """
+        with self._lock:
+            yield
+            self._by_name = _receivers_of(self._signals)
+            self._listening = {}
+
+    def connected_signals(self) -> frozenset[str]:
+        """The signals that have any receiver."""
+        return frozenset(name for name, signal in self._signals.items() if signal.receivers)
+
+    def get(self, name: str) -> Receiver | None:
+        """The receiver with that name, or None if its plugin or rule is gone."""
+        return self._by_name.get(name)
+
+    def names(self) -> list[str]:
+        """All names, sorted."""
+        return sorted(self._by_name)
+
+    def signals_of(self, name: str) -> list[str]:
+        """The signals that a receiver is connected to."""
+        return [
+            signal
+            for signal, sent in self._signals.items()
+            if name in {name_of(function) for function in _functions_of(sent)}
+        ]
+
+
+def _functions_of(signal: blinker.Signal) -> list[Callable[..., Any]]:
+    functions = [
+        function() if isinstance(function, weakref.ref) else function
+        for function in signal.receivers.values()
+    ]
+    return [function for function in functions if function is not None]  # None: it was garbage-collected
+
+
+def _receivers_of(signals: Mapping[str, blinker.Signal]) -> dict[str, Receiver]:
+    by_name: dict[str, Receiver] = {}
+    for function in (function for signal in signals.values() for function in _functions_of(signal)):
+        name = name_of(function)
+        known = by_name.get(name)
+        if known is not None and known.function is not function:
+            raise PluginError(f"two receivers are named {name!r}; give one of them @receiver(name=…)")
+        by_name[name] = Receiver(name=name, function=function, options=options_of(function))
+    return by_name
+
+
+def options_of(function: Callable[..., Any]) -> Options:
+    """The options that `@receiver` set, or the defaults."""
+    options = getattr(function, "__hookchain__", DEFAULTS)
+    return options if isinstance(options, Options) else DEFAULTS
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """The stable name of a receiver: "module:function", "rule:NAME" for a rule."""
+    chosen = options_of(function).name
+    if chosen:
+        return chosen
+    module = getattr(function, "__module__", "?").removeprefix(PLUGIN_PREFIX)
+    return f"{module}:{getattr(function, '__qualname__', type(function).__name__)}"

@@ -1,0 +1,1 @@
+"""Decisions: pure functions from values and the time to a value."""

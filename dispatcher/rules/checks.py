@@ -1,0 +1,102 @@
+"""Checks that the keys of a rule fit together, and reports the first that does not: which, why, and what to write."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection
+
+from dispatcher.plugins.signals import SIGNALS
+from dispatcher.rules.model import EFFECTS, PRESSES, STAGED, Rule
+from dispatcher.rules.spelling import nearest
+
+NEEDS_MODAL = "submission.needs_modal"
+
+_NAME = re.compile(r"[\w][\w .:+-]*")
+_TO_OTHERS = frozenset({"imagine", "blend", "describe", "shorten"})
+_FAILED = frozenset({"task.failed", "task.cancelled", "task.lost"})
+_BEFORE_THE_END = frozenset(
+    {
+        "task.submitted",
+        "task.started",
+        "task.progressed",
+        "submission.accepted",
+        "submission.queued",
+        NEEDS_MODAL,
+    }
+)
+
+
+class InvalidRule(Exception):
+    """A rule has a mistake. `key` is where ("" for the whole rule), `problem` what is wrong, `remedy` what to write instead."""
+
+    def __init__(self, key: str, problem: str, remedy: str = "") -> None:
+        super().__init__(f"{problem}.{remedy}")
+        self.key = key
+        self.problem = problem
+        self.remedy = remedy
+
+
+def check(rule: Rule, upstreams: Collection[str] | None) -> None:
+    """Check everything that needs no files. `upstreams` are the names of the upstreams, None if they are unknown here.
+
+    Raises `InvalidRule` for the first mistake.
+    """
+    _check_signal(rule)
+    _check_actions(rule)
+    _check_upstream(rule, upstreams)
+
+
+def _check_signal(rule: Rule) -> None:
+    if not _NAME.fullmatch(rule.name):
+        raise InvalidRule(
+            "name", f"{rule.name!r} is not a valid name", " Use letters, digits, spaces, and - _ . : +"
+        )
+    if rule.on not in SIGNALS:
+        raise InvalidRule("on", f"unknown signal {rule.on!r}", nearest(rule.on, SIGNALS))
+
+
+def _check_actions(rule: Rule) -> None:
+    actions = action_keys(rule)
+    if not actions:
+        raise InvalidRule("", "it does nothing", f" Give it one of {', '.join((*STAGED, *EFFECTS))}.")
+    presses = [key for key in actions if key in PRESSES]
+    if presses and rule.on == NEEDS_MODAL:
+        raise InvalidRule(presses[0], "a modal has no buttons", ' Answer it with modal = "…".')
+    if rule.modal is not None and rule.on != NEEDS_MODAL and not presses:
+        raise InvalidRule(
+            "modal",
+            "there is no modal to answer",
+            f' Write on = "{NEEDS_MODAL}", or add the press that opens the modal to this rule.',
+        )
+    if rule.repeat and not (rule.on.startswith("submission.") or rule.on in _FAILED):
+        raise InvalidRule(
+            "repeat",
+            f"{rule.on} does not report a failure",
+            ' Write on = "task.failed" or "submission.dead".',
+        )
+    if rule.cancel and rule.on not in _BEFORE_THE_END:
+        raise InvalidRule(
+            "cancel",
+            "a task that has ended cannot be cancelled",
+            ' Write on = "task.submitted" or "task.progressed".',
+        )
+
+
+def _check_upstream(rule: Rule, upstreams: Collection[str] | None) -> None:
+    if not rule.upstream:
+        return
+    if not set(action_keys(rule)) & _TO_OTHERS:
+        raise InvalidRule(
+            "upstream",
+            "a submission about a task always goes to that task's upstream",
+            f" Only {', '.join(sorted(_TO_OTHERS))} can use another.",
+        )
+    if upstreams is not None and rule.upstream not in upstreams:
+        raise InvalidRule(
+            "upstream", f"unknown upstream {rule.upstream!r}", nearest(rule.upstream, upstreams)
+        )
+
+
+def action_keys(rule: Rule) -> list[str]:
+    """The keys of a rule that submit something or reach another system."""
+    return [key for key in (*STAGED, *EFFECTS) if getattr(rule, key) not in ("", [], None, False)]

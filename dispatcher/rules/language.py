@@ -1,0 +1,226 @@
+"""Evaluates conditions and templates of rules: Jinja's sandbox over plain values that cannot act.
+
+This runs in a confined process, so it imports little. An expression that becomes expensive because of its values (sorting,
+wrapping, repeating) is stopped by that process's limits; `expressions` has checked before which names the rule uses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sized
+from functools import lru_cache
+from types import SimpleNamespace
+from typing import Any, Literal
+
+import jinja2
+import msgspec
+from jinja2 import nodes
+from jinja2.exceptions import SecurityError
+from jinja2.parser import Parser
+from jinja2.runtime import Context
+from jinja2.sandbox import ImmutableSandboxedEnvironment
+
+from dispatcher.confined.frames import Refused
+from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.why import why_not
+
+LONGEST = 10_000
+"""The most characters or items that a repetition such as `"ab" * 3` may produce."""
+
+LARGEST_BITS = 1_000
+"""The most bits of a whole number that `*` and `**` may produce: about 300 digits, as large as a float can be."""
+
+LONGEST_TEXT = 64_000
+"""The most characters that a template may produce beyond its own, which may be a picture. Midjourney accepts some 6,000."""
+
+MOST_REMEMBERED = 256
+"""How many compiled expressions are cached."""
+
+Values = Mapping[str, Any]
+"""Plain values by name: texts, numbers, lists, and mappings of fields."""
+
+
+class Expression(msgspec.Struct, frozen=True, kw_only=True):
+    """An expression and the values it uses. `too_long` lists paths to values that a template must not use, each with the reason."""
+
+    kind: Literal["condition", "text"]
+    source: str
+    values: dict[str, Any]
+    too_long: list[tuple[list[str], str]] = []
+
+
+class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
+    """The result of an expression: for a condition whether it holds, and if not why (`text`); for a template its `text`."""
+
+    holds: bool = True
+    text: str = ""
+
+
+def answer(question: bytes) -> bytes:
+    """Evaluate an encoded `Expression` in the confined process. Raises `Refused`."""
+    try:
+        return msgspec.msgpack.encode(evaluate(msgspec.msgpack.decode(question, type=Expression)))
+    except RuleError as error:
+        raise Refused(str(error)) from error
+
+
+def evaluate(expression: Expression) -> Evaluated:
+    """Evaluate an expression in this process. Raises `RuleError` if it has no value."""
+    names = {name: _record(value) for name, value in expression.values.items()}
+    if expression.kind == "text":
+        return Evaluated(text=_rendered(expression, names))
+    compiled = _condition(expression.source)
+    try:
+        value = compiled.value(names)
+        if isinstance(value, jinja2.Undefined):  # Jinja would treat an `if` without `else` as false
+            value._fail_with_undefined_error()
+        return Evaluated() if value else Evaluated(holds=False, text=compiled.why_not(names))
+    except Exception as error:  # a number compared with a text, a field of None, an unknown name
+        raise RuleError(f"{expression.source!r} cannot be evaluated: {_problem(error)}") from error
+
+
+def _rendered(expression: Expression, names: dict[str, Any]) -> str:
+    for path, why in expression.too_long:
+        _set_value(names, path, TooLong(why))
+    pieces, length = [], 0
+    try:
+        for piece in _template(expression.source).generate(names):
+            pieces.append(piece)
+            length += len(piece)
+            if length > LONGEST_TEXT + len(expression.source):
+                raise RuleError(f"it produces more than {LONGEST_TEXT} characters")
+    except Exception as error:
+        raise RuleError(f"{expression.source!r} cannot be rendered: {_problem(error)}") from error
+    return "".join(pieces)
+
+
+def _problem(error: Exception) -> str:
+    if isinstance(error, MemoryError):
+        return "it takes too much memory"
+    if isinstance(error, jinja2.UndefinedError):
+        return f"{str(error).rstrip('.')}. Check the spelling; if a value may be missing, write `is defined` or an `else`"
+    return str(error)
+
+
+class _Record(SimpleNamespace):
+    """Fields with values: expressions see them as attributes, and see nothing else."""
+
+
+def _record(value: Any) -> Any:
+    if not isinstance(value, dict):
+        return value
+    fields = dict(value)
+    if isinstance(properties := fields.get("properties"), dict):
+        fields["properties"] = _Record(**properties)
+    if isinstance(buttons := fields.get("buttons"), list):
+        fields["buttons"] = [_Record(**button) for button in buttons]
+    return _Record(**fields)
+
+
+def _set_value(names: dict[str, Any], path: list[str], value: Any) -> None:
+    """Replace the value at a path."""
+    *parents, last = path
+    owner: Any = names
+    for field in parents:
+        owner = owner[field] if isinstance(owner, dict) else getattr(owner, field)
+    if isinstance(owner, dict):
+        owner[last] = value
+    else:
+        setattr(owner, last, value)
+
+
+class TooLong:
+    """Stands for a value that is too long to be sent: every use of it in a template raises `RuleError` with the reason."""
+
+    def __init__(self, why: str) -> None:
+        self._why = why
+
+    def _refuse(self, *_: object) -> Any:
+        raise RuleError(self._why)
+
+    __str__ = __repr__ = __format__ = __len__ = __iter__ = __contains__ = __getitem__ = __bool__ = _refuse
+    __hash__ = __eq__ = __ne__ = __lt__ = __le__ = __gt__ = __ge__ = _refuse
+    __add__ = __radd__ = __mul__ = __rmul__ = __mod__ = __rmod__ = __int__ = __float__ = __call__ = _refuse
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("__"):  # Jinja looks for `__html__` in every value
+            raise AttributeError(name)
+        return self._refuse()
+
+
+class _Environment(ImmutableSandboxedEnvironment):
+    """Jinja's sandbox with limits on products and powers. Jinja does not evaluate intercepted operators at compile time."""
+
+    intercepted_binops = frozenset({"*", "**"})
+
+    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
+        """Evaluate `left operator right`. Raises `SecurityError` if the value would be too large."""
+        if _is_too_large(operator, left, right):
+            raise SecurityError(f"the result of {operator} would be too large")
+        return super().call_binop(context, operator, left, right)
+
+
+def _is_too_large(operator: str, left: Any, right: Any) -> bool:
+    if isinstance(left, int) and isinstance(right, int):
+        bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
+        return bits > LARGEST_BITS
+    items, times = (right, left) if isinstance(left, int) else (left, right)
+    return isinstance(items, Sized) and isinstance(times, int) and len(items) * times > LONGEST
+
+
+environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+environment.globals = {}  # no range, no cycler: rules only read values
+
+
+def parsed(source: str) -> nodes.Expr:
+    """Parse a condition. Raises `jinja2.TemplateError`."""
+    parser = Parser(environment, source, state="variable")
+    tree = parser.parse_expression()
+    if not parser.stream.eos:
+        raise jinja2.TemplateSyntaxError(f"unexpected {parser.stream.current.value!r}", 1)
+    tree.set_environment(environment)
+    return tree
+
+
+class _Condition:
+    """A compiled condition."""
+
+    def __init__(self, source: str) -> None:
+        self._tree = parsed(source)
+        self._value = _compiled(self._tree)
+        self._parts: dict[int, Callable[[Values], Any]] = {}
+
+    def value(self, names: Values) -> Any:
+        """Evaluate it."""
+        return self._value(names)
+
+    def why_not(self, names: Values) -> str:
+        """Name the part that is false, with its values. Only for values for which the condition is false."""
+        return why_not(self._tree, names, self._part)
+
+    def _part(self, node: nodes.Expr, names: Values) -> Any:
+        """Evaluate a part, compiled once: most conditions are false for most events."""
+        if id(node) not in self._parts:
+            self._parts[id(node)] = _compiled(node)
+        return self._parts[id(node)](names)
+
+
+def _compiled(node: nodes.Expr) -> Callable[[Values], Any]:
+    body: list[nodes.Node] = [nodes.Assign(nodes.Name("result", "store"), node, lineno=1)]
+    template = environment.from_string(nodes.Template(body, lineno=1))
+
+    def evaluate(names: Values) -> Any:
+        context = template.new_context(dict(names))
+        list(template.root_render_func(context))
+        return context.vars["result"]
+
+    return evaluate
+
+
+@lru_cache(MOST_REMEMBERED)
+def _condition(source: str) -> _Condition:
+    return _Condition(source)
+
+
+@lru_cache(MOST_REMEMBERED)
+def _template(source: str) -> jinja2.Template:
+    return environment.from_string(source)

@@ -1,0 +1,96 @@
+"""The deliveries that this process is running, and what may start beside them.
+
+A suspect (`storage/deliveries/suspects.py`) runs only while nothing else runs that could end the process.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Callable
+
+from dispatcher.plugins.receivers import DEFAULTS, Options, Registry
+from storage.deliveries.running_alone import Floor
+from storage.records import ClaimedDelivery
+
+RUNNING_AT_ONCE = 64
+"""The most receivers that run at the same time. All other deliveries wait in their table, not in memory."""
+
+UNKNOWN_SHARE = 2
+"""Deliveries about tasks that only a callback has named may use one half of a receiver's concurrency, and at least one run. Whoever
+knows a hook can invent such tasks by the thousand, and each run waits for the upstream's answer."""
+
+REST_S = 0.5
+"""Seconds after a suspect's run in which other deliveries may start before the next suspect runs."""
+
+
+class ActiveRuns:
+    """Counts runs from their claim to their end. `abandoned` returns how many abandoned runs of a receiver have not ended."""
+
+    def __init__(self, registry: Registry, abandoned: Callable[[str], int]) -> None:
+        self._registry = registry
+        self._abandoned = abandoned
+        self._running: Counter[str] = Counter()
+        self._ids: Counter[int] = Counter()
+        self._suspects = 0
+        self._unknown: Counter[str] = Counter()
+        self._rests_until_s = 0.0
+
+    @property
+    def ids(self) -> frozenset[int]:
+        """Ids of the running deliveries."""
+        return frozenset(self._ids)
+
+    @property
+    def free(self) -> int:
+        """How many more deliveries may run."""
+        return RUNNING_AT_ONCE - self._running.total()
+
+    def begin(self, claimed: ClaimedDelivery) -> None:
+        """Count a delivery that this process has claimed."""
+        self._running[claimed.delivery.receiver] += 1
+        self._ids[claimed.delivery.id] += 1
+        self._suspects += claimed.delivery.suspected
+        self._unknown[claimed.delivery.receiver] += claimed.is_task_unverified
+
+    def end(self, claimed: ClaimedDelivery) -> bool:
+        """Stop counting a delivery that has ended. True if others may have been waiting for it."""
+        delivery = claimed.delivery
+        is_full = self._running[delivery.receiver] >= self.options(delivery.receiver).concurrency
+        others_waited = is_full or self.free <= 0 or delivery.suspected
+        self._running[delivery.receiver] -= 1
+        self._ids[delivery.id] -= 1
+        self._running, self._ids = +self._running, +self._ids
+        self._unknown[delivery.receiver] -= claimed.is_task_unverified
+        if delivery.suspected:
+            self._suspects -= 1
+            self._rests_until_s = time.monotonic() + REST_S
+        return others_waited
+
+    def is_crowded(self, receiver: str) -> bool:
+        """True if too many of a receiver's running deliveries are about unknown tasks."""
+        return self._unknown[receiver] > max(1, self.options(receiver).concurrency // UNKNOWN_SHARE)
+
+    def room(self) -> Callable[[str], int]:
+        """A function that returns how many more runs a receiver may have, as of now."""
+        running = self._running.copy()
+        return lambda name: self.options(name).concurrency - running[name] - self._abandoned(name)
+
+    def floor(self) -> Floor:
+        """What is running now, which decides which deliveries may start."""
+        return Floor(
+            harmless=lambda name: self.options(name).harmless,
+            is_free=all(self.options(name).harmless for name in self._running),
+            has_suspect=self._suspects > 0,
+            rests=time.monotonic() < self._rests_until_s,
+        )
+
+    def options(self, name: str) -> Options:
+        """A receiver's options; the defaults if this process does not have it."""
+        receiver = self._registry.get(name)
+        return receiver.options if receiver is not None else DEFAULTS
+
+    def longest_ms(self, name: str) -> int:
+        """How long a run of a receiver may take; 0 for a receiver that cannot end the process."""
+        options = self.options(name)
+        return 0 if options.harmless else int(1000 * options.timeout_s)

@@ -1,0 +1,1 @@
+"""The configuration: hookchain.toml and the environment, validated and merged."""

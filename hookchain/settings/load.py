@@ -1,0 +1,286 @@
+"""Load hookchain.toml and the environment into `Settings`. Errors name the place and the nearest valid key."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Annotated
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from dispatcher.policy.chain_budget import Budget
+from dispatcher.policy.period_budgets import Budgets, PeriodBudget, price_warnings
+from dispatcher.policy.retention import Retention
+from dispatcher.rules.spelling import nearest
+from hookchain.settings import bounds
+from hookchain.settings.budgets import check_budgets, check_tables, zone_of
+from hookchain.settings.conversion import SettingsError as SettingsError
+from hookchain.settings.dialects import dialect_of
+from hookchain.settings.environment import (
+    CONFIG,
+    TOML,
+    LogFormat,
+    LogLevel,
+    apply_environment,
+    check_variables,
+    inner_table,
+    keys,
+)
+from hookchain.settings.file import display_path, parse, read
+from hookchain.settings.platforms import Platform, detect, warning
+from hooks.quotas import Quota
+from midjourney.dialects import DIALECTS, Dialect, Upstream
+
+DEFAULT_FILE = "hookchain.toml"
+BODY_LIMIT_BYTES = 1024 * 1024
+"""Default limit of a callback's size. Real callbacks have 0.4 to 10 kB; a relay that fills `maskBase64` adds a PNG."""
+
+DATABASE_FILE = "hookchain.db"
+SANDBOX = "sandbox"
+"""Name of the built-in upstream that is used when none is configured."""
+
+
+KEEP_ALIVE_S = 180.0
+"""Longer than the idle time-out of common reverse proxies: nginx 60 s, Heroku, Traefik and Go 90 s, Caddy 120 s."""
+
+
+class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """The keys of hookchain.toml, except `[[rules]]`."""
+
+    database_url: str = ""
+    host: str = ""
+    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8000
+    public_url: str = ""
+    secret: str = ""
+    admin_token: str = ""
+    plugins: list[str] = []
+    image_folders: list[str] = []
+    log_level: LogLevel = "info"
+    log_format: LogFormat = "console"
+    keep_alive_s: Annotated[float, msgspec.Meta(ge=1, le=24 * 3600)] = KEEP_ALIVE_S
+    body_limit_bytes: Annotated[int, msgspec.Meta(ge=1000, le=1024**3)] = BODY_LIMIT_BYTES
+    poll_only: bool = False
+    worker: bool = True
+    volume: str = ""
+    timezone: str = "UTC"
+    budget: Budget = Budget()
+    budgets: list[PeriodBudget] = []
+    retention: Retention = Retention()
+    quotas: Quota = Quota()
+    upstreams: dict[str, Upstream] = {}
+    dialects: dict[str, dict[str, object]] = {}
+
+
+_TABLES: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention, "quotas": Quota}
+
+
+class Settings(msgspec.Struct, frozen=True, kw_only=True):
+    """All settings, validated. Without upstreams, the server uses the built-in sandbox.
+
+    `secret`: "" means the one stored in the database. `dialects`: the shipped ones and those of the file. `worker`: whether
+    `serve` starts a worker. `volume`: a persistent directory on a platform whose disk is not. `listens`: whether this process
+    receives callbacks. `text`: the file's text, which contains the rules. `timezone`: the time zone of the hours, days and
+    months of `budgets`. `keep_alive_s`: how long an idle connection stays open; a router that keeps it open longer may send
+    a callback at the moment we close it, and that callback is lost.
+    """
+
+    database_url: str
+    host: str
+    port: int
+    public_url: str
+    secret: str
+    admin_token: str
+    plugins: tuple[str, ...]
+    log_level: str
+    log_format: str
+    body_limit_bytes: int
+    budget: Budget
+    upstreams: dict[str, Upstream]
+    directory: Path
+    file: Path = Path(DEFAULT_FILE)
+    text: str = ""
+    retention: Retention = Retention()
+    quotas: Quota = Quota()
+    poll_only: bool = False
+    worker: bool = True
+    volume: str = ""
+    keep_alive_s: float = KEEP_ALIVE_S
+    platform: Platform | None = None
+    listens: bool = True
+    dialects: Mapping[str, Dialect] = msgspec.field(default_factory=lambda: DIALECTS)
+    budgets: tuple[PeriodBudget, ...] = ()
+    timezone: str = "UTC"
+    image_folders: tuple[Path, ...] = ()
+
+    @property
+    def plan(self) -> Budgets | None:
+        """The budgets against which submissions are counted; None without `[[budgets]]`."""
+        return Budgets(self.budgets, ZoneInfo(self.timezone), self.prices) if self.budgets else None
+
+    @property
+    def prices(self) -> dict[str, Mapping[str, float]]:
+        """The price of a submission, by upstream and kind."""
+        return {name: upstream.prices for name, upstream in self.upstreams.items()}
+
+    @property
+    def price_warnings(self) -> list[str]:
+        """Warnings about missing prices of upstreams whose spending a budget limits."""
+        return price_warnings(self.budgets, self.prices)
+
+    @property
+    def listening_url(self) -> str:
+        """The server's address for commands on this machine, and for upstreams unless `public_url` is set."""
+        host = "127.0.0.1" if self.host in ("0.0.0.0", "::", "") else self.host
+        return f"http://{f'[{host}]' if ':' in host else host}:{self.port}"
+
+    @property
+    def hook_base(self) -> str:
+        """The base URL at which upstreams reach this server."""
+        return (self.known_url or self.listening_url).rstrip("/")
+
+    @property
+    def known_url(self) -> str:
+        """The public address that is configured or given by the platform; "" if only the listening address is known."""
+        return self.public_url or (self.platform.public_url if self.platform is not None else "")
+
+    @property
+    def is_file(self) -> bool:
+        """True if the database is a SQLite file."""
+        return self.database_url.startswith("sqlite")
+
+    @property
+    def disk_warning(self) -> str:
+        """Why the next restart will delete the database; "" if it will not."""
+        if not self.is_file:
+            return ""
+        return warning(self.platform, Path(self.database_url.partition(":///")[2]), self.volume)
+
+
+def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+    """Read the file, if it exists, and apply the environment. Ignores the file's rules (see hookchain/rules.py).
+    Raises `SettingsError`."""
+    environment = os.environ if environment is None else environment
+    directory = Path.cwd() if directory is None else directory
+    check_variables(environment)
+    platform = detect(environment)
+    toml, config = environment.get(TOML, ""), environment.get(CONFIG, "").strip()
+    path = directory / (TOML if toml.strip() else config or DEFAULT_FILE)
+    text = toml if toml.strip() else read(path, required=bool(config))
+    tables = parse(text, path)
+    tables.pop("rules", None)
+    _check_keys(tables, path)
+    set_by = apply_environment(tables, environment)
+    _check_urls(tables, display_path(path))
+    budgets_at = set_by.get(("budgets",)) or f"{display_path(path)}, [[budgets]]"
+    check_tables(budgets_at, tables.get("budgets", []))
+    if platform is not None and platform.keep_alive_s:
+        tables.setdefault("keep_alive_s", platform.keep_alive_s)
+    places = partial(_place, display_path(path), set_by)
+    _check_numbers(tables, places)
+    file = _convert(tables, path)
+    _check_values(file, places)
+    check_budgets(budgets_at, file.budgets)
+    zone_of(places("timezone"), file.timezone)
+    dialects = DIALECTS | {
+        name: dialect_of(name, table, f"{display_path(path)}, [dialects.{name}]")
+        for name, table in file.dialects.items()
+    }
+    return Settings(
+        database_url=file.database_url
+        or _default_database(file.volume or (platform.volume if platform else "")),
+        host=file.host or ("0.0.0.0" if environment.get("PORT") else "127.0.0.1"),
+        port=file.port,
+        public_url=file.public_url,
+        secret=file.secret,
+        admin_token=file.admin_token,
+        plugins=tuple(file.plugins),
+        log_level=file.log_level,
+        log_format=file.log_format,
+        body_limit_bytes=file.body_limit_bytes,
+        budget=file.budget,
+        retention=file.retention,
+        quotas=file.quotas,
+        upstreams={
+            name: bounds.check_upstream(name, upstream, partial(places, "upstreams", name), dialects)
+            for name, upstream in file.upstreams.items()
+        },
+        directory=directory,
+        file=path,
+        text=text,
+        dialects=dialects,
+        poll_only=file.poll_only,
+        worker=file.worker,
+        volume=file.volume,
+        keep_alive_s=file.keep_alive_s,
+        platform=platform,
+        budgets=tuple(file.budgets),
+        timezone=file.timezone,
+        image_folders=tuple(path.parent / folder for folder in file.image_folders),
+    )
+
+
+def _default_database(volume: str) -> str:
+    """A file on the volume if there is one, or else in the working directory."""
+    return f"sqlite:///{Path(volume) / DATABASE_FILE}" if volume else f"sqlite:///{DATABASE_FILE}"
+
+
+def _check_keys(tables: dict[str, object], path: Path) -> None:
+    where = display_path(path)
+    _check_table(tables, File, where)
+    for name, kind in _TABLES.items():
+        _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
+    for name, upstream in _as_table(tables.get("upstreams", {}), f"{where}, upstreams").items():
+        _check_table(upstream, Upstream, f"{where}, [upstreams.{name}]")
+    for name, dialect in _as_table(tables.get("dialects", {}), f"{where}, dialects").items():
+        _check_table(dialect, Dialect, f"{where}, [dialects.{name}]")
+
+
+def _check_urls(tables: dict[str, object], where: str) -> None:
+    upstreams = inner_table(tables, "upstreams")
+    for name in upstreams:
+        if "url" not in inner_table(upstreams, name):
+            raise SettingsError(f'{where}, [upstreams.{name}]: `url` is missing; write url = "https://…"')
+
+
+def _as_table(value: object, where: str) -> dict[str, object]:
+    if not isinstance(value, dict):
+        raise SettingsError(f"{where} must be a table")
+    return value
+
+
+def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
+    known = {*keys(kind)} | ({"rules"} if kind is File else set())
+    for key in _as_table(table, where):
+        if key not in known:
+            raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
+
+
+def _place(file: str, set_by: Mapping[tuple[str, ...], str], *path: str) -> str:
+    """Where a key was set: its variable, or its file and table."""
+    *table, key = path
+    return set_by.get(path) or (f"{file}, [{'.'.join(table)}]: {key}" if table else f"{file}: {key}")
+
+
+def _check_numbers(tables: Mapping[str, object], place: Callable[..., str]) -> None:
+    bounds.check_numbers(place, tables, File)
+    for name, kind in _TABLES.items():
+        bounds.check_numbers(partial(place, name), inner_table(tables, name), kind)
+    upstreams = inner_table(tables, "upstreams")
+    for name in upstreams:
+        bounds.check_upstream_numbers(partial(place, "upstreams", name), inner_table(upstreams, name))
+
+
+def _check_values(file: File, place: Callable[..., str]) -> None:
+    if file.public_url:
+        bounds.check_url(place("public_url"), file.public_url)
+    bounds.check_header(place("admin_token"), file.admin_token)
+
+
+def _convert(tables: dict[str, object], path: Path) -> File:
+    try:
+        return msgspec.convert(tables, File)
+    except msgspec.ValidationError as error:
+        raise SettingsError(f"{display_path(path)}: {error}") from error

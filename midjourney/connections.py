@@ -1,0 +1,137 @@
+"""The connections to one upstream: its URL, the headers with the key, and the time-outs.
+
+Each upstream has its own pool, slightly larger than its concurrency, because httpx's pool gets slower with every connection.
+"""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable, Mapping
+
+import httpx
+import msgspec
+
+from midjourney.bounded import Answer, BadAnswer, Bounds, Trace, exchange
+from midjourney.dialects import Dialect, Upstream
+from midjourney.errors import NoAnswer, NotSent
+from midjourney.slices import in_slices
+from midjourney.tls import trusted
+
+_HEADERS = {"content-type": "application/json", "accept": "application/json, */*", "user-agent": "hookchain"}
+
+_AT_ONCE = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
+"""Head and body of a request are two writes: without TCP_NODELAY the second may wait 40 ms for an acknowledgement."""
+
+CONNECT_TIMEOUT_S = 10.0
+"""Seconds to make a connection. If it fails, the request certainly cost nothing."""
+
+ANSWER_BYTES = 4 * 1024 * 1024
+"""The longest answer about one task. Known ones have 0.1 to 10 kB; a relay that fills `maskBase64` adds a PNG."""
+
+LIST_BYTES = 32 * 1024 * 1024
+"""The longest list: about 8,000 tasks of 4 kB."""
+
+IDLE_S = 4.0
+"""How long an idle connection is kept. uvicorn, Node and Apache close it after 5 s: a submit at that moment has an unknown
+outcome, and waits for evidence."""
+
+QUESTIONS_AT_ONCE = 4
+"""Connections in addition to those of submissions, so that a read does not wait for a submission that hangs."""
+
+MayLeave = Callable[[], bool]
+"""Returns True if a request may still be written. The pool, the connection and TLS can each delay it by seconds."""
+
+
+class Connections:
+    """Sends requests to one upstream. Close it with `aclose`."""
+
+    def __init__(
+        self, upstream: Upstream, dialect: Dialect, *, transport: httpx.AsyncBaseTransport | None = None
+    ) -> None:
+        self._upstream = upstream
+        limits = httpx.Limits(
+            max_connections=upstream.concurrency + QUESTIONS_AT_ONCE,
+            max_keepalive_connections=upstream.concurrency,
+            keepalive_expiry=IDLE_S,
+        )
+        # The transport without httpx's client, because redirects, cookies and authentication flows are not needed, and take a
+        # third of a request's time. It ignores proxy variables, because a proxy might see the key.
+        self._transport = transport or in_slices(
+            httpx.AsyncHTTPTransport(limits=limits, socket_options=_AT_ONCE, verify=trusted())
+        )
+        self._base = base_url(upstream.url, dialect)
+        self._headers = _HEADERS | auth_headers(upstream.key, dialect)
+        seconds = {"read": upstream.timeout_s, "write": upstream.timeout_s, "pool": upstream.timeout_s}
+        self._extensions = {"timeout": {"connect": CONNECT_TIMEOUT_S, **seconds}}
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._transport.aclose()
+
+    async def send(
+        self,
+        method: str,
+        path: str,
+        body: object = None,
+        *,
+        may_leave: MayLeave | None = None,
+        largest_bytes: int = ANSWER_BYTES,
+    ) -> Answer:
+        """Send one request and read its answer of at most `largest_bytes`. Raises `NotSent` or `NoAnswer`."""
+        bounds = Bounds(
+            sent_bytes=largest_bytes, unpacked_bytes=largest_bytes, within_s=self._upstream.timeout_s
+        )
+        content = None if body is None else msgspec.json.encode(body)
+        extensions: dict[str, object] = dict(self._extensions)
+        if may_leave is not None:
+            extensions["trace"] = _last_moment(may_leave)
+        try:
+            request = httpx.Request(
+                method, self._base + path, headers=self._headers, content=content, extensions=extensions
+            )
+            return await exchange(self._transport.handle_async_request, request, bounds)
+        except (
+            httpx.InvalidURL,
+            httpx.ConnectError,
+            httpx.ConnectTimeout,
+            httpx.PoolTimeout,
+            httpx.UnsupportedProtocol,
+        ) as error:
+            raise NotSent(f"{self._upstream.url} could not be reached: {_says(error)}") from error
+        except httpx.HTTPError as error:
+            raise NoAnswer(f"{self._upstream.url} did not answer: {_says(error)}") from error
+        except BadAnswer as error:
+            raise NoAnswer(f"{self._upstream.url} sent an unusable answer: {error}") from error
+
+
+def base_url(url: str, dialect: Dialect) -> str:
+    """The URL that paths are appended to: people configure it with or without the prefix."""
+    trimmed = url.rstrip("/")
+    return trimmed.removesuffix(dialect.prefix) if dialect.prefix else trimmed
+
+
+def auth_headers(key: str, dialect: Dialect) -> dict[str, str]:
+    """The headers that carry the key in this dialect; none without a key (novicezk's secret may be empty)."""
+    headers: dict[str, str] = {}
+    if key:
+        if "mj-api-secret" in dialect.auth:
+            headers["mj-api-secret"] = key
+        if "bearer" in dialect.auth:
+            headers["authorization"] = f"Bearer {key}"
+        elif "raw" in dialect.auth:
+            headers["authorization"] = key
+    return headers
+
+
+def _last_moment(may_leave: MayLeave) -> Trace:
+    """A trace for httpcore that stops the request before its first byte is written."""
+
+    async def trace(event: str, _info: Mapping[str, object]) -> None:
+        if event.endswith("send_request_headers.started") and not may_leave():
+            raise NotSent("the request was delayed until it was no longer allowed to leave")
+
+    return trace
+
+
+def _says(error: Exception) -> str:
+    return str(error) or type(error).__name__

@@ -1,0 +1,171 @@
+"""The queue of deliveries: the fan-out creates one for each receiver of an event, and workers claim them. endings.py ends them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy import Connection
+
+from storage.deliveries import sql
+from storage.deliveries.running_alone import EMPTY, Choice, Floor, Room
+from storage.driver import locks
+from storage.driver.locks import many_writers
+from storage.duty import protocol
+from storage.duty.duties import DELIVERIES
+from storage.duty.states import DELIVERY
+from storage.events import event_log
+from storage.records import ClaimedDelivery, Delivery, Event, PendingEvent
+from storage.tasks import chains
+from storage.tasks import rows as tasks
+
+Route = Callable[[PendingEvent], Sequence[str]]
+"""Returns the names of an event's receivers."""
+
+
+def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int:
+    """Create one delivery for each receiver of the oldest pending events; returns the number of events.
+
+    A task with a delivery gets a chain here, because its receivers use it.
+    """
+    # One fan-out at a time, so that a receiver's deliveries are created in the order of their events.
+    if not locks.turn(connection, "fan_out"):
+        return 0
+    waiting = event_log.pending(connection, most)
+    routes = {event.id: route(event) for event in waiting}
+    _hold_those_to_adopt(connection, [event for event in waiting if routes[event.id]])
+    rows = []
+    state = DELIVERY.new("fan_out", "waiting")
+    for event in waiting:
+        receivers = routes[event.id]
+        if receivers and event.chain_id is None and event.parent_id is not None:
+            chains.adopt(connection, event.upstream, event.task_id, event.parent_id, now_ms)
+        lane = f"{event.upstream}|{event.task_id}" if event.task_id else ""
+        new = {"event_id": event.id, "lane": lane, "state": state, "now_ms": now_ms}
+        rows += [new | {"receiver": receiver} for receiver in receivers]
+    if rows:
+        sql.ADD_DELIVERY.many(connection, rows)
+    if waiting:
+        event_log.mark_fanned_out(connection, [event.id for event in waiting])
+    return len(waiting)
+
+
+def _hold_those_to_adopt(connection: Connection, events: Sequence[PendingEvent]) -> None:
+    """Lock all tasks whose chains may be written, in the same order as callbacks lock them, to avoid deadlocks."""
+    if not many_writers(connection):
+        return
+    wanted: dict[str, set[str]] = {}
+    for event in events:
+        if event.chain_id is None and event.parent_id is not None:
+            wanted.setdefault(event.upstream, set()).update({event.task_id, event.parent_id} - {""})
+    for upstream in sorted(wanted):
+        tasks.held_all(connection, upstream, wanted[upstream])
+
+
+def claim(
+    connection: Connection, most: int, now_ms: int, *, room: Room, worker: str = "", floor: Floor = EMPTY
+) -> list[ClaimedDelivery]:
+    """Claim up to `most` due deliveries for a worker, with the context for their receivers.
+
+    Deliveries of a receiver that has no room wait, and block no others. A receiver gets the events of a task in order: the next
+    one is due when the one before it is done or dead.
+    """
+    taken: list[Delivery] = []
+    full: list[str] = []
+    choice = Choice(room, floor)
+    while len(taken) < most:
+        due = sql.DUE.all(connection, now_ms=now_ms, most=most - len(taken), full=full)
+        chosen = []
+        for waiting in due:
+            delivery = _running(waiting, now_ms, is_harmless=floor.harmless(waiting.receiver))
+            if choice.takes(delivery):
+                chosen.append(delivery)
+            elif delivery.receiver not in full:
+                full.append(delivery.receiver)
+        for alone in (False, True):
+            if ids := [delivery.id for delivery in chosen if delivery.suspected is alone]:
+                protocol.claim(connection, DELIVERIES, ids, worker=worker, now_ms=now_ms, suspected=alone)
+        taken += chosen
+        if len(chosen) == len(due):
+            break
+    return _with_context(connection, taken) if taken else []
+
+
+def _running(delivery: Delivery, now_ms: int, *, is_harmless: bool) -> Delivery:
+    return msgspec.structs.replace(
+        delivery,
+        state="running",
+        attempts=delivery.attempts + 1,
+        updated_at_ms=now_ms,
+        suspected=delivery.suspected and not is_harmless,
+    )
+
+
+class _Payloads(NamedTuple):
+    """The payloads of an event's task and of its parent, and True for each that only a callback vouches for."""
+
+    latest: bytes
+    parent: bytes
+    is_unverified: bool
+    is_parent_unverified: bool
+
+
+def _with_context(connection: Connection, taken: list[Delivery]) -> list[ClaimedDelivery]:
+    """The deliveries with their receivers' context, which is read once for each event."""
+    event_ids = sorted({delivery.event_id for delivery in taken})
+    contexts = {
+        context.event.id: (context, _payloads(connection, context))
+        for context in sql.CONTEXTS.all(connection, event_ids=event_ids)
+    }
+    return [_claimed(connection, delivery, *contexts[delivery.event_id]) for delivery in taken]
+
+
+def _claimed(
+    connection: Connection, delivery: Delivery, context: sql.Context, payloads: _Payloads
+) -> ClaimedDelivery:
+    return ClaimedDelivery(
+        delivery=delivery,
+        event=context.event,
+        task=context.task,
+        chain=context.chain,
+        submission=context.submission,
+        latest=payloads.latest,
+        parent=payloads.parent,
+        is_unverified=payloads.is_unverified,
+        is_parent_unverified=payloads.is_parent_unverified,
+        has_acted=_has_acted(connection, delivery, context.event),
+    )
+
+
+def _payloads(connection: Connection, context: sql.Context) -> _Payloads:
+    event, task = context.event, context.task
+    latest, is_fact = event_log.latest(connection, event.upstream, event.task_id)
+    parent, is_parent_fact = b"", False
+    # Only for modals, whose prompt may fall back to the parent's, because the payload is large.
+    if event.signal == "submission.needs_modal" and task is not None:
+        parent, is_parent_fact = event_log.latest(connection, event.upstream, task.parent_id)
+    return _Payloads(
+        latest=latest,
+        parent=parent,
+        is_unverified=event.provenance == "callback" or (latest != b"" and not is_fact),
+        is_parent_unverified=parent != b"" and not is_parent_fact,
+    )
+
+
+def _has_acted(connection: Connection, delivery: Delivery, event: Event) -> bool:
+    """True if the receiver acted on an earlier event with the same signal, or failed at it for good: a SUCCESS gives its signal
+    again when its buttons arrive later, or when the callback that first reported it is refuted.
+
+    Only known now: when the event was fanned out, the delivery before it in the lane may still have been running."""
+    if event.source != "reconcile" or event.signal != "task.succeeded":
+        return False
+    before = sql.ACTED_BEFORE.first(
+        connection,
+        upstream=event.upstream,
+        task_id=event.task_id,
+        signal=event.signal,
+        event_id=event.id,
+        receiver=delivery.receiver,
+    )
+    return before is not None

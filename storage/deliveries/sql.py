@@ -1,0 +1,129 @@
+"""The statements about deliveries, and about how often their receivers have fired."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from storage.driver.decoder import columns_of
+from storage.driver.statements import Command, Query
+from storage.records import ChainRow, Delivery, Event, Submission, TaskRow
+
+# The queue.
+
+ADD_DELIVERY = Command(
+    """
+    INSERT INTO deliveries (event_id, receiver, lane, state, attempts, excused, run_at_ms, fired, decision, error,
+      created_at_ms, updated_at_ms)
+    VALUES (:event_id, :receiver, :lane, :state, 0, 0, :now_ms, FALSE, '', '', :now_ms, :now_ms)
+    ON CONFLICT (event_id, receiver) DO NOTHING
+    """
+)
+
+_DELIVERY = columns_of(Delivery, "deliveries")
+
+# "In the words of the index" means: `state IN ('waiting', 'running')`, as in the partial index, so that it is used.
+_IS_SUSPECT = """(
+    deliveries.suspected /*sqlite = 1 */
+    OR EXISTS (
+      SELECT 1 FROM deliveries AS sibling
+      WHERE sibling.receiver = deliveries.receiver
+        AND sibling.suspected AND sibling.state IN ('waiting', 'running')
+    ))"""
+"""The delivery is a suspect, or another one to its receiver is. In the words of the index."""
+
+DUE = Query(
+    f"""
+    SELECT {_DELIVERY.replace("deliveries.suspected", _IS_SUSPECT)}
+    FROM deliveries
+    WHERE deliveries.state = 'waiting' AND deliveries.run_at_ms <= :now_ms
+      AND (deliveries.lane = '' OR NOT EXISTS (
+        SELECT 1 FROM deliveries AS earlier
+        WHERE earlier.receiver = deliveries.receiver AND earlier.lane = deliveries.lane
+          AND earlier.state IN ('waiting', 'running') AND earlier.id < deliveries.id
+      ))
+      AND deliveries.receiver NOT IN (:full)
+    ORDER BY deliveries.run_at_ms, deliveries.id
+    LIMIT :most
+    /*postgresql FOR UPDATE OF deliveries SKIP LOCKED */
+    """,
+    Delivery,
+)
+"""To be claimed by `CLAIM_DELIVERIES` (storage/duty/sql.py); locked until the transaction ends. Of a lane, only the oldest delivery is due; the index `deliveries_in_lane` finds it."""
+
+NEXT_IN_LANE = Query(
+    """
+    SELECT id FROM deliveries
+    WHERE receiver = :receiver AND lane = :lane AND state = 'waiting' AND state IN ('waiting', 'running')
+    LIMIT 1
+    """,
+    int,
+)
+"""In the words of the index."""
+
+# The context of an event, for its receivers.
+
+
+class Context(NamedTuple):
+    """An event, its task, and the chain and submission that it is about."""
+
+    event: Event
+    task: TaskRow | None
+    chain: ChainRow | None
+    submission: Submission | None
+
+
+# The hook on which a callback arrived proves nothing, so its task's submission counts. Other events may name their submission.
+_SUBMISSION_OF_EVENT = """
+    CASE WHEN events.source = 'callback' THEN tasks.submission_id
+    ELSE coalesce(nullif(events.submission_id, ''), tasks.submission_id) END"""
+
+CONTEXTS = Query(
+    f"""
+    SELECT {columns_of(Event, "events")}, {columns_of(TaskRow, "tasks")}, {columns_of(ChainRow, "chains")},
+      {columns_of(Submission, "submissions")}
+    FROM events
+    LEFT JOIN tasks ON tasks.upstream = events.upstream AND tasks.id = events.task_id
+    LEFT JOIN submissions ON submissions.id = {_SUBMISSION_OF_EVENT}
+    LEFT JOIN chains ON chains.id = coalesce(tasks.chain_id, submissions.chain_id)
+    WHERE events.id IN (:event_ids)
+    """,
+    Context,
+)
+ACTED_BEFORE = Query(
+    """
+    SELECT deliveries.id
+    FROM events
+    JOIN deliveries ON deliveries.event_id = events.id
+    WHERE events.upstream = :upstream AND events.task_id = :task_id AND events.signal = :signal
+      AND events.id < :event_id AND deliveries.receiver = :receiver
+      AND (deliveries.fired OR (deliveries.state = 'dead' AND events.provenance <> 'refuted'))
+    LIMIT 1
+    """,
+    int,
+)
+
+# Suspects.
+
+SUSPECT = Command(
+    "UPDATE deliveries SET suspected = TRUE, run_at_ms = :run_at_ms, decision = :reason WHERE id IN (:ids)"
+)
+CHARGE = Command(
+    "UPDATE deliveries SET deaths = deaths + 1, run_at_ms = :run_at_ms, decision = :reason WHERE id = :id"
+)
+ACQUIT = Command("UPDATE deliveries SET deaths = 0 WHERE state = 'waiting' AND suspected")
+CLEAR = Command(
+    "UPDATE deliveries SET suspected = FALSE WHERE state = 'running' AND worker = :worker AND suspected"
+)
+
+# Firings.
+
+FIRED = Query("SELECT count FROM firings WHERE receiver = :receiver AND scope = :scope", int)
+FIRE = Query(
+    """
+    INSERT INTO firings (receiver, scope, count) VALUES (:receiver, :scope, 1)
+    ON CONFLICT (receiver, scope) DO UPDATE SET count = firings.count + 1 WHERE firings.count < :most
+    RETURNING count
+    """,
+    int,
+)
+"""No row if the receiver has fired `:most` times."""

@@ -1,0 +1,1 @@
+"""The two databases: connections, the writer, row locks, wake-ups. Independent of what is written."""

@@ -1,0 +1,1 @@
+"""Durable work: the states and the protocol that deliveries and submissions share."""

@@ -1,0 +1,1 @@
+"""Events, and the callbacks that were refused or quarantined."""

@@ -1,0 +1,118 @@
+"""Events: appends them, and finds those that are not fanned out yet."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from sqlalchemy import Connection
+
+from storage import schema
+from storage.driver.bulk import insert_rows
+from storage.driver.locks import many_writers
+from storage.events import sql
+from storage.records import PROVENANCE_OF_SOURCE, PendingEvent, Provenance, Source
+
+
+class NewEvent(NamedTuple):
+    """An event to be appended: its columns, in the order in which they are written."""
+
+    upstream: str
+    task_id: str
+    submission_id: str
+    source: Source
+    signal: str | None
+    action: str
+    status: str
+    progress: int | None
+    advanced: bool
+    pending: bool
+    detail: str
+    payload: bytes
+    received_at_ms: int
+    provenance: Provenance
+
+
+def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
+    """Append events, in this order."""
+    insert_rows(connection, schema.events, rows, NewEvent._fields)
+
+
+def record(
+    connection: Connection,
+    *,
+    upstream: str,
+    signal: str | None,
+    source: Source,
+    now_ms: int,
+    task_id: str = "",
+    submission_id: str = "",
+    action: str = "",
+    status: str = "",
+    detail: str = "",
+    payload: bytes = b"",
+) -> None:
+    """Append a fact that is not a task payload, such as an answer or an exceeded budget."""
+    new = NewEvent(
+        upstream=upstream,
+        task_id=task_id,
+        submission_id=submission_id,
+        source=source,
+        signal=signal,
+        action=action,
+        status=status,
+        progress=None,
+        advanced=False,
+        pending=signal is not None,
+        detail=detail,
+        payload=payload,
+        received_at_ms=now_ms,
+        provenance=PROVENANCE_OF_SOURCE[source],
+    )
+    append(connection, [new])
+
+
+SKEW_MS = 2_000
+"""How far the clocks of two machines may differ, if one stored the callback and another sent the submission."""
+
+
+def pending(connection: Connection, most: int) -> list[PendingEvent]:
+    """The oldest events that are not fanned out, in order, except those whose parent may become known soon."""
+    skew_ms = SKEW_MS if many_writers(connection) else 0
+    return sql.PENDING.all(connection, most=most, skew_ms=skew_ms)
+
+
+def mark_fanned_out(connection: Connection, event_ids: list[int]) -> None:
+    """Record that these events have their deliveries."""
+    sql.MARK_FANNED_OUT(connection, ids=event_ids)
+
+
+COMPARED = 20
+"""A new body is compared with the bodies of this many newest events of its task."""
+
+_COPY = "the same body as event "
+
+
+def copy_of(connection: Connection, upstream: str, task_id: str, payload: bytes) -> str:
+    """The `detail` of an event stored without its payload, which names an event with the same payload; "" if none of the newest
+    events of the task has it."""
+    newest = sql.NEWEST_NOTES.all(connection, upstream=upstream, task_id=task_id, most=COMPARED)
+    copied = [note.detail.removeprefix(_COPY) for note in newest if note.detail.startswith(_COPY)]
+    ids = {note.id for note in newest} | {int(detail.partition(":")[0]) for detail in copied}
+    event_id = sql.WITH_PAYLOAD.first(connection, ids=sorted(ids), payload=payload) if ids else None
+    return "" if event_id is None else f"{_COPY}{event_id}"
+
+
+def latest(connection: Connection, upstream: str, task_id: str) -> tuple[bytes, bool]:
+    """The current payload of a task, and True if the upstream vouches for it: the newest payload that the upstream confirmed or
+    reported; otherwise the newest from a callback. b"" if there is none."""
+    if not task_id:
+        return b"", False
+    return sql.LATEST.first(connection, upstream=upstream, task_id=task_id) or (b"", False)
+
+
+def latest_payload(connection: Connection, upstream: str, task_id: str) -> bytes:
+    """The newest payload that changed a task, whoever sent it, or b"". For display only."""
+    if not task_id:
+        return b""
+    return sql.NEWEST_PAYLOAD.first(connection, upstream=upstream, task_id=task_id) or b""

@@ -1,0 +1,1 @@
+"""Read-only queries for pages, API and command line."""

@@ -1,0 +1,63 @@
+"""Records: frozen values, made from rows, that the layers above work with. Each subject has a file of its own."""
+
+from __future__ import annotations
+
+from storage.records.budgets import Used
+from storage.records.deliveries import ClaimedDelivery, Delivery, DeliveryState
+from storage.records.events import (
+    ALL_SIGNALS,
+    PROVENANCE_OF_SOURCE,
+    SIGNAL_OF_CHANGE,
+    Event,
+    Incoming,
+    PendingEvent,
+    Provenance,
+    Quarantined,
+    Recorded,
+    Source,
+)
+from storage.records.submissions import (
+    BY_HAND,
+    INTERRUPTED,
+    MODAL_LOST,
+    Attempt,
+    Staged,
+    StageResult,
+    Submission,
+    SubmissionState,
+    Uncertain,
+)
+from storage.records.tasks import LONGEST_BEGINNING, ChainRow, ChainUse, TaskRow, beginning
+from storage.records.upstreams import Standing
+
+__all__ = [
+    "ALL_SIGNALS",
+    "BY_HAND",
+    "INTERRUPTED",
+    "LONGEST_BEGINNING",
+    "MODAL_LOST",
+    "PROVENANCE_OF_SOURCE",
+    "SIGNAL_OF_CHANGE",
+    "Attempt",
+    "ChainRow",
+    "ChainUse",
+    "ClaimedDelivery",
+    "Delivery",
+    "DeliveryState",
+    "Event",
+    "Incoming",
+    "PendingEvent",
+    "Provenance",
+    "Quarantined",
+    "Recorded",
+    "Source",
+    "StageResult",
+    "Staged",
+    "Standing",
+    "Submission",
+    "SubmissionState",
+    "TaskRow",
+    "Uncertain",
+    "Used",
+    "beginning",
+]

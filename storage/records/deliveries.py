@@ -1,0 +1,70 @@
+"""Deliveries, and the context that a receiver gets for its run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import msgspec
+
+from storage.records.events import Event
+from storage.records.submissions import Submission
+from storage.records.tasks import ChainRow, TaskRow
+
+DeliveryState = Literal["waiting", "running", "done", "dead"]
+
+
+class Delivery(msgspec.Struct, frozen=True, kw_only=True):
+    """The duty to run one receiver for one event. `decision` says what the receiver did; `error` holds the last traceback.
+
+    The number of `attempts` only grows. Of these, `forgiven` were made before a person retried the delivery, and `excused`
+    ended through no fault of the receiver's. `fired`: a rule's condition was met, or a plugin requested something.
+    `suspected` and `deaths`: see storage/deliveries/suspects.py.
+    """
+
+    id: int
+    event_id: int
+    receiver: str
+    lane: str
+    state: DeliveryState
+    attempts: int
+    excused: int
+    run_at_ms: int
+    fired: bool
+    decision: str
+    error: str
+    created_at_ms: int
+    updated_at_ms: int
+    forgiven: int = 0
+    suspected: bool = False
+    deaths: int = 0
+
+    @property
+    def tries(self) -> int:
+        """The attempts that count."""
+        return self.attempts - self.forgiven - self.excused
+
+
+class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery to run now, with the context that its receiver gets.
+
+    `latest` is the newest payload of the event's task, `parent` that of the task it was pressed on; b"" if unknown.
+    `is_unverified`: the event or `latest` comes from a callback that the upstream has not confirmed yet; `is_parent_unverified`: so
+    does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task.
+    """
+
+    delivery: Delivery
+    event: Event
+    task: TaskRow | None
+    chain: ChainRow | None
+    submission: Submission | None
+    latest: bytes
+    parent: bytes
+    is_unverified: bool = False
+    is_parent_unverified: bool = False
+    has_acted: bool = False
+
+    @property
+    def is_task_unverified(self) -> bool:
+        """True if only callbacks have named the task, so that it may be invented."""
+        task = self.task
+        return self.is_unverified and (task is None or (task.submission_id is None and not task.confirmed))

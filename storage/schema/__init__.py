@@ -1,0 +1,37 @@
+"""Tables, indexes, and the unique constraints that guarantee "exactly once".
+
+There are two such constraints: a delivery is unique by (event, receiver), and a submission by its idempotency key, for
+ever. Times are epoch milliseconds. States are words; each set is defined once, in `storage/records/`.
+
+On PostgreSQL the tables have a schema of their own, so that other programs can use the same database. Statements name
+that schema (`hookchain_data.tasks`): `storage/driver/postgres.py` adds it when a statement is compiled.
+"""
+
+from __future__ import annotations
+
+from storage.schema.duties import attempts, deliveries, firings, spent, submissions
+from storage.schema.facts import aliases, chains, events, quarantine, refusals, tasks
+from storage.schema.names import AUTOMATIC, SCHEMA, metadata
+from storage.schema.operations import budgets, leases, meta, traffic, upstreams
+
+__all__ = [
+    "AUTOMATIC",
+    "SCHEMA",
+    "aliases",
+    "attempts",
+    "budgets",
+    "chains",
+    "deliveries",
+    "events",
+    "firings",
+    "leases",
+    "meta",
+    "metadata",
+    "quarantine",
+    "refusals",
+    "spent",
+    "submissions",
+    "tasks",
+    "traffic",
+    "upstreams",
+]

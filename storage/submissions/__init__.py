@@ -1,0 +1,1 @@
+"""Submissions: staging once per intent, sending, settling."""

@@ -1,0 +1,62 @@
+"""Releases submissions that a budget refused, because a person wants them anyway: the same intent, sent once."""
+
+from __future__ import annotations
+
+from sqlalchemy import Connection
+
+from storage.budgets import charges
+from storage.driver import locks
+from storage.submissions import sql
+from storage.submissions.submission_queue import find, move
+from storage.tasks import chains
+
+
+def release(
+    connection: Connection, submission_id: str, now_ms: int, *, by: str, request: bytes = b""
+) -> bool:
+    """Release a submission that a budget refused, optionally with another request, which is safe because it was never sent.
+
+    It is sent even if the budgets are used up, and is charged to them. `asked_by` becomes the person. False if it was not
+    refused.
+    """
+    return _release(connection, submission_id, now_ms, by=by, request=request, anyway=True) == ""
+
+
+def press_again(
+    connection: Connection, submission_id: str, now_ms: int, *, by: str, request: bytes = b""
+) -> str:
+    """Release a refused submission because a person requests the same, if the budgets that also apply to people have room.
+
+    Returns why there is no room, or "". One that somebody else has released in the meantime counts as released.
+    """
+    why = _release(connection, submission_id, now_ms, by=by, request=request, anyway=False)
+    if why:
+        sql.SET_REFUSAL(connection, id=submission_id, reason=why, now_ms=now_ms)
+    return why or ""
+
+
+def _release(
+    connection: Connection, submission_id: str, now_ms: int, *, by: str, anyway: bool, request: bytes = b""
+) -> str | None:
+    """Returns why there is no room, "" if it is released, None if it was not refused."""
+    locks.submissions(connection, [submission_id])
+    submission = find(connection, submission_id)
+    if submission is None or submission.state != "refused":
+        return None
+    if request:
+        sql.SET_REQUEST(connection, id=submission_id, request=request)
+    sql.SET_ASKED_BY(connection, id=submission_id, asked_by=by)
+    if why := charges.renew(connection, submission_id, now_ms, anyway=anyway):
+        sql.SET_ASKED_BY(connection, id=submission_id, asked_by=submission.asked_by)
+        return why
+    move(
+        connection,
+        submission_id,
+        by="release",
+        to="waiting",
+        reason=f"released by hand; {submission.asked_by} was refused it: {submission.reason}",
+        run_at_ms=now_ms,
+        now_ms=now_ms,
+    )
+    chains.count_submission(connection, submission.chain_id, by_hand=True)
+    return ""

@@ -1,0 +1,1 @@
+"""State of upstreams that all processes share: limits, pauses, hooks, and facts about their lists."""

@@ -1,0 +1,1 @@
+"""The workers of a database: leases, and the lock on a SQLite file."""

@@ -1,0 +1,406 @@
+"""What must not be changed without a test that notices: each row breaks one promise on purpose.
+
+A list by hand, and no tool that changes whatever it finds. Most of these rules are SQL statements, built at the top of a
+module, which mutmut 3 does not change (it mutates functions only); and a row names the behaviour, and the tests that are
+its specification. A row whose text is gone is an error: write what its rule looks like now.
+"""
+
+from __future__ import annotations
+
+from tests.mutants.mutant import rows
+
+BUDGET = rows(
+    "dispatcher/policy/chain_budget.py",
+    ("tests/dispatcher/test_budget.py",),
+    ("depth limit off by one, low", "staged.depth > budget.depth", "staged.depth >= budget.depth"),
+    ("depth limit off by one, high", "staged.depth > budget.depth", "staged.depth > budget.depth + 1"),
+    (
+        "chain limit off by one",
+        "use.submissions >= budget.submissions",
+        "use.submissions > budget.submissions",
+    ),
+    (
+        "rule limit off by one",
+        "use.by_same_receiver >= budget.per_rule",
+        "use.by_same_receiver > budget.per_rule",
+    ),
+    ("hourly limit off by one", "use.last_hour >= budget.per_hour", "use.last_hour > budget.per_hour"),
+    ("people held to the budget", "if staged.is_by_hand:", "if False:"),
+)
+
+COUNTS = [
+    *rows(
+        "storage/submissions/staging.py",
+        ("tests/storage/test_fences.py",),
+        ("hour longer than an hour", "since_ms=now_ms - HOUR_MS", "since_ms=now_ms - HOUR_MS - 1"),
+    ),
+    *rows(
+        "storage/submissions/staging.py",
+        ("tests/storage/test_submissions.py",),
+        (
+            "a chain's submissions are not counted",
+            "    chains.count_submission(connection, staged.chain_id, by_hand=staged.is_by_hand)\n",
+            "",
+        ),
+    ),
+    *rows(
+        "storage/schema/names.py",
+        ("tests/storage/test_fences.py",),
+        ("hourly limit counts refused ones", " AND state <> 'refused'\"", '"'),
+    ),
+    *rows(
+        "storage/submissions/releases.py",
+        ("tests/storage/test_submissions.py",),
+        ("a released submission is not sent", 'by="release",', 'by="retry",'),
+    ),
+    *rows(
+        "storage/tasks/chains.py",
+        ("tests/storage/test_many_writers.py",),
+        (
+            "a chain is not locked before it is counted",
+            "    locks.chain(connection, chain_id)\n    row",
+            "    row",
+        ),
+    ),
+    *rows(
+        "storage/deliveries/firings.py",
+        ("tests/storage/test_firings.py", "tests/storage/test_many_writers.py"),
+        ("a rule fires once too often", "scope=scope, most=limit.most)", "scope=scope, most=limit.most + 1)"),
+    ),
+]
+
+ONCE = [
+    *rows(
+        "storage/submissions/staging.py",
+        ("tests/storage/test_submissions.py",),
+        (
+            "an intent is not looked for before it is staged",
+            "if (known := _known(connection, staged, now_ms)) is not None:",
+            "if False:",
+            "the unique index finds it all the same; the look before it spares the work",
+        ),
+        (
+            "an intent has several submissions",
+            '        "id": submission_id,\n',
+            '        "id": submission_id, "idempotency_key": submission_id,\n',
+        ),
+    ),
+    *rows(
+        "storage/submissions/staging.py",
+        ("tests/dispatcher/test_prune.py",),
+        (
+            "what was paid for is forgotten with its chain",
+            "return None if spent is None else",
+            "return None if True else",
+        ),
+    ),
+    *rows(
+        "storage/ended_chains.py",
+        ("tests/dispatcher/test_prune.py",),
+        ("keys go with their chain", "    sql.KEEP_KEYS(connection, ids=ids)\n", ""),
+    ),
+]
+
+BACKOFF = [
+    *rows(
+        "dispatcher/policy/backoff.py",
+        ("tests/dispatcher/test_backoff.py",),
+        ("backoff off by one, long", "min(attempt - 1, 60)", "min(attempt, 60)"),
+        ("backoff off by one, short", "min(attempt - 1, 60)", "min(attempt - 2, 60)"),
+        ("backoff without a ceiling", ", ceiling_s)", ", 1e9)"),
+        ("backoff without jitter", "0.4 * luck", "0.2"),
+    ),
+    *rows(
+        "dispatcher/policy/outcomes.py",
+        ("tests/dispatcher/test_backoff.py",),
+        (
+            "what did not leave waits twice as long",
+            "jittered_ms(delay_s(submission.tries), luck",
+            "jittered_ms(delay_s(submission.tries + 1), luck",
+        ),
+    ),
+    *rows(
+        "dispatcher/policy/run_endings.py",
+        ("tests/dispatcher/test_backoff.py",),
+        (
+            "a receiver waits twice as long",
+            "delay_s(delivery.tries), luck",
+            "delay_s(delivery.tries + 1), luck",
+        ),
+    ),
+]
+
+FENCES = [
+    *rows(
+        "storage/duty/sql.py",
+        ("tests/storage/test_fences.py",),
+        (
+            "an attempt ends whatever the state of its row",
+            "WHERE {_IS_CURRENT} AND state IN (:before)",
+            "WHERE {_IS_CURRENT} AND (state IN (:before)) IS NOT NULL",
+        ),
+        ("an older attempt ends a row", "attempts = :attempt", "attempts >= :attempt"),
+        ("a claim is no new attempt", "attempts = attempts + 1", "attempts = attempts"),
+    ),
+    *rows(
+        "storage/duty/protocol.py",
+        ("tests/storage/test_fences.py",),
+        ("a lost lease is not noticed", "if finished != 1:", "if False:"),
+    ),
+    *rows(
+        "storage/duty/sql.py",
+        ("tests/storage/test_suspects.py",),
+        ("what was given back counts as a try", "{excused} = {excused} + 1", "{excused} = {excused} + 0"),
+    ),
+    *rows(
+        "storage/duty/sql.py",
+        ("tests/storage/test_fencing.py",),
+        ("a retried dead letter has no tries left", "forgiven = attempts", "forgiven = forgiven"),
+    ),
+    *rows(
+        "storage/deliveries/sql.py",
+        ("tests/storage/test_fences.py",),
+        (
+            "deliveries by age, not by due time",
+            "ORDER BY deliveries.run_at_ms, deliveries.id",
+            "ORDER BY deliveries.id",
+        ),
+        (
+            "deliveries before they are due",
+            "deliveries.run_at_ms <= :now_ms",
+            "deliveries.run_at_ms <= :now_ms + 1000",
+        ),
+    ),
+    *rows(
+        "storage/submissions/lanes.py",
+        ("tests/storage/test_fences.py",),
+        ("lane order without the due time", " AND other.run_at_ms <= :now_ms", ""),
+        ("a lane with two under way", "other.state = 'sending'", "other.state = 'nothing'"),
+    ),
+    *rows(
+        "storage/submissions/sql.py",
+        ("tests/dispatcher/test_membership.py",),
+        (
+            "evidence of one attempt counts for the next",
+            "OR attempts = :attempts)",
+            "OR attempts >= :attempts)",
+        ),
+    ),
+    *rows(
+        "dispatcher/loops/heartbeat.py",
+        ("tests/dispatcher/test_membership.py",),
+        ("the lease margin is dropped", "+ TTL_MS / 1000 - MARGIN_S", "+ TTL_MS / 1000"),
+        ("sends after its lease", "return uptime_s() < self._may_send_until_s", "return True"),
+    ),
+]
+
+KEPT = [
+    *rows(
+        "storage/sql_pruning.py",
+        ("tests/storage/test_fences.py",),
+        (
+            "events of deliveries that fired go",
+            "(deliveries.state <> 'done' OR deliveries.fired)",
+            "deliveries.state <> 'done'",
+        ),
+    ),
+    *rows(
+        "storage/driver/sqlite.py",
+        ("tests/storage/test_durability.py",),
+        ("SQLite does not wait for the disk", 'SYNCHRONOUS = "FULL"', 'SYNCHRONOUS = "NORMAL"'),
+        (
+            "SQLite is not told to wait",
+            '        cursor.execute(f"PRAGMA synchronous = {SYNCHRONOUS}")\n',
+            '        cursor.execute("PRAGMA synchronous = NORMAL")\n',
+        ),
+    ),
+    *rows(
+        "storage/driver/postgres.py",
+        ("tests/storage/test_standby.py",),
+        ("a cancelled wait for the standby is a commit", "    if warnings:\n", "    if False:\n"),
+        (
+            "any of several hosts will do",
+            '"target_session_attrs": "read-write"',
+            '"target_session_attrs": "any"',
+        ),
+    ),
+    *rows(
+        "storage/driver/connection.py",
+        ("tests/storage/test_standby.py",),
+        ("connections that wait for the standby stay", "driver.cancel_safe(timeout=CANCEL_S)", "pass"),
+    ),
+    *rows(
+        "storage/driver/postgres.py",
+        ("tests/storage/test_pgbouncer.py::test_nothing_is_prepared",),
+        ("poolers are not recognised", "connection.info.backend_pid != server_pid if", "False if"),
+    ),
+    *rows(
+        "storage/driver/postgres.py",
+        ("tests/storage/test_pgbouncer.py::test_limits_hold_in_our_transactions_and_are_left_to_nobody",),
+        ("no limits through a pooler", "        if not _may_keep_settings(driver):\n", "        if False:\n"),
+        ("limits are left to others", "if _may_keep_settings(connection):", "if True:"),
+    ),
+]
+
+LIMITS = [
+    *rows(
+        "dispatcher/policy/upstream_limits.py",
+        ("tests/dispatcher/test_upstream_limits.py",),
+        (
+            "one request too many at once",
+            "upstream.concurrency - load.requests",
+            "upstream.concurrency - load.requests + 1",
+        ),
+        ("one job too many", "upstream.jobs - load.jobs", "upstream.jobs - load.jobs + 1"),
+        ("a larger burst than the rate", "max(1, int(upstream.rate))", "max(1, int(upstream.rate) + 1)"),
+        ("a paused upstream is sent to", "if standing.paused or closed_until_ms", "if closed_until_ms"),
+        (
+            "a hold is cut short",
+            "max(possible_ms(standing.held_until_ms, now_ms, standing.held_ms), now_ms + for_ms)",
+            "now_ms + for_ms",
+        ),
+        ("the breaker opens late", "failures < BREAKER_AFTER and", "failures <= BREAKER_AFTER and"),
+        ("the breaker lets two through", "min(free, 1 - load.requests)", "min(free, 2 - load.requests)"),
+        ("the breaker waits no longer each time", "min(2 * standing.open_ms or", "min(standing.open_ms or"),
+    ),
+    *rows(
+        "dispatcher/policy/outcomes.py",
+        ("tests/dispatcher/test_backoff.py",),
+        ("one try too many", "submission.tries >= NOT_SENT_ATTEMPTS", "submission.tries > NOT_SENT_ATTEMPTS"),
+    ),
+    *rows(
+        "dispatcher/policy/run_endings.py",
+        ("tests/dispatcher/test_deliver.py",),
+        (
+            "one run too many",
+            "if delivery.tries >= most_tries:",
+            "if delivery.tries > most_tries:",
+        ),
+    ),
+]
+
+EVIDENCE = rows(
+    "dispatcher/policy/submission_evidence.py",
+    ("tests/dispatcher/test_submission_evidence.py",),
+    ("sent again without end", "    if uncertain.times > most:", "    if False:"),
+    ("lost once too often", "    if uncertain.times > most:", "    if uncertain.times > most + 1:"),
+    (
+        "a list disproves while the request may be under way",
+        "    if listing.asked_ms < ended_ms:",
+        "    if False:",
+    ),
+    ("a list that does not reach back disproves", "listing.reaches_ms >= since_ms:", "False:"),
+    ("a list without marks disproves", "habits.marks.get(submission.kind, False)):", "True):"),
+    (
+        "marks of one kind count for all",
+        "listing.marks_of_kinds.get(submission.kind, habits",
+        'listing.marks_of_kinds.get("imagine", habits',
+    ),
+    (
+        "a task that may be the one does not matter",
+        "    if stranger := listing.stranger_since(since_ms, submission.kind):",
+        "    if stranger := None:",
+    ),
+    (
+        "a list without a witness disproves",
+        "    if not is_fresh and not _is_long_enough(listing, habits, ended_ms, idle_ms):",
+        "    if False:",
+    ),
+    (
+        "a witness from before the request's end will do",
+        "listing.witness_ms >= ended_ms",
+        "listing.witness_ms >= 0",
+    ),
+    (
+        "a list that lacks a task of ours disproves",
+        "    if missing := listing.lacks(submission.kind, since_ms - COMPLETE_FOR_MS, until_ms):",
+        "    if missing := []:",
+    ),
+    (
+        "the answer to a window is a witness",
+        'if own.kind != "modal" and self.shows(own)]',
+        "if self.shows(own)]",
+    ),
+    ("a task of an earlier attempt proves", "    if task.id in submission.task_ids:", "    if False:"),
+    ("no time for a slow server", "    ended_ms = max(ended_ms, started_ms + 2 * slowest_ms)\n", ""),
+    ("no time for a window", "(MODAL_MS if may_open_modal else 0)", "0"),
+    (
+        "a window that still waits proves its answer",
+        'status not in ("", Status.MODAL, Status.NOT_START)',
+        'status != ""',
+    ),
+)
+
+RUNS = [
+    *rows(
+        "dispatcher/runs/verify.py",
+        ("tests/dispatcher/test_verify.py::test_a_success_of_an_unknown_task_presses_nothing",),
+        ("a refuted callback runs its receivers", "        if checked.refuted:\n", "        if False:\n"),
+    ),
+    *rows(
+        "dispatcher/runs/call.py",
+        ("tests/dispatcher/test_verify.py::test_a_button_that_a_plugin_writes_itself_is_not_pressed",),
+        (
+            "a button that the task does not have is pressed",
+            "if verified.answer is not None and (",
+            "if verified.answer is None and (",
+        ),
+    ),
+    *rows(
+        "dispatcher/loops/deliver.py",
+        ("tests/dispatcher/test_deliver.py::test_an_end_that_cannot_be_kept_is_a_dead_letter",),
+        (
+            "a run stays running when the database refuses its end",
+            "return await self._write(claimed, run_endings.unkept(ending, error), connected)",
+            "raise",
+        ),
+    ),
+    *rows(
+        "dispatcher/loops/submit.py",
+        (
+            "tests/dispatcher/test_submit.py::test_an_answer_that_the_database_refuses_leaves_its_submission_uncertain",
+        ),
+        (
+            "an attempt stays sending when the database refuses its answer",
+            'settlement = after_silence(f"the answer cannot be stored: {error}"[:500])',
+            "raise",
+        ),
+    ),
+    *rows(
+        "dispatcher/policy/outcomes.py",
+        ("tests/dispatcher/test_outcomes.py",),
+        (
+            "what may have arrived is sent again",
+            "case NotSent() | NotDurable():",
+            "case NotSent() | NotDurable() | NoAnswer():",
+        ),
+        ("a stale parent is never given up", "submission.tries < STALE_PARENT_ATTEMPTS", "True"),
+        (
+            "a wrong key is tried again",
+            '            return "dead", 0',
+            '            return "waiting", now_ms',
+        ),
+    ),
+    *rows(
+        "dispatcher/policy/queue_full.py",
+        ("tests/dispatcher/test_outcomes.py",),
+        ("a full queue is never given up", "tries >= ATTEMPTS", "False"),
+    ),
+]
+
+FORGED = [
+    *rows(
+        "hooks/session.py",
+        ("tests/hooks/test_cross_origin.py",),
+        ("a cookie acts for an unknown sender", 'if sender == "unknown" and', "if False and"),
+        ("a cookie acts for another origin", 'if sender == "other origin" and', "if False and"),
+    ),
+    *rows(
+        "hooks/cross_origin.py",
+        ("tests/hooks/test_cross_origin.py",),
+        ("a sibling is the same origin", '("same-origin", "none")', '("same-origin", "none", "same-site")'),
+        ("any origin is ours", "netloc_of(origin) in hosts", "True"),
+    ),
+]
+
+MUTANTS = [*BUDGET, *COUNTS, *ONCE, *BACKOFF, *FENCES, *KEPT, *LIMITS, *EVIDENCE, *RUNS, *FORGED]
