@@ -23,6 +23,7 @@ timeout_s = 3
 settle_after_s = 1.0
 look_after_s = 0.5
 quiet_s = 1.0
+list_lag_s = 3  # a press may have been noted just before the kill, and never have left
 """
 
 
