@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -50,7 +49,7 @@ class _WireTask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     start_time: int | None = None
     finish_time: int | None = None
     parent_id: int | str | None = None
-    properties: dict[str, Any] | None = None
+    properties: dict[str, object] | None = None
     buttons: list[_WireButton] | None = None
     data: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     task: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET

@@ -7,7 +7,8 @@ into the body unchanged.
 from __future__ import annotations
 
 import re
-from typing import Any, Literal
+from collections.abc import Mapping
+from typing import Literal
 
 import msgspec
 
@@ -17,7 +18,7 @@ BotType = Literal["", "MID_JOURNEY", "NIJI_JOURNEY"]
 
 
 class _Request(msgspec.Struct, frozen=True, kw_only=True, tag_field="kind", forbid_unknown_fields=True):
-    extra: dict[str, Any] = {}
+    extra: Mapping[str, object] = {}
 
 
 class Imagine(_Request, frozen=True, kw_only=True, tag="imagine"):

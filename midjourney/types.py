@@ -10,7 +10,6 @@ import hashlib
 import re
 from enum import StrEnum
 from functools import cached_property
-from typing import Any
 
 import msgspec
 
@@ -164,7 +163,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         return button[1] if button else ""
 
     @cached_property
-    def extra(self) -> dict[str, Any]:
+    def extra(self) -> dict[str, object]:
         """The payload's fields that have no attribute here, under the sender's names."""
         if not self.raw:
             return {}

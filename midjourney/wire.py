@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import msgspec
 
 from midjourney.addresses import is_link, is_private
@@ -95,7 +97,7 @@ def wire_body(
     check_images(request, Near())
     if isinstance(request, Cancel):
         return None
-    kind, body = kind_of(request), _fields(request, dialect) | request.extra
+    kind, body = kind_of(request), _fields(request, dialect) | dict(request.extra)
     if kind in dialect.takes_bot_type:
         body.setdefault("botType", "MID_JOURNEY")
     if notify_hook and kind in dialect.takes_hook:
@@ -206,7 +208,7 @@ def _within(value: str, longest: int | None, field: str) -> str:
     return value
 
 
-def _is_too_deep(extra: dict[str, object]) -> bool:
+def _is_too_deep(extra: Mapping[str, object]) -> bool:
     try:
         return is_too_deep(msgspec.json.encode(extra))
     except RecursionError:

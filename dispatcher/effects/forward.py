@@ -7,7 +7,6 @@ import binascii
 import hashlib
 from datetime import UTC, datetime
 from functools import partial
-from typing import Any
 
 import httpx
 import msgspec
@@ -67,7 +66,7 @@ def _bounds(timeout_s: float) -> Bounds:
     return Bounds(sent_bytes=0, unpacked_bytes=0, within_s=timeout_s)
 
 
-def message(task: Task, event: Event, chain: Chain) -> dict[str, Any]:
+def message(task: Task, event: Event, chain: Chain) -> dict[str, object]:
     """The body of the webhook."""
     at = datetime.fromtimestamp(event.received_at_ms / 1000, UTC).isoformat(timespec="milliseconds")
     shown = {

@@ -265,7 +265,7 @@ class Chain:
                 f"{label}: a submission about a task always goes to that task's upstream, {self.upstream}"
             )
         if state := options.get("state", ""):
-            request = msgspec.structs.replace(request, extra=request.extra | {"state": state})
+            request = msgspec.structs.replace(request, extra=dict(request.extra) | {"state": state})
         try:
             check(request, handle.dialect)
             check_images(request, self._handle.near | handle.near)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import msgspec
 
@@ -29,7 +28,7 @@ class Context(msgspec.Struct, frozen=True, kw_only=True):
     submission: Submission | None
     modal: OpenModal | None
 
-    def arguments(self) -> dict[str, Any]:
+    def arguments(self) -> dict[str, object]:
         """The keyword arguments a receiver gets."""
         return {
             "task": self.task,
@@ -143,7 +142,7 @@ def _pixels(task: Task | None, field: str) -> int:
     return value if isinstance(value, int) and not isinstance(value, bool) and value > 0 else 0
 
 
-def _answer_properties(body: bytes) -> dict[str, Any]:
+def _answer_properties(body: bytes) -> dict[str, object]:
     try:
         return decode_answer(body).properties
     except Undecodable:

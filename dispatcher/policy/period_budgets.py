@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -168,13 +168,25 @@ def _scope(by: By, bill: Bill) -> str | None:
 
 
 def _left(budget: PeriodBudget, scope: str, period: str, ends_at_ms: int, row: Used | None) -> Left:
-    known: dict[str, Any] = {"budget": budget.title, "per": budget.per, "by": budget.by, "scope": scope}
-    known |= {"period": period, "ends_at_ms": ends_at_ms}
+    used: float
+    limit: float
     if budget.spend is None:
         used = row.submissions if row is not None else 0
-        return Left(**known, used=used, limit=budget.submissions or 0, measure="submissions")
-    spent = row.spent_micros / MICROS if row is not None else 0.0
-    return Left(**known, used=spent, limit=budget.spend, measure="spend")
+        limit = budget.submissions or 0
+    else:
+        used = row.spent_micros / MICROS if row is not None else 0.0
+        limit = budget.spend
+    return Left(
+        budget=budget.title,
+        per=budget.per,
+        by=budget.by,
+        scope=scope,
+        period=period,
+        ends_at_ms=ends_at_ms,
+        used=used,
+        limit=limit,
+        measure="submissions" if budget.spend is None else "spend",
+    )
 
 
 def _micros(amount: float) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -154,6 +154,6 @@ NO_SUBMISSION = msgspec.convert(
 """The value of `submission` in conditions of rules if hookchain did not submit the task: every field is empty."""
 
 
-def names_of(arguments: dict[str, Any]) -> dict[str, Any]:
+def names_of(arguments: dict[str, object]) -> dict[str, object]:
     """The names that expressions use, from the arguments of a signal."""
     return arguments | {"submission": arguments["submission"] or NO_SUBMISSION}

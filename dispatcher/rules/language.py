@@ -44,7 +44,7 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
 
     kind: Literal["condition", "text"]
     source: str
-    values: dict[str, Any]
+    values: dict[str, object]
     too_long: list[tuple[list[str], str]] = []
 
 
@@ -78,7 +78,7 @@ def evaluate(expression: Expression) -> Evaluated:
         raise RuleError(f"{expression.source!r} cannot be evaluated: {_problem(error)}") from error
 
 
-def _rendered(expression: Expression, names: dict[str, Any]) -> str:
+def _rendered(expression: Expression, names: dict[str, object]) -> str:
     for path, why in expression.too_long:
         _set_value(names, path, TooLong(why))
     pieces, length = [], 0
@@ -116,7 +116,7 @@ def _record(value: Any) -> Any:
     return _Record(**fields)
 
 
-def _set_value(names: dict[str, Any], path: list[str], value: Any) -> None:
+def _set_value(names: dict[str, object], path: list[str], value: Any) -> None:
     """Replace the value at a path."""
     *parents, last = path
     owner: Any = names

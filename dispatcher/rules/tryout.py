@@ -15,7 +15,7 @@ import sys
 import tomllib
 from collections import Counter
 from collections.abc import Mapping
-from typing import Any, BinaryIO, TypeVar
+from typing import BinaryIO, TypeVar
 
 import msgspec
 
@@ -116,7 +116,7 @@ def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
 
 def _rules(request: TrialRequest) -> list[CompiledRule]:
     try:
-        tables: dict[str, Any] = tomllib.loads(request.rules.removeprefix("\ufeff"))
+        tables: dict[str, object] = tomllib.loads(request.rules.removeprefix("\ufeff"))
         if not tables.get("rules"):
             raise RuleError("the text contains no rules: write [[rules]] above each rule")
         return load_rules(tables["rules"], file="here", text=request.rules, upstreams=list(request.dialects))

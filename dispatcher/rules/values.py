@@ -35,7 +35,7 @@ def fields(kind: type) -> frozenset[str]:
 class Plain(msgspec.Struct, kw_only=True):
     """Plain values by name and field. `too_long` lists paths to the values that were cut, each with the reason not to send it."""
 
-    values: dict[str, Any] = {}
+    values: dict[str, object] = {}
     too_long: list[tuple[list[str], str]] = []
 
 
@@ -49,7 +49,7 @@ def plain(names: Names, needed: Mapping[str, Iterable[str]]) -> Plain:
     return result
 
 
-def _copied(result: Plain, path: list[str], owner: Any, wanted: Iterable[str]) -> dict[str, Any]:
+def _copied(result: Plain, path: list[str], owner: Any, wanted: Iterable[str]) -> dict[str, object]:
     return {name: _field(result, [*path, name], getattr(owner, name)) for name in wanted}
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 _SINGLE = {
     "Upscale (Subtle)": "MJ::JOB::upsample_v6_2x_subtle::1::{}::SOLO",
@@ -18,7 +16,7 @@ _SINGLE = {
 }
 
 
-def grid(id: str = "grid", prompt: str = "a cat", **fields: object) -> dict[str, Any]:
+def grid(id: str = "grid", prompt: str = "a cat", **fields: object) -> dict[str, object]:
     """A finished imagine with U1 to U4, reroll and V1 to V4. Any field of the payload may be added or replaced."""
     buttons = [
         *({"customId": f"MJ::JOB::upsample::{n}::{UUID}", "label": f"U{n}"} for n in (1, 2, 3, 4)),
@@ -30,7 +28,9 @@ def grid(id: str = "grid", prompt: str = "a cat", **fields: object) -> dict[str,
     return base | {"buttons": buttons} | fields
 
 
-def upscale(id: str = "upscale", number: int = 1, prompt: str = "a cat", **fields: object) -> dict[str, Any]:
+def upscale(
+    id: str = "upscale", number: int = 1, prompt: str = "a cat", **fields: object
+) -> dict[str, object]:
     """A finished upscale of one image of a grid, with the buttons of a single picture."""
     buttons = [{"customId": custom_id.format(UUID), "label": label} for label, custom_id in _SINGLE.items()]
     shown = {"messageContent": f"**{prompt}** - Image #{number} <@1>"}

@@ -7,7 +7,6 @@ and however often events arrive, it is charged once and refunded once, in the pe
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import msgspec
 from sqlalchemy import Connection
@@ -44,7 +43,7 @@ class RequestDetails(msgspec.Struct):
     """The parts of a request that identify its chain."""
 
     prompt: str = ""
-    extra: dict[str, Any] = {}
+    extra: dict[str, object] = {}
 
     @property
     def state(self) -> str:

@@ -35,7 +35,7 @@ def decoder_of(kind: type[T]) -> Callable[[Sequence[Any]], T]:
     The type is a struct or a named tuple, whose fields are the columns in order; or a plain type, for rows of one column. A field
     that is a struct itself takes as many columns as it has fields; if it may be None, it is None where the first of them is NULL.
     """
-    known: dict[str, Any] = {}
+    known: dict[str, object] = {}
     # One expression, as in collections.namedtuple: a loop over the fields of each row takes twice as long.
     decode: Callable[[Sequence[Any]], T] = eval(f"lambda row: {_value(kind, 0, known)}", known)
     return decode
@@ -47,7 +47,7 @@ def width_of(kind: Any) -> int:
     return 1 if record is None else sum(map(width_of, get_type_hints(record).values()))
 
 
-def _value(hint: Any, at: int, known: dict[str, Any]) -> str:
+def _value(hint: Any, at: int, known: dict[str, object]) -> str:
     """The expression for a value of this type from the columns of `row` that begin at `at`; `known` gets what it refers to."""
     record = hint if _is_record(hint) else _record_in(hint)
     convert = _conversion(hint)

@@ -51,6 +51,7 @@ def test_a_long_answer_is_kept_within_its_bound_and_believed(flood: str) -> None
     assert task.image_url[:20] == whole.image_url[:20]
     assert TASK["properties"]["notifyHook"].encode() in task.raw
     told = task.extra[LEFT_OUT]
+    assert isinstance(told, dict)
     assert told["bytes"] == len(body)
     assert told["fields"] or flood == "an image for a picture"
     assert ("width" in task.extra) == (flood != "many small fields")
