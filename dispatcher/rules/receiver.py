@@ -16,6 +16,7 @@ from dispatcher.rules.checks import NEEDS_MODAL
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.effects import Effect
 from dispatcher.rules.expressions import Names
+from storage.records import Submission
 
 PREFIX = "rule:"
 
@@ -91,7 +92,8 @@ def _answering(compiled: CompiledRule, answer: Step) -> Function:
 
     async def run(_action: str, *, chain: Chain, **arguments: Any) -> None:
         names = names_of(arguments | {"chain": chain})
-        if names["submission"].asked_by != own_name:
+        submission = names["submission"]
+        if not isinstance(submission, Submission) or submission.asked_by != own_name:
             chain.note("did not fire: the modal was opened by something else")
             return
         with _as_dead_letter(compiled):
