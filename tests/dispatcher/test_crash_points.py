@@ -7,7 +7,7 @@ import contextlib
 import json
 import threading
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from typing import Any
 
 import pytest
@@ -56,12 +56,13 @@ class Died(BaseException):
     """The process is gone: nothing after this is written, and nobody is told."""
 
 
-async def cancelled(*tasks: asyncio.Task[Any]) -> None:
-    """Returns when they have ended. asyncio.wait_for, which psycopg waits by, may lose a cancellation (Python 3.11)."""
-    while pending := [task for task in tasks if not task.done()]:
+async def cancelled(running: Callable[[], Iterable[asyncio.Task[Any]]]) -> None:
+    """Returns when all of them have ended, and those that they began meanwhile. asyncio.wait_for, which psycopg waits by, may lose
+    a cancellation (Python 3.11)."""
+    while pending := [task for task in running() if not task.done()]:
         for task in pending:
             task.cancel()
-        await asyncio.wait(pending, timeout=0.2)
+        await asyncio.wait(pending, timeout=2.0)
 
 
 class World:
@@ -93,8 +94,13 @@ class World:
         mark = body["notifyHook"].rsplit("/", 1)[-1]
         call = asyncio.create_task(self.call(task_id, mark, task))
         self._calls.add(call)
-        call.add_done_callback(self._calls.discard)
+        call.add_done_callback(self._heard)
         return 200, {"code": 1, "description": "ok", "result": task_id}
+
+    def _heard(self, call: asyncio.Task[None]) -> None:
+        """A callback that the process did not live to answer is no error; any other fails the test."""
+        if self.dead.is_set() or call.cancelled() or call.exception() is None:
+            self._calls.discard(call)
 
     def grid(self, prompt: str) -> dict[str, Any]:
         buttons = [{"customId": f"MJ::JOB::upsample::{n}::u", "label": f"U{n}"} for n in (1, 2, 3, 4)]
@@ -132,12 +138,9 @@ class World:
         """Everything that runs is gone, and only what was committed is left."""
         assert self.worker is not None
         assert self.database is not None
-        for call in list(self._calls):
-            call.cancel()
-        loops = (*self.worker._loops, self.worker._membership.loop)
-        running = [task for loop in loops for task in (loop._loop_task, *loop._running) if task]
-        await cancelled(*running, *self._calls)
-        await asyncio.gather(*running, *self._calls, return_exceptions=True)
+        await cancelled(self._running)
+        await asyncio.gather(*self._running(), return_exceptions=True)
+        self._calls.clear()
         await self.worker._historian.stop()
         for readback in self.worker._readbacks.values():
             await readback.aclose()
@@ -156,6 +159,11 @@ class World:
         if self.database.worker_lock is not None:
             self.database.worker_lock.release()
         self.database = None
+
+    def _running(self) -> list[asyncio.Task[Any]]:
+        assert self.worker is not None
+        loops = (*self.worker._loops, self.worker._membership.loop)
+        return [task for loop in loops for task in (loop._loop_task, *loop._running) if task] + [*self._calls]
 
     async def stop(self) -> None:
         """The end of a process that is well."""
@@ -368,7 +376,7 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
         nonlocal left
         with arming:
             left -= armed and (at_stage, at_name) == (stage, name)
-            if not left:
+            if left <= 0:  # nor is anything written after that
                 world.die_soon()
                 raise Died
 
@@ -388,7 +396,7 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
         state = await ending
         await world.stop()
         return False, state
-    await cancelled(ending)
+    await cancelled(lambda: [ending])
     await asyncio.gather(ending, return_exceptions=True)
     await world.die()
     await world.start()
@@ -396,6 +404,6 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
     try:
         state = await world.end_state(prompt)
     finally:
-        await cancelled(others)
+        await cancelled(lambda: [others])
     await world.stop()
     return True, state
