@@ -8,6 +8,7 @@ be behind, which is harmless.
 
 from __future__ import annotations
 
+import errno
 import os
 import secrets
 from pathlib import Path
@@ -93,12 +94,20 @@ class GenerationFile:
             return None
 
     def write(self, generation: Generation) -> None:
-        """Write this generation atomically, unless the file has a higher one. Raises `OSError`."""
+        """Write this generation, unless the file has a higher one. Raises `OSError`.
+
+        One call writes the whole content over the old one, so a process that is killed leaves either of them. Renaming a new file
+        over it, before each request, took a tenth of a follow-up's time.
+        """
         if generation.number <= self._shown:
             return
-        unfinished = self.path.with_name(f"{self.path.name}.part")
-        handle = os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(handle, "wb") as file:
-            file.write(msgspec.json.encode(generation))
-        unfinished.replace(self.path)
+        content = msgspec.json.encode(generation)
+        handle = os.open(self.path, os.O_WRONLY | os.O_CREAT, 0o600)
+        try:
+            # Spaces cover the rest of a longer content; JSON allows them.
+            whole = content.ljust(os.fstat(handle).st_size)
+            if os.write(handle, whole) < len(whole):
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(self.path))
+        finally:
+            os.close(handle)
         self._shown = generation.number

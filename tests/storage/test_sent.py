@@ -155,6 +155,11 @@ def test_the_file_is_written_whole_and_never_backwards(tmp_path: Path) -> None:
     file.write(Generation(lineage="a", counts={"main": Count(begun=2)}))
     assert file.read() == newer
     assert file.path.stat().st_mode & 0o777 == 0o600
+    longer = Generation(lineage="a", counts={"main": Count(begun=4), "another": Count(begun=1)})
+    shorter = Generation(lineage="b", counts={"main": Count(begun=100)})
+    for generation in (longer, shorter):
+        file.write(generation)
+        assert GenerationFile(tmp_path / "hookchain.db").read() == generation
     file.path.write_bytes(b"\xff{")
     assert file.read() is None
 
