@@ -161,7 +161,7 @@ class Deliverer:
 
     async def _write(self, claimed: ClaimedDelivery, ending: Ended, connected: Container[str]) -> Committed:
         unit = partial(self._finish, claimed, ending, connected)
-        sending = [self._submitter.claim] if ending.staged else []
+        sending = self._submitter.claims() if ending.staged else []
         write = partial(self._database.write_together, ("finish_delivery", unit), *sending)
         next_waits, *to_send = await until_durable(write)
         return Committed(ending=ending, next_waits=next_waits, to_send=to_send)

@@ -20,9 +20,8 @@ class Worker(Protocol):
 class Sender(Protocol):
     """Sends staged submissions: `dispatcher/loops/submit.py`."""
 
-    @property
-    def claim(self) -> tuple[str, Work]:
-        """A named unit for the transaction that stages submissions. After the commit, its result goes to `accept`."""
+    def claims(self) -> list[tuple[str, Work]]:
+        """Named units for the end of the transaction that stages submissions. After the commit, their results go to `accept`."""
 
     def accept(self, claimed: Any) -> None:
         """Send the submissions that `claim` returned."""

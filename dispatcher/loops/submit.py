@@ -90,9 +90,19 @@ class Submitter:
         self.in_hand: Counter[str] = Counter()
         self.loop = Loop("submit", self._turn)
 
+    def claims(self) -> list[tuple[str, Work]]:
+        """The unit that claims what is due, for the end of a transaction that makes something due. Pass its result to `accept`.
+
+        It spares a commit. While many writes wait it would run many times in one transaction, so there is none: the loop claims
+        once, after all of them.
+        """
+        if self._database.is_busy:
+            self.loop.wake()
+            return []
+        return [self._claim]
+
     @property
-    def claim(self) -> tuple[str, Work]:
-        """The unit that claims what is due, for the transaction that stages it. Pass its result to `accept`."""
+    def _claim(self) -> tuple[str, Work]:
         return "begin_attempt", self._begin
 
     def _begin(self, connection: Connection) -> Claimed:
@@ -140,7 +150,7 @@ class Submitter:
             self.loop.wake_after(claimed.again_ms / 1000)
 
     async def _turn(self) -> None:
-        self.accept(await self._database.write(*self.claim))
+        self.accept(await self._database.write(*self._claim))
 
     async def _attempt(self, submission: Submission, until_s: float) -> None:
         try:
@@ -207,13 +217,14 @@ class Submitter:
     async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
         """Commit how the attempt ended, and send what there is room for now."""
         try:
-            again_ms, claimed = await self._write(submission, request, settlement)
+            again_ms, to_send = await self._write(submission, request, settlement)
         except Unkeepable as error:
             if settlement.state == "uncertain":
                 raise
             settlement = after_silence(f"the answer cannot be stored: {error}"[:500])
-            again_ms, claimed = await self._write(submission, request, settlement)
-        self.accept(claimed)
+            again_ms, to_send = await self._write(submission, request, settlement)
+        for claimed in to_send:
+            self.accept(claimed)
         log.info(
             "submission",
             submission=submission.id,
@@ -230,25 +241,25 @@ class Submitter:
 
     async def _write(
         self, submission: Submission, request: Request, settlement: Settlement
-    ) -> tuple[int | None, Claimed]:
-        """Commit a settlement, and claim what is due by then. Returns when to look again, in milliseconds, and the claim."""
+    ) -> tuple[int | None, list[Claimed]]:
+        """Commit a settlement, and claim what is due by then. Returns when to look again, in milliseconds, and the claims."""
         now_ms = self._clock()
-        units = (
+        units: list[tuple[str, Work]] = [
             ("settle_attempt", settlement_unit(submission, request, settlement, now_ms)),
             ("sent", partial(self._undo, submission, settlement)),
-            self.claim,
-        )
+            *self.claims(),
+        ]
         try:
-            run_at_ms, counted, claimed = await until_durable(lambda: self._database.write_together(*units))
+            run_at_ms, counted, *to_send = await until_durable(lambda: self._database.write_together(*units))
         except LeaseLost as error:
             log.info(
                 "the answer came after the submission had been settled",
                 submission=submission.id,
                 why=str(error),
             )
-            return None, Claimed([], 0)
+            return None, [Claimed([], 0)]
         self._show(counted)
-        return run_at_ms - now_ms if run_at_ms else None, claimed
+        return run_at_ms - now_ms if run_at_ms else None, to_send
 
 
 def _may_make_a_task(submission: Submission) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import uuid
 from collections.abc import AsyncIterator
 from typing import Any
@@ -17,6 +18,7 @@ from storage.clock import now_ms
 from storage.schema import SCHEMA
 from storage.submissions import proof
 from storage.tasks import rows as tasks
+from tests.conftest import PATIENCE_S
 from tests.dispatcher.conftest import four
 
 UPSCALE_ALL = """
@@ -69,6 +71,40 @@ async def test_all_four_upscales_are_pressed_by_their_own_ids(bench: Any) -> Non
         )
         hooks = [body["notifyHook"] for _, body in bench.upstream.received]
         assert sum(hook.endswith(f"/{submission.id}") for hook in hooks) == 1
+
+
+@pytest.mark.parametrize("database_url", ["sqlite"], indirect=True)
+async def test_what_many_writes_make_due_is_claimed_once_for_all(bench: Any) -> None:
+    """Ten runs end while the writer is busy: only the first few claim in their own transaction, and each press leaves once."""
+    bench.rules(PRESS_ONE)
+    bench.options["verify"] = "trust"
+    free, batches, held = threading.Event(), [list[str]()], list[asyncio.Task[Any]]()
+    loop = asyncio.get_running_loop()
+
+    def hold() -> None:
+        held.append(asyncio.create_task(bench.database.write("hold", lambda _: free.wait(PATIENCE_S))))
+
+    def on_commit(stage: str, name: str) -> None:
+        if (stage, name) == ("after", "claim_delivery") and not held:
+            loop.call_soon_threadsafe(hold)
+        if stage == "after":
+            batches.append([])
+        else:
+            batches[-1].append(name)
+
+    for number in range(10):
+        await bench.callback(f"grid {number}")
+    bench.database.observe(on_commit)
+    await bench.start()
+    writer = bench.database._ingest
+    async with asyncio.timeout(PATIENCE_S):
+        while writer.waiting <= 10:  # with the one that holds it
+            await asyncio.sleep(0)
+    free.set()
+    await bench.until_states(*["accepted"] * 10)
+    (together,) = [names for names in batches if names.count("finish_delivery") == 10]
+    assert together.count("begin_attempt") <= 5
+    assert len({body["taskId"] for _, body in bench.upstream.received}) == len(bench.upstream.received) == 10
 
 
 async def test_no_more_requests_are_under_way_than_the_upstream_allows(bench: Any) -> None:
