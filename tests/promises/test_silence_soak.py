@@ -151,21 +151,21 @@ def test_with_all_manners_at_once_nothing_is_paid_twice(
     addresses = [web.url for web in site.webs]
     submitting = threading.Thread(target=submit_all, args=(addresses, range(chains)), daemon=True)
     submitting.start()
-    for number in range(kills):
-        reached = len(upstream.ledger.submits) + moments.randint(1, max(2, 13 * chains // kills))
-        eventually(
-            lambda reached=reached: (
-                len(upstream.ledger.submits) >= reached or is_at_rest(postgres_url, chains)
-            )
-        )
-        site.kill(number)
-        if number == kills // 3 and kills > 2:
-            site.restart(copies.make)
-        if number == 2 * kills // 3 and kills > 2:
-            site.restart(copies.put_back)
-    submitting.join()
-    submit_all(addresses, range(chains))  # clients ask again for what the copy lacks
     try:
+        for number in range(kills):
+            reached = len(upstream.ledger.submits) + moments.randint(1, max(2, 13 * chains // kills))
+            eventually(
+                lambda reached=reached: (
+                    len(upstream.ledger.submits) >= reached or is_at_rest(postgres_url, chains)
+                )
+            )
+            site.kill(number)
+            if number == kills // 3 and kills > 2:
+                site.restart(copies.make)
+            if number == 2 * kills // 3 and kills > 2:
+                site.restart(copies.put_back)
+        submitting.join()
+        submit_all(addresses, range(chains))  # clients ask again for what the copy lacks
         eventually(lambda: is_at_rest(postgres_url, chains), within_s=120 + 3 * chains)
         looks = upstream.ledger.lists() + 4
         eventually(
