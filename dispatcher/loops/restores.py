@@ -16,7 +16,9 @@ import structlog
 
 from dispatcher.loops.loop import Loop
 from dispatcher.policy.marked_tasks import Known, OwnHook, answers_in, found_in, mark_of
+from dispatcher.policy.submission_evidence import LAG_FACTOR
 from midjourney.client import Client
+from midjourney.dialects import Upstream
 from midjourney.errors import ProtocolError, UpstreamRefused
 from midjourney.types import Task
 from storage.clock import uptime_s
@@ -25,7 +27,8 @@ from storage.errors import NotDurable
 from storage.submissions.adoption import MarkedTask
 from storage.submissions.request_count import GenerationFile
 from storage.tasks import marks
-from storage.upstreams import restores
+from storage.upstreams import list_facts, restores
+from storage.upstreams.list_facts import ListFacts
 from storage.upstreams.restores import CheckResult, RestoreCheck, UnknownSubmission
 
 log = structlog.get_logger("hookchain")
@@ -179,19 +182,20 @@ class Restores:
         self, name: str, listed: list[Task], found: list[MarkedTask], *, is_list: bool
     ) -> CheckResult:
         client, now_ms = self._clients[name], self._clock()
-        return await self._database.write(
-            "adopt",
-            partial(
-                restores.examine,
+
+        def examine(connection: Connection) -> CheckResult:
+            return restores.examine(
+                connection,
                 upstream=name,
                 listed=listed,
                 marked=found,
                 answers=answers_in(listed, name, client.dialect),
                 is_list=is_list,
-                settled_ms=int(1000 * client.upstream.settle_after_s),
+                settled_ms=_settled_ms(client.upstream, list_facts.find(connection, name)),
                 now_ms=now_ms,
-            ),
-        )
+            )
+
+        return await self._database.write("adopt", examine)
 
     def _report(self, name: str, looked: CheckResult) -> None:
         if looked.adopted:
@@ -206,6 +210,16 @@ class Restores:
             self._looks.pop(name, None)
         if looked.adopted or looked.resumed:
             self._database.wakeups.wake("events", "submissions")
+
+
+def _settled_ms(upstream: Upstream, facts: ListFacts) -> int:
+    """After how long without anything new a list shows all that was sent before this start.
+
+    A request may have left in the last moment, and end with its time-out; a slow upstream takes it later still, and a late list
+    shows it later again.
+    """
+    ends_ms = max(int(1000 * upstream.timeout_s), 2 * facts.slowest_ms)
+    return int(1000 * upstream.settle_after_s) + ends_ms + LAG_FACTOR * (facts.lag_ms or 0)
 
 
 def _wanted(

@@ -100,6 +100,7 @@ class Site:
 
 
 SETTLED = """
+timeout_s = 2
 settle_after_s = 0.5
 
 [[rules]]
