@@ -10,7 +10,6 @@ import argparse
 import asyncio
 import contextlib
 import multiprocessing
-import os
 import statistics
 import time
 from collections.abc import Callable, Iterator

@@ -37,6 +37,7 @@ PIECES_A_TURN = 32
 """Pieces that are read before other tasks get a turn: 2 ms."""
 
 _CODINGS = ("gzip", "x-gzip", "deflate")
+_OF_THE_BODY = (b"content-type", b"content-length", b"content-encoding")
 _NO_CODING = ("", "identity")
 
 Send = Callable[[httpx.Request], Awaitable[httpx.Response]]
@@ -240,8 +241,9 @@ async def exchange(
 async def _body(
     response: httpx.Response, bounds: Bounds, progress: Progress | None, judge: Judge | None
 ) -> bytes:
-    intake = Intake(response.headers, bounds)
-    async for piece in response.aiter_raw():
+    intake = Intake(_said_of_the_body(response.headers), bounds)
+    assert isinstance(response.stream, httpx.AsyncByteStream)
+    async for piece in response.stream:  # `aiter_raw` yields the same, at three times the cost
         intake.add(piece)
         if intake.pieces % PIECES_A_TURN == 0:
             await asyncio.sleep(0)
@@ -250,6 +252,16 @@ async def _body(
         if progress is not None:
             progress(intake.sent_bytes, intake.expected)
     return intake.end()
+
+
+def _said_of_the_body(headers: httpx.Headers) -> dict[str, str]:
+    """The headers that `Intake` reads. Each look into httpx's headers takes as long as this one for all."""
+    said: dict[str, str] = {}
+    for name, value in headers.raw:
+        if (lowered := name.lower()) in _OF_THE_BODY:
+            key, text = lowered.decode("ascii"), value.decode("latin-1")
+            said[key] = f"{said[key]}, {text}" if key in said else text
+    return said
 
 
 def _start(clock: asyncio.Timeout, loop: asyncio.AbstractEventLoop, bounds: Bounds) -> None:

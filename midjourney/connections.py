@@ -6,6 +6,7 @@ Each upstream has its own pool, slightly larger than its concurrency, because ht
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 import httpx
 import msgspec
@@ -34,6 +35,9 @@ outcome, and waits for evidence."""
 QUESTIONS_AT_ONCE = 4
 """Connections in addition to those of submissions, so that a read does not wait for a submission that hangs."""
 
+KNOWN_URLS = 64
+"""Parsed URLs that are kept for one upstream."""
+
 MayLeave = Callable[[], bool]
 """Returns True if a request may still be written. The pool, the connection and TLS can each delay it by seconds."""
 
@@ -52,8 +56,15 @@ class Connections:
         )
         # The transport without httpx's client, because redirects, cookies and authentication flows are not needed.
         self._transport = transport or outgoing(limits)
-        self._base = base_url(upstream.url, dialect)
-        self._headers = _HEADERS | auth_headers(upstream.key, dialect)
+        base, headers = base_url(upstream.url, dialect), _HEADERS | auth_headers(upstream.key, dialect)
+
+        # Parsing a URL and completing its headers took half of a request's time. Submissions have few paths.
+        @lru_cache(KNOWN_URLS)
+        def prepared(path: str) -> tuple[httpx.URL, httpx.Headers]:
+            url = httpx.URL(base + path)
+            return url, httpx.Headers({"host": url.netloc.decode("ascii"), **headers})
+
+        self._prepared = prepared
         # Reading has no limit of its own: `Bounds.within_s` covers the whole answer.
         self._extensions = {
             "timeout": {
@@ -81,11 +92,9 @@ class Connections:
         bounds = Bounds(
             sent_bytes=largest_bytes, unpacked_bytes=largest_bytes, within_s=self._upstream.timeout_s
         )
-        content = None if body is None else msgspec.json.encode(body)
+        content = b"" if body is None else msgspec.json.encode(body)
         try:
-            request = httpx.Request(
-                method, self._base + path, headers=self._headers, content=content, extensions=self._extensions
-            )
+            request = self._request(method, path, content)
             leaving = at_once if may_leave is None else _last_moment(may_leave)
             return await exchange(self._transport.handle_async_request, request, bounds, leaving=leaving)
         except (
@@ -101,6 +110,16 @@ class Connections:
             raise NoAnswer(f"{self._upstream.url} did not answer: {_says(error)}") from error
         except BadAnswer as error:
             raise NoAnswer(f"{self._upstream.url} sent an unusable answer: {error}") from error
+
+    def _request(self, method: str, path: str, content: bytes) -> httpx.Request:
+        """The request with its headers, as httpx completes them."""
+        url, headers = self._prepared(path)
+        stream = httpx.ByteStream(content)
+        request = httpx.Request(method, url, headers=headers, stream=stream, extensions=self._extensions)
+        if content or method == "POST":
+            request.headers["content-length"] = str(len(content))
+        request.read()
+        return request
 
 
 def base_url(url: str, dialect: Dialect) -> str:

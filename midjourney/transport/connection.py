@@ -32,6 +32,7 @@ class Connection(asyncio.BufferedProtocol):
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
         self._buffer = memoryview(bytearray(SLICE_BYTES))
+        self._readable: select.poll | None = None
         self._answers = Answers()
         self._steps: Steps | None = None
         self._error: Exception | None = None
@@ -65,14 +66,9 @@ class Connection(asyncio.BufferedProtocol):
 
     def is_quiet(self) -> bool:
         """True if nothing waits to be read, such as the end of the connection, which the event loop may not have seen yet."""
-        if self._transport is None:
-            return False
-        sock = self._transport.get_extra_info("socket")
-        if hasattr(select, "poll"):
-            poll = select.poll()
-            poll.register(sock.fileno(), select.POLLIN)
-            return not poll.poll(0)
-        return not select.select([sock], [], [], 0)[0]
+        if self._readable is None:
+            return self._transport is not None
+        return not self._readable.poll(0)
 
     def close(self) -> None:
         """End the connection at once."""
@@ -165,6 +161,9 @@ class Connection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """See asyncio."""
         self._transport = cast(asyncio.Transport, transport)
+        if hasattr(select, "poll"):  # not on Windows
+            self._readable = select.poll()
+            self._readable.register(transport.get_extra_info("socket").fileno(), select.POLLIN)
 
     def get_buffer(self, sizehint: int) -> memoryview:
         """See asyncio."""
