@@ -17,7 +17,7 @@ _TOLERATED = {
     "lenient_chunked_length": True,  # Content-Length beside chunks, which win
     "lenient_optional_cr_before_lf": True,
     "lenient_spaces_after_chunk_size": True,
-    "lenient_data_after_close": True,  # what follows an early answer (1xx) that says `Connection: close`
+    "lenient_keep_alive": True,  # what follows an early answer (1xx) that says `Connection: close`
 }
 """What httpx reads too. Refusing it would lose answers to submissions that were paid for."""
 
