@@ -32,7 +32,7 @@ class Gate:
     async def holds(self, count: int) -> None:
         """Wait until so many are held."""
         async with self.arrived:
-            await self.arrived.wait_for(lambda: self.held == count)
+            await self.arrived.wait_for(lambda: self.held >= count)
 
 
 async def settled() -> None:
