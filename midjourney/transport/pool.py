@@ -1,6 +1,7 @@
 """Lends connections: a bounded number, in order of arrival, the newest idle one first.
 
-A slot is the right to use one connection, or to make one. A slot that is given back goes to whoever has waited longest.
+A slot is the right to use one connection, or to make one. A slot that is given back goes to whoever has waited longest, and is in use
+all the while: as long as somebody waits, no newcomer finds one.
 """
 
 from __future__ import annotations
@@ -36,7 +37,7 @@ class Pool:
 
         Raises `httpx.PoolTimeout`, `httpx.ConnectTimeout` or `httpx.ConnectError`: nothing has been sent.
         """
-        if self._waiting or (self._most is not None and self._used >= self._most):
+        if self._most is not None and self._used >= self._most:
             await self._turn(wait_s)
         else:
             self._used += 1

@@ -429,6 +429,10 @@ OUTGOING = [
         "midjourney/transport/connection.py",
         ("tests/midjourney/transport/test_requests.py",),
         ("an answer before its request keeps the connection", "            and self._is_written\n", ""),
+    ),
+    *rows(
+        "midjourney/transport/connection.py",
+        ("tests/midjourney/transport/test_requests.py::test_a_long_request_waits_for_its_reader",),
         (
             "a long request is written at once",
             "            while not self._may_write and",
@@ -454,17 +458,11 @@ OUTGOING = [
     *rows(
         "midjourney/transport/pool.py",
         ("tests/midjourney/transport/test_pool.py",),
-        ("there is no bound on connections", "self._used >= self._most)", "False)"),
+        ("there is no bound on connections", "self._used >= self._most:", "False:"),
         (
             "a slot that comes too late is lost",
             "                self._free()  # it came",
             "                pass  # it came",
-        ),
-        ("a newcomer overtakes the line", "if self._waiting or (", "if ("),
-        (
-            "a connection with half an answer is kept",
-            "            is_reusable\n            and not",
-            "            not",
         ),
         (
             "the oldest connection is used first",

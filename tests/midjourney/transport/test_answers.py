@@ -52,6 +52,15 @@ async def test_an_answer_is_read(
         await transport.aclose()
 
 
+async def test_trailers_are_no_headers(transport: httpx.AsyncBaseTransport) -> None:
+    """They come when the headers have been believed."""
+    async with serving(answering(CHUNKED + b"2\r\nok\r\n0\r\nx-a: late\r\n\r\n")) as server:
+        _, headers, body = await ask(transport, server.url)
+        await transport.aclose()
+    assert body == b"ok"
+    assert "x-a" not in headers
+
+
 async def test_http_1_0_may_keep_a_connection(make: Make) -> None:
     """If the server says so. (httpx's own closes it.)"""
     answer = b"HTTP/1.0 200 OK\r\nconnection: Keep-Alive\r\ncontent-length: 2\r\n\r\nok"

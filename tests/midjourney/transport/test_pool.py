@@ -67,14 +67,23 @@ async def test_whoever_leaves_the_line_takes_nothing_with_them(make: Make) -> No
             await late
         others[0].cancel()
         await settled()
-        # The first in line is cancelled in the same turn in which the slot comes to it.
-        first.cancel()
-        first.add_done_callback(lambda _: others[1].cancel())
-        await asyncio.gather(first, return_exceptions=True)
         gate.open.set()
-        ended = await asyncio.gather(*others, return_exceptions=True)
-        assert [isinstance(one, BaseException) for one in ended] == [True, True, False, False, False, False]
-        assert (await ask(transport, server.url))[2] == b"ok"
+        ended = await asyncio.gather(first, *others, return_exceptions=True)
+        assert [isinstance(one, BaseException) for one in ended] == [False, True] + [False] * 5
+        await transport.aclose()
+
+
+async def test_a_slot_that_comes_too_late_goes_on(make: Make) -> None:
+    """Whoever waited for it is cancelled before they learn that it is theirs."""
+    transport = make(max_connections=1)
+    async with serving(answering(OK)) as server:
+        first = await transport.handle_async_request(httpx.Request("GET", server.url))
+        second, third = (asyncio.create_task(ask(transport, server.url)) for _ in range(2))
+        await settled()
+        await first.aclose()
+        second.cancel()
+        assert (await third)[2] == b"ok"
+        assert second.cancelled()
         await transport.aclose()
 
 
@@ -115,9 +124,23 @@ async def test_an_answer_that_is_not_read_ends_its_connection(make: Make, read: 
         assert server.connected == connected
 
 
-async def test_idle_connections_are_few_and_end_by_themselves(make: Make) -> None:
-    """The newest are kept, and those of long ago closed, whether anybody asks or not."""
-    gate, transport = Gate(), make(max_keepalive_connections=2, keepalive_expiry=0.1)
+async def test_idle_connections_are_few(make: Make) -> None:
+    """The others are closed when their request has been answered."""
+    gate, transport = Gate(), make(max_keepalive_connections=2)
+    async with serving(gate.script) as server:
+        for connected in (4, 6):
+            asked = [asyncio.create_task(ask(transport, server.url)) for _ in range(4)]
+            await gate.holds(4)
+            gate.open.set()
+            await asyncio.gather(*asked)
+            gate.open.clear()
+            assert server.connected == connected
+        await transport.aclose()
+
+
+async def test_idle_connections_end_by_themselves(make: Make) -> None:
+    """Whether anybody asks or not."""
+    gate, transport = Gate(), make(keepalive_expiry=0.1)
     async with serving(_ended(gate)) as server:
         asked = [asyncio.create_task(ask(transport, server.url)) for _ in range(4)]
         await gate.holds(4)
