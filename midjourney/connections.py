@@ -1,6 +1,6 @@
 """The connections to one upstream: its URL, the headers with the key, and the time-outs.
 
-Each upstream has its own pool, slightly larger than its concurrency, because httpx's pool gets slower with every connection.
+Each upstream has its own pool, slightly larger than its concurrency, so that one that hangs takes no connections from others.
 """
 
 from __future__ import annotations

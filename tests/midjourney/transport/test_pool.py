@@ -10,6 +10,9 @@ import pytest
 from tests.midjourney.transport.conftest import Make
 from tests.support.answering import OK, Script, Talk, answering, ask, serving
 
+SOON_S = 30.0
+"""Without a limit, a slot that is lost would keep a test waiting for ever."""
+
 
 class Gate:
     """A server that answers when it is opened, and notes how many requests it holds."""
@@ -31,7 +34,7 @@ class Gate:
 
     async def holds(self, count: int) -> None:
         """Wait until so many are held."""
-        async with self.arrived:
+        async with asyncio.timeout(SOON_S), self.arrived:
             await self.arrived.wait_for(lambda: self.held >= count)
 
 
@@ -82,7 +85,8 @@ async def test_a_slot_that_comes_too_late_goes_on(make: Make) -> None:
         await settled()
         await first.aclose()
         second.cancel()
-        assert (await third)[2] == b"ok"
+        async with asyncio.timeout(SOON_S):
+            assert (await third)[2] == b"ok"
         assert second.cancelled()
         await transport.aclose()
 
