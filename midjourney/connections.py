@@ -1,26 +1,23 @@
 """The connections to one upstream: its URL, the headers with the key, and the time-outs.
 
-Each upstream has its own pool, slightly larger than its concurrency, because httpx's pool gets slower with every connection.
+Each upstream has its own pool, slightly larger than its concurrency, so that one that hangs takes no connections from others.
 """
 
 from __future__ import annotations
 
-import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
+from functools import lru_cache
 
 import httpx
 import msgspec
 
-from midjourney.bounded import Answer, BadAnswer, Bounds, Trace, exchange
+from midjourney.bounded import Answer, BadAnswer, Bounds, exchange
 from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import NoAnswer, NotSent
-from midjourney.slices import in_slices
-from midjourney.tls import trusted
+from midjourney.steps import Leaving, at_once
+from midjourney.transport import outgoing
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json, */*", "user-agent": "hookchain"}
-
-_AT_ONCE = [(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)]
-"""Head and body of a request are two writes: without TCP_NODELAY the second may wait 40 ms for an acknowledgement."""
 
 CONNECT_TIMEOUT_S = 10.0
 """Seconds to make a connection. If it fails, the request certainly cost nothing."""
@@ -38,6 +35,9 @@ outcome, and waits for evidence."""
 QUESTIONS_AT_ONCE = 4
 """Connections in addition to those of submissions, so that a read does not wait for a submission that hangs."""
 
+KNOWN_URLS = 64
+"""Parsed URLs that are kept for one upstream."""
+
 MayLeave = Callable[[], bool]
 """Returns True if a request may still be written. The pool, the connection and TLS can each delay it by seconds."""
 
@@ -54,15 +54,26 @@ class Connections:
             max_keepalive_connections=upstream.concurrency,
             keepalive_expiry=IDLE_S,
         )
-        # The transport without httpx's client, because redirects, cookies and authentication flows are not needed, and take a
-        # third of a request's time. It ignores proxy variables, because a proxy might see the key.
-        self._transport = transport or in_slices(
-            httpx.AsyncHTTPTransport(limits=limits, socket_options=_AT_ONCE, verify=trusted())
-        )
-        self._base = base_url(upstream.url, dialect)
-        self._headers = _HEADERS | auth_headers(upstream.key, dialect)
-        seconds = {"read": upstream.timeout_s, "write": upstream.timeout_s, "pool": upstream.timeout_s}
-        self._extensions = {"timeout": {"connect": CONNECT_TIMEOUT_S, **seconds}}
+        # The transport without httpx's client, because redirects, cookies and authentication flows are not needed.
+        self._transport = transport or outgoing(limits)
+        base, headers = base_url(upstream.url, dialect), _HEADERS | auth_headers(upstream.key, dialect)
+
+        # Parsing a URL and completing its headers took half of a request's time. Submissions have few paths.
+        @lru_cache(KNOWN_URLS)
+        def prepared(path: str) -> tuple[httpx.URL, httpx.Headers]:
+            url = httpx.URL(base + path)
+            return url, httpx.Headers({"host": url.netloc.decode("ascii"), **headers})
+
+        self._prepared = prepared
+        # Reading has no limit of its own: `Bounds.within_s` covers the whole answer.
+        self._extensions = {
+            "timeout": {
+                "connect": CONNECT_TIMEOUT_S,
+                "pool": upstream.timeout_s,
+                "write": upstream.timeout_s,
+                "read": None,
+            }
+        }
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -81,27 +92,34 @@ class Connections:
         bounds = Bounds(
             sent_bytes=largest_bytes, unpacked_bytes=largest_bytes, within_s=self._upstream.timeout_s
         )
-        content = None if body is None else msgspec.json.encode(body)
-        extensions: dict[str, object] = dict(self._extensions)
-        if may_leave is not None:
-            extensions["trace"] = _last_moment(may_leave)
+        content = b"" if body is None else msgspec.json.encode(body)
         try:
-            request = httpx.Request(
-                method, self._base + path, headers=self._headers, content=content, extensions=extensions
-            )
-            return await exchange(self._transport.handle_async_request, request, bounds)
+            request = self._request(method, path, content)
+            leaving = at_once if may_leave is None else _last_moment(may_leave)
+            return await exchange(self._transport.handle_async_request, request, bounds, leaving=leaving)
         except (
             httpx.InvalidURL,
             httpx.ConnectError,
             httpx.ConnectTimeout,
             httpx.PoolTimeout,
             httpx.UnsupportedProtocol,
+            httpx.LocalProtocolError,
         ) as error:
             raise NotSent(f"{self._upstream.url} could not be reached: {_says(error)}") from error
         except httpx.HTTPError as error:
             raise NoAnswer(f"{self._upstream.url} did not answer: {_says(error)}") from error
         except BadAnswer as error:
             raise NoAnswer(f"{self._upstream.url} sent an unusable answer: {error}") from error
+
+    def _request(self, method: str, path: str, content: bytes) -> httpx.Request:
+        """The request with its headers, as httpx completes them."""
+        url, headers = self._prepared(path)
+        stream = httpx.ByteStream(content)
+        request = httpx.Request(method, url, headers=headers, stream=stream, extensions=self._extensions)
+        if content or method == "POST":
+            request.headers["content-length"] = str(len(content))
+        request.read()
+        return request
 
 
 def base_url(url: str, dialect: Dialect) -> str:
@@ -123,14 +141,14 @@ def auth_headers(key: str, dialect: Dialect) -> dict[str, str]:
     return headers
 
 
-def _last_moment(may_leave: MayLeave) -> Trace:
-    """A trace for httpcore that stops the request before its first byte is written."""
+def _last_moment(may_leave: MayLeave) -> Leaving:
+    """Stops the request before its first byte is written."""
 
-    async def trace(event: str, _info: Mapping[str, object]) -> None:
-        if event.endswith("send_request_headers.started") and not may_leave():
+    def leaving() -> None:
+        if not may_leave():
             raise NotSent("the request was delayed until it was no longer allowed to leave")
 
-    return trace
+    return leaving
 
 
 def _says(error: Exception) -> str:

@@ -81,9 +81,10 @@ def _package(package: str, pairs: set[tuple[str, str]]) -> Iterator[str]:
             and room_of(one) != room_of(other)
         ):
             inside.setdefault(room_of(one), set()).add(room_of(other).partition(".")[2])
-    if package == "midjourney":  # one room of small modules, and the sandbox beside it
+    if package == "midjourney":  # one room of small modules, and two folders beside it
         yield "│"
-        yield from _row("sandbox", sorted(inside["midjourney.sandbox"]))
+        for room in ("sandbox", "transport"):
+            yield from _row(room, sorted(inside[f"midjourney.{room}"]))
         yield ""
         return
     for floor in floors(package):

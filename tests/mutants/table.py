@@ -407,4 +407,80 @@ FORGED = [
     ),
 ]
 
-MUTANTS = [*BUDGET, *COUNTS, *ONCE, *BACKOFF, *FENCES, *KEPT, *LIMITS, *EVIDENCE, *RUNS, *FORGED]
+OUTGOING = [
+    *rows(
+        "midjourney/transport/connection.py",
+        ("tests/midjourney/transport/test_money.py",),
+        ("a request leaves without leave", "            steps.leaving()\n", "            pass\n"),
+        ("an ended connection is used", "return not self._readable.poll(0)", "return True"),
+    ),
+    *rows(
+        "midjourney/transport/connection.py",
+        ("tests/midjourney/transport/test_pool.py",),
+        (
+            "closing completes an answer",
+            '            self._error = httpx.ReadError("the connection has been closed")',
+            "            pass",
+        ),
+    ),
+    *rows(
+        "midjourney/transport/connection.py",
+        ("tests/midjourney/transport/test_turns.py",),
+        ("what nobody takes is read", "if self._is_held and not self._answers.parts:", "if self._is_held:"),
+        ("libuv reads all there is in one turn", "            self._transport.pause_reading()\n", ""),
+    ),
+    *rows(
+        "midjourney/transport/connection.py",
+        ("tests/midjourney/transport/test_requests.py",),
+        ("an answer before its request keeps the connection", "            and self._is_written\n", ""),
+    ),
+    *rows(
+        "midjourney/transport/connection.py",
+        ("tests/midjourney/transport/test_requests.py::test_a_long_request_waits_for_its_reader",),
+        (
+            "a long request is written at once",
+            "            while not self._may_write and",
+            "            while False and",
+        ),
+    ),
+    *rows(
+        "midjourney/transport/answers.py",
+        ("tests/midjourney/transport/test_answers.py",),
+        (
+            "a forged answer is believed",
+            "        if self.is_complete:\n            self.is_dirty = True\n\n    def on_header",
+            "        pass\n\n    def on_header",
+        ),
+        ("a closed connection is kept", "self._parser.should_keep_alive() and", "True and"),
+        (
+            "half a body is a whole one",
+            "        if self._ends_with_the_connection:",
+            "        if self.status:",
+        ),
+        ("trailers are headers", "if not self.status and not self.is_dirty:", "if True:"),
+    ),
+    *rows(
+        "midjourney/transport/pool.py",
+        ("tests/midjourney/transport/test_pool.py",),
+        ("there is no bound on connections", "self._used >= self._most:", "False:"),
+        (
+            "a slot that comes too late is lost",
+            "                self._free()  # it came",
+            "                pass  # it came",
+        ),
+        (
+            "the oldest connection is used first",
+            "range(len(self._idle) - 1, -1, -1)",
+            "range(len(self._idle))",
+        ),
+        ("too many idle connections are kept", "len(self._idle) < self._most_idle", "True"),
+    ),
+    *rows(
+        "midjourney/transport/fast.py",
+        ("tests/midjourney/transport/test_requests.py",),
+        ("a header can hold another", 'head.count(b"\\n") != len(lines)', "False"),
+        ("a length can lie", 'if declared != b"%d" % body_bytes:', "if False:"),
+    ),
+]
+
+MUTANTS = [*BUDGET, *COUNTS, *ONCE, *BACKOFF, *FENCES, *KEPT, *LIMITS, *EVIDENCE, *RUNS, *FORGED, *OUTGOING]

@@ -19,6 +19,7 @@ from sqlalchemy import Connection
 from dispatcher.plugins.signals import SIGNALS
 from hookchain import wiring
 from hookchain.settings.load import load_settings
+from midjourney import connections
 from storage.driver import sqlite
 from storage.driver.writes import Observer
 from storage.engine import Database, parse_url
@@ -99,13 +100,13 @@ class Server:
             made.append(Mortal(url))
             return made[-1]
 
-        def transport(**_: Any) -> httpx.AsyncBaseTransport:
+        def transport(*_: Any) -> httpx.AsyncBaseTransport:
             return self._upstream.transport(lambda: not made[-1].is_gone)
 
         self._stack = contextlib.AsyncExitStack()
         with (
             patch.object(wiring, "Database", database),
-            patch.object(httpx, "AsyncHTTPTransport", transport),
+            patch.object(connections, "outgoing", transport),
             patch.object(gc, "freeze"),
         ):
             self._running = await self._stack.enter_async_context(wiring.running(self._settings, receivers))
