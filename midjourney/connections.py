@@ -65,15 +65,8 @@ class Connections:
             return url, httpx.Headers({"host": url.netloc.decode("ascii"), **headers})
 
         self._prepared = prepared
-        # Reading has no limit of its own: `Bounds.within_s` covers the whole answer.
-        self._extensions = {
-            "timeout": {
-                "connect": CONNECT_TIMEOUT_S,
-                "pool": upstream.timeout_s,
-                "write": upstream.timeout_s,
-                "read": None,
-            }
-        }
+        seconds = {"read": upstream.timeout_s, "write": upstream.timeout_s, "pool": upstream.timeout_s}
+        self._extensions = {"timeout": {"connect": CONNECT_TIMEOUT_S, **seconds}}
 
     async def aclose(self) -> None:
         """Close the connections."""

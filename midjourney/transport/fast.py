@@ -29,7 +29,8 @@ _LINE = re.compile(rb"[A-Z]+ [\x21-\x7e]+ HTTP/1\.1")
 class Transport(httpx.AsyncBaseTransport):
     """Sends requests over HTTP/1.1, without proxies. Close it with `aclose`; it cannot be used afterwards.
 
-    Extensions of a request: `timeout` and `sni_hostname` as httpx has them, and `trace`, if it is a `Steps`.
+    Extensions of a request: `timeout` and `sni_hostname` as httpx has them, and `trace`, if it is a `Steps`. With `Steps`,
+    `read` has no effect: whoever is told that the request has been written limits the time of the whole answer.
     """
 
     def __init__(self, limits: httpx.Limits, context: ssl.SSLContext) -> None:
@@ -42,12 +43,12 @@ class Transport(httpx.AsyncBaseTransport):
         head, origin = _head(request, len(body)), _origin(request)
         seconds = request.extensions.get("timeout") or {}
         trace = request.extensions.get("trace")
+        steps = trace if isinstance(trace, Steps) else None
         connection = await self._pool.take(
             origin, self._dialer, wait_s=seconds.get("pool"), connect_s=seconds.get("connect")
         )
-        loan = _Loan(self._pool, origin, connection, seconds.get("read"))
+        loan = _Loan(self._pool, origin, connection, None if steps else seconds.get("read"))
         try:
-            steps = trace if isinstance(trace, Steps) else None
             await connection.send(request.method, head, body, steps, seconds.get("write"))
             status, headers = await loan.within(connection.head())
         except BaseException:

@@ -461,8 +461,12 @@ OUTGOING = [
     ),
     *rows(
         "midjourney/transport/pool.py",
-        ("tests/midjourney/transport/test_pool.py",),
+        ("tests/midjourney/transport/test_pool.py::test_no_more_connections_than_allowed",),
         ("there is no bound on connections", "self._used >= self._most:", "False:"),
+    ),
+    *rows(
+        "midjourney/transport/pool.py",
+        ("tests/midjourney/transport/test_pool.py",),
         (
             "a slot that comes too late is lost",
             "                self._free()  # it came",

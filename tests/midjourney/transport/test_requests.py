@@ -146,3 +146,10 @@ async def test_a_request_of_any_length_is_whole(make: Make, size: int) -> None:
         assert [len(parsed(one)[2]) for one in server.requests] == [size, size]
         assert server.connected == 1
         await transport.aclose()
+
+
+async def test_reading_has_httpx_s_time_out(transport: httpx.AsyncBaseTransport) -> None:
+    """For requests without `Steps`, whose sender has no clock."""
+    async with serving(Talk.until_it_ends) as server:
+        with pytest.raises(httpx.ReadTimeout):
+            await ask(transport, server.url, timeout={"read": 0.1})
