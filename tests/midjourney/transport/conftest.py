@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 import ssl
 import subprocess
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -16,6 +15,7 @@ import uvloop
 
 from midjourney.slices import in_slices
 from midjourney.transport.fast import Transport
+from tests.support.program import program
 
 Make = Callable[..., httpx.AsyncBaseTransport]
 
@@ -28,8 +28,7 @@ def pytest_asyncio_loop_factories() -> Mapping[str, Callable[[], asyncio.Abstrac
 @pytest.fixture(scope="session")
 def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """A certificate for localhost, and its key."""
-    if (openssl := shutil.which("openssl")) is None:
-        pytest.skip("openssl makes the certificate, and is not installed")
+    openssl = program("openssl")
     folder = tmp_path_factory.mktemp("tls")
     certificate, key = folder / "certificate.pem", folder / "key.pem"
     command = [
