@@ -33,13 +33,16 @@ pytest_plugins = ["tests.support.selection"]
 T = TypeVar("T")
 
 # How long an example takes is the machine's matter: one that is busy elsewhere for 0.2 s is no mistake of ours.
-hypothesis.settings.register_profile(
-    "unhurried",
-    hypothesis.settings(),
-    deadline=None,
-    suppress_health_check=[hypothesis.HealthCheck.too_slow],
-)
-hypothesis.settings.load_profile("unhurried")
+UNHURRIED = hypothesis.settings(deadline=None, suppress_health_check=[hypothesis.HealthCheck.too_slow])
+hypothesis.settings.register_profile("same examples", UNHURRIED, derandomize=True)
+hypothesis.settings.register_profile("new examples", UNHURRIED)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """The same examples in each run, so that a change is judged by the same tests; the long tests look for new ones."""
+    is_soak = config.option.markexpr == "soak"
+    hypothesis.settings.load_profile("new examples" if is_soak else "same examples")
+
 
 # No test cuts the power (nor do the servers of tests/support/postgres.py write for that), and a disk takes up to 10 ms a commit.
 # It is in this process alone: what tests start writes as it does everywhere.

@@ -237,7 +237,7 @@ class Silence(RuleBasedStateMachine):
             await asyncio.sleep(LOOK_EVERY_S)
             found = (await self.server.ask("GET", "/api/submissions?limit=500"))["submissions"]
             open_states = ("sending",) if await self._asks_a_person() else ("sending", "waiting")
-            left = [one for one in found if one["state"] in open_states or self._is_left(one)]
+            left = [one for one in found if one["state"] in open_states or self._is_left(one, found)]
             if not left:
                 break
         for one in found:
@@ -252,8 +252,18 @@ class Silence(RuleBasedStateMachine):
         is_asking: bool = upstream["paused"] and upstream["pause_reason"].startswith("restored:")
         return is_asking
 
-    def _is_left(self, submission: Any) -> bool:
-        return submission["state"] == "uncertain" and self._could_be_known(submission)
+    def _is_left(self, submission: Any, all_of_them: list[Any]) -> bool:
+        if submission["state"] != "uncertain" or not self._could_be_known(submission):
+            return False
+        # Without an older task, nothing shows that the list reaches back to before the request.
+        taken = [one for one in all_of_them if one["state"] in ("accepted", "needs_modal")]
+        is_oldest = all(one["created_at"] >= submission["created_at"] for one in taken)
+        return self._is_taken(submission) or not is_oldest
+
+    def _is_taken(self, submission: Any) -> bool:
+        return submission["kind"] == "modal" or any(
+            task.state == submission["id"] for task in self.upstream.shelf.all()
+        )
 
     def _could_be_known(self, submission: Any) -> bool:
         """Whether the upstream shows what became of a submission: the mark of a task that it made, a window that has moved on,
