@@ -28,7 +28,8 @@ from benchmarks.filled_database import STARTED, FilledDatabase, fill
 from benchmarks.load import Throughput, saturate
 from benchmarks.pages import RULES
 from benchmarks.payloads import callback, request
-from benchmarks.targets import HOOK, ROOT, cpu_s, resident_mb, until_quiet, watched_target
+from benchmarks.processes import cpu_s, resident_mb, until_quiet
+from benchmarks.targets import HOOK, ROOT, watched_target
 
 STREAMS = 200
 CHAIN_CONNECTIONS = 8
