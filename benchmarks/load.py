@@ -7,7 +7,7 @@ import contextlib
 import math
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import httptools
@@ -184,12 +184,12 @@ async def _posters(port: int, count: int, answered: dict[str, float]) -> AsyncIt
 
 
 async def steadily(
-    port: int, requests: Sequence[tuple[str, bytes]], rate: float, *, connections: int
+    port: int, requests: Iterable[tuple[str, bytes]], rate: float, *, connections: int
 ) -> tuple[dict[str, float], dict[str, float]]:
     """Send requests at a steady rate, whatever the answers take: each over a connection that waits for no answer.
 
     Returns when each was due and when it was answered 200, by its key. If all connections wait, a request is sent late; its time
-    counts from when it was due all the same.
+    counts from when it was due all the same. A connection that the server closes is not replaced; TimeoutError if none is left.
     """
     due: dict[str, float] = {}
     answered: dict[str, float] = {}
@@ -197,16 +197,23 @@ async def steadily(
         idle: asyncio.Queue[_Poster] = asyncio.Queue()
         for poster in posters:
             idle.put_nowait(poster)
+        under_way: set[asyncio.Future[None]] = set()
+
+        def answered_now(poster: _Poster, future: asyncio.Future[None]) -> None:
+            under_way.discard(future)
+            # A connection that was lost stays out, and the measurement ends below.
+            if future.exception() is None:
+                idle.put_nowait(poster)
+
         start = time.perf_counter() + 0.2
-        under_way = []
         for number, (key, content) in enumerate(requests):
             due[key] = start + number / rate
             if (pause_s := due[key] - time.perf_counter()) > 0:
                 await asyncio.sleep(pause_s)
-            poster = await idle.get()
+            poster = await asyncio.wait_for(idle.get(), PATIENCE_S) if idle.empty() else idle.get_nowait()
             future = poster.post(key, content)
-            future.add_done_callback(lambda _, poster=poster: idle.put_nowait(poster))  # type: ignore[misc]  # binds this poster
-            under_way.append(future)
+            under_way.add(future)
+            future.add_done_callback(partial(answered_now, poster))
         await asyncio.wait_for(asyncio.gather(*under_way), PATIENCE_S)
     return due, answered
 
