@@ -6,8 +6,8 @@ import asyncio
 import contextlib
 import math
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
-from functools import cache, partial
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import httptools
@@ -115,18 +115,16 @@ async def saturate(
 def _requests_of(connection: int, run: int, path: str, tasks: int) -> list[bytes]:
     """The requests of a connection. Their ids grow with time, as real ones do (epoch milliseconds and three digits)."""
     ids = [f"17{run:02d}{number:07d}{connection:03d}" for number in range(tasks)]
-    return [content for task_id in ids for content in _told(task_id, STEPS, path)]
+    return _told(ids, STEPS, path)
 
 
-def _told(task_id: str, steps: Sequence[tuple[str, int]], path: str) -> Iterator[bytes]:
-    """The requests of a task, without encoding the same JSON again: only the id differs between tasks."""
-    for status, percent in steps:
-        yield _template(len(task_id), status, percent, path).replace(b"@" * len(task_id), task_id.encode())
-
-
-@cache
-def _template(length: int, status: str, percent: int, path: str) -> bytes:
-    return request(path, callback("@" * length, status, percent))
+def _told(ids: Sequence[str], steps: Sequence[tuple[str, int]], path: str) -> list[bytes]:
+    """The requests about tasks whose ids are equally long. Only the id differs between tasks, so no JSON is encoded again."""
+    placeholder = "@" * len(ids[0])
+    templates = [request(path, callback(placeholder, status, percent)) for status, percent in steps]
+    return [
+        template.replace(placeholder.encode(), task_id.encode()) for task_id in ids for template in templates
+    ]
 
 
 class Latencies(msgspec.Struct, frozen=True, kw_only=True):
@@ -248,7 +246,7 @@ async def burst(port: int, requests: Sequence[tuple[str, bytes]], *, connections
 def grids(numbers: Iterable[int], path: str = HOOK) -> list[tuple[str, bytes]]:
     """The ids of finished grids with these numbers, and the requests that tell of them."""
     ids = [f"19{number:012d}" for number in numbers]
-    return [(task_id, next(_told(task_id, STEPS[-1:], path))) for task_id in ids]
+    return list(zip(ids, _told(ids, STEPS[-1:], path), strict=True))
 
 
 def percentile(ordered: list[float], share: float) -> float:

@@ -31,6 +31,9 @@ CONNECTIONS = 64
 AT_ONCE = 400
 """Tasks that are on their way at the same time."""
 
+PATIENCE = 4
+"""After this many times the day's length no more is sent, however slow the server is."""
+
 PRESSED = 20
 """Every so many-th grid has the prompt that the rule looks for."""
 
@@ -60,6 +63,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     `lost`: callbacks that were answered 200 and are not in the database. `pruned`, `reconciled`: events.
     """
 
+    planned: int
     sent: int
     refused: int
     lost: int
@@ -104,21 +108,22 @@ async def measure(directory: Path, database: FilledDatabase, *, seconds: int, ra
     file = directory / "hookchain.db"
     old = _count(file, OLD)
     arrivals = Arrivals()
-    number = seconds * rate // len(STEPS)
-    to_press = len(range(0, number, PRESSED))
+    requests = _requests(seconds * rate // len(STEPS), until_s=time.monotonic() + PATIENCE * seconds)
     async with stub(arrivals) as upstream_port:
         with (
             watched_target(directory, upstream_port=upstream_port) as (port, process_id),
             reading(port, stream_paths(database, pages)) as readers,
         ):
             before_s, began_s = cpu_s(process_id), time.perf_counter()
-            due, answered = await steadily(port, _requests(number), rate, connections=CONNECTIONS)
+            due, answered = await steadily(port, requests, rate, connections=CONNECTIONS)
             elapsed_s, taken_s = time.perf_counter() - began_s, cpu_s(process_id) - before_s
             report = await asyncio.to_thread(readers)
+            to_press = sum(key in due for key in _pressed(seconds * rate // len(STEPS)))
             await arrivals.reach(to_press, within_s=PATIENCE_S)
             megabytes = resident_mb(process_id)
     times = sorted((answered[key] - due[key]) * 1000 for key in answered)
     return Day(
+        planned=seconds * rate,
         sent=len(due),
         refused=len(due) - len(answered),
         lost=len(answered.keys() - _kept(file)),
@@ -138,15 +143,27 @@ async def measure(directory: Path, database: FilledDatabase, *, seconds: int, ra
     )
 
 
-def _requests(tasks: int) -> Iterator[tuple[str, bytes]]:
-    """The callbacks of these tasks by their keys, as `_kept` makes them: step by step for `AT_ONCE` tasks, then the next ones."""
+def _requests(tasks: int, *, until_s: float) -> Iterator[tuple[str, bytes]]:
+    """The callbacks of these tasks by their keys, as `_kept` makes them: step by step for `AT_ONCE` tasks, then the next ones.
+
+    `until_s`: the time, by the monotonic clock, after which no further tasks begin.
+    """
     for first in range(0, tasks, AT_ONCE):
+        if time.monotonic() > until_s:
+            return
+        now_ms = time.time_ns() // 1_000_000
         for status, percent in STEPS:
             for number in range(first, min(first + AT_ONCE, tasks)):
                 task_id = f"15{number:012d}"
                 prompt = f"a heron at noon, {PROMPT}" if number % PRESSED == 0 else PROMPT
-                body = callback(task_id, status, percent, prompt=prompt)
+                body = callback(task_id, status, percent, prompt=prompt, submitted_at_ms=now_ms)
                 yield f"{task_id} {status} {percent}", request(HOOK, body)
+
+
+def _pressed(tasks: int) -> Iterator[str]:
+    """The keys of the callbacks that the rule answers with a press."""
+    status, percent = STEPS[-1]
+    return (f"15{number:012d} {status} {percent}" for number in range(0, tasks, PRESSED))
 
 
 def _kept(file: Path) -> set[str]:
@@ -168,7 +185,7 @@ def show(day: Day) -> None:
     """Print what a user would want to know of such a day."""
     messages = day.pages.messages
     Console(width=110).print(
-        f"{day.sent:,} callbacks in {day.elapsed_s:.0f} s ({day.sent / day.elapsed_s:,.0f} a second): "
+        f"{day.sent:,} of {day.planned:,} callbacks in {day.elapsed_s:.0f} s ({day.sent / day.elapsed_s:,.0f} a second): "
         f"answered after {day.p50_ms:.1f} ms at the median, p99 {day.p99_ms:.1f}, slowest {day.slowest_ms:.0f}\n"
         f"answered otherwise than 200: {day.refused}; answered 200 and not in the database: {day.lost}\n"
         f"beside them: {len(messages)} pages with {sum(messages):,} messages and {day.pages.reconnects} reconnects, "
