@@ -24,7 +24,8 @@ NOTES = """
 Medians of rounds by turns, in brackets the lowest and the highest round. Ingest: 64 keep-alive connections, 1.3 to 2.4 kB a callback, \
 answered when it is stored; Huey stores by enqueueing, without its consumer; webhook stores nothing. At 20/s: from when a callback was \
 due, so waiting counts. Saturated: all callbacks at once over 64 connections, until the last follow-up has arrived. CPU: of all \
-processes of a server. SQLite with synchronous=FULL everywhere; webhook and the bare route have no database. Verify on: each task is \
+processes of a server. Core to itself: the rate for each second in which other programs left the server its core; the ratio is of these, \
+so that a busy machine matters less. SQLite with synchronous=FULL everywhere; webhook and the bare route have no database. Verify on: each task is \
 read back at the upstream before the rule runs.
 """
 

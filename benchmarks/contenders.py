@@ -25,11 +25,12 @@ concurrency = 32
 
 
 class Running(msgspec.Struct, frozen=True, kw_only=True):
-    """A server that listens: where callbacks go, and the processes that it consists of."""
+    """A server that listens: where callbacks go, the processes that it consists of, and their core, None if they may use any."""
 
     port: int
     process_ids: tuple[int, ...]
     path: str = HOOK
+    core: int | None = 0
 
 
 Start = Callable[[Path, int, bool], AbstractContextManager[Running]]
@@ -57,7 +58,7 @@ def bare(kind: str = "bare", *, name: str = "bare Starlette", core: int | None =
     @contextlib.contextmanager
     def start(directory: Path, _upstream_port: int, _follows: bool) -> Iterator[Running]:
         with target(kind, directory, core=core) as (port, process_id):
-            yield Running(port=port, process_ids=(process_id,))
+            yield Running(port=port, process_ids=(process_id,), core=core)
 
     return Contender(name=name, start=start, follows=False)
 
@@ -72,6 +73,6 @@ def hookchain(
         if follows:
             (directory / "hookchain.toml").write_text(f'{PRESS_ONE}verify = "{verify}"\n')
         with watched_target(directory, upstream_port=upstream_port, checkout=checkout, core=core) as server:
-            yield Running(port=server[0], process_ids=(server[1],))
+            yield Running(port=server[0], process_ids=(server[1],), core=core)
 
     return Contender(name=name, start=start, kept_in=("hookchain.db", "events"))

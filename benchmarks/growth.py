@@ -32,8 +32,8 @@ SHARES = (0.25, 0.5, 1.0)
 GOAL, GOAL_WAITING = 0.95, 0.9
 
 RATIOS: tuple[Column, ...] = (
-    ("ingest", 2, lambda one: one.ingest_rate),
-    ("follow-ups at saturation", 2, lambda one: one.follow_up_rate),
+    ("ingest", 2, lambda one: one.ingest_core_rate),
+    ("follow-ups at saturation", 2, lambda one: one.follow_up_core_rate),
     ("follow-up at 20/s", 2, lambda one: 1 / one.follow_up.p50_ms if one.follow_up else None),
     ("answer at 20/s", 2, lambda one: 1 / one.answer.p50_ms if one.answer else None),
 )

@@ -96,7 +96,7 @@ def _check(directory: Path, file: str, table: str, answered: int) -> None:
 async def ingested(running: Running, seconds: float, run: int) -> tuple[Figures, int]:
     """Callbacks over 64 connections, each answered before its connection sends the next one; and how many were answered."""
     warm = await saturate([running.port], min(0.5, seconds), run + 50, path=running.path)
-    end = watch(running.process_ids)
+    end = watch(running.process_ids, running.core)
     found = await saturate([running.port], seconds, run, path=running.path)
     stretch = end()
     figures = Figures(
@@ -148,7 +148,7 @@ async def chained(
 async def _saturated(running: Running, arrivals: Arrivals, number: int, first: int) -> Stretch:
     """The stretch from the first callback to the last follow-up."""
     requests, before = grids(range(first, first + number), running.path), len(arrivals)
-    end = watch(running.process_ids)
+    end = watch(running.process_ids, running.core)
     await burst(running.port, requests)
     await arrivals.reach(before + number, within_s=PATIENCE_S)
     return end()

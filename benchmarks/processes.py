@@ -54,7 +54,7 @@ class Stretch(msgspec.Struct, frozen=True, kw_only=True):
     available_s: float
 
 
-def watch(process_ids: Sequence[int], core: int = 0) -> Callable[[], Stretch]:
+def watch(process_ids: Sequence[int], core: int | None) -> Callable[[], Stretch]:
     """Begin a stretch. What this returns ends it."""
     began_s, before_s, busy_before_s = time.perf_counter(), cpu_of_all_s(process_ids), _busy_s(core)
 
@@ -68,9 +68,9 @@ def watch(process_ids: Sequence[int], core: int = 0) -> Callable[[], Stretch]:
     return end
 
 
-def _busy_s(core: int) -> float:
+def _busy_s(core: int | None) -> float:
     """Seconds in which a core did not idle, since the machine started (proc(5), stat). 0 if processes are not pinned to cores."""
-    if len(CORES) < 2:
+    if core is None or len(CORES) < 2:
         return 0.0
     line = next(
         line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{CORES[core]} ")

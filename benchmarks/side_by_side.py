@@ -21,6 +21,7 @@ Column = tuple[str, int, Callable[[Figures], float | None]]
 
 COLUMNS: tuple[Column, ...] = (
     ("ingest/s", 0, lambda one: one.ingest_rate),
+    ("core to itself", 0, lambda one: one.ingest_core_rate),
     ("ms CPU each", 3, lambda one: one.ingest_cpu_ms),
     ("senders' CPU", 2, lambda one: one.sender_cpu),
     ("follow-up at 20/s, ms", 1, lambda one: one.follow_up.p50_ms if one.follow_up else None),
@@ -28,6 +29,7 @@ COLUMNS: tuple[Column, ...] = (
     ("answer at 20/s, ms", 1, lambda one: one.answer.p50_ms if one.answer else None),
     ("p99", 1, lambda one: one.answer.p99_ms if one.answer else None),
     ("follow-ups/s, saturated", 0, lambda one: one.follow_up_rate),
+    ("core to itself", 0, lambda one: one.follow_up_core_rate),
     ("ms CPU each", 2, lambda one: one.follow_up_cpu_ms),
     ("MB resident", 0, lambda one: one.resident_mb),
 )
@@ -56,11 +58,11 @@ def by_turns(
 
 
 def ratios(rounds: Sequence[Figures], reference: Sequence[Figures]) -> list[float]:
-    """What each round received, divided by what the reference did in the same round."""
+    """What each round received with the core to itself, divided by what the reference did in the same round."""
     return [
-        one.ingest_rate / other.ingest_rate
+        one.ingest_core_rate / other.ingest_core_rate
         for one, other in zip(rounds, reference, strict=False)
-        if one.ingest_rate and other.ingest_rate
+        if one.ingest_core_rate and other.ingest_core_rate
     ]
 
 

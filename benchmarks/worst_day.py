@@ -23,7 +23,7 @@ from benchmarks.filled_database import FilledDatabase, fill
 from benchmarks.live import Readers, reading, stream_paths
 from benchmarks.load import PATIENCE_S, percentile, steadily
 from benchmarks.payloads import PROMPT, STEPS, callback, request
-from benchmarks.processes import cpu_s, pin, resident_mb
+from benchmarks.processes import Stretch, pin, resident_mb, watch
 from benchmarks.targets import HOOK, watched_target
 from benchmarks.upstream import Arrivals, stub
 
@@ -58,7 +58,8 @@ RECONCILED = "source = 'reconcile'"
 
 
 class Day(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the callbacks, and of the work beside them. Times in ms from when a callback was due; `cpu`: shares of a core.
+    """What became of the callbacks, and of the work beside them. Times in ms from when a callback was due; `stretch`: from the first
+    callback to the last answer; `reader_cpu`: a share of a core.
 
     `lost`: callbacks that were answered 200 and are not in the database. `pruned`, `reconciled`: events.
     """
@@ -70,8 +71,7 @@ class Day(msgspec.Struct, frozen=True, kw_only=True):
     p50_ms: float
     p99_ms: float
     slowest_ms: float
-    elapsed_s: float
-    server_cpu: float
+    stretch: Stretch
     reader_cpu: float
     resident_mb: float
     pages: Readers
@@ -114,9 +114,9 @@ async def measure(directory: Path, database: FilledDatabase, *, seconds: int, ra
             watched_target(directory, upstream_port=upstream_port) as (port, process_id),
             reading(port, stream_paths(database, pages)) as readers,
         ):
-            before_s, began_s = cpu_s(process_id), time.perf_counter()
+            end = watch((process_id,), 0)
             due, answered = await steadily(port, requests, rate, connections=CONNECTIONS)
-            elapsed_s, taken_s = time.perf_counter() - began_s, cpu_s(process_id) - before_s
+            stretch = end()
             report = await asyncio.to_thread(readers)
             to_press = sum(key in due for key in _pressed(seconds * rate // len(STEPS)))
             await arrivals.reach(to_press, within_s=PATIENCE_S)
@@ -130,9 +130,8 @@ async def measure(directory: Path, database: FilledDatabase, *, seconds: int, ra
         p50_ms=percentile(times, 0.5),
         p99_ms=percentile(times, 0.99),
         slowest_ms=times[-1],
-        elapsed_s=elapsed_s,
-        server_cpu=taken_s / elapsed_s,
-        reader_cpu=report.cpu_s / elapsed_s,
+        stretch=stretch,
+        reader_cpu=report.cpu_s / stretch.elapsed_s,
         resident_mb=megabytes,
         pages=report,
         pruned=old - _count(file, OLD),
@@ -183,15 +182,17 @@ def _count(file: Path, condition: str) -> int:
 
 def show(day: Day) -> None:
     """Print what a user would want to know of such a day."""
-    messages = day.pages.messages
+    messages, stretch = day.pages.messages, day.stretch
     Console(width=110).print(
-        f"{day.sent:,} of {day.planned:,} callbacks in {day.elapsed_s:.0f} s ({day.sent / day.elapsed_s:,.0f} a second): "
+        f"{day.sent:,} of {day.planned:,} callbacks in {stretch.elapsed_s:.0f} s ({day.sent / stretch.elapsed_s:,.0f} a second): "
         f"answered after {day.p50_ms:.1f} ms at the median, p99 {day.p99_ms:.1f}, slowest {day.slowest_ms:.0f}\n"
         f"answered otherwise than 200: {day.refused}; answered 200 and not in the database: {day.lost}\n"
         f"beside them: {len(messages)} pages with {sum(messages):,} messages and {day.pages.reconnects} reconnects, "
         f"{day.pruned:,} events pruned, {day.reconciled:,} reconciled, "
         f"{day.pressed:,} of {day.to_press:,} grids pressed, {day.pressed_twice} twice\n"
-        f"server: {day.server_cpu:.0%} of a core, {day.resident_mb:.0f} MB; readers: {day.reader_cpu:.0%} of a core"
+        f"server: {1000 * stretch.cpu_s / day.sent:.2f} ms of processor for each callback with all that was beside it, "
+        f"{stretch.cpu_s / stretch.elapsed_s:.0%} of a core where others left it {stretch.available_s / stretch.elapsed_s:.0%}; "
+        f"{day.resident_mb:.0f} MB; readers: {day.reader_cpu:.1%} of a core"
     )
 
 

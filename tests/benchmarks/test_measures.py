@@ -34,7 +34,7 @@ def test_two_servers_by_turns_give_one_table(capsys: pytest.CaptureFixture[str])
     assert ours.resident_mb
     assert reference.ingest_core_rate
     assert reference.follow_up_rate is None
-    assert ratios([ours], [reference]) == [ours.ingest_rate / (reference.ingest_rate or 0)]
+    assert ratios([ours], [reference]) == [(ours.ingest_core_rate or 0) / reference.ingest_core_rate]
     capsys.readouterr()
     show(results, missing, reference="bare Starlette", title="")
     assert "| not measured: npm is not installed" in capsys.readouterr().out
