@@ -26,7 +26,7 @@ from benchmarks.contenders import PRESS_ONE
 from benchmarks.delay import delayed
 from benchmarks.load import PATIENCE_S, Throughput, saturate
 from benchmarks.payloads import callback
-from benchmarks.processes import CORES, cpu_of_all_s, cpu_s, free_port, started, wait_for
+from benchmarks.processes import CORES, cpu_of_all_s, cpu_s, free_port, idle_s, started, wait_for
 from benchmarks.side_by_side import cell
 from benchmarks.targets import ROOT, SECRET
 from benchmarks.upstream import Arrivals, stub
@@ -50,14 +50,15 @@ class Way(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Drained(msgspec.Struct, frozen=True, kw_only=True):
-    """Follow-ups a second, and shares of a core that the processes of each kind used meanwhile. `left`: what they left of all."""
+    """Follow-ups a second, and shares of a core that the processes of each kind used meanwhile. `idle`: of all cores."""
 
     rate: float
     ours: tuple[float, ...]
     server: float
     proxy: float
     upstream: float
-    left: float
+    others: float
+    idle: float
 
 
 def main() -> None:
@@ -137,12 +138,15 @@ def _submitted_table(
         "PostgreSQL",
         "proxy",
         "upstream",
-        "left over",
+        "others",
+        "idle",
     ):
         table.add_column(heading, justify="right")
     for count, measured in found.items():
         ours = zip(*(one.ours for one in measured), strict=True)
-        others = zip(*((one.server, one.proxy, one.upstream, one.left) for one in measured), strict=True)
+        others = zip(
+            *((one.server, one.proxy, one.upstream, one.others, one.idle) for one in measured), strict=True
+        )
         table.add_row(
             str(count),
             cell([one.rate for one in measured], 0),
@@ -150,7 +154,7 @@ def _submitted_table(
             ", ".join(f"{statistics.median(shares):.0%}" for shares in ours),
             *(f"{statistics.median(shares):.0%}" for shares in others),
         )
-    console.print(table, "left over: idle, or used by what else runs on this machine")
+    console.print(table, "others: what else runs on this machine. No share of idle: the cores are full")
 
 
 def _to_first(measured: Sequence[Throughput | Drained], first: Sequence[Throughput | Drained]) -> str:
@@ -218,7 +222,7 @@ async def _drained(way: Way, server_id: int, count: int, chains: int) -> Drained
                 after = _taken_s(way, server_id, ids)
                 # Let the last submissions be settled.
                 await asyncio.sleep(0.5)
-    server, proxy, upstream, *ours = (
+    server, proxy, upstream, idle, *ours = (
         (now - then) / elapsed_s for now, then in zip(after, before, strict=True)
     )
     return Drained(
@@ -227,15 +231,16 @@ async def _drained(way: Way, server_id: int, count: int, chains: int) -> Drained
         server=server,
         proxy=proxy,
         upstream=upstream,
-        left=len(CORES) - server - proxy - upstream - sum(ours),
+        others=max(0.0, len(CORES) - server - proxy - upstream - idle - sum(ours)),
+        idle=idle,
     )
 
 
 def _taken_s(way: Way, server_id: int, ids: Sequence[int]) -> list[float]:
-    """Processor time so far of PostgreSQL with all its backends, of the proxy, of the upstream (which is this process), and of ours."""
+    """Processor time so far of PostgreSQL with all its backends, of the proxy, of the upstream (which is this process), of nobody, and of ours."""
     server = cpu_of_all_s([server_id, *_children(server_id)])
     proxy = cpu_s(way.proxy_id) if way.proxy_id else 0.0
-    return [server, proxy, cpu_s(os.getpid()), *(cpu_s(process_id) for process_id in ids)]
+    return [server, proxy, cpu_s(os.getpid()), idle_s(), *(cpu_s(process_id) for process_id in ids)]
 
 
 def _children(process_id: int) -> list[int]:

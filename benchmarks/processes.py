@@ -72,11 +72,21 @@ def _busy_s(core: int | None) -> float:
     """Seconds in which a core did not idle, since the machine started (proc(5), stat). 0 if processes are not pinned to cores."""
     if core is None or len(CORES) < 2:
         return 0.0
-    line = next(
-        line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{CORES[core]} ")
-    )
-    user, nice, system, _idle, _waits_for_io, *others = (int(field) for field in line.split()[1:9])
-    return (user + nice + system + sum(others)) / os.sysconf("SC_CLK_TCK")
+    user, nice, system, _idle, _waits_for_io, *others = _core_times_s()[CORES[core]]
+    return user + nice + system + sum(others)
+
+
+def idle_s() -> float:
+    """Seconds in which our cores did nothing, added up, since the machine started (proc(5), stat)."""
+    times = _core_times_s()
+    return sum(times[core][3] + times[core][4] for core in CORES)
+
+
+def _core_times_s() -> dict[int, list[float]]:
+    """For each core its user, nice, system, idle, iowait, irq, softirq and steal time in seconds."""
+    lines = re.findall(r"^cpu(\d+) (.*)$", Path("/proc/stat").read_text(), re.MULTILINE)
+    ticks = os.sysconf("SC_CLK_TCK")
+    return {int(core): [int(field) / ticks for field in fields.split()[:8]] for core, fields in lines}
 
 
 def resident_mb(process_id: int) -> float:
