@@ -154,7 +154,7 @@ def _short(count: float) -> str:
     """1,250,000 as "1.25 M", 2,000 as "2 k"."""
     for size, letter in ((1_000_000, " M"), (1_000, " k")):
         if count >= size:
-            return f"{count / size:g}{letter}"
+            return f"{count / size:.3g}{letter}"
     return f"{count:g}"
 
 
