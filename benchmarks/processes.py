@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import ctypes
 import os
 import re
+import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -118,17 +121,35 @@ def until_quiet(process_id: int) -> None:
             return
 
 
+_LIBC = ctypes.CDLL(None) if sys.platform == "linux" else None
+_PR_SET_PDEATHSIG = 1
+
+
+def _end_with_parent() -> None:
+    """Let the kernel end this process when the one that started it is gone: a benchmark that is killed leaves nothing running."""
+    if _LIBC is not None:
+        _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+
+
 @contextlib.contextmanager
 def started(
     command: Sequence[str], directory: Path, environment: Mapping[str, str], *, core: int | None = 0
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Run a process, on one core unless `core` is None, and end it after the block. It sees no other variables than PATH and these."""
+
+    def prepare() -> None:
+        if core is None:
+            pin_to_all()
+        else:
+            pin(core)
+        _end_with_parent()
+
     process = subprocess.Popen(
         command,
         cwd=directory,
         env={"PATH": os.environ.get("PATH", ""), **environment},
         stdout=subprocess.DEVNULL,
-        preexec_fn=pin_to_all if core is None else lambda: pin(core),
+        preexec_fn=prepare,
     )
     try:
         yield process
