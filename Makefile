@@ -7,6 +7,7 @@ RUN := $(VENV)/.run
 TEST := $(VENV)/.test
 CONFIG ?=
 ARGS ?=
+PROTOTYPE ?=
 # The number of tests that run at the same time. It exceeds the number of cores because most tests wait for processes: four workers
 # left two cores half idle. A few chosen tests start faster without worker processes.
 WORKERS ?= $(if $(ARGS),0,6)
@@ -53,8 +54,8 @@ format: $(TEST) ## Format the code and apply the linter's automatic fixes
 	@$(BIN)/ruff check --fix .
 	@$(BIN)/ruff format .
 
-bench: $(TEST) ## Measure ingest rate, chain latency, memory and pages
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: $(TEST) ## Measure beside other programs; PROTOTYPE=path adds one, ARGS=--quick compares with committed figures
+	@$(BIN)/python -m benchmarks $(if $(PROTOTYPE),--prototype "$(PROTOTYPE)",) $(ARGS)
 
 figures: $(TEST) ## Print sizes and complexity of the code; OF=path measures another checkout
 	@$(BIN)/python -m benchmarks.figures "$(or $(OF),.)"

@@ -1,119 +1,123 @@
-"""`make bench`: measure durable ingest relative to a bare route, the time from a callback to its follow-up, memory, and pages."""
+"""`make bench`: hookchain beside other programs on the same work. `--quick` compares with the committed figures instead; `--all`
+measures memory, pages, commands, open pages and PostgreSQL too."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
-import sqlite3
-import statistics
-import tempfile
+import time
+from collections.abc import Sequence
 from pathlib import Path
 
-import uvloop
+import msgspec
 from rich.console import Console
-from rich.table import Table
 
-from benchmarks import live, memory, pages, postgres, recorded
-from benchmarks.load import Latencies, Throughput, percentile, saturate, stub_upstream, trickle
-from benchmarks.targets import pin, pin_to_all, target
+import hookchain
+from benchmarks import live, memory, pages, postgres, quick, recorded
+from benchmarks.contenders import Contender, bare
+from benchmarks.contenders import hookchain as ours
+from benchmarks.measures import Size
+from benchmarks.peers import huey, node_red, prototype, webhook
+from benchmarks.processes import CORES, pin, pin_to_all
+from benchmarks.side_by_side import by_turns, show
 
-RULE = """
-[[rules]]
-name = "press-one"
-on = "task.succeeded"
-if = "task.is_grid"
-press = "U1"
+NOTES = """
+Medians of rounds by turns, in brackets the lowest and the highest round. Ingest: 64 keep-alive connections, 1.3 to 2.4 kB a callback, \
+answered when it is stored; Huey stores by enqueueing, without its consumer; webhook stores nothing. At 20/s: from when a callback was \
+due, so waiting counts. Saturated: all callbacks at once over 64 connections, until the last follow-up has arrived. CPU: of all \
+processes of a server. Core to itself: the rate for each second in which other programs left the server its core; the ratio is of these, \
+so that a busy machine matters less. SQLite with synchronous=FULL everywhere; webhook and the bare route have no database. Verify on: each task is \
+read back at the upstream before the rule runs.
 """
 
 
+INGEST_ONLY = Size(trickled=0, burst=0)
+
+
+class Arguments(msgspec.Struct, frozen=True, kw_only=True):
+    """What was asked for on the command line."""
+
+    quick: bool
+    all: bool
+    rounds: int
+    prototype: Path | None
+    peers: bool
+
+
 def main() -> None:
-    """Measure and print. Exits with 0 whatever the figures are, because timings must not fail a build."""
-    arguments = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
-    arguments.add_argument(
-        "--quick", action="store_true", help="run for a few seconds, to check that it works"
-    )
-    quick = arguments.parse_args().quick
+    """Measure and print. Exits with 1 only if `--quick` finds that a figure fell."""
+    asked = _asked()
     pinning = pin(1)
-    Console(width=110).print(f"server on core 0, senders on core 1: {pinning}; SQLite with synchronous=FULL")
-    _ingest(rounds=1 if quick else 3, seconds=1.0 if quick else 4.0)
-    _latency(count=40 if quick else 400)
-    memory.measure(seconds=2 if quick else 60, pictures=6 if quick else 24)
-    recorded.measure(2_900 if quick else 100_000)
-    pages.measure(tasks=2_000 if quick else 100_000, requests=5 if quick else 30)
-    live.measure(tasks=2_000 if quick else 100_000, seconds=1.0 if quick else 5.0, rounds=1 if quick else 6)
+    if asked.quick:
+        quick.check()
+        return
+    console = Console(width=160)
+    console.print(
+        f"hookchain {hookchain.__version__}, {time.strftime('%Y-%m-%d')}, {len(CORES)} cores; "
+        f"server on core 0, senders and upstream on core 1: {pinning}\n"
+    )
+    results, missing = by_turns([*_ours(), *_peers(asked)], Size(), asked.rounds)
+    # What has no process to start is missing from the first round on, and has a line of its own.
+    show(results, missing, reference="bare Starlette", title="")
+    console.print(NOTES)
+    _free_cores(asked.rounds)
+    if asked.all:
+        _the_rest(asked.rounds)
+
+
+def _asked() -> Arguments:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument(
+        "--quick", action="store_true", help="compare with the committed figures, in short rounds"
+    )
+    parser.add_argument(
+        "--all", action="store_true", help="measure memory, pages, commands and PostgreSQL too"
+    )
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--prototype", type=Path, help="a directory with ingest.py and pipeline.py")
+    parser.add_argument("--no-peers", dest="peers", action="store_false", help="install and measure no peers")
+    return msgspec.convert(vars(parser.parse_args()), Arguments)
+
+
+def _ours() -> Sequence[Contender]:
+    return (
+        ours(name="hookchain, verify off"),
+        ours("fetch", name="hookchain, verify on"),
+        bare(),
+    )
+
+
+def _peers(asked: Arguments) -> list[Contender]:
+    given = prototype.contenders(asked.prototype.resolve()) if asked.prototype else []
+    if not asked.peers:
+        return given
+    return [*given, huey.contender(), node_red.contender(), webhook.contender()]
+
+
+def _free_cores(rounds: int) -> None:
+    """Ingest again with the servers on any core, where a second core can help."""
     pin_to_all()
-    postgres.measure(
-        seconds=1.0 if quick else 4.0, chains=400 if quick else 4_000, rows=20_000 if quick else 1_000_000
-    )
+    contenders = [ours(name="hookchain, verify off", core=None), bare(core=None)]
+    results, missing = by_turns(contenders, INGEST_ONLY, rounds)
+    show(results, missing, reference="bare Starlette", title="The same with all cores free for all:\n")
+    pin(1)
 
 
-def _ingest(*, rounds: int, seconds: float) -> None:
-    results: dict[str, list[Throughput]] = {"bare": [], "bounded": [], "hookchain": [], "naive": []}
-    for number in range(rounds):
-        for name, measured in results.items():
-            with tempfile.TemporaryDirectory() as work, target(name, Path(work)) as port:
-                measured.append(uvloop.run(saturate([port], seconds, number)))
-                if name == "hookchain":
-                    _check_stored(Path(work), measured[-1].answered)
-    table = Table(title="durable ingest, 64 keep-alive connections, 1.3 to 2.4 kB per callback (medians)")
-    for heading in ("server", "requests/s", "ratio to bare", "p50 ms", "p99 ms", "senders' CPU"):
-        table.add_column(heading, justify="left" if heading == "server" else "right")
-    bare = statistics.median(result.rate for result in results["bare"])
-    for name, measured in results.items():
-        rate = statistics.median(result.rate for result in measured)
-        table.add_row(
-            name,
-            f"{rate:,.0f}",
-            f"{rate / bare:.2f}",
-            f"{statistics.median(result.p50_ms for result in measured):.1f}",
-            f"{statistics.median(result.p99_ms for result in measured):.1f}",
-            f"{statistics.median(result.sender_cpu for result in measured):.0%}",
-        )
-    Console(width=110).print(
-        table,
-        "goal: hookchain at 0.50 or more. bounded: the bare route behind the limits of hooks/http. naive: one INSERT and COMMIT per request, without a task table\n",
-    )
-
-
-def _check_stored(directory: Path, answered: int) -> None:
-    with sqlite3.connect(directory / "hookchain.db") as connection:
-        (stored,) = connection.execute("SELECT count(*) FROM events").fetchone()
-    Console(width=110).print(f"answered {answered:,}, stored {stored:,}")
-    if stored < answered:
-        raise SystemExit("callbacks that were answered 200 are missing in the database")
-
-
-def _latency(*, count: int) -> None:
-    table = Table(title="20 callbacks per second, each with one follow-up; ms from when each was due")
-    for heading in ("what", "p50", "p90", "p99", "max", "count"):
-        table.add_column(heading, justify="left" if heading == "what" else "right")
-    bare = uvloop.run(_trickled("bare", count))
-    trusted = uvloop.run(_trickled("hookchain", count, "trust"))
-    ours = uvloop.run(_trickled("hookchain", count, "fetch"))
-    _row(table, "bare route: answer (this machine's floor)", bare.answer_ms)
-    _row(table, "hookchain: answer, callback stored", ours.answer_ms)
-    _row(table, "hookchain: follow-up, callback trusted", trusted.follow_up_ms)
-    _row(table, "hookchain: follow-up, task read back first", ours.follow_up_ms)
-    Console(width=110).print(
-        table, "goal: follow-up p50 below 5 ms, p99 below 15 ms (above the floor's own p99)"
-    )
-
-
-def _row(table: Table, label: str, ordered_ms: list[float]) -> None:
-    percentiles = [f"{percentile(ordered_ms, share):.2f}" for share in (0.5, 0.9, 0.99, 1.0)]
-    table.add_row(label, *percentiles, str(len(ordered_ms)))
-
-
-async def _trickled(name: str, count: int, verify: str = "fetch") -> Latencies:
-    arrived: dict[str, float] = {}
-    stub = await asyncio.get_running_loop().create_server(lambda: stub_upstream(arrived), "127.0.0.1", 0)
-    async with stub:
-        with tempfile.TemporaryDirectory() as work:
-            (Path(work) / "hookchain.toml").write_text(f'{RULE}\n[upstreams.main]\nverify = "{verify}"\n')
-            with target(name, Path(work), upstream_port=stub.sockets[0].getsockname()[1]) as port:
-                # Not measured: what the process does only once.
-                await trickle(port, arrived, rate=20, count=20, first=0)
-                return await trickle(port, arrived, rate=20, count=count, first=1000)
+def _the_rest(rounds: int) -> None:
+    """What the routes cost without and with parts of ours, and everything that is not about follow-ups."""
+    contenders = [
+        bare(),
+        bare("bounded", name="bare, behind the limits of hooks/http"),
+        bare("naive", name="one INSERT and COMMIT a request, no task"),
+        ours(name="hookchain, verify off"),
+    ]
+    results, missing = by_turns(contenders, INGEST_ONLY, rounds)
+    show(results, missing, reference="bare Starlette", title="Ingest:\n")
+    memory.measure(seconds=60, pictures=24)
+    recorded.measure(100_000)
+    pages.measure(tasks=100_000, requests=30)
+    live.measure(tasks=100_000, seconds=5.0, rounds=6)
+    pin_to_all()
+    postgres.measure(seconds=4.0, chains=1_000, rows=1_000_000, rounds=rounds)
 
 
 if __name__ == "__main__":

@@ -22,7 +22,7 @@ SPAN_MS = 60 * 24 * 3_600_000
 """Age of the oldest records."""
 
 LIVE_CHAINS = 50
-"""The number of newest chains, in which all tasks are running, at `STARTED` percent."""
+"""The number of newest chains, unless told otherwise, in which all tasks are running, at `STARTED` percent."""
 
 STARTED = 1
 _BATCH = 200
@@ -103,8 +103,11 @@ class _RowMaker:
         return self._events
 
 
-def fill(url: str, tasks: int) -> FilledDatabase:
-    """Create the schema and fill it: 75 % of the tasks are in chains of a grid and four upscales, 25 % are from other clients."""
+def fill(url: str, tasks: int, *, live_chains: int = LIVE_CHAINS) -> FilledDatabase:
+    """Create the schema and fill it: 75 % of the tasks are in chains of a grid and four upscales, 25 % are from other clients.
+
+    `live_chains`: how many of the newest chains are running.
+    """
     migrate(url)
     now_ms = time.time_ns() // 1_000_000
     maker, chains = _RowMaker(now_ms), tasks * 3 // 20
@@ -116,7 +119,7 @@ def fill(url: str, tasks: int) -> FilledDatabase:
         large = _chain(maker, now_ms - 600_000, 199)[0]
         for number in range(chains):
             at_ms = now_ms - (chains - number) * SPAN_MS // chains
-            is_live = number >= chains - LIVE_CHAINS
+            is_live = number >= chains - live_chains
             chain_id, ids = _chain(maker, at_ms, 4, is_live=is_live, trouble=number)
             if is_live:
                 live[chain_id] = ids

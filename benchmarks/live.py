@@ -28,7 +28,8 @@ from benchmarks.filled_database import STARTED, FilledDatabase, fill
 from benchmarks.load import Throughput, saturate
 from benchmarks.pages import RULES
 from benchmarks.payloads import callback, request
-from benchmarks.targets import HOOK, ROOT, cpu_s, resident_mb, until_quiet, watched_target
+from benchmarks.processes import cpu_s, resident_mb, until_quiet
+from benchmarks.targets import HOOK, ROOT, watched_target
 
 STREAMS = 200
 CHAIN_CONNECTIONS = 8
@@ -87,7 +88,7 @@ def run_rounds(directory: Path, database: FilledDatabase, *, seconds: float, rou
                 )
                 results[with_pages].append(turn)
         memory["after pages"] = resident_mb(process_id)
-        with _reading(port, ["/live/gallery"] * STREAMS, slow=True):
+        with reading(port, ["/live/gallery"] * STREAMS, slow=True):
             uvloop.run(saturate([port], seconds, 91, others=next(about)))
             memory[f"with {STREAMS} that do not read"] = resident_mb(process_id)
     _show(results, memory)
@@ -108,7 +109,7 @@ def _measure_turn(
         before_s = cpu_s(process_id)
         measured = uvloop.run(saturate([port], seconds, run, others=others))
         return _made(measured, cpu_s(process_id) - before_s)
-    with _reading(port, _paths(database)) as readers:
+    with reading(port, stream_paths(database)) as readers:
         before_s = cpu_s(process_id)
         began_s = time.perf_counter()
         measured = uvloop.run(saturate([port], seconds, run, others=others))
@@ -134,17 +135,17 @@ def _made(measured: Throughput, taken_s: float) -> Measurement:
     )
 
 
-def _paths(database: FilledDatabase) -> list[str]:
+def stream_paths(database: FilledDatabase, count: int = STREAMS) -> list[str]:
     """The streams: half of them galleries, most without a filter; a quarter chains; a quarter operations and timelines of tasks."""
     chains = list(database.live)
     filters = ["", "", "", "", "", "", "", "?status=active", "?text=cat", "?upstream=main"]
-    galleries = [f"/live/gallery{filters[number % len(filters)]}" for number in range(STREAMS // 2)]
-    about = [f"/live/chain/{chains[number % len(chains)]}" for number in range(STREAMS // 4)]
+    galleries = [f"/live/gallery{filters[number % len(filters)]}" for number in range(count // 2)]
+    about = [f"/live/chain/{chains[number % len(chains)]}" for number in range(count // 4)]
     rest = [
         "/live/operations"
         if number % 2
         else f"/live/task/main/{database.live[chains[number % len(chains)]][0]}"
-        for number in range(STREAMS // 4)
+        for number in range(count // 4)
     ]
     since_ms = time.time_ns() // 1_000_000
     return [f"{path}{'&' if '?' in path else '?'}since_ms={since_ms}" for path in (*galleries, *about, *rest)]
@@ -166,7 +167,7 @@ def _about(database: FilledDatabase, turns: int) -> Iterator[list[list[bytes]]]:
 
 
 @contextlib.contextmanager
-def _reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any]:
+def reading(port: int, paths: list[str], *, slow: bool = False) -> Iterator[Any]:
     """Run readers of these streams until the block ends. Yields a function that stops them and returns their report."""
     process = subprocess.Popen(
         [sys.executable, "-m", "benchmarks.live", str(port), "slow" if slow else "quick"],

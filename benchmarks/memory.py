@@ -23,7 +23,8 @@ from rich.table import Table
 
 from benchmarks.load import trickle
 from benchmarks.payloads import callback
-from benchmarks.targets import HOOK, forget_peak, peak_mb, resident_mb, until_quiet, watched_target
+from benchmarks.processes import forget_peak, peak_mb, resident_mb, until_quiet
+from benchmarks.targets import HOOK, watched_target
 
 RULE = """
 [[rules]]

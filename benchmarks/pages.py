@@ -18,7 +18,8 @@ from rich.table import Table
 
 from benchmarks.filled_database import FilledDatabase, fill
 from benchmarks.load import percentile
-from benchmarks.targets import cpu_s, watched_target
+from benchmarks.processes import cpu_s
+from benchmarks.targets import watched_target
 from tests.support.postgres import running
 
 GOAL_MS = 100.0

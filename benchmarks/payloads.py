@@ -6,18 +6,25 @@ import json
 import time
 from typing import Any
 
-NOW_MS = time.time_ns() // 1_000_000
-"""The time of submission. hookchain treats tasks that ended before it started as history and does not continue them."""
-
 STEPS = (("SUBMITTED", 0), ("IN_PROGRESS", 0), ("IN_PROGRESS", 46), ("IN_PROGRESS", 93), ("SUCCESS", 100))
 _UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 PROMPT = "a cat on a wall in the rain, watercolour, soft light, muted colours, high detail --ar 3:2 --v 7.0 --s 250"
 
 
 def callback(
-    task_id: str, status: str, percent: int, *, action: str = "IMAGINE", prompt: str = PROMPT
+    task_id: str,
+    status: str,
+    percent: int,
+    *,
+    action: str = "IMAGINE",
+    prompt: str = PROMPT,
+    submitted_at_ms: int = 0,
 ) -> bytes:
-    """The JSON body of a callback."""
+    """The JSON body of a callback.
+
+    `submitted_at_ms`: now if it is 0. hookchain treats tasks that ended before it started as history and does not continue them.
+    """
+    submitted_at_ms = submitted_at_ms or time.time_ns() // 1_000_000
     link = f"https://cdn.discordapp.com/attachments/1050703772185268251/1376858603847417937/{_UUID}_{percent}.png"
     payload: dict[str, Any] = {
         "id": task_id,
@@ -39,9 +46,9 @@ def callback(
         "prompt": prompt,
         "promptEn": prompt,
         "description": f"/imagine {prompt}",
-        "submitTime": NOW_MS,
-        "startTime": NOW_MS + 1_264,
-        "finishTime": NOW_MS + 43_374 if status == "SUCCESS" else None,
+        "submitTime": submitted_at_ms,
+        "startTime": submitted_at_ms + 1_264,
+        "finishTime": submitted_at_ms + 43_374 if status == "SUCCESS" else None,
         "progress": f"{percent}%",
         "imageUrl": f"{link}?ex=6836daff&is=6835897f&hm=2afb972387f4fecc7c900fc3f3580f1259458ad019d6f8c535e4faef&",
         "failReason": None,

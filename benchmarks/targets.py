@@ -7,12 +7,7 @@ Each runs as a process on core 0.
 from __future__ import annotations
 
 import contextlib
-import os
-import re
-import socket
-import subprocess
 import sys
-import time
 from collections.abc import AsyncIterator, Iterator, Sequence
 from pathlib import Path
 
@@ -23,6 +18,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse
 from starlette.routing import Route
 
+from benchmarks.processes import free_port, started, wait_for
 from hookchain.cli.http_server import Server, listening, run
 from hooks.hook_tokens import registered_token
 
@@ -31,29 +27,14 @@ SECRET = "benchmark"
 HOOK = f"/notify/{registered_token(SECRET, 'main')}"
 
 
-CORES = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
-"""Read before any process is pinned: a child inherits its parent's cores, and would see only that one."""
-
-
-def pin(core: int) -> str:
-    """Keep this process on one core if the machine has two or more. Returns "split", or "free" if it has only one."""
-    if len(CORES) > 1:
-        os.sched_setaffinity(0, {CORES[core]})
-        return "split"
-    return "free"
-
-
-def pin_to_all() -> None:
-    """Let this process run anywhere again."""
-    if CORES:
-        os.sched_setaffinity(0, CORES)
-
-
 @contextlib.contextmanager
-def target(name: str, directory: Path, *, upstream_port: int = 9) -> Iterator[int]:
-    """Run a server ("hookchain", "bare", "bounded" or "naive") and yield its port. hookchain submits to `upstream_port`."""
-    with _running(name, directory, upstream_port, "", ()) as (port, _process_id):
-        yield port
+def target(name: str, directory: Path, *, core: int | None = 0) -> Iterator[tuple[int, int]]:
+    """Run a server for comparison ("bare", "bounded" or "naive"), and yield its port and process id."""
+    port = free_port()
+    command = [sys.executable, "-m", "benchmarks.targets", name, str(port)]
+    with started(command, directory, {"PYTHONPATH": str(ROOT)}, core=core) as process:
+        wait_for(port, process)
+        yield port, process.pid
 
 
 @contextlib.contextmanager
@@ -64,66 +45,14 @@ def watched_target(
     options: Sequence[str] = (),
     upstream_port: int = 9,
     checkout: Path = ROOT,
+    core: int | None = 0,
 ) -> Iterator[tuple[int, int]]:
-    """Run `hookchain serve` of a checkout with these options, and yield its port and process id."""
-    with _running("hookchain", directory, upstream_port, database_url, options, checkout) as server:
-        yield server
-
-
-def cpu_s(process_id: int) -> float:
-    """CPU time of a process in seconds, in user and system mode (proc(5), fields 14 and 15)."""
-    fields = Path(f"/proc/{process_id}/stat").read_text().rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def resident_mb(process_id: int) -> float:
-    """Current resident memory of a process in MB (proc(5), VmRSS)."""
-    return _memory_mb(process_id, "VmRSS")
-
-
-def peak_mb(process_id: int) -> float:
-    """Peak resident memory in MB since the process started, or since `forget_peak` (proc(5), VmHWM)."""
-    return _memory_mb(process_id, "VmHWM")
-
-
-def forget_peak(process_id: int) -> None:
-    """Restart the measurement of the peak (proc(5), clear_refs)."""
-    Path(f"/proc/{process_id}/clear_refs").write_text("5")
-
-
-def _memory_mb(process_id: int, key: str) -> float:
-    match = re.search(rf"^{key}:\s+(\d+) kB$", Path(f"/proc/{process_id}/status").read_text(), re.MULTILINE)
-    return int(match[1]) * 1024 / 1e6 if match else 0.0
-
-
-def until_quiet(process_id: int) -> None:
-    """Wait until the process is idle, for at most ten seconds."""
-    for _ in range(20):
-        before_s = cpu_s(process_id)
-        time.sleep(0.5)
-        if cpu_s(process_id) - before_s < 0.05:
-            return
-
-
-@contextlib.contextmanager
-def _running(
-    name: str,
-    directory: Path,
-    upstream_port: int,
-    database_url: str,
-    options: Sequence[str],
-    checkout: Path = ROOT,
-) -> Iterator[tuple[int, int]]:
+    """Run `hookchain serve` of a checkout with these options, and yield its port and process id. It submits to `upstream_port`."""
     port = free_port()
-    command = (
-        ["hookchain", "serve", "--port", str(port), *options]
-        if name == "hookchain"
-        else ["benchmarks.targets", name, str(port)]
-    )
     environment = {
-        "PATH": os.environ.get("PATH", ""),
         "PYTHONPATH": str(checkout),
         "HOOKCHAIN_SECRET": SECRET,
+        "HOOKCHAIN_BUDGET_PER_HOUR": "1000000",
         "HOOKCHAIN_QUOTAS_BYTES_PER_HOUR": "0",
         "HOOKCHAIN_QUOTAS_TASKS_PER_HOUR": "0",
         "HOOKCHAIN_UPSTREAM_URL": f"http://127.0.0.1:{upstream_port}",
@@ -131,38 +60,11 @@ def _running(
     }
     if database_url:
         environment["DATABASE_URL"] = database_url
-    python = sys.executable if checkout == ROOT else checkout / ".venv" / "bin" / "python"
-    process = subprocess.Popen(
-        [python, "-m", *command],
-        cwd=directory,
-        env=environment,
-        stdout=subprocess.DEVNULL,
-        preexec_fn=lambda: pin(0),
-    )
-    try:
+    python = Path(sys.executable) if checkout == ROOT else checkout / ".venv" / "bin" / "python"
+    command = [str(python), "-m", "hookchain", "serve", "--port", str(port), *options]
+    with started(command, directory, environment, core=core) as process:
         wait_for(port, process)
         yield port, process.pid
-    finally:
-        process.terminate()
-        process.wait(20)
-
-
-def free_port() -> int:
-    """A free port."""
-    with socket.create_server(("127.0.0.1", 0)) as sock:
-        port: int = sock.getsockname()[1]
-        return port
-
-
-def wait_for(port: int, process: subprocess.Popen[bytes]) -> None:
-    """Wait until the process listens. Raises RuntimeError if it ends or takes too long."""
-    deadline = time.monotonic() + 20
-    while True:
-        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
-            return
-        if process.poll() is not None or time.monotonic() > deadline:
-            raise RuntimeError(f"a server to measure did not start (exit code {process.poll()})")
-        time.sleep(0.05)
 
 
 async def _bare(request: Request) -> JSONResponse:

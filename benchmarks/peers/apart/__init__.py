@@ -1,0 +1,1 @@
+"""Modules that run in the peers' environment, where nothing of this repository can be imported."""
