@@ -23,7 +23,7 @@ import uvloop
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.targets import pin
+from benchmarks.processes import pin
 from midjourney.connections import Connections
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Upstream
 from midjourney.slices import in_slices
