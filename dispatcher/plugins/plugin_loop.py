@@ -103,6 +103,7 @@ class PluginLoop:
         self.ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._home = asyncio.get_running_loop()
         self.is_ending = False
+        self._has_tidied = False
         self._thread = threading.Thread(target=self._run_for_ever, daemon=True, name=f"plugin {plugin}")
         self._thread.start()
 
@@ -160,12 +161,14 @@ class PluginLoop:
         if tasks:
             await asyncio.wait(tasks, timeout=TIDY_S)
         await self.loop.shutdown_asyncgens()
+        self._has_tidied = True
         self.loop.stop()
 
     def _run_for_ever(self) -> None:
-        """Restart the loop if a task that nobody awaits raises SystemExit or KeyboardInterrupt, which would end it."""
+        """Restart the loop if a task that nobody awaits raises SystemExit or KeyboardInterrupt, or if a plugin stops it: either would
+        end it, even in the midst of `_tidy`."""
         asyncio.set_event_loop(self.loop)
-        while True:
+        while not self._has_tidied:
             try:
                 self.loop.run_forever()
             except BaseException as error:  # this is the thread's outermost function
@@ -174,8 +177,6 @@ class PluginLoop:
                     plugin=self.plugin,
                     exc_info=error,
                 )
-            if self.is_ending:
-                break
         self.loop.close()
         with contextlib.suppress(RuntimeError):  # the main loop has ended first
             self._home.call_soon_threadsafe(self._set_ended)

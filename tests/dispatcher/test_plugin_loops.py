@@ -196,6 +196,26 @@ async def test_a_task_of_a_plugin_that_wants_the_process_to_end_ends_nothing(
     assert sorted(heard) == ["first", "second"]
 
 
+async def test_a_loop_ends_what_runs_even_if_a_task_wants_the_process_to_end_at_that_moment() -> None:
+    """The run has been cancelled, and has not heard of it yet, when the loop is thrown out of its course."""
+
+    def exits() -> None:
+        raise SystemExit
+
+    def end() -> None:
+        own.end()
+        own.loop.call_soon(own.loop.call_soon, exits)
+
+    own = PluginLoop("plugin")
+    run = Run("receiver", asyncio.Event().wait)
+    own.take(run)
+    await run.begun.wait()
+    own.loop.call_soon_threadsafe(end)
+    async with asyncio.timeout(PATIENCE_S):
+        await own.ended
+        await asyncio.wait([run.ended])
+
+
 async def test_receivers_of_a_plugin_share_a_loop_and_what_belongs_to_it(bench: Any) -> None:
     """A lock, a client: made by whoever runs first, used by all, and there for the next event."""
     loops: list[asyncio.AbstractEventLoop] = []
