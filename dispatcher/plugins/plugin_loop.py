@@ -51,7 +51,8 @@ class Run:
         if own.is_ending:
             self._call_home(self.cancel)
             return
-        own.loop.create_task(self._run(own), name=self.receiver, context=self._context)
+        # A copy, because two threads cannot be in one context: where the run was assigned before, it may have a step at this moment.
+        own.loop.create_task(self._run(own), name=self.receiver, context=self._context.copy())
 
     def cancel(self) -> None:
         """Ask it to end. A blocked loop does not react."""

@@ -347,6 +347,36 @@ async def test_what_came_together_with_one_that_blocks_can_go_elsewhere(blocked:
     assert ran == ["once"]
 
 
+async def test_a_run_that_went_elsewhere_has_its_step_where_it_was(blocked: threading.Event) -> None:
+    """While it runs in the other loop. Two threads cannot be in one context: one of the steps would be lost."""
+    own, other = PluginLoop("a plugin"), PluginLoop("a plugin")
+    held, passed = threading.Event(), threading.Event()
+    errors: list[Any] = []
+    own.loop.set_exception_handler(lambda _, error: errors.append(error))
+
+    async def blocks() -> None:
+        blocked.wait(PATIENCE_S)
+
+    async def works() -> None:
+        blocked.set()
+        own.loop.call_soon_threadsafe(passed.set)  # after its step there
+        passed.wait(PATIENCE_S)
+
+    own.loop.call_soon_threadsafe(held.wait, PATIENCE_S)  # so that both begin in one turn of the loop
+    first, second = Run("blocks", blocks), Run("works", works)
+    own.take(first)
+    own.take(second)
+    held.set()
+    await asyncio.wait_for(first.begun.wait(), PATIENCE_S)
+    own.release_waiting()
+    other.take(second)
+    await asyncio.wait_for(asyncio.gather(first.ended, second.ended), PATIENCE_S)
+    for loop in (own, other):
+        loop.end()
+        await asyncio.wait_for(loop.ended, PATIENCE_S)
+    assert errors == []
+
+
 async def test_a_run_that_is_cancelled_before_its_first_step_ends() -> None:
     """Nobody waits for it for ever, nor does the loop count it."""
     own = PluginLoop("a plugin")
