@@ -9,13 +9,11 @@ from sqlalchemy import Connection
 
 from storage.budgets import charges, counters
 from storage.budgets.billing import Charge
-from storage.driver.locks import many_writers
 from storage.duty.states import SUBMISSION
 from storage.events import event_log
 from storage.records import ChainUse, Staged, StageResult
-from storage.submissions import adoption, releases, sql
+from storage.submissions import adoption, hourly, releases, sql
 from storage.tasks import chains, marks
-from storage.upstreams import standings
 
 PLACE_MS = 10_000
 """Each waiting submission of a chain moves the chain's next one back by this much. So chains take turns, however much each of
@@ -24,13 +22,8 @@ them requests, and none waits for ever, because later submissions of other chain
 PRIORITY_MS = 10**13
 """One step of priority moves a submission 300 years ahead of all with a lower priority."""
 
-NEAR = 256
-"""Submissions that other processes may be staging at this moment: this close to an upstream's limit, the count takes a lock."""
-
 Refuse = Callable[[ChainUse, Staged], str]
 """Returns why a rule or plugin may not have one more submission, or "". Not called for people's submissions."""
-
-HOUR_MS = 3_600_000
 
 
 def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int) -> StageResult:
@@ -73,28 +66,19 @@ def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int
         assert known is not None, "a row with the conflicting key exists"
         return known
     chains.count_submission(connection, staged.chain_id, by_hand=staged.is_by_hand)
+    hourly.add(connection, staged.upstream)
     return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
 
 
 def _reason(connection: Connection, staged: Staged, use: ChainUse, refuse: Refuse, now_ms: int) -> str:
     """Returns why a rule or plugin may not have this submission, or ""."""
-    hour = _hour(connection, staged.upstream, now_ms)
-    use = msgspec.structs.replace(use, last_hour=hour)
-    if not refuse(use, staged) and refuse(msgspec.structs.replace(use, last_hour=hour + NEAR), staged):
-        use = msgspec.structs.replace(use, last_hour=_exact_hour(connection, staged.upstream, now_ms))
-    return refuse(use, staged)
-
-
-def _hour(connection: Connection, upstream: str, now_ms: int) -> int:
-    """The number of submissions by rules and plugins at an upstream in the last hour."""
-    return sql.COUNT_AUTOMATIC.one(connection, upstream=upstream, since_ms=now_ms - HOUR_MS)
-
-
-def _exact_hour(connection: Connection, upstream: str, now_ms: int) -> int:
-    """The same number, while no other process stages there."""
-    if many_writers(connection):
-        standings.held(connection, upstream)
-    return _hour(connection, upstream, now_ms)
+    if reason := refuse(use, staged):
+        return reason
+    most = hourly.at_most(connection, staged.upstream, now_ms)
+    if not refuse(msgspec.structs.replace(use, last_hour=most), staged):
+        return ""
+    exact = hourly.exactly(connection, staged.upstream, now_ms)
+    return refuse(msgspec.structs.replace(use, last_hour=exact), staged)
 
 
 def _known(connection: Connection, staged: Staged, now_ms: int) -> StageResult | None:

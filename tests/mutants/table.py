@@ -30,9 +30,13 @@ BUDGET = rows(
 
 COUNTS = [
     *rows(
-        "storage/submissions/staging.py",
-        ("tests/storage/test_fences.py",),
+        "storage/submissions/hourly.py",
+        ("tests/storage/test_fences.py", "tests/storage/test_hourly.py"),
         ("hour longer than an hour", "since_ms=now_ms - HOUR_MS", "since_ms=now_ms - HOUR_MS - 1"),
+        ("what was staged since the count is not counted", "count.most += 1", "count.most += 0"),
+        ("the count of a later hour serves an earlier one", "not count.at_ms <= now_ms <", "not now_ms <"),
+        ("a count lasts for ever", "< count.at_ms + lasts_ms", "< count.at_ms + 10**15"),
+        ("the number that is far from the limit is the last count", "count.most + NEAR", "count.most"),
     ),
     *rows(
         "storage/submissions/staging.py",

@@ -111,23 +111,23 @@ async def test_a_submission_that_waits_to_be_tried_again_holds_up_no_other_of_it
 
 async def test_an_hour_counts_what_was_asked_for_in_it_and_not_refused(database: Database) -> None:
     """What the budget refused was not sent: if it counted, an upstream that is full once would stay so."""
-    counted: list[int] = []
+    limit = 4
 
     def refuse(use: ChainUse, one: Staged) -> str:
-        counted.append(use.last_hour)
-        return "no" if one.label == "refused" else ""
+        return "no" if one.label == "refused" or use.last_hour >= limit else ""
 
-    async def ask(key: str, now_ms: int, label: str = "imagine") -> int:
-        counted.clear()
+    async def is_made(key: str, now_ms: int, label: str = "imagine") -> bool:
         one = wanted(key, label=label, asked_by="rule:x")
-        await database.write("stage", lambda c: staging.stage(c, one, refuse=refuse, now_ms=now_ms))
-        return counted[0]
+        made = await database.write("stage", lambda c: staging.stage(c, one, refuse=refuse, now_ms=now_ms))
+        return made.created
 
-    assert await ask("old", 0) == 0
-    assert [await ask(f"kept-{number}", 1) for number in range(3)] == [1, 2, 3]
+    assert await is_made("old", 0)
     for number in range(5):
-        await ask(f"refused-{number}", 2, "refused")
-    assert await ask("last", HOUR_MS) == 3  # "old" was asked for an hour ago
+        assert not await is_made(f"refused-{number}", 1, "refused")
+    assert [await is_made(f"kept-{number}", 2) for number in range(4)] == [True, True, True, False]
+    assert not await is_made("early", HOUR_MS - 1)
+    # "old" was asked for an hour ago.
+    assert [await is_made(f"last-{number}", HOUR_MS) for number in range(2)] == [True, False]
 
 
 async def test_what_made_a_receiver_fire_is_kept(database: Database) -> None:
