@@ -55,7 +55,9 @@ async def test_a_clock_that_goes_back_makes_no_room(database: Database) -> None:
     """What an earlier moment of the clock calls the last hour is counted, even if a later one had none."""
     await database.write("stage", partial(ask, name="first", number=NEAR + 40, now_ms=1_000))
     await database.write("stage", partial(ask, name="next", number=1, now_ms=HOUR_MS + 5_000))
-    assert await database.write("stage", partial(ask, name="back", number=FAR, now_ms=2_000)) == FAR - NEAR - 41
+    assert (
+        await database.write("stage", partial(ask, name="back", number=FAR, now_ms=2_000)) == FAR - NEAR - 41
+    )
 
 
 @pytest.mark.parametrize("after_ms", [0, COUNT_LASTS_MS])
