@@ -20,8 +20,8 @@ import uvloop
 from rich.console import Console
 
 from benchmarks.filled_database import FilledDatabase, fill
-from benchmarks.live import Readers, reading, stream_paths
 from benchmarks.load import PATIENCE_S, percentile, steadily
+from benchmarks.page_readers import Readers, reading, stream_paths
 from benchmarks.payloads import PROMPT, STEPS, callback, request
 from benchmarks.processes import Stretch, pin, resident_mb, watch
 from benchmarks.targets import HOOK, watched_target
