@@ -1,4 +1,7 @@
-"""A SQLite file that grows to millions of events, written by the product's own code: whatever it writes for an event is in it."""
+"""A SQLite file that grows to millions of events, written by the product's own code: whatever it writes for an event is in it.
+
+Payloads are packed as the file grows, as they are five minutes later.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,7 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing
+from functools import partial
 from pathlib import Path
 
 from benchmarks.contenders import PRESS_ONE, Contender, Running
@@ -16,11 +20,13 @@ from benchmarks.targets import watched_target
 from midjourney.decode import decode_task
 from storage.deliveries import delivery_queue
 from storage.engine import Connection, Database
+from storage.events import packing
 from storage.migrate import migrate
 from storage.records import Incoming
 
 TASKS_AT_ONCE = 400
 EVENTS_AT_ONCE = 5_000
+PACKED_AT_ONCE = 50
 LATER_MS = 30 * 24 * 3_600_000
 """How far away the time of the waiting deliveries is: no measurement gets there."""
 
@@ -86,6 +92,7 @@ class GrownFile:
                 for template in templates
             ]
             await asyncio.gather(*(database.append(_incoming(body, now_ms)) for body in bodies))
+            await _pack(database, now_ms + 1)
         await database.close()
         self.tasks = max(tasks, self.tasks)
 
@@ -113,6 +120,12 @@ class GrownFile:
             (self.waiting,) = connection.execute(
                 "SELECT count(*) FROM deliveries WHERE state = 'waiting'"
             ).fetchone()
+
+
+async def _pack(database: Database, before_ms: int) -> None:
+    following = partial(packing.following, before_ms=before_ms, most=PACKED_AT_ONCE)
+    while (batch := await database.look(following)).last != batch.after:
+        await database.write("pack", partial(packing.store, batch=batch))
 
 
 def _incoming(body: bytes, now_ms: int) -> Incoming:

@@ -11,6 +11,7 @@ from dispatcher.loops.deliver import Deliverer
 from dispatcher.loops.heartbeat import Membership
 from dispatcher.loops.history import Historian
 from dispatcher.loops.loop import Loop
+from dispatcher.loops.pack import Packer
 from dispatcher.loops.places import Places
 from dispatcher.loops.poll import Poller
 from dispatcher.loops.prune import Pruner
@@ -111,10 +112,11 @@ class Worker:
             poll_only=settings.poll_only,
         )
         pruner = Pruner(database, settings.retention, clock.now_ms)
+        packer = Packer(database, clock.now_ms)
         self._timekeeper = Timekeeper(database, self._membership.leads)
         places = Places(database, self._clients)
         watch = Watch(database, settings.upstreams)
-        chores = (resolver.loop, poller.loop, pruner.loop, places.loop, watch.loop)
+        chores = (resolver.loop, poller.loop, pruner.loop, packer.loop, places.loop, watch.loop)
         for loop in chores:
             loop.may_turn = self._membership.leads
         self._loops = (

@@ -17,21 +17,45 @@ from hookchain.wiring import DATABASE_WAIT_S, open_database
 from hooks.api.reports import Switched
 from storage import clock
 from storage.engine import Connection
+from storage.events import packing
 from storage.migrate import migrate as migrate_database
 from storage.upstreams import standings
 
+UNPACKED_AT_ONCE = 500
+"""Events whose payloads one transaction unpacks."""
 
-def migrate() -> None:
+
+def migrate(
+    unpack: Annotated[
+        bool,
+        typer.Option(
+            "--unpack", help="Also unpack all payloads, to go back to a release that cannot read packed ones."
+        ),
+    ] = False,
+) -> None:
     """Update the database schema to this release.
 
     Fails if a rule is invalid or the administrator's token is weak, so that a platform does not release a version that cannot
-    start.
+    start. Stop every other process of hookchain before you unpack: a worker packs again.
     """
     settings = load_settings()
     check_token(settings)
     rules_of(settings)
     revision = migrate_database(settings.database_url, patience_s=DATABASE_WAIT_S)
     say(f"the database is at revision {revision}")
+    if unpack:
+        asyncio.run(_unpack(settings))
+        say("all payloads are unpacked")
+
+
+async def _unpack(settings: Settings) -> None:
+    database = await open_database(settings)
+    try:
+        after: int | None = 0
+        while after is not None:
+            after = await database.write("unpack", partial(packing.undo, after=after, most=UNPACKED_AT_ONCE))
+    finally:
+        await database.close()
 
 
 def pause(upstream: Annotated[str, typer.Argument(help="Upstream to pause; all if omitted.")] = "") -> None:

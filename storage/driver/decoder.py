@@ -1,15 +1,17 @@
 """Turns rows of the driver into typed values.
 
-The drivers return plain values: SQLite has no booleans (0 or 1), and lists are stored as JSON.
+The drivers return plain values: SQLite has no booleans (0 or 1), lists are stored as JSON, and payloads are packed.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import msgspec
+
+from storage.payloads import Stored
 
 T = TypeVar("T")
 
@@ -44,7 +46,7 @@ def decoder_of(kind: type[T]) -> Callable[[Sequence[Any]], T]:
 def width_of(kind: Any) -> int:
     """The number of columns that a value of this type takes."""
     record = kind if _is_record(kind) else _record_in(kind)
-    return 1 if record is None else sum(map(width_of, get_type_hints(record).values()))
+    return 1 if record is None else sum(map(width_of, _hints(record).values()))
 
 
 def _value(hint: Any, at: int, known: dict[str, object]) -> str:
@@ -56,13 +58,18 @@ def _value(hint: Any, at: int, known: dict[str, object]) -> str:
     function = f"f{len(known)}"
     known[function] = record or convert
     if record is None:
-        return f"{function}(row[{at}])"
-    hints, fields, first = get_type_hints(record), [], at
+        restored = f"{function}(row[{at}])"
+        return f"None if row[{at}] is None else {restored}" if _may_be_none(hint) else restored
+    hints, fields, first = _hints(record), [], at
     for name in fields_of(record):
         fields.append(f"{name}={_value(hints[name], at, known)}")
         at += width_of(hints[name])
     made = f"{function}({', '.join(fields)})"
     return f"None if row[{first}] is None else {made}" if _may_be_none(hint) else made
+
+
+def _hints(record: type[Any]) -> dict[str, Any]:
+    return get_type_hints(record, include_extras=True)
 
 
 def _is_record(kind: Any) -> bool:
@@ -85,6 +92,10 @@ def _record_in(hint: Any) -> type[Any] | None:
 
 def _conversion(hint: Any) -> Callable[[Any], Any] | None:
     """What turns the driver's value into the field's; None if it is that already."""
+    if _may_be_none(hint):
+        return next(filter(None, map(_conversion, get_args(hint))), None)
+    if get_origin(hint) is Annotated:
+        return next((extra.restore for extra in hint.__metadata__ if isinstance(extra, Stored)), None)
     if hint is bool:
         return bool
     if get_origin(hint) is tuple:

@@ -99,6 +99,7 @@ class Query(Statement, Generic[Row]):
 
     def __init__(self, text: str, row: type[Row]) -> None:
         super().__init__(text)
+        self.row = row
         self.width = width_of(row)
         self._decode = decoder_of(row)
 

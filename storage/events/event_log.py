@@ -11,6 +11,7 @@ from storage import schema
 from storage.driver.bulk import insert_rows
 from storage.driver.locks import many_writers
 from storage.events import sql
+from storage.payloads import as_received, packed
 from storage.records import PROVENANCE_OF_SOURCE, PendingEvent, Provenance, Source
 
 
@@ -35,7 +36,11 @@ class NewEvent(NamedTuple):
 
 def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
     """Append events, in this order."""
-    insert_rows(connection, schema.events, rows, NewEvent._fields)
+    stored = [
+        row if (value := as_received(row.payload)) is row.payload else row._replace(payload=value)
+        for row in rows
+    ]
+    insert_rows(connection, schema.events, stored, NewEvent._fields)
 
 
 def record(
@@ -99,8 +104,15 @@ def copy_of(connection: Connection, upstream: str, task_id: str, payload: bytes)
     newest = sql.NEWEST_NOTES.all(connection, upstream=upstream, task_id=task_id, most=COMPARED)
     copied = [note.detail.removeprefix(_COPY) for note in newest if note.detail.startswith(_COPY)]
     ids = {note.id for note in newest} | {int(detail.partition(":")[0]) for detail in copied}
-    event_id = sql.WITH_PAYLOAD.first(connection, ids=sorted(ids), payload=payload) if ids else None
+    event_id = _with_payload(connection, sorted(ids), payload) if ids else None
     return "" if event_id is None else f"{_COPY}{event_id}"
+
+
+def _with_payload(connection: Connection, ids: list[int], payload: bytes) -> int | None:
+    """The newest of these events that has this payload; packed, if it is some minutes old."""
+    stored = as_received(payload)
+    as_new = sql.WITH_PAYLOAD.first(connection, ids=ids, stored=stored)
+    return as_new or sql.WITH_PAYLOAD.first(connection, ids=ids, stored=packed(stored))
 
 
 def latest(connection: Connection, upstream: str, task_id: str) -> tuple[bytes, bool]:
@@ -115,4 +127,5 @@ def latest_payload(connection: Connection, upstream: str, task_id: str) -> bytes
     """The newest payload that changed a task, whoever sent it, or b"". For display only."""
     if not task_id:
         return b""
-    return sql.NEWEST_PAYLOAD.first(connection, upstream=upstream, task_id=task_id) or b""
+    newest = sql.NEWEST_PAYLOAD.first(connection, upstream=upstream, task_id=task_id)
+    return b"" if newest is None else newest.payload

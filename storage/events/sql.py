@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from storage.driver.decoder import columns_of, parameters_of
 from storage.driver.statements import Command, Query
-from storage.records import Event, PendingEvent, Quarantined
+from storage.records import Event, Payload, PendingEvent, Quarantined
 from storage.records.refusals import Refusal
 
 _OF_TASK = "upstream = :upstream AND task_id = :task_id"
@@ -43,11 +43,17 @@ MARK_FANNED_OUT = Command("UPDATE events SET pending = FALSE WHERE id IN (:ids)"
 # Payloads.
 
 
-class Payload(NamedTuple):
+class Current(NamedTuple):
     """A payload, and whether the upstream vouches for it."""
 
-    payload: bytes
+    payload: Payload
     is_fact: bool
+
+
+class Newest(NamedTuple):
+    """The newest payload of a task."""
+
+    payload: Payload
 
 
 _IS_FACT = "(provenance = 'confirmed' OR provenance = 'polled')"
@@ -57,11 +63,11 @@ LATEST = Query(
     WHERE {_OF_TASK} AND advanced /*sqlite = 1 */
     ORDER BY {_IS_FACT} DESC, id DESC LIMIT 1
     """,
-    Payload,
+    Current,
 )
 NEWEST_PAYLOAD = Query(
     f"SELECT payload FROM events WHERE {_OF_TASK} AND advanced /*sqlite = 1 */ ORDER BY id DESC LIMIT 1",
-    bytes,
+    Newest,
 )
 
 
@@ -73,7 +79,47 @@ class Note(NamedTuple):
 
 
 NEWEST_NOTES = Query(f"SELECT id, detail FROM events WHERE {_OF_TASK} ORDER BY id DESC LIMIT :most", Note)
-WITH_PAYLOAD = Query("SELECT max(id) FROM events WHERE id IN (:ids) AND payload = :payload", int)
+WITH_PAYLOAD = Query("SELECT max(id) FROM events WHERE id IN (:ids) AND payload = :stored", int)
+
+# Packing.
+
+
+class Whole(NamedTuple):
+    """All columns of an event, in the order of the table, with the payload as it is stored."""
+
+    id: int
+    upstream: str
+    task_id: str
+    submission_id: str
+    source: str
+    signal: str | None
+    action: str
+    status: str
+    progress: int | None
+    advanced: bool
+    pending: bool
+    detail: str
+    payload: bytes
+    received_at_ms: int
+    generation: int
+    provenance: str
+
+
+class Kept(NamedTuple):
+    """The payload of an event as it is stored."""
+
+    id: int
+    stored: bytes
+    received_at_ms: int
+
+
+KEPT_AFTER = Query(
+    "SELECT id, payload, received_at_ms FROM events WHERE id > :after ORDER BY id LIMIT :most", Kept
+)
+NEWEST_ID = Query("SELECT max(id) FROM events", int)
+WHOLE = Query(f"SELECT {columns_of(Whole)} FROM events WHERE id IN (:ids) ORDER BY id", Whole)
+TAKE_OUT = Command("DELETE FROM events WHERE id IN (:ids)")
+REPLACE_PAYLOAD = Command("UPDATE events SET payload = :value WHERE id = :id")
 
 # Replays.
 

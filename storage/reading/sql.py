@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from storage.driver.decoder import columns_of
 from storage.driver.statements import Query
-from storage.records import Attempt, Delivery, Event, Submission, TaskRow
+from storage.records import Attempt, Delivery, Event, Payload, Submission, TaskRow
 
 _EVENT = columns_of(Event)
 _DELIVERY = columns_of(Delivery)
@@ -26,11 +26,11 @@ NEWEST_EVENTS = Query(
 )
 
 
-class Payload(NamedTuple):
+class Newest(NamedTuple):
     """The newest payload of a task."""
 
     task_id: str
-    payload: bytes
+    payload: Payload
 
 
 NEWEST_PAYLOADS = Query(
@@ -42,7 +42,7 @@ NEWEST_PAYLOADS = Query(
         GROUP BY task_id
     )
     """,
-    Payload,
+    Newest,
 )
 
 # Deliveries.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from storage.driver.statements import Query
+from storage.records import Payload
 
 # Our newest finished tasks: through their submissions, which have an index by upstream and age; an index for tasks would be written
 # at each callback.
@@ -63,7 +64,7 @@ RECEIVED = Query(
 class End(NamedTuple):
     """A callback that reported the end of its task."""
 
-    payload: bytes
+    payload: Payload
     received_at_ms: int
 
 

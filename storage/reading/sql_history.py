@@ -8,7 +8,7 @@ import msgspec
 
 from storage.driver.decoder import columns_of
 from storage.driver.statements import Query
-from storage.records import ChainRow, Event, Submission, TaskRow
+from storage.records import ChainRow, Event, Payload, Submission, TaskRow
 from storage.submissions.modal_answers import made_another_task
 
 # The ledger.
@@ -67,7 +67,7 @@ class RecordedEvent(NamedTuple):
     task: TaskRow | None
     chain: ChainRow | None
     submission: Submission | None
-    parent: bytes | None
+    parent: Payload | None
 
 
 RECORDED = Query(

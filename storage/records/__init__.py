@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from storage.payloads import Payload
 from storage.records.budgets import Used
 from storage.records.deliveries import ClaimedDelivery, Delivery, DeliveryState
 from storage.records.events import (
@@ -46,6 +47,7 @@ __all__ = [
     "DeliveryState",
     "Event",
     "Incoming",
+    "Payload",
     "PendingEvent",
     "Provenance",
     "Quarantined",

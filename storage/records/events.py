@@ -8,6 +8,7 @@ import msgspec
 
 from midjourney.lifecycle import Change
 from midjourney.types import Task
+from storage.payloads import Payload
 
 Source = Literal["callback", "answer", "evidence", "reconcile", "internal", "replay"]
 """Where an event came from: a sender's POST, the answer to a submit, evidence found later, a poll or readback, hookchain
@@ -83,7 +84,7 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     progress: int | None
     advanced: bool
     detail: str
-    payload: bytes
+    payload: Payload
     received_at_ms: int
     generation: int
     provenance: Provenance | Literal[""] = ""

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from storage.driver.decoder import columns_of, parameters_of
 from storage.driver.statements import Command, Query
-from storage.records import ChainRow, Submission, TaskRow
+from storage.records import ChainRow, Payload, Submission, TaskRow
 
 _TASK = columns_of(TaskRow)
 
@@ -186,7 +186,7 @@ class Shown(NamedTuple):
     """A submission, and a payload of the task that it made."""
 
     submission_id: str
-    payload: bytes
+    payload: Payload
 
 
 # `chain_id` is set in all tasks of ours; it is compared as in the index, so that the index is used.
@@ -212,7 +212,7 @@ class CallbackRow(NamedTuple):
     """A callback that the upstream has neither confirmed nor refuted."""
 
     id: int
-    payload: bytes
+    payload: Payload
     action: str
 
 

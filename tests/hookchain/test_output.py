@@ -94,7 +94,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "upstreams": [[], ["--json"]],
     "pause": [[], [HOSTILE]],
     "resume": [[], [HOSTILE]],
-    "migrate": [[]],
+    "migrate": [[], ["--unpack"]],
     "backup": [["copy.db"]],
     "healthcheck": [[], ["--ready"]],
     "token": [[]],

@@ -94,6 +94,28 @@ ONCE = [
         ),
     ),
     *rows(
+        "storage/payloads.py",
+        ("tests/storage/test_payloads.py", "tests/storage/test_packing.py"),
+        (
+            "a payload like a packed value is stored as it is",
+            "return _packed(payload) if _is_packed(payload) else payload",
+            "return payload",
+        ),
+        (
+            "what is packed is packed again",
+            "if len(stored) < SHORTEST or _is_packed(stored):",
+            "if len(stored) < SHORTEST:",
+        ),
+        ("half a payload counts as a whole one", "if not stream.eof or stream.unused_data:", "if False:"),
+    ),
+    *rows(
+        "storage/events/packing.py",
+        ("tests/storage/test_packing.py",),
+        ("an event gets the payload of a deleted one", "if row.payload == stored:", "if True:"),
+        ("a young event is packed", "if event.received_at_ms >= before_ms:", "if False:"),
+        ("a batch is stored twice", "if _packed_to(connection) != batch.after:", "if False:"),
+    ),
+    *rows(
         "storage/submissions/staging.py",
         ("tests/dispatcher/test_prune.py",),
         (

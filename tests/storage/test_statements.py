@@ -7,7 +7,7 @@ import importlib
 import pkgutil
 import re
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 import pytest
@@ -17,6 +17,8 @@ import storage
 from storage.driver.decoder import columns_of, decoder_of, parameters_of, width_of
 from storage.driver.statements import LONGEST_KEPT, Command, Query, Statement, for_postgres, for_sqlite
 from storage.engine import Database
+from storage.events.sql import Kept, Whole
+from storage.records import Payload
 
 MODULES = [
     module.name
@@ -76,6 +78,34 @@ async def test_each_statement_runs_and_its_columns_are_the_fields_of_its_rows(
             cursor.execute(f"EXPLAIN {text}", [values_for(statement)[name] for name in names])
 
     await database.read(run)
+
+
+@pytest.mark.parametrize("name", STATEMENTS)
+async def test_each_statement_that_reads_a_payload_unpacks_it(database: Database, name: str) -> None:
+    """A reader that takes the column as it is stored would get packed bytes, once the event is some minutes old."""
+    statement = STATEMENTS[name]
+    if not isinstance(statement, Query) or "payload" not in statement.text or "RETURNING" in statement.text:
+        return
+    columns = await database.read(
+        lambda connection: [
+            column[0] for column in statement.execute(connection, values_for(statement)).description
+        ]
+    )
+    hints = [hint for column, hint in zip(columns, leaves(statement.row), strict=True) if column == "payload"]
+    if statement.row in (Kept, Whole):  # for packing itself
+        assert hints == [bytes]
+    else:
+        assert all(hint in (Payload, Payload | None) for hint in hints)
+
+
+def leaves(kind: Any) -> list[Any]:
+    """The types of the columns that make a value of this type."""
+    kinds = [one for one in (kind, *get_args(kind)) if isinstance(one, type)]
+    records = [one for one in kinds if hasattr(one, "__struct_fields__") or hasattr(one, "_fields")]
+    if not records:
+        return [kind]
+    hints = get_type_hints(records[0], include_extras=True)
+    return [leaf for hint in hints.values() for leaf in leaves(hint)]
 
 
 def as_on_postgres(text: str, _lengths: Any) -> tuple[str, tuple[str, ...]]:
