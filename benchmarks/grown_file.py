@@ -26,7 +26,7 @@ from storage.records import Incoming
 
 TASKS_AT_ONCE = 400
 EVENTS_AT_ONCE = 5_000
-PACKED_AT_ONCE = 50
+PACKED_AT_ONCE = TASKS_AT_ONCE * len(STEPS)
 LATER_MS = 30 * 24 * 3_600_000
 """How far away the time of the waiting deliveries is: no measurement gets there."""
 
