@@ -45,7 +45,7 @@ class Packer:
                 if not await self._pack(before_ms):
                     return
                 took_s = time.monotonic() - began_s
-            await asyncio.sleep(max(PAUSE_S, took_s / SHARE))
+            await asyncio.sleep(max(PAUSE_S, took_s * (1 / SHARE - 1)))
 
     async def _pack(self, before_ms: int) -> bool:
         """Pack a batch; False if there was nothing left. The readers' thread packs, so that the writer only writes."""
