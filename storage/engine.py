@@ -23,8 +23,10 @@ from storage.driver.listen import Announcer
 from storage.driver.readers import LoopReaders, Readers, ThreadReaders
 from storage.driver.wakeups import Wakeups
 from storage.driver.writer import Writer
-from storage.driver.writes import Observer
-from storage.driver.writes import Work as Work  # for the layers above, which must not import a driver
+from storage.driver.writes import Closing as Closing  # for the layers above, which must not import a driver
+from storage.driver.writes import Observer, Result, Value
+from storage.driver.writes import Step as Step
+from storage.driver.writes import Work as Work
 from storage.errors import BadDatabaseUrl, NotDurable
 from storage.histogram import ANSWER_MS, Histogram, Timings, together
 from storage.meter import Holds, Meter, Sum
@@ -35,9 +37,6 @@ from storage.workers import leases
 from storage.workers.lock import WorkerLock
 
 T = TypeVar("T")
-
-BUSY = 4
-"""Waiting writes of one writer from which on it is busy. A callback whose event has four receivers comes to as many by itself."""
 
 PATHS = 2
 """On PostgreSQL, connections for all writes except callbacks. With one for callbacks, one for leases, two for reads and two
@@ -72,9 +71,7 @@ class Database:
         if isinstance(address, Path):
             self._readers: Readers = LoopReaders(sqlite.read_engine(address))
             self._looks = ThreadReaders(sqlite.look_engine(address))
-            self._ingest = self._separate = Writer(
-                sqlite.write_engine(address), self.wakeups, self._callbacks
-            )
+            self._ingest = self._separate = Writer(sqlite.write_engine(address), self._callbacks.begin)
             self._paths = [self._ingest]
             self.worker_lock = WorkerLock(address)
             self.generation_file = GenerationFile(address)
@@ -83,19 +80,10 @@ class Database:
             self._looks = ThreadReaders(postgres.read_engine(address, connections=1))
             self._announcer = Announcer(address, self.wakeups)
             self._ingest = Writer(
-                postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS),
-                self.wakeups,
-                self._callbacks,
-                wake_early=False,
+                postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS), self._callbacks.begin
             )
             self._separate, *self._paths = (
-                Writer(
-                    postgres.write_engine(address),
-                    self.wakeups,
-                    self._callbacks,
-                    largest_batch=1,
-                    wake_early=False,
-                )
+                Writer(postgres.write_engine(address), self._callbacks.begin, mixes=False)
                 for _ in range(1 + PATHS)
             )
 
@@ -112,11 +100,6 @@ class Database:
     def is_writing(self) -> bool:
         """True if all writers accept writes."""
         return all(writer.is_writing for writer in self._writers)
-
-    @property
-    def is_busy(self) -> bool:
-        """True if so many writes wait that several will share a transaction, or a turn at PostgreSQL."""
-        return min(writer.waiting for writer in self._paths) >= BUSY
 
     def held_by(self) -> dict[str, Sum]:
         """How long each named transaction occupied this process's writers."""
@@ -145,7 +128,15 @@ class Database:
 
     async def append(self, incoming: Incoming) -> Recorded:
         """Store one callback (transaction "ingest"). Returns after the commit; raises `NotDurable` or `Unkeepable`."""
-        recorded = await self._ingest.append(incoming)
+        # The loops claim through the same writer on SQLite: woken early, they share the callback's transaction.
+        wakes_early = self._ingest in self._paths
+        if wakes_early:
+            self.wakeups.wake(*self._callbacks.topics(incoming))
+        recorded = await self._ingest.step(self._callbacks.step, incoming)
+        if recorded.asks:
+            self.wakeups.wake("asks")
+        if not wakes_early:
+            self.wakeups.wake(*self._callbacks.topics(incoming))
         self._oddities.look_at(incoming.upstream, incoming.task)
         return recorded
 
@@ -157,7 +148,18 @@ class Database:
 
     async def write_together(self, *units: tuple[str, Work]) -> list[Any]:
         """Run several named units, in order, in one transaction; returns their values."""
-        return await min(self._paths, key=lambda writer: writer.waiting).write(units)
+        return await self._least_busy.write(units)
+
+    async def step(self, step: Step[Value, Result], value: Value, closing: Closing | None = None) -> Result:
+        """Do a step for a value, together with all that wait for the same step; returns its result after the commit.
+
+        Raises the step's error for this value, `NotDurable` or `Unkeepable`. `closing` runs once at the end of their transaction.
+        """
+        return await self._least_busy.step(step, value, closing)
+
+    @property
+    def _least_busy(self) -> Writer:
+        return min(self._paths, key=lambda writer: writer.waiting)
 
     async def write_alone(
         self, name: str, work: Callable[[Connection], T], committed: Callable[[], None]

@@ -102,7 +102,7 @@ def edit_and_retry(
     check(request, dialect)
     before = decode_request(submission.request)
     _check_same_intent(submission, before, request)
-    locks.chain(connection, submission.chain_id)  # always locked before the submission
+    locks.chains(connection, [submission.chain_id])  # always locked before the submission
     if not dead_submissions.edit(connection, submission.id, encode_request(request), now_ms):
         _refuse_what_is_taken(connection, submission.id)
         return False

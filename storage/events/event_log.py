@@ -43,8 +43,7 @@ def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
     insert_rows(connection, schema.events, stored, NewEvent._fields)
 
 
-def record(
-    connection: Connection,
+def fact(
     *,
     upstream: str,
     signal: str | None,
@@ -56,9 +55,9 @@ def record(
     status: str = "",
     detail: str = "",
     payload: bytes = b"",
-) -> None:
-    """Append a fact that is not a task payload, such as an answer or an exceeded budget."""
-    new = NewEvent(
+) -> NewEvent:
+    """A fact that is not a task payload, such as an answer or an exceeded budget."""
+    return NewEvent(
         upstream=upstream,
         task_id=task_id,
         submission_id=submission_id,
@@ -73,6 +72,35 @@ def record(
         payload=payload,
         received_at_ms=now_ms,
         provenance=PROVENANCE_OF_SOURCE[source],
+    )
+
+
+def record(
+    connection: Connection,
+    *,
+    upstream: str,
+    signal: str | None,
+    source: Source,
+    now_ms: int,
+    task_id: str = "",
+    submission_id: str = "",
+    action: str = "",
+    status: str = "",
+    detail: str = "",
+    payload: bytes = b"",
+) -> None:
+    """Append one such fact."""
+    new = fact(
+        upstream=upstream,
+        signal=signal,
+        source=source,
+        now_ms=now_ms,
+        task_id=task_id,
+        submission_id=submission_id,
+        action=action,
+        status=status,
+        detail=detail,
+        payload=payload,
     )
     append(connection, [new])
 
