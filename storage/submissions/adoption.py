@@ -52,12 +52,6 @@ def adopted_key(upstream: str, mark: str) -> str:
     return f"{upstream}|adopted|{mark}|0"
 
 
-def key_of(connection: Connection, staged: Staged) -> str:
-    """The key that this intent has if its submission was adopted by its mark alone."""
-    mark = marks.of_intent(connection, staged.upstream, staged.idempotency_key)
-    return adopted_key(staged.upstream, mark)
-
-
 def recognise(connection: Connection, staged: Staged, submission_id: str) -> StageResult:
     """Give a submission that was adopted by its mark alone the details of this intent, so that nothing is sent."""
     known = find(connection, submission_id)

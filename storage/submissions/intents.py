@@ -14,6 +14,7 @@ from storage.driver import locks
 from storage.records import ChainUse, Staged
 from storage.submissions import adoption, sql
 from storage.submissions.sql import Known
+from storage.tasks import marks
 
 _PRESSES = ("action", "change", "simple_change")
 
@@ -24,9 +25,14 @@ class Intents:
     def __init__(self, connection: Connection, staged: Sequence[Staged]) -> None:
         chain_ids = sorted({one.chain_id for one in staged if one.chain_id})
         locks.chains(connection, chain_ids)
+        # By key: the id that its submission has, or will have; and the key that it has if it was adopted by its mark alone.
+        self._ids = {
+            one.idempotency_key: marks.of_intent(connection, one.upstream, one.idempotency_key)
+            for one in staged
+        }
         self._adopted_keys = {
-            one.idempotency_key: adoption.key_of(connection, one)
-            for one in staged  # the key it has if it was adopted by its mark alone
+            one.idempotency_key: adoption.adopted_key(one.upstream, self._ids[one.idempotency_key])
+            for one in staged
         }
         keys = sorted({*self._adopted_keys, *self._adopted_keys.values()})
         self._by_key = {row.idempotency_key: row for row in sql.KNOWN_BY_KEYS.all(connection, keys=keys)}
@@ -46,6 +52,11 @@ class Intents:
             self._automatic[row.chain_id] = row.automatic
             self._by_receiver[row.chain_id, row.asked_by] = row.asked_for
             self._waiting[row.chain_id] += row.waiting
+
+    def id_for(self, staged: Staged) -> str:
+        """The id of the submission to be stored. Unguessable: it is part of the hook's path, and a callback that knows it counts as
+        evidence for the submission."""
+        return self._ids[staged.idempotency_key]
 
     def submission_of(self, staged: Staged) -> Known | None:
         """The submission that the intent has; or the one that presses the same thing in this chain under an alias of its task."""

@@ -9,12 +9,13 @@ from sqlalchemy import Connection
 
 from storage.budgets import charges, counters
 from storage.budgets.billing import Charge
+from storage.driver.locks import many_writers
 from storage.duty.states import SUBMISSION
 from storage.events import event_log
 from storage.records import ChainUse, Staged, StageResult
 from storage.submissions import adoption, hourly, releases, sql
 from storage.submissions.intents import Intents
-from storage.tasks import chains, marks
+from storage.tasks import chains
 
 PLACE_MS = 10_000
 """Each waiting submission of a chain moves the chain's next one back by this much. So chains take turns, however much each of
@@ -123,18 +124,19 @@ def _with_chain(connection: Connection, staged: Staged, intents: Intents, now_ms
 
 def _decided(connection: Connection, staged: Staged, intents: Intents, refusal: str, now_ms: int) -> _New:
     """The submission as it is to be stored: refused, known to exist at the upstream, or waiting."""
+    submission_id = intents.id_for(staged)
     if refusal:
-        return _refused(connection, staged, refusal, now_ms)
+        return _refused(staged, submission_id, refusal, now_ms)
     if (child := intents.existing_child(staged)) is not None:
-        return _existed(connection, staged, child, now_ms)
+        return _existed(staged, submission_id, child, now_ms)
     taken = counters.take(connection, charges.bill(connection, staged), now_ms)
     if isinstance(taken, str):
-        return _refused(connection, staged, taken, now_ms)
+        return _refused(staged, submission_id, taken, now_ms)
     hourly.add(connection, staged.upstream)
     waiting = intents.waiting_in(staged.chain_id)
     queue_at_ms = now_ms + staged.delay_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
-    row = _new_row(connection, staged, queue_at_ms, now_ms, taken)
-    result = StageResult(submission_id=str(row["id"]), chain_id=staged.chain_id, created=True)
+    row = _new_row(staged, submission_id, queue_at_ms, now_ms, taken)
+    result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
     return _New(staged, row, result, taken)
 
 
@@ -142,7 +144,9 @@ def _store(connection: Connection, new: Sequence[_New], now_ms: int) -> dict[str
     """Insert submissions; returns their results, by id. One whose intent another process has stored by now is known."""
     if not new:
         return {}
-    rows = sorted((one.row for one in new), key=lambda row: str(row["id"]))  # all processes in this order
+    rows = [one.row for one in new]
+    if many_writers(connection):
+        rows.sort(key=lambda row: str(row["id"]))  # in all processes, to avoid deadlocks
     inserted = set(sql.STAGE.all_of_rows(connection, rows))
     stored = [one for one in new if one.result.submission_id in inserted]
     chains.count_submissions(
@@ -179,20 +183,20 @@ def _known(
     return False, StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
 
 
-def _existed(connection: Connection, staged: Staged, child: str, now_ms: int) -> _New:
+def _existed(staged: Staged, submission_id: str, child: str, now_ms: int) -> _New:
     """One whose task exists already: nothing is sent, and nothing paid."""
     reason = f"task {child} was made by this button before"
-    row = _new_row(connection, staged, now_ms, now_ms) | {
+    row = _new_row(staged, submission_id, now_ms, now_ms) | {
         "state": SUBMISSION.new("stage", "existed"),
         "outcome": "existed",
         "reason": reason,
         "task_ids": msgspec.json.encode([child]).decode(),
     }
-    result = StageResult(submission_id=str(row["id"]), chain_id=staged.chain_id, created=False)
+    result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=False)
     event = event_log.fact(
         upstream=staged.upstream,
         task_id=child,
-        submission_id=result.submission_id,
+        submission_id=submission_id,
         signal="submission.existed",
         source="evidence",
         status="existed",
@@ -202,18 +206,16 @@ def _existed(connection: Connection, staged: Staged, child: str, now_ms: int) ->
     return _New(staged, row, result, event=event)
 
 
-def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -> _New:
+def _refused(staged: Staged, submission_id: str, reason: str, now_ms: int) -> _New:
     """One that is stored as refused, so that it can be shown and released by hand (storage/submissions/releases.py), with the signal
     budget.exceeded."""
-    row = _new_row(connection, staged, now_ms, now_ms)
+    row = _new_row(staged, submission_id, now_ms, now_ms)
     row |= {"state": SUBMISSION.new("stage", "refused"), "reason": reason}
-    result = StageResult(
-        submission_id=str(row["id"]), chain_id=staged.chain_id, created=False, refused=reason
-    )
+    result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=False, refused=reason)
     event = event_log.fact(
         upstream=staged.upstream,
         task_id=staged.parent_id,
-        submission_id=result.submission_id,
+        submission_id=submission_id,
         signal="budget.exceeded",
         source="internal",
         detail=f"{staged.asked_by}: {staged.kind} {staged.label}: {reason}",
@@ -223,8 +225,8 @@ def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -
 
 
 def _new_row(
-    connection: Connection,
     staged: Staged,
+    submission_id: str,
     queue_at_ms: int,
     now_ms: int,
     taken: tuple[Charge, ...] = (),
@@ -232,8 +234,7 @@ def _new_row(
     values = msgspec.structs.asdict(staged)
     delay_ms = values.pop("delay_ms")
     return values | {
-        # Unguessable: the id is part of the hook's path, and a callback that knows it counts as evidence for the submission.
-        "id": marks.of_intent(connection, staged.upstream, staged.idempotency_key),
+        "id": submission_id,
         "queue_at_ms": queue_at_ms,
         "state": SUBMISSION.new("stage", "waiting"),
         "outcome": "",
