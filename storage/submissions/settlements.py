@@ -144,7 +144,7 @@ def _end_attempts(connection: Connection, answered: Sequence[Answered], now_ms: 
         }
         for one in answered
     ]
-    return set(sql.FINISH_ATTEMPTS.all_of_rows(connection, rows, now_ms=now_ms))
+    return set(sql.FINISH_ATTEMPTS.all_of_rows(connection, rows, now_ms=now_ms)) if rows else set()
 
 
 def _end_of(answered: Answered) -> protocol.End:
