@@ -92,7 +92,8 @@ async def test_what_many_writes_make_due_is_claimed_once_for_all(bench: Any) -> 
         else:
             batches[-1].append(name)
 
-    bench.database.trust({"main"})  # else most runs end by waiting for others to be verified, and request nothing
+    # Otherwise most runs end by waiting for others to be verified, and request nothing.
+    bench.database.trust({"main"})
     for number in range(10):
         await bench.callback(f"grid {number}")
     bench.database.observe(on_commit)
