@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any
 
 import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, Table, select
@@ -18,11 +19,12 @@ from storage.deliveries import delivery_queue, endings
 from storage.deliveries.endings import Ended, Run
 from storage.deliveries.firings import Limit
 from storage.driver.statements import Command
+from storage.duty.held import Held
 from storage.engine import Database
 from storage.errors import LeaseLost
 from storage.events import event_log
 from storage.records import ClaimedDelivery, DeliveryState, Staged, Submission, SubmissionState
-from storage.submissions import settlements, staging, submission_queue
+from storage.submissions import interrupted, proof, settlements, staging, submission_queue
 from storage.submissions.settlements import Answered, Settlement
 from storage.tasks import aliases, chains, marks
 from tests.support.staged import stage, wanted
@@ -322,5 +324,54 @@ async def test_ending_runs_together_is_ending_them_one_by_one(database: Database
             )
 
         same()
+
+    await database.write("test", work)
+
+
+async def test_what_is_staged_together_counts_towards_each_limit(database: Database) -> None:
+    """Six presses at once: no more of them are made than the chain, one rule, and the hour allow."""
+    presses = [
+        {"key": f"key {number}|0", "thing": "", "label": "U1", "depth": 1, "delay_ms": 0}
+        for number in range(6)
+    ]
+    limits = [
+        (Budget(submissions=4), ("rule:a", "rule:b"), 4),
+        (Budget(per_rule=3), ("rule:a",), 3),
+        (Budget(per_hour=2), ("rule:a", "rule:b"), 2),
+    ]
+
+    def made(budget: Budget, names: tuple[str, ...], connection: Connection) -> int:
+        _begin(connection)
+        chain_ids = [chain_of(connection, "a")]
+        staged = [
+            staged_of(chain_ids, press | {"chain": 0, "asked_by": names[number % len(names)]})
+            for number, press in enumerate(presses)
+        ]
+        refuse = partial(refusal, budget=budget)
+        results = staging.stage_all(connection, staged, refuse=refuse, now_ms=NOW_MS)
+        _end(connection)
+        return sum(result.created for result in results)
+
+    for budget, names, most in limits:
+        assert await database.write("test", partial(made, budget, names)) == most
+
+
+async def test_a_late_answer_to_an_interrupted_attempt_leaves_the_next_one_alone(database: Database) -> None:
+    """Its worker froze; it was given back, a person had it sent again, and that attempt is under way: both, or the late one alone."""
+
+    def work(connection: Connection) -> None:
+        stage(connection, wanted("one"))
+        (frozen,) = submission_queue.begin_attempts(connection, "main", 1, NOW_MS)
+        interrupted.give_back(connection, [Held(frozen.id, frozen.attempts)], NOW_MS)
+        found = submission_queue.find(connection, frozen.id)
+        assert found is not None
+        assert proof.settle_by_hand(connection, found, accepted=False, task_id="", now_ms=NOW_MS)
+        (again,) = submission_queue.begin_attempts(connection, "main", 1, NOW_MS)
+        late = Settlement(state="accepted", outcome="accepted", reason="", task_ids=("t",))
+        _begin(connection)
+        with pytest.raises(LeaseLost):
+            settlements.settle_all(connection, [Answered(frozen, late)], NOW_MS)
+        _end(connection)
+        assert settlements.settle_all(connection, [Answered(again, late)], NOW_MS) == [None]
 
     await database.write("test", work)
