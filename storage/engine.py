@@ -38,6 +38,9 @@ from storage.workers.lock import WorkerLock
 
 T = TypeVar("T")
 
+BUSY = 4
+"""Waiting writes of one writer from which on it is busy. A callback whose event has four receivers comes to as many by itself."""
+
 PATHS = 2
 """On PostgreSQL, connections for all writes except callbacks. With one for callbacks, one for leases, two for reads and two
 for wake-ups a process has at most eight, and one more while pages are open."""
@@ -100,6 +103,11 @@ class Database:
     def is_writing(self) -> bool:
         """True if all writers accept writes."""
         return all(writer.is_writing for writer in self._writers)
+
+    @property
+    def is_busy(self) -> bool:
+        """True if so many writes wait that what can wait should."""
+        return min(writer.waiting for writer in self._paths) >= BUSY
 
     def held_by(self) -> dict[str, Sum]:
         """How long each named transaction occupied this process's writers."""
