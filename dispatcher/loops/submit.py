@@ -161,7 +161,8 @@ class Submitter:
             self._departures.has_ended(submission)
         finally:
             self.in_hand[submission.id] -= 1
-            self.in_hand = +self.in_hand
+            if not self.in_hand[submission.id]:
+                del self.in_hand[submission.id]
 
     async def _sent(self, submission: Submission, request: Request, until_s: float) -> Settlement:
         """Send the request, and return the settlement of its attempt. Even if this code fails, the attempt must not stay "sending"."""
