@@ -74,10 +74,10 @@ def pytest_collection_finish() -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    """Tests that share a browser, an environment in which the wheel is installed, or what is built."""
+    """Tests that share a browser, an environment in which the wheel is installed, or what is made once for many of them."""
     if "browser" in item.path.parts:
         return "browser-phone" if "phone" in item.name else "browser-desk"
-    return item.path.stem if {"wheel", "built"} & set(getattr(item, "fixturenames", ())) else ""
+    return item.path.stem if {"wheel", "built", "answers"} & set(getattr(item, "fixturenames", ())) else ""
 
 
 _SAYS_SO = re.compile(r"^pytestmark = pytest\.mark\.process$", re.MULTILINE)
