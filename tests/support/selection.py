@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 ROOT = Path(__file__).parent.parent
 
@@ -55,15 +56,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return collection_path.name in _ALL_START_ONE or None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark and sort. No worker is left with a long test at the end, and what is slow to make is made in one worker."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark and sort. No worker is left with a long test at the end, and what is slow to make is made in one worker.
+
+    pytest-xdist 3.8 tells its scheduler the group of a test at the end of its id, but puts that where pytest 9.2 no longer looks:
+    without the lines at the end, each worker had a browser and built the wheel.
+    """
     for item in items:
         if _needs_a_process(item):
             item.add_marker(pytest.mark.process)
         if group := _group(item):
             item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not any(part in _LONG for part in item.path.relative_to(ROOT).parts))
+    yield
+    for item in items:
+        with_group = getattr(item, "_nodeid", item.nodeid)
+        if with_group != item.nodeid:
+            item._id = coerce_node_id(with_group)
 
 
 @pytest.hookimpl(trylast=True)
