@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 import httpx
 import hypothesis
 import pytest
+import structlog
 from sqlalchemy.engine import make_url
 
 from storage.driver import sqlite
@@ -42,6 +43,9 @@ def pytest_configure(config: pytest.Config) -> None:
     """The same examples in each run, so that a change is judged by the same tests; the long tests look for new ones."""
     is_soak = config.option.markexpr == "soak"
     hypothesis.settings.load_profile("new examples" if is_soak else "same examples")
+    # Without this, rich would show source in colours for each frame of each error that a test provokes: 0.3 s of processor an error.
+    plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(processors=[*structlog.get_config()["processors"][:-1], plain])
 
 
 # No test cuts the power (nor do the servers of tests/support/postgres.py write for that), and a disk takes up to 10 ms a commit.

@@ -60,7 +60,7 @@ def test_a_log_line_stays_one_line(monkeypatch: pytest.MonkeyPatch, style: str) 
     """Ours, those of libraries, and the text of an error."""
     err = io.StringIO()
     monkeypatch.setattr(sys, "stderr", err)
-    before = logging.root.handlers[:]
+    before, logs = logging.root.handlers[:], structlog.get_config()
     try:
         set_up_logs("info", style)
         structlog.get_logger().warning("refused " + HOSTILE, task=HOSTILE, many=[HOSTILE])
@@ -71,7 +71,7 @@ def test_a_log_line_stays_one_line(monkeypatch: pytest.MonkeyPatch, style: str) 
             structlog.get_logger().exception("failed")
     finally:
         logging.root.handlers[:] = before
-        structlog.reset_defaults()
+        structlog.configure(**logs)
     check(err.getvalue())
     assert "2J" in err.getvalue()
 

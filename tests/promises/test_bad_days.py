@@ -51,14 +51,14 @@ def test_a_full_disk_is_503_and_then_over_without_a_restart(
     def post(numbers: range) -> set[int]:
         for number in numbers:
             answers[number] = httpx.post(
-                server.hook, content=callback(number), timeout=PATIENCE_S
+                server.hook, content=callback(number), timeout=PATIENCE_S, verify=False
             ).status_code
         return {answers[number] for number in numbers}
 
     assert post(range(20)) == {200}
     set_largest_file(server.pid, 0)
     assert post(range(20, 40)) == {503}
-    refused = httpx.post(server.hook, content=callback(40), timeout=PATIENCE_S)
+    refused = httpx.post(server.hook, content=callback(40), timeout=PATIENCE_S, verify=False)
     assert refused.headers["retry-after"] == "5"
     assert "could not store" in refused.json()["detail"]
     assert server.http.get("/readyz").status_code == 503
@@ -102,7 +102,7 @@ def test_a_file_that_is_renamed_away_is_503_until_it_is_back(
     file, away = tmp_path / "hookchain.db", tmp_path / "away.db"
 
     def post(number: int) -> int:
-        return httpx.post(server.hook, content=callback(number), timeout=PATIENCE_S).status_code
+        return httpx.post(server.hook, content=callback(number), timeout=PATIENCE_S, verify=False).status_code
 
     assert post(1) == 200
     file.rename(away)
@@ -137,7 +137,9 @@ def test_sigterm_ends_it_in_time_whatever_hangs(start_server: Any, eventually: A
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         url = f"http://127.0.0.1:{deaf.getsockname()[1]}"
         server = start_server(HOOKCHAIN_UPSTREAM_URL=url, HOOKCHAIN_UPSTREAM_VERIFY="trust")
-        assert httpx.post(server.hook, content=callback(1), timeout=PATIENCE_S).status_code == 200
+        assert (
+            httpx.post(server.hook, content=callback(1), timeout=PATIENCE_S, verify=False).status_code == 200
+        )
         made = server.submit(kind="imagine", prompt="a cat")
         connection, _ = deaf.accept()
         eventually(lambda: server.get("/api/deliveries?state=running")["deliveries"])
@@ -168,10 +170,10 @@ def test_threads_that_hang_for_ever_keep_no_process_from_ending(
         )
         (tmp_path / "plugins" / f"{name}.py").write_text(head + receiver)
     server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9", HOOKCHAIN_UPSTREAM_VERIFY="trust")
-    assert httpx.post(server.hook, content=callback(1), timeout=PATIENCE_S).status_code == 200
+    assert httpx.post(server.hook, content=callback(1), timeout=PATIENCE_S, verify=False).status_code == 200
     eventually(lambda: len(server.get("/api/deliveries?state=running")["deliveries"]) == 3)
     eventually(lambda: "receiver blocks its plugin's event loop" in server.output)
-    assert httpx.post(server.hook, content=callback(2), timeout=PATIENCE_S).status_code == 200
+    assert httpx.post(server.hook, content=callback(2), timeout=PATIENCE_S, verify=False).status_code == 200
     began = time.monotonic()
     assert server.stop() == 0
     assert time.monotonic() - began < 30

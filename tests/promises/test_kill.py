@@ -39,7 +39,7 @@ SIZES = [
 
 def submit_all(address: str, numbers: Iterable[int], given_up: threading.Event) -> None:
     """Ask for each picture until the server answers: it may die before it does, so each has a key of its own."""
-    with httpx.Client(base_url=address, timeout=PATIENCE_S, trust_env=False) as http:
+    with httpx.Client(base_url=address, timeout=PATIENCE_S, verify=False, trust_env=False) as http:
         for number in numbers:
             body = {"kind": "imagine", "prompt": f"cat {number}"}
             while not _accepted(http, body, f"cat-{number}") and not given_up.is_set():

@@ -80,11 +80,25 @@ def fresh_database(server_url: str) -> Iterator[str]:
         connection.execute(f"DROP DATABASE {name} WITH (FORCE)")
 
 
+_USED = """
+SELECT DISTINCT t.relname
+FROM pg_class t
+LEFT JOIN pg_depend d ON d.refobjid = t.oid AND d.classid = 'pg_class'::regclass AND d.deptype IN ('a', 'i')
+LEFT JOIN pg_class s ON s.oid = d.objid AND s.relkind = 'S'
+WHERE t.relnamespace = %s::regnamespace AND t.relkind = 'r'
+AND (pg_relation_size(t.oid) > 0 OR pg_sequence_last_value(s.oid) IS NOT NULL)
+"""
+"""Tables that have had a row since they were emptied, even one that was rolled back, and those that gave a number away."""
+
+
 def empty(url: str) -> None:
-    """Leave a database as it is after the migrations."""
-    tables = ", ".join(f"{SCHEMA}.{table.name}" for table in metadata.sorted_tables)
+    """Leave a database as it is after the migrations. A test writes to few tables: to truncate all of them took 20 ms."""
     with connect(url, autocommit=True) as connection:
-        connection.execute(f"TRUNCATE {tables} RESTART IDENTITY")
+        used = {name for (name,) in connection.execute(_USED, [SCHEMA])} - {"leases"}
+        tables = [f"{SCHEMA}.{table.name}" for table in metadata.sorted_tables if table.name in used]
+        if tables:
+            connection.execute(f"TRUNCATE {', '.join(tables)} RESTART IDENTITY")
+        connection.execute(f"DELETE FROM {SCHEMA}.leases")
         connection.execute(
             f"INSERT INTO {SCHEMA}.leases (name, holder, since_ms, until_ms) VALUES ('fan_out', '', 0, 0)"
         )

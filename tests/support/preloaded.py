@@ -9,10 +9,13 @@ import contextlib
 import gc
 from importlib import import_module
 from importlib.metadata import entry_points
+from pathlib import Path
 from unittest.mock import MagicMock
 
 from dispatcher.plugins import discovery
 from hookchain.cli import MODULES
+from hookchain.rules import rules_of
+from hookchain.settings.load import load_settings
 from hooks.api.routes import Api
 from hooks.dashboard.routes import Dashboard
 from midjourney.tls import trusted
@@ -43,6 +46,9 @@ installed = entry_points()
 vars(discovery).update(entry_points=lambda *, group: installed.select(group=group))
 for table in (Api, Dashboard):
     table.routes(MagicMock())  # `re` remembers the expressions
+
+# What is kept of the kinds of settings and rules, such as the ranges of their numbers, is found out when the first are read.
+rules_of(load_settings({"HOOKCHAIN_SECRET": "a test's secret"}, Path(__file__).parents[2]))
 
 gc.collect()
 # No process looks through these again.

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from _pytest.nodeid import coerce_node_id
 
 ROOT = Path(__file__).parent.parent
 
@@ -23,6 +24,7 @@ STARTS_A_PROCESS = frozenset(
         "postgres_itself",
         "postgres_server",
         "chromium",
+        "certificate",
         "durable_server",
         "wheel",
     }
@@ -54,15 +56,24 @@ def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool 
     return collection_path.name in _ALL_START_ONE or None
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark and sort. No worker is left with a long test at the end, and what is slow to make is made in one worker."""
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
+    """Mark and sort. No worker is left with a long test at the end, and what is slow to make is made in one worker.
+
+    pytest-xdist 3.8 tells its scheduler the group of a test at the end of its id, but puts that where pytest 9.2 no longer looks:
+    without the lines at the end, each worker had a browser and built the wheel.
+    """
     for item in items:
         if _needs_a_process(item):
             item.add_marker(pytest.mark.process)
         if group := _group(item):
             item.add_marker(pytest.mark.xdist_group(group))
     items.sort(key=lambda item: not any(part in _LONG for part in item.path.relative_to(ROOT).parts))
+    yield
+    for item in items:
+        with_group = getattr(item, "_nodeid", item.nodeid)
+        if with_group != item.nodeid:
+            item._id = coerce_node_id(with_group)
 
 
 @pytest.hookimpl(trylast=True)
@@ -73,10 +84,10 @@ def pytest_collection_finish() -> None:
 
 
 def _group(item: pytest.Item) -> str:
-    """Tests that share a browser, or an environment in which the wheel is installed."""
+    """Tests that share a browser, an environment in which the wheel is installed, or what is made once for many of them."""
     if "browser" in item.path.parts:
         return "browser-phone" if "phone" in item.name else "browser-desk"
-    return item.path.stem if "wheel" in getattr(item, "fixturenames", ()) else ""
+    return item.path.stem if {"wheel", "built", "answers"} & set(getattr(item, "fixturenames", ())) else ""
 
 
 _SAYS_SO = re.compile(r"^pytestmark = pytest\.mark\.process$", re.MULTILINE)

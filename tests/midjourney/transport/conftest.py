@@ -14,6 +14,7 @@ import pytest
 import uvloop
 
 from midjourney.slices import in_slices
+from midjourney.tls import trusted
 from midjourney.transport.fast import Transport
 from tests.support.program import program
 
@@ -63,7 +64,7 @@ async def make() -> AsyncIterator[Make]:
     made: list[httpx.AsyncBaseTransport] = []
 
     def transport(trusts: Path | None = None, **limits: Any) -> httpx.AsyncBaseTransport:
-        context = ssl.create_default_context(cafile=None if trusts is None else str(trusts))
+        context = trusted() if trusts is None else ssl.create_default_context(cafile=str(trusts))
         made.append(Transport(httpx.Limits(**{"keepalive_expiry": 60.0, **limits}), context))
         return made[-1]
 
@@ -78,6 +79,6 @@ async def transport(request: pytest.FixtureRequest, make: Make) -> AsyncIterator
     if request.param == "ours":
         yield make()
         return
-    other = in_slices(httpx.AsyncHTTPTransport())
+    other = in_slices(httpx.AsyncHTTPTransport(verify=trusted()))
     yield other
     await other.aclose()

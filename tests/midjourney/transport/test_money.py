@@ -33,7 +33,11 @@ async def connect(request: pytest.FixtureRequest) -> AsyncIterator[Connect]:
 
     def connect(url: str, *, timeout_s: float = 60.0, concurrency: int = 3) -> Connections:
         limits = httpx.Limits(max_connections=1, max_keepalive_connections=1)
-        other = None if request.param == "ours" else in_slices(httpx.AsyncHTTPTransport(limits=limits))
+        other = (
+            None
+            if request.param == "ours"
+            else in_slices(httpx.AsyncHTTPTransport(limits=limits, verify=trusted()))
+        )
         if request.param == "ours":
             connections_ = Connections(
                 Upstream(url=url, timeout_s=timeout_s, concurrency=concurrency), DIALECTS[DEFAULT_DIALECT]

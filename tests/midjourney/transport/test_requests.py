@@ -9,6 +9,7 @@ import pytest
 
 from midjourney.slices import in_slices
 from midjourney.steps import Steps, at_once
+from midjourney.tls import trusted
 from midjourney.transport.connection import PIECE_BYTES
 from tests.midjourney.transport.conftest import Make
 from tests.support.answering import OK, Talk, answering, ask, serving
@@ -44,7 +45,7 @@ def parsed(request: bytes) -> tuple[bytes, list[tuple[bytes, bytes]], bytes]:
 @pytest.mark.parametrize("target", TARGETS)
 async def test_a_request_is_what_httpx_sends(make: Make, target: str, host: str) -> None:
     """But for the case and the order of headers: method, path, query, host with port, length, body."""
-    ours, other = make(), in_slices(httpx.AsyncHTTPTransport())
+    ours, other = make(), in_slices(httpx.AsyncHTTPTransport(verify=trusted()))
     async with serving(answering(OK), host=host) as server:
         headers = {"x-empty": "", "X-Case": "a", "authorization": "Bearer k"}
         for transport in (ours, other):
