@@ -67,9 +67,8 @@ def _written_anew(connection: Connection, batch: Batch) -> int:
     rows = []
     for row in sql.WHOLE.all(connection, ids=list(batch.smaller)):
         stored, value = batch.smaller[row.id]
-        if (
-            row.payload == stored
-        ):  # otherwise it is another event, with the id of one that was deleted meanwhile
+        # Otherwise it is another event, with the id of one that was deleted meanwhile.
+        if row.payload == stored:
             rows.append(row._replace(payload=value))
     if rows:
         sql.TAKE_OUT(connection, ids=[row.id for row in rows])
