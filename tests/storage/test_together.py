@@ -130,7 +130,9 @@ def staged_of(chain_ids: Sequence[str], drawn: dict[str, Any]) -> Staged:
     )
 
 
-async def test_staging_together_is_staging_one_by_one(database: Database) -> None:
+async def test_staging_together_is_staging_one_by_one(
+    rows_are_held_for_long: None, database: Database
+) -> None:
     """Repeated intents, one thing under two intents, chains and hours at their limits, chains that do not exist (yet), refusals that a
     person lifts, and a button that another client has pressed."""
 
@@ -230,7 +232,9 @@ def begun(connection: Connection) -> list[Submission]:
     return found
 
 
-async def test_settling_together_is_settling_one_by_one(database: Database) -> None:
+async def test_settling_together_is_settling_one_by_one(
+    rows_are_held_for_long: None, database: Database
+) -> None:
     """Ends of earlier attempts, the same attempt twice, tasks that two answers name, aliases, modals, and answers that never came."""
 
     def work(connection: Connection) -> None:
@@ -287,7 +291,9 @@ def claimed(connection: Connection) -> list[ClaimedDelivery]:
     return delivery_queue.claim(connection, 5, NOW_MS, room=lambda _name: 9)
 
 
-async def test_ending_runs_together_is_ending_them_one_by_one(database: Database) -> None:
+async def test_ending_runs_together_is_ending_them_one_by_one(
+    rows_are_held_for_long: None, database: Database
+) -> None:
     """Lost leases, the same run twice, receivers at their limit, lanes in which others wait, and all that staging has to decide."""
 
     def work(connection: Connection) -> None:
@@ -328,7 +334,9 @@ async def test_ending_runs_together_is_ending_them_one_by_one(database: Database
     await database.write("test", work)
 
 
-async def test_what_is_staged_together_counts_towards_each_limit(database: Database) -> None:
+async def test_what_is_staged_together_counts_towards_each_limit(
+    rows_are_held_for_long: None, database: Database
+) -> None:
     """Six presses at once: no more of them are made than the chain, one rule, and the hour allow."""
     presses = [
         {"key": f"key {number}|0", "thing": "", "label": "U1", "depth": 1, "delay_ms": 0}
@@ -356,7 +364,9 @@ async def test_what_is_staged_together_counts_towards_each_limit(database: Datab
         assert await database.write("test", partial(made, budget, names)) == most
 
 
-async def test_a_late_answer_to_an_interrupted_attempt_leaves_the_next_one_alone(database: Database) -> None:
+async def test_a_late_answer_to_an_interrupted_attempt_leaves_the_next_one_alone(
+    rows_are_held_for_long: None, database: Database
+) -> None:
     """Its worker froze; it was given back, a person had it sent again, and that attempt is under way: both, or the late one alone."""
 
     def work(connection: Connection) -> None:
