@@ -42,7 +42,8 @@ def _new(
     upstream: str, root_task_id: str, now_ms: int, *, prompt: str, state: str | None = None, client: str = ""
 ) -> ChainRow:
     return ChainRow(
-        id=secrets.token_hex(8),
+        # The time comes first, so that new chains are neighbours in each index: a commit writes a page for many of them.
+        id=f"{now_ms:011x}{secrets.token_hex(5)}",
         upstream=upstream,
         root_task_id=root_task_id,
         submissions=0,
