@@ -161,8 +161,7 @@ class Submitter:
             self._departures.has_ended(submission)
         finally:
             self.in_hand[submission.id] -= 1
-            if not self.in_hand[submission.id]:
-                del self.in_hand[submission.id]
+            self.in_hand = +self.in_hand
 
     async def _sent(self, submission: Submission, request: Request, until_s: float) -> Settlement:
         """Send the request, and return the settlement of its attempt. Even if this code fails, the attempt must not stay "sending"."""

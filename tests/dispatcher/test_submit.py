@@ -109,23 +109,6 @@ async def test_what_many_writes_make_due_is_claimed_once_for_all(bench: Any) -> 
     assert len({body["taskId"] for _, body in bench.upstream.received}) == len(bench.upstream.received) == 10
 
 
-async def test_what_has_ended_is_in_nobodys_hands(bench: Any) -> None:
-    """Otherwise a worker would count a claim of its own as under way that it has dropped, and nobody would take it over."""
-    bench.rules(UPSCALE_ALL)
-    await bench.start()
-    in_hand = bench._worker._membership.in_hand
-    during: list[tuple[frozenset[int], frozenset[str]]] = []
-    bench.database.observe(
-        lambda _stage, name: during.append(in_hand()) if name == "settle_attempt" else None
-    )
-    await bench.callback()
-    made = await bench.until_states(*["accepted"] * 4)
-    assert {id_ for _, submissions in during for id_ in submissions} == {submission.id for submission in made}
-    async with asyncio.timeout(PATIENCE_S):
-        while any(in_hand()):  # the last attempt ends just after its commit
-            await asyncio.sleep(0)
-
-
 async def test_no_more_requests_are_under_way_than_the_upstream_allows(bench: Any) -> None:
     """Concurrency 2, four presses, answers held back: two are under way, the others wait."""
     bench.rules(UPSCALE_ALL)
