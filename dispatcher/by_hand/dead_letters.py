@@ -108,15 +108,17 @@ def edit_and_retry(
         return False
     if not submission.parent_id:
         chains.set_prompt(connection, submission.chain_id, getattr(request, "prompt", ""))
-    event_log.record(
+    event_log.append(
         connection,
-        upstream=submission.upstream,
-        task_id=submission.parent_id,
-        submission_id=submission.id,
-        signal=None,
-        source="internal",
-        detail=f"edited by hand; before: {shown_body(msgspec.json.decode(submission.request))}",
-        now_ms=now_ms,
+        event_log.fact(
+            upstream=submission.upstream,
+            task_id=submission.parent_id,
+            submission_id=submission.id,
+            signal=None,
+            source="internal",
+            detail=f"edited by hand; before: {shown_body(msgspec.json.decode(submission.request))}",
+            now_ms=now_ms,
+        ),
     )
     return True
 

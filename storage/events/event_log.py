@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -34,7 +33,7 @@ class NewEvent(NamedTuple):
     provenance: Provenance
 
 
-def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
+def append(connection: Connection, *rows: NewEvent) -> None:
     """Append events, in this order."""
     stored = [
         row if (value := as_received(row.payload)) is row.payload else row._replace(payload=value)
@@ -73,36 +72,6 @@ def fact(
         received_at_ms=now_ms,
         provenance=PROVENANCE_OF_SOURCE[source],
     )
-
-
-def record(
-    connection: Connection,
-    *,
-    upstream: str,
-    signal: str | None,
-    source: Source,
-    now_ms: int,
-    task_id: str = "",
-    submission_id: str = "",
-    action: str = "",
-    status: str = "",
-    detail: str = "",
-    payload: bytes = b"",
-) -> None:
-    """Append one such fact."""
-    new = fact(
-        upstream=upstream,
-        signal=signal,
-        source=source,
-        now_ms=now_ms,
-        task_id=task_id,
-        submission_id=submission_id,
-        action=action,
-        status=status,
-        detail=detail,
-        payload=payload,
-    )
-    append(connection, [new])
 
 
 SKEW_MS = 2_000

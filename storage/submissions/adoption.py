@@ -170,7 +170,7 @@ def _tie(connection: Connection, submission: Submission, task: Task, now_ms: int
         shown = msgspec.structs.replace(task, id=task_id)
         row = history.row_of(submission.upstream, shown, now_ms)
         new = history.event_of(submission.upstream, shown, now_ms, submission_id=submission.id)
-        event_log.append(connection, [new])
+        event_log.append(connection, new)
     if row.submission_id is None:
         row = placed(row, submission)
     tasks.put(connection, row)

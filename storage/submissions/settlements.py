@@ -107,7 +107,7 @@ def settle_all(
     )
     events = [_event_of(one, one.settlement.signal, now_ms) for one in current if one.settlement.signal]
     if events:
-        event_log.append(connection, events)
+        event_log.append(connection, *events)
     return [None if one.submission.id in ended else protocol.lost(SUBMISSIONS, one.held) for one in answered]
 
 

@@ -153,7 +153,7 @@ def _store(connection: Connection, new: Sequence[_New], now_ms: int) -> dict[str
         connection, [(one.staged.chain_id, one.staged.is_by_hand) for one in stored if one.result.created]
     )
     if events := [one.event for one in stored if one.event is not None]:
-        event_log.append(connection, events)
+        event_log.append(connection, *events)
     results = {one.result.submission_id: one.result for one in stored}
     for one in new:
         if one.result.submission_id not in inserted:

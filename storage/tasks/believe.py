@@ -238,7 +238,7 @@ def _record(
         received_at_ms=now_ms,
         provenance="polled",
     )
-    event_log.append(connection, [new])
+    event_log.append(connection, new)
 
 
 def _unknown(connection: Connection, report: TaskReport, now_ms: int) -> Belief:

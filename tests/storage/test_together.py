@@ -279,13 +279,15 @@ def claimed(connection: Connection) -> list[ClaimedDelivery]:
     """Five runs of two receivers, with more deliveries behind some of them."""
     for number in range(4):
         for _ in range(2):
-            event_log.record(
+            event_log.append(
                 connection,
-                upstream="main",
-                task_id=f"t{number}",
-                signal="task.succeeded",
-                source="internal",
-                now_ms=1,
+                event_log.fact(
+                    upstream="main",
+                    task_id=f"t{number}",
+                    signal="task.succeeded",
+                    source="internal",
+                    now_ms=1,
+                ),
             )
     delivery_queue.fan_out(connection, lambda event: ["rule:a", "rule:b"], 100, 1)
     return delivery_queue.claim(connection, 5, NOW_MS, room=lambda _name: 9)
