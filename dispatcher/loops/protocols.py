@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import Any, Protocol
 
-from storage.engine import Closing
+from storage.engine import Work
 
 
 class Worker(Protocol):
@@ -20,6 +20,8 @@ class Worker(Protocol):
 class Sender(Protocol):
     """Sends staged submissions: `dispatcher/loops/submit.py`."""
 
-    @property
-    def claim(self) -> Closing:
-        """Closes a transaction that stages submissions: claims what is due, and sends it after the commit."""
+    def claims(self) -> list[tuple[str, Work]]:
+        """Named units for the end of the transaction that stages submissions. After the commit, their results go to `accept`."""
+
+    def accept(self, claimed: Any) -> None:
+        """Send the submissions that `claim` returned."""

@@ -25,7 +25,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     states: States
     table: str
     claim: Command
-    finish: Query[Any]
+    finish: Command
     give_back: Command
     drop: Command
     left: Query[Any]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -33,7 +34,7 @@ class NewEvent(NamedTuple):
     provenance: Provenance
 
 
-def append(connection: Connection, *rows: NewEvent) -> None:
+def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
     """Append events, in this order."""
     stored = [
         row if (value := as_received(row.payload)) is row.payload else row._replace(payload=value)
@@ -42,7 +43,8 @@ def append(connection: Connection, *rows: NewEvent) -> None:
     insert_rows(connection, schema.events, stored, NewEvent._fields)
 
 
-def fact(
+def record(
+    connection: Connection,
     *,
     upstream: str,
     signal: str | None,
@@ -54,9 +56,9 @@ def fact(
     status: str = "",
     detail: str = "",
     payload: bytes = b"",
-) -> NewEvent:
-    """A fact that is not a task payload, such as an answer or an exceeded budget."""
-    return NewEvent(
+) -> None:
+    """Append a fact that is not a task payload, such as an answer or an exceeded budget."""
+    new = NewEvent(
         upstream=upstream,
         task_id=task_id,
         submission_id=submission_id,
@@ -72,6 +74,7 @@ def fact(
         received_at_ms=now_ms,
         provenance=PROVENANCE_OF_SOURCE[source],
     )
+    append(connection, [new])
 
 
 SKEW_MS = 2_000

@@ -57,18 +57,16 @@ def repeat_action(
     )
     charges.follow(connection, action.id)
     if moved and spent:
-        event_log.append(
+        event_log.record(
             connection,
-            event_log.fact(
-                upstream=action.upstream,
-                task_id=action.parent_id,
-                submission_id=action.id,
-                source="answer",
-                signal="submission.dead",
-                status=MODAL_LOST,
-                detail=reason,
-                now_ms=now_ms,
-            ),
+            upstream=action.upstream,
+            task_id=action.parent_id,
+            submission_id=action.id,
+            source="answer",
+            signal="submission.dead",
+            status=MODAL_LOST,
+            detail=reason,
+            now_ms=now_ms,
         )
     return run_at_ms if moved and not spent else 0
 

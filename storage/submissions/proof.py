@@ -36,18 +36,16 @@ def prove(connection: Connection, submission: Submission, task_id: str, now_ms: 
         charges.follow(connection, submission.id)
         if not submission.parent_id:
             chains.set_root(connection, submission.chain_id, task_id)
-        event_log.append(
+        event_log.record(
             connection,
-            event_log.fact(
-                upstream=submission.upstream,
-                task_id=task_id,
-                submission_id=submission.id,
-                source="evidence",
-                signal="submission.accepted",
-                status="accepted",
-                detail=why,
-                now_ms=now_ms,
-            ),
+            upstream=submission.upstream,
+            task_id=task_id,
+            submission_id=submission.id,
+            source="evidence",
+            signal="submission.accepted",
+            status="accepted",
+            detail=why,
+            now_ms=now_ms,
         )
 
 
@@ -76,17 +74,15 @@ def settle_by_hand(
         if not submission.parent_id:
             chains.set_root(connection, submission.chain_id, task_id)
     if settled and accepted:
-        event_log.append(
+        event_log.record(
             connection,
-            event_log.fact(
-                upstream=submission.upstream,
-                task_id=task_id or submission.parent_id,
-                submission_id=submission.id,
-                source="evidence",
-                signal="submission.accepted",
-                status="accepted",
-                detail="settled by hand",
-                now_ms=now_ms,
-            ),
+            upstream=submission.upstream,
+            task_id=task_id or submission.parent_id,
+            submission_id=submission.id,
+            source="evidence",
+            signal="submission.accepted",
+            status="accepted",
+            detail="settled by hand",
+            now_ms=now_ms,
         )
     return settled

@@ -74,8 +74,7 @@ def is_of(secret: str, upstream: str, mark: str) -> bool:
 
 
 def _digits(secret: str, text: str, count: int) -> str:
-    # In one call: a tenth of the time that `hmac.new` takes, and each intent needs two.
-    return hmac.digest(secret.encode(), text.encode(), "sha256").hex()[:count]
+    return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest()[:count]
 
 
 def marks_in(payload: bytes) -> set[str]:

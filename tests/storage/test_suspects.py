@@ -61,15 +61,13 @@ class Process:
 def hears(
     connection: Connection, task_id: str = "grid", receivers: list[str] = RECEIVERS, now_ms: int = 1
 ) -> None:
-    event_log.append(
+    event_log.record(
         connection,
-        event_log.fact(
-            upstream="main",
-            signal="task.succeeded",
-            source="internal",
-            task_id=task_id,
-            now_ms=now_ms,
-        ),
+        upstream="main",
+        signal="task.succeeded",
+        source="internal",
+        task_id=task_id,
+        now_ms=now_ms,
     )
     delivery_queue.fan_out(connection, lambda _event: receivers, 100, now_ms)
 
