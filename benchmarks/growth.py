@@ -57,7 +57,7 @@ def main() -> None:
         "--waiting", type=int, default=1_000_000, help="deliveries; at most one for five events"
     )
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--work", type=Path, help="where the file is made (12 GB for 5,000,000 events)")
+    parser.add_argument("--work", type=Path, help="where the file is made (5 GB for 5,000,000 events)")
     parser.add_argument("--plots", type=Path, default=PLOTS, help="where the drawings are written")
     given = parser.parse_args()
     pin(1)

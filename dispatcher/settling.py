@@ -1,8 +1,8 @@
-"""The transaction after a request: the settlement, the tasks it made, and the effects on the upstream's other submissions."""
+"""The transaction after requests: their settlements, the tasks that they made, and the effects on the upstream's other submissions."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 
 import msgspec
 import structlog
@@ -16,54 +16,80 @@ from midjourney.requests import (
     encode_request,
 )
 from storage.engine import Connection
+from storage.errors import LeaseLost
 from storage.records import Staged, Submission
 from storage.submissions import modals, settlements, staging
-from storage.submissions.settlements import Settlement
+from storage.submissions.settlements import Answered, Settlement
 from storage.upstreams import pausing, standings
 
 log = structlog.get_logger("hookchain")
 
 
-def settlement_unit(
-    submission: Submission, request: Request, settlement: Settlement, now_ms: int
-) -> Callable[[Connection], int]:
-    """The unit that writes a settlement. It returns when to submit again (epoch ms), 0 for never."""
-    lost_modal = queue_full.deleted_modal(request, settlement)
+class Sent(msgspec.Struct, frozen=True):
+    """A request that was sent, and the settlement of its attempt at a time."""
 
-    def settle(connection: Connection) -> int:
-        run_at_ms = settlement.run_at_ms if settlement.state == "waiting" else 0
-        if lost_modal:
-            run_at_ms = modals.repeat_action(
-                connection,
-                submission,
-                settlement,
-                now_ms,
-                delay_ms=queue_full.repeat_delay_ms,
-                most=queue_full.ATTEMPTS,
-            )
-        else:
-            settlements.settle_attempt(connection, submission, settlement, now_ms)
-        if settlement.state == "needs_modal":
-            _repeat_answer(connection, submission, settlement, now_ms)
-        _update_standing(connection, submission.upstream, settlement, now_ms)
-        pausing.on_refusal(connection, submission, settlement, now_ms)
-        return run_at_ms
-
-    return settle
+    submission: Submission
+    request: Request
+    settlement: Settlement
+    now_ms: int
 
 
-def _update_standing(connection: Connection, name: str, settlement: Settlement, now_ms: int) -> None:
-    """Update the breaker and the pauses of the upstream after an answer or its absence."""
+def settle_all(connection: Connection, sent: Sequence[Sent]) -> list[int | LeaseLost]:
+    """Write settlements; returns for each when to submit again (epoch ms), 0 for never. Raises `LeaseLost` as `settlements.settle_all`."""
+    now_ms = max(one.now_ms for one in sent)
+    together = [one for one in sent if not queue_full.deleted_modal(one.request, one.settlement)]
+    answered = [Answered(one.submission, one.settlement) for one in together]
+    lost = {
+        id(one): why
+        for one, why in zip(together, settlements.settle_all(connection, answered, now_ms), strict=True)
+        if why is not None
+    }
+    answering: set[str] = set()
+    results: list[int | LeaseLost] = []
+    for one in sent:
+        if why := lost.get(id(one)):
+            results.append(why)
+            continue
+        results.append(_follow(connection, one, now_ms))
+        _update_standing(connection, one, answering, now_ms)
+        pausing.on_refusal(connection, one.submission, one.settlement, now_ms)
+    return results
+
+
+def _follow(connection: Connection, sent: Sent, now_ms: int) -> int:
+    """Do what a settlement means for other submissions. Returns when to submit again, 0 for never."""
+    submission, settlement = sent.submission, sent.settlement
+    if queue_full.deleted_modal(sent.request, settlement):
+        return modals.repeat_action(
+            connection,
+            submission,
+            settlement,
+            now_ms,
+            delay_ms=queue_full.repeat_delay_ms,
+            most=queue_full.ATTEMPTS,
+        )
+    if settlement.state == "needs_modal":
+        _repeat_answer(connection, submission, settlement, now_ms)
+    return settlement.run_at_ms if settlement.state == "waiting" else 0
+
+
+def _update_standing(connection: Connection, sent: Sent, answering: set[str], now_ms: int) -> None:
+    """Update the breaker and the pauses of the upstream after an answer or its absence. `answering`: the upstreams whose last answer
+    in this transaction was usable."""
+    name, settlement = sent.submission.upstream, sent.settlement
     if settlement.outcome == "invalid":
         return  # not sent, so it says nothing about the upstream
     if settlement.outcome in ("not_sent", Outcome.UNCERTAIN):
+        answering.discard(name)
         standing = upstream_limits.failed(standings.held(connection, name), now_ms)
         standings.save(connection, standing)
         if standing.open_ms:
             log.warning("breaker open", upstream=name, for_ms=standing.open_ms, why=settlement.reason)
         return
-    if standings.answered(connection, name):
-        log.info("upstream answers again", upstream=name)
+    if name not in answering:
+        answering.add(name)
+        if standings.answered(connection, name):
+            log.info("upstream answers again", upstream=name)
     if queue_full.is_queue_full(settlement):
         standing = standings.held(connection, name)
         standings.save(connection, upstream_limits.held(standing, now_ms, queue_full.hold_ms(settlement)))

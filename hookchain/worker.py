@@ -99,7 +99,7 @@ class Worker:
             self._membership,
         )
         self._deliverer = deliverer
-        self._membership.in_hand = lambda: (deliverer.active_runs.ids, submitter.in_hand.keys())
+        self._membership.in_hand = lambda: (deliverer.active_runs.ids, frozenset(submitter.in_hand))
         self._membership.longest_ms = deliverer.active_runs.longest_ms
         resolver = Resolver(database, self._clients, registry.connected_signals, clock.now_ms)
         self._historian = Historian(database, self._clients, self._readbacks, clock.now_ms)

@@ -20,16 +20,26 @@ BODY_WITHIN_S = 10.0
 
 
 async def read_body(
-    receive: Receive, reservation: Reservation, *, declared_bytes: int, limit_bytes: int, within_s: float
+    receive: Receive,
+    reservation: Reservation,
+    *,
+    declared_bytes: int,
+    limit_bytes: int,
+    within_s: float,
+    arrived: bytes | None = None,
 ) -> bytes:
-    """Return the whole body. Raises `Refused`."""
+    """Return the whole body, which is `arrived` if it has arrived already. Raises `Refused`."""
     most = limit_bytes if declared_bytes <= limit_bytes else min(PEEK_BYTES, limit_bytes)
     parts: list[bytes] = []
-    try:
-        async with asyncio.timeout(within_s):
-            is_whole = await _read(receive, reservation, parts, most)
-    except TimeoutError as error:
-        raise _incomplete(408, f"The body did not arrive completely within {within_s:g} s", parts) from error
+    if arrived is not None:
+        is_whole = _fits(arrived, reservation, parts, most)
+    else:
+        try:
+            async with asyncio.timeout(within_s):
+                is_whole = await _read(receive, reservation, parts, most)
+        except TimeoutError as error:
+            problem = f"The body did not arrive completely within {within_s:g} s"
+            raise _incomplete(408, problem, parts) from error
     if not is_whole or declared_bytes > limit_bytes:
         raise _too_large(declared_bytes, limit_bytes, parts)
     return parts[0] if len(parts) == 1 else b"".join(parts)
@@ -41,14 +51,19 @@ async def _read(receive: Receive, reservation: Reservation, parts: list[bytes], 
         message = await receive()
         if message["type"] == "http.disconnect":
             raise _incomplete(400, "The sender closed the connection before its body was complete", parts)
-        part: bytes = message.get("body", b"")
-        if reservation.size + len(part) > most:
-            parts.append(part)
+        if not _fits(message.get("body", b""), reservation, parts, most):
             return False
-        reservation.add(len(part))
-        parts.append(part)
         if not message.get("more_body", False):
             return True
+
+
+def _fits(part: bytes, reservation: Reservation, parts: list[bytes], most: int) -> bool:
+    """Append a part to `parts`; return False if it exceeds `most` bytes. Raises `Refused`."""
+    fits = reservation.size + len(part) <= most
+    if fits:
+        reservation.add(len(part))
+    parts.append(part)
+    return fits
 
 
 def _too_large(declared_bytes: int, limit_bytes: int, parts: list[bytes]) -> Refused:

@@ -14,6 +14,7 @@ import asyncio
 import base64
 import hmac
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from functools import lru_cache
 
 import msgspec
 
@@ -55,6 +56,7 @@ def _keyed_hash(secret: str, name: str) -> hmac.HMAC:
     return hmac.new(secret.encode(), name.encode(), "sha256")
 
 
+@lru_cache
 def _submission_hash(secret: str, upstream: str) -> hmac.HMAC:
     """Hash the part that all submissions of an upstream share, which is most of the work."""
     return _keyed_hash(secret, f"submission\0{upstream}\0")

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from hooks.callback_body import BODY_WITHIN_S, read_body
 from hooks.hook_tokens import HookMatch, NotifyTokens
 from hooks.http.encoding import decoded
+from hooks.http.shortcuts import FixedAnswer, whole_body
 from hooks.intake import Intake, Reservation
 from hooks.numbers import number
 from hooks.problems import CONTENT_TYPE, Problem, Refused
@@ -39,8 +40,7 @@ if TYPE_CHECKING:
 
 _NAME = "notify"
 
-_JSON = [(b"content-type", b"application/json")]
-_KEPT = b'{"kept":true}'
+_KEPT = FixedAnswer([(b"content-type", b"application/json")], b'{"kept":true}')
 
 _UNKNOWN = "Unknown hook URL. `hookchain url` prints the one to register."
 _RETIRED = "This hook URL has been retired. `hookchain url` prints the one to register."
@@ -85,8 +85,10 @@ class Ingest:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle and count (storage/meter.py) one request whose path satisfies `is_hook`."""
         began_ns, status = time.perf_counter_ns(), 500
+        headers, body = list[tuple[bytes, bytes]](), b""
         try:
-            status, headers, body = await self._answer(scope, receive)
+            await self._take(scope, receive)
+            status = 200
         except Problem as problem:
             status, body = problem.status, problem.body()
             headers = [(b"content-type", CONTENT_TYPE.encode())]
@@ -97,11 +99,15 @@ class Ingest:
                 clock.now_ms(),
                 (time.perf_counter_ns() - began_ns) // 1000,
             )
+        if status == 200:
+            await _KEPT.send(send)
+            return
         headers = [*headers, (b"content-length", str(len(body)).encode())]
         await send({"type": "http.response.start", "status": status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
-    async def _answer(self, scope: Scope, receive: Receive) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _take(self, scope: Scope, receive: Receive) -> None:
+        """Keep what a request says. Raises `Problem`."""
         _, token, *rest = [*_parts(scope["path"]), ""]
         submission_id = "/".join(rest).rstrip("/")
         hook = await self._match_hook(scope, token, submission_id)
@@ -109,14 +115,16 @@ class Ingest:
             if scope["method"] != "POST":
                 raise _not_a_post(scope["method"])
             with Reservation(self._intake) as reservation:
+                receive = decoded(receive, scope["headers"], self._limit)
                 body = await read_body(
-                    decoded(receive, scope["headers"], self._limit),
+                    receive,
                     reservation,
                     declared_bytes=number(_header(scope, b"content-length")) or 0,
                     limit_bytes=self._limit,
                     within_s=self._body_within_s,
+                    arrived=whole_body(receive),
                 )
-                return await self._keep(scope, hook.upstream, token, submission_id, body)
+                await self._keep(scope, hook.upstream, token, submission_id, body)
         except Refused as refused:
             self._refusals.note(hook.upstream, refused.why, refused.detail_kept)
             if refused.start is not None:
@@ -150,9 +158,7 @@ class Ingest:
         except NotDurable as error:
             raise _not_durable() from error
 
-    async def _keep(
-        self, scope: Scope, upstream: str, token: str, submission_id: str, body: bytes
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _keep(self, scope: Scope, upstream: str, token: str, submission_id: str, body: bytes) -> None:
         received_at_ms = clock.now_ms()
 
         def stranger(reason: str) -> UnreadableBody:
@@ -172,7 +178,8 @@ class Ingest:
                 stranger(error.reason), 400 if not error.is_json else 422
             ) from error
         if self._quotas.is_over(upstream, submission_id, len(body)):
-            return await self._keep_id(upstream, submission_id, task.id)
+            await self._keep_id(upstream, submission_id, task.id)
+            return
         incoming = Incoming(
             upstream=upstream,
             task=task,
@@ -190,11 +197,8 @@ class Ingest:
             raise _not_durable() from error
         except Unkeepable as error:
             raise await self._quarantined(stranger(str(error)), 422) from error
-        return 200, _JSON, _KEPT
 
-    async def _keep_id(
-        self, upstream: str, submission_id: str, task_id: str
-    ) -> tuple[int, list[tuple[bytes, bytes]], bytes]:
+    async def _keep_id(self, upstream: str, submission_id: str, task_id: str) -> None:
         """Keep only the task's id because its hook is over its quota, and have the upstream polled about the task."""
         if not self._quotas.may_poll(upstream, submission_id):
             raise Refused(
@@ -205,7 +209,6 @@ class Ingest:
             )
         await self._poll_instead(upstream, "", task_id)
         self._refusals.note(upstream, "over_quota", f"task {task_id}")
-        return 200, _JSON, _KEPT
 
     async def _note_memory_lost(self, upstream: str, sign: UnknownSubmission) -> None:
         """Record that we made this hook for a submission that the database lacks: the database was restored from a copy, or lost."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Sequence
 from fnmatch import fnmatchcase
+from functools import lru_cache
 
 import msgspec
 
@@ -51,6 +52,9 @@ class Button(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
             return f"{_SHORT[kind]}{index}"
         return self.label or self.emoji or kind
 
+
+LONGEST_REMEMBERED = 256
+"""Characters of a button whose meaning is remembered. Known ones have some 70; a stranger's button may have megabytes."""
 
 _SHORT = {"upscale": "U", "variation": "V"}
 
@@ -123,13 +127,24 @@ def action_of(kind: str) -> str:
 
 
 def _meaning(button: Button) -> tuple[str, int | None]:
+    """What the button does. It is asked for a dozen times while a rule presses one, so the latest answers are remembered."""
+    custom_id, label, emoji = button.custom_id, button.label, button.emoji
+    if len(custom_id) + len(label) + len(emoji) > LONGEST_REMEMBERED:
+        return _meaning_of(custom_id, label, emoji)
+    return _remembered(custom_id, label, emoji)
+
+
+def _meaning_of(custom_id: str, label: str, emoji: str) -> tuple[str, int | None]:
     for pattern, kind in _GRAMMAR:
-        if found := pattern.fullmatch(button.custom_id):
+        if found := pattern.fullmatch(custom_id):
             return kind, int(found[1]) if pattern.groups else None
     # A Midjourney customId with an unknown verb must not be taken for U1 because of its label.
-    if button.custom_id.upper().startswith("MJ::"):
+    if custom_id.upper().startswith("MJ::"):
         return "other", None
-    return meaning_of_label(button.custom_id, button.label, button.emoji)
+    return meaning_of_label(custom_id, label, emoji)
+
+
+_remembered = lru_cache(1024)(_meaning_of)
 
 
 def is_grid(buttons: Iterable[Button]) -> bool:

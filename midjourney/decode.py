@@ -61,10 +61,11 @@ class _WireTask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
         return (
             (self.action is not msgspec.UNSET or self.progress is not msgspec.UNSET)
             and self.data is self.task is self.result is msgspec.UNSET
-            and all(button.custom_id for button in self.buttons or ())
+            and (not self.buttons or all(button.custom_id for button in self.buttons))
         )
 
 
+_PERCENT = re.compile(r"\s*(\d{1,3})(?:\.\d+)?\s*%?\s*")
 _typed = msgspec.json.Decoder(_WireTask)
 _entries_of = msgspec.json.Decoder(
     list[msgspec.Raw] | dict[str, msgspec.Raw] | str | int | float | bool | None
@@ -273,7 +274,7 @@ def _percent(value: object) -> int | None:
         return None
     if isinstance(value, int | float):
         return int(min(max(value, 0), 100)) if value == value else None
-    if isinstance(value, str) and (found := re.fullmatch(r"\s*(\d{1,3})(?:\.\d+)?\s*%?\s*", value)):
+    if isinstance(value, str) and (found := _PERCENT.fullmatch(value)):
         return min(int(found[1]), 100)
     return None
 

@@ -135,7 +135,10 @@ async def with_images_loaded(request: Request, near: Near) -> Request:
 
     Raises `InvalidRequest` for an image that can never be loaded, `NotSent` for one that may be loaded later.
     """
-    images = {field: await _data(field, image, near) for field, image in images_of(request)}
+    given = images_of(request)
+    if not given:
+        return request
+    images = {field: await _data(field, image, near) for field, image in given}
     if isinstance(request, Imagine | Blend):
         return msgspec.structs.replace(request, images=tuple(images.values()))
     return msgspec.structs.replace(request, **images)

@@ -50,6 +50,12 @@ class Properties(msgspec.Struct, frozen=True, kw_only=True):
     remix: bool = False
 
 
+_SHOWN = re.compile(r"Image #([1-4])\b")
+_ASKED = re.compile(r"/up \S+ U([1-4])\b")
+_PRESSED_ON = re.compile(r"/up (\S+) ")
+_MADE_BY = re.compile(r"/up \S+ (\S+)")
+
+
 class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     """A task as one payload showed it. Callbacks, `fetch` and `list-by-condition` use the same serialisation.
 
@@ -129,13 +135,12 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     @property
     def is_swapped(self) -> bool:
         """True if an upscale shows an image other than the requested one (concurrent presses at Plus 3.7.5)."""
-        return (
-            None not in (self._shown_number, self._asked_number) and self._shown_number != self._asked_number
-        )
+        shown = self._shown_number
+        return shown is not None and self._asked_number not in (None, shown)
 
     @property
     def _shown_number(self) -> int | None:
-        number = re.search(r"Image #([1-4])\b", self.properties.message_content)
+        number = _SHOWN.search(self.properties.message_content)
         return int(number[1]) if number else None
 
     @property
@@ -143,7 +148,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         pressed = Button(custom_id=self.properties.custom_id)
         if pressed.kind == "upscale":
             return pressed.index
-        number = re.search(r"^/up \S+ U([1-4])\b", self.description)
+        number = _ASKED.match(self.description)
         return int(number[1]) if number else None
 
     @property
@@ -151,7 +156,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """Id of the task this one was pressed on, if the payload names it: `parentId` (trueai) or "/up <id> …"; otherwise ""."""
         if self.parent_id:
             return self.parent_id
-        parent = re.match(r"/up (\S+) ", self.description)
+        parent = _PRESSED_ON.match(self.description)
         return parent[1] if parent else ""
 
     @property
@@ -159,7 +164,7 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
         """The button on its parent that made it, if the payload names it: its customId, or a name such as "U3"; otherwise ""."""
         if self.properties.custom_id:
             return self.properties.custom_id
-        button = re.match(r"/up \S+ (\S+)", self.description)
+        button = _MADE_BY.match(self.description)
         return button[1] if button else ""
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Stores callbacks on behalf of the writer, which only batches them (storage/driver/writer.py)."""
+"""How callbacks are stored: a step of the writer (storage/driver/writes.py), and what its transactions carry."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from sqlalchemy import Connection
 from midjourney.types import Status
 from storage.budgets.billing import PLAN, Plan
 from storage.driver.wakeups import Topic
+from storage.driver.writes import Step
 from storage.ingest import ingest
 from storage.records import ALL_SIGNALS, Incoming, Recorded
 
@@ -33,12 +34,13 @@ class Callbacks:
         self.wanted_signals: Container[str] = ALL_SIGNALS
         self.trusted: Container[str] = ()
         self.plan: Plan | None = None
+        self.step = Step("ingest", self._keep)
 
     def begin(self, connection: Connection) -> None:
         """Make the plan available to the functions of this transaction."""
         connection.info[PLAN] = self.plan
 
-    def keep(self, connection: Connection, batch: list[Incoming]) -> list[Recorded]:
+    def _keep(self, connection: Connection, batch: list[Incoming]) -> list[Recorded]:
         """Write a batch of callbacks with the same statements."""
         return ingest(connection, batch, self.wanted_signals, self.trusted)
 

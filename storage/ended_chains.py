@@ -64,7 +64,7 @@ def drop(connection: Connection, chain_ids: list[str], before_ms: int, most: int
 
 def _drop_part(connection: Connection, chain_id: str, before_ms: int, most: int) -> tuple[_Outcome, int]:
     """Drop a chain, or the next piece of it, unless something has happened in it since `find`."""
-    locks.chain(connection, chain_id)
+    locks.chains(connection, [chain_id])
     # Locked on PostgreSQL, so that the checks below see a callback that is being stored right now.
     its_tasks = sql.HOLD_TASKS.all(connection, chain_id=chain_id, most=most + 1)
     its_submissions = sql.SUBMISSIONS_OF_CHAIN.all(connection, chain_id=chain_id, most=most + 1)

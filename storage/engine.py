@@ -23,8 +23,10 @@ from storage.driver.listen import Announcer
 from storage.driver.readers import LoopReaders, Readers, ThreadReaders
 from storage.driver.wakeups import Wakeups
 from storage.driver.writer import Writer
-from storage.driver.writes import Observer
-from storage.driver.writes import Work as Work  # for the layers above, which must not import a driver
+from storage.driver.writes import Closing as Closing  # for the layers above, which must not import a driver
+from storage.driver.writes import Observer, Result, Value
+from storage.driver.writes import Step as Step
+from storage.driver.writes import Work as Work
 from storage.errors import BadDatabaseUrl, NotDurable
 from storage.histogram import ANSWER_MS, Histogram, Timings, together
 from storage.meter import Holds, Meter, Sum
@@ -72,9 +74,7 @@ class Database:
         if isinstance(address, Path):
             self._readers: Readers = LoopReaders(sqlite.read_engine(address))
             self._looks = ThreadReaders(sqlite.look_engine(address))
-            self._ingest = self._separate = Writer(
-                sqlite.write_engine(address), self.wakeups, self._callbacks
-            )
+            self._ingest = self._separate = Writer(sqlite.write_engine(address), self._callbacks.begin)
             self._paths = [self._ingest]
             self.worker_lock = WorkerLock(address)
             self.generation_file = GenerationFile(address)
@@ -83,19 +83,10 @@ class Database:
             self._looks = ThreadReaders(postgres.read_engine(address, connections=1))
             self._announcer = Announcer(address, self.wakeups)
             self._ingest = Writer(
-                postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS),
-                self.wakeups,
-                self._callbacks,
-                wake_early=False,
+                postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS), self._callbacks.begin
             )
             self._separate, *self._paths = (
-                Writer(
-                    postgres.write_engine(address),
-                    self.wakeups,
-                    self._callbacks,
-                    largest_batch=1,
-                    wake_early=False,
-                )
+                Writer(postgres.write_engine(address), self._callbacks.begin, mixes=False)
                 for _ in range(1 + PATHS)
             )
 
@@ -115,7 +106,7 @@ class Database:
 
     @property
     def is_busy(self) -> bool:
-        """True if so many writes wait that several will share a transaction, or a turn at PostgreSQL."""
+        """True if so many writes wait that what can wait should."""
         return min(writer.waiting for writer in self._paths) >= BUSY
 
     def held_by(self) -> dict[str, Sum]:
@@ -145,7 +136,15 @@ class Database:
 
     async def append(self, incoming: Incoming) -> Recorded:
         """Store one callback (transaction "ingest"). Returns after the commit; raises `NotDurable` or `Unkeepable`."""
-        recorded = await self._ingest.append(incoming)
+        # The loops claim through the same writer on SQLite: woken early, they share the callback's transaction.
+        wakes_early = self._ingest in self._paths
+        if wakes_early:
+            self.wakeups.wake(*self._callbacks.topics(incoming))
+        recorded = await self._ingest.step(self._callbacks.step, incoming)
+        if recorded.asks:
+            self.wakeups.wake("asks")
+        if not wakes_early:
+            self.wakeups.wake(*self._callbacks.topics(incoming))
         self._oddities.look_at(incoming.upstream, incoming.task)
         return recorded
 
@@ -157,7 +156,18 @@ class Database:
 
     async def write_together(self, *units: tuple[str, Work]) -> list[Any]:
         """Run several named units, in order, in one transaction; returns their values."""
-        return await min(self._paths, key=lambda writer: writer.waiting).write(units)
+        return await self._least_busy.write(units)
+
+    async def step(self, step: Step[Value, Result], value: Value, closing: Closing | None = None) -> Result:
+        """Do a step for a value, together with all that wait for the same step; returns its result after the commit.
+
+        Raises the step's error for this value, `NotDurable` or `Unkeepable`. `closing` runs once at the end of their transaction.
+        """
+        return await self._least_busy.step(step, value, closing)
+
+    @property
+    def _least_busy(self) -> Writer:
+        return min(self._paths, key=lambda writer: writer.waiting)
 
     async def write_alone(
         self, name: str, work: Callable[[Connection], T], committed: Callable[[], None]

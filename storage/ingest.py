@@ -94,7 +94,7 @@ def ingest(
                 is_copy=bool(copy),
             )
         )
-    event_log.append(connection, rows)
+    event_log.append(connection, *rows)
     if changed:
         tasks.put(connection, *changed.values())
     for row in changed.values():

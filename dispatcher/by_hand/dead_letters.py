@@ -102,21 +102,23 @@ def edit_and_retry(
     check(request, dialect)
     before = decode_request(submission.request)
     _check_same_intent(submission, before, request)
-    locks.chain(connection, submission.chain_id)  # always locked before the submission
+    locks.chains(connection, [submission.chain_id])  # always locked before the submission
     if not dead_submissions.edit(connection, submission.id, encode_request(request), now_ms):
         _refuse_what_is_taken(connection, submission.id)
         return False
     if not submission.parent_id:
         chains.set_prompt(connection, submission.chain_id, getattr(request, "prompt", ""))
-    event_log.record(
+    event_log.append(
         connection,
-        upstream=submission.upstream,
-        task_id=submission.parent_id,
-        submission_id=submission.id,
-        signal=None,
-        source="internal",
-        detail=f"edited by hand; before: {shown_body(msgspec.json.decode(submission.request))}",
-        now_ms=now_ms,
+        event_log.fact(
+            upstream=submission.upstream,
+            task_id=submission.parent_id,
+            submission_id=submission.id,
+            signal=None,
+            source="internal",
+            detail=f"edited by hand; before: {shown_body(msgspec.json.decode(submission.request))}",
+            now_ms=now_ms,
+        ),
     )
     return True
 

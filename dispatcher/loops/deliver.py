@@ -1,15 +1,14 @@
 """Loop: events → one delivery per receiver → its run → its end and its submissions, committed together.
 
 The transaction that fans events out also claims their deliveries; if both come at the same moment, it is the one that wrote the
-events. The transaction that stages a receiver's submissions also claims them for sending. So a callback costs two commits
-before its follow-up leaves.
+events. Runs that end at the same moment are ended in one transaction, which also claims for sending what their receivers requested.
+So a callback costs two commits before its follow-up leaves.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
 
 import msgspec
 import structlog
@@ -28,8 +27,8 @@ from dispatcher.runs.verifier import Verifier
 from dispatcher.runs.verify import Verify
 from storage.clock import Clock
 from storage.deliveries import delivery_queue
-from storage.deliveries.endings import Ended, end
-from storage.engine import Connection, Database
+from storage.deliveries.endings import Ended, Run, end_all
+from storage.engine import Connection, Database, Step
 from storage.errors import LeaseLost
 from storage.records import ClaimedDelivery, PendingEvent
 
@@ -40,11 +39,10 @@ EVENTS_A_TURN = 200
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a run as committed, whether another delivery waits for it, and what was claimed for sending."""
+    """The end of a run as committed, and whether another delivery waits for it."""
 
     ending: Ended
     next_waits: bool
-    to_send: list[Any]
 
 
 class Deliverer:
@@ -72,6 +70,7 @@ class Deliverer:
         self.active_runs = ActiveRuns(registry, self._runner.abandoned)
         self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
         self._verify = Verify(verifier, self.active_runs, clock)
+        self._finish = Step("finish_delivery", self._end_all)
         self._call = Call(self._runner, handles, clock, database.timings.runs)
 
     def _route(self, event: PendingEvent) -> tuple[str, ...]:
@@ -132,8 +131,6 @@ class Deliverer:
             log.warning("another worker has finished the delivery", why=str(error))
             return
         ending = committed.ending
-        for submissions in committed.to_send:
-            self._submitter.accept(submissions)
         if committed.next_waits:
             self.loop.wake()
         if ending.state == "waiting":
@@ -151,25 +148,19 @@ class Deliverer:
 
     async def _keep(self, claimed: ClaimedDelivery, ending: Ended) -> Committed:
         """Commit the end of a run. If the database refuses it, commit that it cannot be stored. Raises `LeaseLost`."""
-        connected = self._registry.connected_signals()
         try:
-            return await self._write(claimed, ending, connected)
+            return await self._write(claimed, ending)
         except LeaseLost:
             raise
         except Exception as error:  # the same run would end the same way, so it must not stay "running"
-            return await self._write(claimed, run_endings.unkept(ending, error), connected)
+            return await self._write(claimed, run_endings.unkept(ending, error))
 
-    async def _write(self, claimed: ClaimedDelivery, ending: Ended, connected: Container[str]) -> Committed:
-        unit = partial(self._finish, claimed, ending, connected)
-        sending = self._submitter.claims() if ending.staged else []
-        write = partial(self._database.write_together, ("finish_delivery", unit), *sending)
-        next_waits, *to_send = await until_durable(write)
-        return Committed(ending=ending, next_waits=next_waits, to_send=to_send)
+    async def _write(self, claimed: ClaimedDelivery, ending: Ended) -> Committed:
+        run = Run(claimed, ending, self._registry.connected_signals())
+        closing = self._submitter.claim if ending.staged else None
+        next_waits = await until_durable(lambda: self._database.step(self._finish, run, closing))
+        return Committed(ending=ending, next_waits=next_waits)
 
-    def _finish(
-        self, claimed: ClaimedDelivery, ending: Ended, connected: Container[str], connection: Connection
-    ) -> bool:
+    def _end_all(self, connection: Connection, runs: Sequence[Run]) -> Sequence[bool | Exception]:
         # The clock is read in the transaction, because it may be set while this waits: a press is due some time after it is staged.
-        return end(
-            connection, claimed, ending, refuse=self._refuse, wanted_signals=connected, now_ms=self._clock()
-        )
+        return end_all(connection, runs, refuse=self._refuse, now_ms=self._clock())

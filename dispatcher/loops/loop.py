@@ -106,11 +106,12 @@ class Loop:
 
     async def _run(self) -> None:
         while True:
-            try:
-                async with asyncio.timeout(self._interval_s):
-                    await self._woken.wait()
-            except TimeoutError:
-                pass  # no wake-up: look anyway
+            if not self._woken.is_set():  # under load it is, and needs no timer
+                try:
+                    async with asyncio.timeout(self._interval_s):
+                        await self._woken.wait()
+                except TimeoutError:
+                    pass  # no wake-up: look anyway
             self._woken.clear()
             if self.is_stopping:
                 return

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from typing import Protocol
 
-from storage.engine import Work
+from storage.engine import Closing
 
 
 class Worker(Protocol):
@@ -20,8 +20,6 @@ class Worker(Protocol):
 class Sender(Protocol):
     """Sends staged submissions: `dispatcher/loops/submit.py`."""
 
-    def claims(self) -> list[tuple[str, Work]]:
-        """Named units for the end of the transaction that stages submissions. After the commit, their results go to `accept`."""
-
-    def accept(self, claimed: Any) -> None:
-        """Send the submissions that `claim` returned."""
+    @property
+    def claim(self) -> Closing:
+        """Closes a transaction that stages submissions: claims what is due, and sends it after the commit."""

@@ -10,8 +10,7 @@ import math
 import random
 import time
 from collections import Counter
-from collections.abc import Awaitable, Callable, Mapping
-from functools import partial
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 
 import msgspec
 import structlog
@@ -19,7 +18,7 @@ import structlog
 from dispatcher.loops.loop import Loop, until_durable
 from dispatcher.policy import upstream_limits
 from dispatcher.policy.outcomes import after_silence, settle
-from dispatcher.settling import settlement_unit
+from dispatcher.settling import Sent, settle_all
 from midjourney.client import Client, Reply
 from midjourney.errors import InvalidRequest, NoAnswer, NotSent
 from midjourney.requests import (
@@ -27,7 +26,7 @@ from midjourney.requests import (
     decode_request,
 )
 from storage.clock import Clock, uptime_s
-from storage.engine import Connection, Database, Work
+from storage.engine import Closing, Connection, Database, Step
 from storage.errors import LeaseLost, NotDurable, Unkeepable
 from storage.records import Submission
 from storage.submissions import request_count, submission_queue
@@ -40,6 +39,13 @@ log = structlog.get_logger("hookchain")
 
 HookFor = Callable[[str, str], Awaitable[str]]
 """Returns the notifyHook for (upstream, submission id); "" for none."""
+
+
+class Settled(msgspec.Struct, frozen=True):
+    """A settlement that is committed: when to submit again (epoch ms, 0 for never), and what to write beside the database."""
+
+    run_at_ms: int
+    generation: Generation | None
 
 
 class Claimed(msgspec.Struct, frozen=True):
@@ -89,21 +95,16 @@ class Submitter:
         self._may_submit = may_submit
         self.in_hand: Counter[str] = Counter()
         self.loop = Loop("submit", self._turn)
+        self._settling = Step("settle_attempt", self._settle_all)
+        self.claim = Closing("begin_attempt", self._begin, self._claimed)
+        """For the end of a transaction that makes something due; it spares a commit."""
 
-    def claims(self) -> list[tuple[str, Work]]:
-        """The unit that claims what is due, for the end of a transaction that makes something due. Pass its result to `accept`.
-
-        It spares a commit. While many writes wait it would run many times in one transaction, so there is none: the loop claims
-        once, after all of them.
-        """
-        if self._database.is_busy:
+    def _claimed(self, claimed: Claimed | Exception) -> None:
+        if isinstance(claimed, Exception):
+            log.error("could not claim what is due; the loop tries again", why=str(claimed))
             self.loop.wake()
-            return []
-        return [self._claim]
-
-    @property
-    def _claim(self) -> tuple[str, Work]:
-        return "begin_attempt", self._begin
+        else:
+            self.accept(claimed)
 
     def _begin(self, connection: Connection) -> Claimed:
         until_s = self._may_send_until_s()
@@ -150,7 +151,7 @@ class Submitter:
             self.loop.wake_after(claimed.again_ms / 1000)
 
     async def _turn(self) -> None:
-        self.accept(await self._database.write(*self._claim))
+        self.accept(await self._database.write(self.claim.name, self._begin))
 
     async def _attempt(self, submission: Submission, until_s: float) -> None:
         try:
@@ -160,7 +161,8 @@ class Submitter:
             self._departures.has_ended(submission)
         finally:
             self.in_hand[submission.id] -= 1
-            self.in_hand = +self.in_hand
+            if not self.in_hand[submission.id]:
+                del self.in_hand[submission.id]
 
     async def _sent(self, submission: Submission, request: Request, until_s: float) -> Settlement:
         """Send the request, and return the settlement of its attempt. Even if this code fails, the attempt must not stay "sending"."""
@@ -196,14 +198,19 @@ class Submitter:
         self._database.timings.submissions.add((time.perf_counter_ns() - left_ns) // 1000)
         self._database.meter.count("submissions", left_ms, 1000 * (left_ms - submission.run_at_ms))
 
-    def _undo(
-        self, submission: Submission, settlement: Settlement, connection: Connection
-    ) -> Generation | None:
-        """Count the attempt as one that made no task, if that is certain."""
-        is_certain = settlement.state not in ("accepted", "needs_modal", "uncertain")
-        if self._generation_file is None or not is_certain or not _may_make_a_task(submission):
-            return None
-        return request_count.add(connection, submission.upstream, undone=1)
+    def _settle_all(self, connection: Connection, sent: Sequence[Sent]) -> Sequence[Settled | Exception]:
+        results = settle_all(connection, sent)
+        undone = Counter(
+            one.submission.upstream
+            for one, result in zip(sent, results, strict=True)
+            if not isinstance(result, Exception) and _made_no_task(one)
+        )
+        generation: Generation | None = None
+        for name, count in undone.items() if self._generation_file is not None else ():
+            generation = request_count.add(connection, name, undone=count)
+        return [
+            result if isinstance(result, Exception) else Settled(result, generation) for result in results
+        ]
 
     def _show(self, generation: Generation | None) -> None:
         """Write beside the database how many requests have begun. A number that is too low is harmless, so an error is only logged."""
@@ -217,14 +224,12 @@ class Submitter:
     async def _settle(self, submission: Submission, request: Request, settlement: Settlement) -> None:
         """Commit how the attempt ended, and send what there is room for now."""
         try:
-            again_ms, to_send = await self._write(submission, request, settlement)
+            again_ms = await self._write(submission, request, settlement)
         except Unkeepable as error:
             if settlement.state == "uncertain":
                 raise
             settlement = after_silence(f"the answer cannot be stored: {error}"[:500])
-            again_ms, to_send = await self._write(submission, request, settlement)
-        for claimed in to_send:
-            self.accept(claimed)
+            again_ms = await self._write(submission, request, settlement)
         log.info(
             "submission",
             submission=submission.id,
@@ -239,27 +244,26 @@ class Submitter:
         if again_ms is not None:
             self.loop.wake_after(again_ms / 1000)
 
-    async def _write(
-        self, submission: Submission, request: Request, settlement: Settlement
-    ) -> tuple[int | None, list[Claimed]]:
-        """Commit a settlement, and claim what is due by then. Returns when to look again, in milliseconds, and the claims."""
-        now_ms = self._clock()
-        units: list[tuple[str, Work]] = [
-            ("settle_attempt", settlement_unit(submission, request, settlement, now_ms)),
-            ("sent", partial(self._undo, submission, settlement)),
-            *self.claims(),
-        ]
+    async def _write(self, submission: Submission, request: Request, settlement: Settlement) -> float | None:
+        """Commit a settlement, and claim what is due by then. Returns when to look again, in milliseconds."""
+        sent = Sent(submission, request, settlement, self._clock())
         try:
-            run_at_ms, counted, *to_send = await until_durable(lambda: self._database.write_together(*units))
+            settled = await until_durable(lambda: self._database.step(self._settling, sent, self.claim))
         except LeaseLost as error:
             log.info(
                 "the answer came after the submission had been settled",
                 submission=submission.id,
                 why=str(error),
             )
-            return None, [Claimed([], 0)]
-        self._show(counted)
-        return run_at_ms - now_ms if run_at_ms else None, to_send
+            return 0
+        self._show(settled.generation)
+        return settled.run_at_ms - sent.now_ms if settled.run_at_ms else None
+
+
+def _made_no_task(sent: Sent) -> bool:
+    """True if it is certain that an attempt made no task."""
+    is_certain = sent.settlement.state not in ("accepted", "needs_modal", "uncertain")
+    return is_certain and _may_make_a_task(sent.submission)
 
 
 def _may_make_a_task(submission: Submission) -> bool:

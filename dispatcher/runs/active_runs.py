@@ -8,10 +8,13 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Callable
+from typing import TypeVar
 
 from dispatcher.plugins.receivers import DEFAULTS, Options, Registry
 from storage.deliveries.running_alone import Floor
 from storage.records import ClaimedDelivery
+
+Key = TypeVar("Key")
 
 RUNNING_AT_ONCE = 64
 """The most receivers that run at the same time. All other deliveries wait in their table, not in memory."""
@@ -58,9 +61,8 @@ class ActiveRuns:
         delivery = claimed.delivery
         is_full = self._running[delivery.receiver] >= self.options(delivery.receiver).concurrency
         others_waited = is_full or self.free <= 0 or delivery.suspected
-        self._running[delivery.receiver] -= 1
-        self._ids[delivery.id] -= 1
-        self._running, self._ids = +self._running, +self._ids
+        _count_down(self._running, delivery.receiver)
+        _count_down(self._ids, delivery.id)
         self._unknown[delivery.receiver] -= claimed.is_task_unverified
         if delivery.suspected:
             self._suspects -= 1
@@ -94,3 +96,10 @@ class ActiveRuns:
         """How long a run of a receiver may take; 0 for a receiver that cannot end the process."""
         options = self.options(name)
         return 0 if options.harmless else int(1000 * options.timeout_s)
+
+
+def _count_down(counter: Counter[Key], key: Key) -> None:
+    """Count one less, and forget what has come to nothing. `+counter` would copy all the rest."""
+    counter[key] -= 1
+    if not counter[key]:
+        del counter[key]

@@ -52,7 +52,10 @@ def decoded(receive: Receive, headers: Iterable[tuple[bytes, bytes]], limit: int
     Raises `Problem`: at once 415 for an unsupported encoding; while reading, 400 for a corrupt or truncated body, and 413 for one
     that has more than `limit` bytes as sent or between two encodings. The fully inflated body is not bounded here.
     """
-    header = b",".join(value for name, value in headers if name == b"content-encoding").decode("latin-1")
+    encodings = [value for name, value in headers if name == b"content-encoding"]
+    if not encodings:
+        return receive
+    header = b",".join(encodings).decode("latin-1")
     names = [name for part in header.split(",") if (name := part.strip().lower()) and name not in _NONE]
     return (
         _Decoded(receive, [_stage(name) for name in reversed(_supported(names))], limit) if names else receive

@@ -11,14 +11,13 @@ from sqlalchemy import Connection
 from storage.deliveries import sql
 from storage.deliveries.running_alone import EMPTY, Choice, Floor, Room
 from storage.driver import locks
-from storage.driver.locks import many_writers
 from storage.duty import protocol
 from storage.duty.duties import DELIVERIES
 from storage.duty.states import DELIVERY
 from storage.events import event_log
 from storage.records import ClaimedDelivery, Delivery, Event, PendingEvent
 from storage.tasks import chains
-from storage.tasks import rows as tasks
+from storage.tasks.chains import Orphan
 
 Route = Callable[[PendingEvent], Sequence[str]]
 """Returns the names of an event's receivers."""
@@ -34,33 +33,24 @@ def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int
         return 0
     waiting = event_log.pending(connection, most)
     routes = {event.id: route(event) for event in waiting}
-    _hold_those_to_adopt(connection, [event for event in waiting if routes[event.id]])
-    rows = []
+    orphans = [
+        Orphan(event.upstream, event.task_id, event.parent_id)
+        for event in waiting
+        if routes[event.id] and event.chain_id is None and event.parent_id is not None
+    ]
+    if orphans:
+        chains.adopt_all(connection, orphans, now_ms)
+    rows: list[dict[str, object]] = []
     state = DELIVERY.new("fan_out", "waiting")
     for event in waiting:
-        receivers = routes[event.id]
-        if receivers and event.chain_id is None and event.parent_id is not None:
-            chains.adopt(connection, event.upstream, event.task_id, event.parent_id, now_ms)
         lane = f"{event.upstream}|{event.task_id}" if event.task_id else ""
         new = {"event_id": event.id, "lane": lane, "state": state, "now_ms": now_ms}
-        rows += [new | {"receiver": receiver} for receiver in receivers]
+        rows += [new | {"receiver": receiver} for receiver in routes[event.id]]
     if rows:
-        sql.ADD_DELIVERY.many(connection, rows)
+        sql.ADD_DELIVERY.all_at_once(connection, rows)
     if waiting:
         event_log.mark_fanned_out(connection, [event.id for event in waiting])
     return len(waiting)
-
-
-def _hold_those_to_adopt(connection: Connection, events: Sequence[PendingEvent]) -> None:
-    """Lock all tasks whose chains may be written, in the same order as callbacks lock them, to avoid deadlocks."""
-    if not many_writers(connection):
-        return
-    wanted: dict[str, set[str]] = {}
-    for event in events:
-        if event.chain_id is None and event.parent_id is not None:
-            wanted.setdefault(event.upstream, set()).update({event.task_id, event.parent_id} - {""})
-    for upstream in sorted(wanted):
-        tasks.held_all(connection, upstream, wanted[upstream])
 
 
 def claim(

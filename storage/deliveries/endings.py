@@ -1,22 +1,24 @@
 """Ends the runs of deliveries: done, waiting for another try, or dead. storage/deliveries/dead_deliveries.py handles dead ones.
 
 Finishing must match the attempt number: if two workers ran the same delivery, the slower one changes nothing, and its staged
-submissions are dropped.
+submissions are dropped. Runs that end at the same moment are ended with the same statements.
 """
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
 from storage.deliveries import firings, sql
 from storage.deliveries.firings import Limit, Subject
+from storage.driver import locks
 from storage.duty import protocol
 from storage.duty.duties import DELIVERIES
 from storage.duty.held import Held
-from storage.records import ALL_SIGNALS, ClaimedDelivery, DeliveryState, Staged
+from storage.errors import LeaseLost
+from storage.records import ALL_SIGNALS, ClaimedDelivery, Delivery, DeliveryState, Staged
 from storage.submissions import staging
 from storage.tasks import believe, unverified
 from storage.tasks.believe import TaskReport
@@ -41,6 +43,14 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit | None = None
 
 
+class Run(msgspec.Struct, frozen=True):
+    """A run that has ended, and the signals that have receivers."""
+
+    claimed: ClaimedDelivery
+    ending: Ended
+    wanted_signals: Container[str] = ALL_SIGNALS
+
+
 def end(
     connection: Connection,
     claimed: ClaimedDelivery,
@@ -50,45 +60,96 @@ def end(
     wanted_signals: Container[str] = ALL_SIGNALS,
     now_ms: int,
 ) -> bool:
-    """End a run: write its outcome, and stage all that its receiver requested, together. Raises `LeaseLost`.
+    """End one run. Raises `LeaseLost`; otherwise True if another delivery has waited for this one."""
+    (result,) = end_all(connection, [Run(claimed, ending, wanted_signals)], refuse=refuse, now_ms=now_ms)
+    if isinstance(result, LeaseLost):
+        raise result
+    return result
 
-    True if another delivery has waited for this one.
+
+def end_all(
+    connection: Connection, runs: Sequence[Run], *, refuse: staging.Refuse, now_ms: int
+) -> list[bool | LeaseLost]:
+    """End runs: write their outcomes, and stage all that their receivers requested, together.
+
+    For each run, True if another delivery has waited for it; or `LeaseLost`, and then nothing is written for it. Raises `LeaseLost` if a
+    firing was counted for such a run, so that all must be rolled back.
     """
-    delivery = claimed.delivery
-    if ending.fired and ending.limit is not None:
-        ending = _limited(connection, claimed, ending, ending.limit)
-    protocol.finish(
-        connection,
-        DELIVERIES,
-        Held(delivery.id, delivery.attempts),
-        by="end",
+    if len({run.claimed.delivery.id for run in runs}) < len(runs):  # attempts at one delivery end one by one
+        return [one for run in runs for one in end_all(connection, [run], refuse=refuse, now_ms=now_ms)]
+    locks.deliveries(connection, [run.claimed.delivery.id for run in runs])
+    runs = [_limited(connection, run) for run in runs]
+    ends = [_end_of(run.claimed.delivery, run.ending) for run in runs]
+    ended = protocol.finish(connection, DELIVERIES, ends, by="end", now_ms=now_ms)
+    current = [run for run in runs if run.claimed.delivery.id in ended]
+    if len(current) < len(runs):
+        _refuse_counted_firings(runs, ended)
+    for run in current:
+        if run.ending.refuted:
+            unverified.refute_event(connection, run.claimed.event, run.ending.refuted, now_ms)
+        if run.ending.report is not None:
+            believe.believe(connection, run.ending.report, run.wanted_signals, now_ms=now_ms)
+    staged = [one for run in current for one in run.ending.staged]
+    staging.stage_all(connection, staged, refuse=refuse, now_ms=now_ms)
+    following = _following(connection, current)
+    return [
+        _lane_of(run) in following
+        if run.claimed.delivery.id in ended
+        else protocol.lost(DELIVERIES, one.held)
+        for run, one in zip(runs, ends, strict=True)
+    ]
+
+
+def _end_of(delivery: Delivery, ending: Ended) -> protocol.End:
+    return protocol.End(
+        held=Held(delivery.id, delivery.attempts),
         to=ending.state,
         excused=ending.excused,
         run_at_ms=ending.run_at_ms or delivery.run_at_ms,
-        now_ms=now_ms,
-        suspected=delivery.suspected and ending.excused,  # a run that ended clears the suspicion
-        deaths=delivery.deaths if ending.excused else 0,
-        fired=ending.fired,
-        decision=ending.decision,
-        error=ending.error,
+        values={
+            # A run that ended clears the suspicion.
+            "suspected": delivery.suspected and ending.excused,
+            "deaths": delivery.deaths if ending.excused else 0,
+            "fired": ending.fired,
+            "decision": ending.decision,
+            "error": ending.error,
+        },
     )
-    if ending.refuted:
-        unverified.refute_event(connection, claimed.event, ending.refuted, now_ms)
-    if ending.report is not None:
-        believe.believe(connection, ending.report, wanted_signals, now_ms=now_ms)
-    for staged in ending.staged:
-        staging.stage(connection, staged, refuse=refuse, now_ms=now_ms)
-    if not delivery.lane:
-        return False
-    following = sql.NEXT_IN_LANE.first(connection, receiver=delivery.receiver, lane=delivery.lane)
-    return following is not None
 
 
-def _limited(connection: Connection, claimed: ClaimedDelivery, ending: Ended, limit: Limit) -> Ended:
-    """The ending, changed to one that stages nothing if the receiver has reached its limit."""
-    if reason := firings.fire(connection, claimed.delivery.receiver, limit, subject_of(claimed)):
-        return msgspec.structs.replace(ending, decision=reason, staged=(), fired=False)
-    return ending
+def _refuse_counted_firings(runs: Sequence[Run], ended: Container[int | str]) -> None:
+    for run in runs:
+        delivery = run.claimed.delivery
+        if delivery.id not in ended and run.ending.limit is not None:
+            raise protocol.lost(DELIVERIES, Held(delivery.id, delivery.attempts))
+
+
+Lane = tuple[str, str]
+"""A receiver, and the task whose events it gets in order."""
+
+
+def _lane_of(run: Run) -> Lane:
+    return run.claimed.delivery.receiver, run.claimed.delivery.lane
+
+
+def _following(connection: Connection, runs: Sequence[Run]) -> set[Lane]:
+    """The lanes of these runs in which another delivery waits."""
+    lanes = {_lane_of(run) for run in runs if run.claimed.delivery.lane}
+    if not lanes:
+        return set()
+    rows = [{"receiver": receiver, "lane": lane} for receiver, lane in sorted(lanes)]
+    return {(row.receiver, row.lane) for row in sql.NEXT_IN_LANES.all_of_rows(connection, rows)}
+
+
+def _limited(connection: Connection, run: Run) -> Run:
+    """The run; if its receiver has reached its limit, with an ending that stages nothing."""
+    claimed, ending = run.claimed, run.ending
+    if not ending.fired or ending.limit is None:
+        return run
+    if reason := firings.fire(connection, claimed.delivery.receiver, ending.limit, subject_of(claimed)):
+        ending = msgspec.structs.replace(ending, decision=reason, staged=(), fired=False)
+        return msgspec.structs.replace(run, ending=ending)
+    return run
 
 
 def subject_of(claimed: ClaimedDelivery) -> Subject:

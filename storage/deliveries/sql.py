@@ -50,15 +50,27 @@ DUE = Query(
 )
 """To be claimed by `CLAIM_DELIVERIES` (storage/duty/sql.py); locked until the transaction ends. Of a lane, only the oldest delivery is due; the index `deliveries_in_lane` finds it."""
 
-NEXT_IN_LANE = Query(
+
+class Lane(NamedTuple):
+    """A receiver, and the task whose events it gets in order."""
+
+    receiver: str
+    lane: str
+
+
+NEXT_IN_LANES = Query(
     """
-    SELECT id FROM deliveries
-    WHERE receiver = :receiver AND lane = :lane AND state = 'waiting' AND state IN ('waiting', 'running')
-    LIMIT 1
+    WITH lanes (receiver, lane) AS (VALUES (:receiver, :lane))
+    SELECT lanes.receiver, lanes.lane FROM lanes
+    WHERE EXISTS (
+      SELECT 1 FROM deliveries
+      WHERE deliveries.receiver = lanes.receiver AND deliveries.lane = lanes.lane
+        AND deliveries.state = 'waiting' AND deliveries.state IN ('waiting', 'running')
+    )
     """,
-    int,
+    Lane,
 )
-"""In the words of the index."""
+"""The lanes in which a delivery waits. In the words of the index."""
 
 # The context of an event, for its receivers.
 

@@ -6,6 +6,8 @@ read before the wait. And always in the same order, to avoid deadlocks: chain, s
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from sqlalchemy import Connection
 
 from storage.driver.statements import Query
@@ -16,15 +18,22 @@ def many_writers(connection: Connection) -> bool:
     return connection.dialect.name != "sqlite"
 
 
-_CHAIN = Query("SELECT id FROM chains WHERE id = :id FOR UPDATE", str)
+_CHAINS = Query("SELECT id FROM chains WHERE id IN (:ids) ORDER BY id FOR UPDATE", str)
 _SUBMISSIONS = Query("SELECT id FROM submissions WHERE id IN (:ids) ORDER BY id FOR UPDATE", str)
+_DELIVERIES = Query("SELECT id FROM deliveries WHERE id IN (:ids) ORDER BY id FOR UPDATE", int)
 _TURN = Query("SELECT name FROM leases WHERE name = :name FOR UPDATE SKIP LOCKED", str)
 
 
-def chain(connection: Connection, chain_id: str) -> None:
-    """Lock the chain's row until the transaction ends."""
-    if many_writers(connection):
-        _CHAIN.first(connection, id=chain_id)
+def chains(connection: Connection, ids: Collection[str]) -> None:
+    """Lock the rows of chains until the transaction ends."""
+    if ids and many_writers(connection):
+        _CHAINS.all(connection, ids=sorted(ids))
+
+
+def deliveries(connection: Connection, ids: Collection[int]) -> None:
+    """Lock the rows of several deliveries until the transaction ends. One needs no lock before it is updated."""
+    if len(ids) > 1 and many_writers(connection):
+        _DELIVERIES.all(connection, ids=sorted(ids))
 
 
 def submissions(connection: Connection, ids: list[str]) -> None:

@@ -4,6 +4,7 @@ Each room keeps its statements in a module named `sql`, one constant for each. T
 
 - `:name` is a parameter. In `IN (:names)` and `NOT IN (:names)` it is a list, which may be empty.
 - Tables have their plain names after FROM, JOIN, INTO and UPDATE; on PostgreSQL their schema is put before them.
+- `VALUES (…)` with its parameters is one row. `for_rows` repeats it, so that one statement serves many rows.
 - `/*postgresql … */` is for PostgreSQL only, such as `FOR UPDATE`, and `/*sqlite … */` for SQLite only: the other one reads a
   comment. SQLite uses the partial indexes of flags only for `advanced /*sqlite = 1 */`, as in the index.
 
@@ -14,6 +15,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from functools import partial
 from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
@@ -26,6 +28,7 @@ Row = TypeVar("Row")
 _TABLE = re.compile(rf"\b(FROM|JOIN|INTO|UPDATE)\s+({'|'.join(sorted(metadata.tables))})\b")
 _LIST = re.compile(r"\b(NOT )?IN \(:(\w+)\)")
 _PARAMETER = re.compile(r"(?<![:\w]):(\w+)|'[^']*'")
+_ROW = re.compile(r"(?<=VALUES )\((?:[^()]|\([^()]*\))*\)")
 _POSTGRES_ONLY = re.compile(r"/\*postgresql\b(.*?)\*/", re.DOTALL)
 _SQLITE_ONLY = re.compile(r"/\*sqlite\b(.*?)\*/", re.DOTALL)
 
@@ -45,6 +48,7 @@ class Statement:
         self.text = text
         self._lists = tuple(dict.fromkeys(found[2] for found in _LIST.finditer(text)))
         self._forms: dict[tuple[int, ...] | None, Form] = {}
+        self._forms_for_rows: dict[tuple[int, ...], tuple[Form, Form, Form]] = {}
 
     def execute(self, connection: Connection, values: Mapping[str, object]) -> Any:
         """Run it; returns the driver's cursor. Raises the driver's errors, and `KeyError` if a parameter is missing."""
@@ -65,6 +69,34 @@ class Statement:
         cursor.executemany(text, arguments)
         changed: int = cursor.rowcount
         return changed
+
+    def for_rows(self, connection: Connection, rows: Sequence[Mapping[str, object]], **shared: object) -> Any:
+        """Run it once, with its `VALUES (…)` for each of these rows; returns the driver's cursor. A parameter outside it, which may
+        be a list, has one value: it is in `shared`, as are values that all rows have in common."""
+        is_file = connection.dialect.name == "sqlite"
+        lengths = {name: len(cast(Sequence[object], shared[name])) for name in self._lists} if is_file else {}
+        forms = self._around_rows(is_file, lengths)
+        (head, before), (row, names), (tail, after) = forms
+        if lengths:
+            shared = _with_items(shared, self._lists)
+        values = [shared[name] for name in before]
+        for given in rows:
+            values += [given[name] if name in given else shared[name] for name in names]
+        values += [shared[name] for name in after]
+        return run(connection, f"{head}{','.join([row] * len(rows))}{tail}", values)
+
+    def _around_rows(self, is_file: bool, lengths: Mapping[str, int]) -> tuple[Form, Form, Form]:
+        """What stands before the rows, one row, and what stands after them."""
+        key = (int(is_file), *lengths.values())
+        forms = self._forms_for_rows.get(key)
+        if forms is None:
+            row = _ROW.search(self.text)
+            if row is None:
+                raise LookupError(f"no VALUES (…): {self.text}")
+            made = partial(for_sqlite, lengths=lengths) if is_file else for_postgres
+            forms = made(self.text[: row.start()]), made(row[0]), made(self.text[row.end() :])
+            self._forms_for_rows[key] = forms
+        return forms
 
     def _for_postgres(self) -> Form:
         form = self._forms.get(None)
@@ -89,6 +121,13 @@ class Command(Statement):
         changed: int = self.execute(connection, values).rowcount
         return changed
 
+    def all_at_once(
+        self, connection: Connection, rows: Sequence[Mapping[str, object]], **shared: object
+    ) -> int:
+        """Run it once for all rows of its VALUES; returns the number of rows changed."""
+        changed: int = self.for_rows(connection, rows, **shared).rowcount
+        return changed
+
     def many(self, connection: Connection, rows: Sequence[Mapping[str, object]]) -> int:
         """Run it once for each row of parameters; returns the number of rows changed in all."""
         return self.execute_many(connection, rows)
@@ -107,6 +146,12 @@ class Query(Statement, Generic[Row]):
         """All rows."""
         decode = self._decode
         return [decode(row) for row in self.execute(connection, values).fetchall()]
+
+    def all_of_rows(
+        self, connection: Connection, rows: Sequence[Mapping[str, object]], **shared: object
+    ) -> list[Row]:
+        """All rows that it returns for the rows of its VALUES."""
+        return [self._decode(row) for row in self.for_rows(connection, rows, **shared).fetchall()]
 
     def first(self, connection: Connection, **values: object) -> Row | None:
         """The first row; None if there is none, or if its only column is NULL."""

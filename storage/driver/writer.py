@@ -4,12 +4,12 @@ One thread owns the writing connection, and a batch of any size costs one thread
 transaction of three statements takes half the time that it takes through a driver that switches threads at every statement,
 and 64 senders get six times the throughput of one transaction each. `docs/decisions/0003` has the figures.
 
-A write that fails is rolled back alone, to the savepoint before it, and the rest of its batch is committed. Work depends on the
-connection only: it may run twice (after a failed batch of callbacks, or a conflict on PostgreSQL), and only the committed run
-is answered. If the database itself fails, the whole batch is refused at once (storage/driver/outage.py).
+A write that fails is rolled back alone, and the rest of its batch is committed (storage/driver/transaction.py). Work depends on the
+connection only: it may run twice (after a failed batch, or a conflict on PostgreSQL), and only the committed run is answered. If the
+database itself fails, the whole batch is refused at once (storage/driver/outage.py).
 
-SQLite has one writer. PostgreSQL has one for callbacks, in batches, and a few for everything else, with one transaction for
-each write, so that no callback waits for a row that another process has locked.
+SQLite has one writer. PostgreSQL has one for callbacks, and a few for everything else, so that no callback waits for a row that
+another process has locked. There a transaction holds one call, or many items of one step.
 """
 
 from __future__ import annotations
@@ -17,9 +17,8 @@ from __future__ import annotations
 import asyncio
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from typing import Any
 
 import structlog
@@ -27,13 +26,23 @@ from sqlalchemy import Connection, Engine
 
 from storage.driver.connection import WriterConnection
 from storage.driver.outage import is_conflict, is_lock_wait, is_outage, translated
-from storage.driver.statements import Command
-from storage.driver.wakeups import Wakeups
-from storage.driver.writes import Append, Call, Callbacks, Observer, Stage, Work, answer
+from storage.driver.transaction import ClosingFailed, Transaction
+from storage.driver.writes import (
+    Call,
+    Closing,
+    Entry,
+    Item,
+    Observer,
+    Outcomes,
+    Result,
+    Step,
+    Value,
+    Work,
+    answer,
+)
 from storage.errors import NotDurable
 from storage.histogram import ANSWER_MS, Histogram
 from storage.meter import Holds
-from storage.records import Incoming, Recorded
 
 log = structlog.get_logger("hookchain")
 
@@ -46,6 +55,9 @@ IDLE_S = 0.01
 CONFLICTS = 8
 """How often work is repeated after a conflict with another process before it is refused."""
 
+CONFLICTS_TOGETHER = 2
+"""How often several writes are repeated together before each gets a transaction of its own, which holds fewer locks."""
+
 LOCKED_S = 15.0
 """Seconds for which a write is put off while its row is locked; as long as a frozen process can hold the lock."""
 
@@ -54,42 +66,38 @@ ENDED = "the writer has stopped after an error; restart hookchain"
 HANGS_S = 15.0
 """Seconds after which the connection to a silent server is cut. Routers of platforms give up after 30 (Heroku: H12)."""
 
-_SAVEPOINT = Command("SAVEPOINT call")
-_ROLL_BACK = Command("ROLLBACK TO SAVEPOINT call")
-_RELEASE = Command("RELEASE SAVEPOINT call")
-
 
 class Writer:
     """One connection that writes. `start` starts it; `stop` writes what is still waiting.
 
-    `largest_batch`: most writes that share a transaction. `wake_early`: wake the loops before the callback is committed,
-    because their claims go through this writer too, and can share its transaction.
+    `begin` prepares the connection for a transaction. `mixes`: a transaction takes whatever waits; otherwise one call, or many items of
+    one step.
     """
 
     def __init__(
-        self,
-        engine: Engine,
-        wakeups: Wakeups,
-        callbacks: Callbacks,
-        *,
-        largest_batch: int = LARGEST_BATCH,
-        wake_early: bool = True,
+        self, engine: Engine, begin: Callable[[Connection], None] = lambda _: None, *, mixes: bool = True
     ) -> None:
         self._connection = WriterConnection(engine)
-        self._wakeups = wakeups
-        self._callbacks = callbacks
-        self._largest_batch = largest_batch
-        self._wake_early = wake_early
+        self._transaction = Transaction(self._connection, begin)
+        self._mixes = mixes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hookchain-writer")
-        self._batch: list[Call | Append] = []
-        self._put_off: list[Call | Append] = []
-        self._waiting: list[Call | Append] = []
+        self._batch: list[Entry] = []
+        self._put_off: list[Entry] = []
+        self._waiting: list[Entry] = []
         self._wake = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
         self._stopping = False
-        self.observers: list[Observer] = []
         self.transactions = Histogram(ANSWER_MS)
-        self.holds = Holds()
+
+    @property
+    def observers(self) -> list[Observer]:
+        """Called before and after each commit."""
+        return self._transaction.observers
+
+    @property
+    def holds(self) -> Holds:
+        """How long each named transaction occupied this writer."""
+        return self._transaction.holds
 
     @property
     def waiting(self) -> int:
@@ -120,7 +128,7 @@ class Writer:
                 entry.answer.set_exception(NotDurable(ENDED))
         self._batch, self._waiting = [], []
 
-    def _take(self, entry: Call | Append) -> None:
+    def _take(self, entry: Entry) -> None:
         if self._task is not None and self._task.done():
             raise NotDurable(ENDED)
         self._waiting.append(entry)
@@ -151,18 +159,15 @@ class Writer:
         self._take(call)
         return await call.answer
 
-    async def append(self, incoming: Incoming) -> Recorded:
-        """Store one callback; returns after the commit. Raises `NotDurable`."""
-        append = Append(incoming, asyncio.get_running_loop().create_future())
-        self._take(append)
-        if self._wake_early:
-            self._wakeups.wake(*self._callbacks.topics(incoming))
-        recorded = await append.answer
-        if recorded.asks:
-            self._wakeups.wake("asks")
-        if not self._wake_early:
-            self._wakeups.wake(*self._callbacks.topics(incoming))
-        return recorded
+    async def step(self, step: Step[Value, Result], value: Value, closing: Closing | None = None) -> Result:
+        """Do a step for one value, together with all that wait for the same step; returns its result after the commit.
+
+        Raises the error of the step, or `NotDurable`; then nothing is stored for this value.
+        """
+        item = Item(step, value, asyncio.get_running_loop().create_future(), closing)
+        self._take(item)
+        result: Result = await item.answer
+        return result
 
     async def _run(self) -> None:
         loop = asyncio.get_running_loop()
@@ -187,14 +192,30 @@ class Writer:
                     self._put_off = []
                     self._wake.set()
 
-    def _next_batch(self) -> list[Call | Append]:
+    def _next_batch(self) -> list[Entry]:
         """The writes of the next transaction, in order of arrival."""
-        most = self._largest_batch
+        if not self._mixes:
+            return self._next_of_a_kind()
+        most = LARGEST_BATCH
         for number, entry in enumerate(self._waiting[:most]):
             if isinstance(entry, Call) and entry.committed is not None:
                 most = max(1, number)
                 break
         batch, self._waiting = self._waiting[:most], self._waiting[most:]
+        return batch
+
+    def _next_of_a_kind(self) -> list[Entry]:
+        """The first write; if it is an item, with the others of its step. One that was put off is alone: it may wait for its lock again."""
+        batch = self._waiting[:1]
+        if batch and isinstance(first := batch[0], Item) and not first.put_off_s:
+            same = [
+                entry
+                for entry in self._waiting
+                if isinstance(entry, Item) and entry.step is first.step and not entry.put_off_s
+            ]
+            batch = [*same[:LARGEST_BATCH]]
+        taken = {id(entry) for entry in batch}
+        self._waiting = [entry for entry in self._waiting if id(entry) not in taken]
         return batch
 
     async def _watch(self, committing: asyncio.Future[Any]) -> None:
@@ -215,26 +236,36 @@ class Writer:
         return True
 
     def _commit(
-        self, batch: list[Call | Append], conflicts: int = 0
-    ) -> list[tuple[asyncio.Future[Any], Any]]:
+        self, batch: Sequence[Entry], conflicts: int = 0, without: Collection[Closing] = ()
+    ) -> Outcomes:
         try:
             with self.transactions.timed():
-                return self._transaction(batch)
+                return self._transaction.run(batch, without)
+        except ClosingFailed as failed:
+            outcomes = self._commit(batch, conflicts, [*without, failed.closing])
+            outcomes.closed.append((failed.closing, translated(failed.__cause__ or failed)))
+            return outcomes
         except BaseException as error:
-            if is_conflict(error) and conflicts < CONFLICTS:
+            if is_conflict(error) and conflicts < (CONFLICTS if len(batch) == 1 else CONFLICTS_TOGETHER):
                 # In the writer's own thread, so that nothing else is blocked.
                 time.sleep(random.uniform(0, 0.01 * 2**conflicts))
-                return self._commit(batch, conflicts + 1)
+                return self._commit(batch, conflicts + 1, without)
             if is_lock_wait(error) and len(batch) == 1 and self._may_be_put_off(batch[0]):
-                return []
+                return Outcomes()
             outage = is_outage(error)
             if outage:
                 self._connection.give_up()
             if outage or len(batch) == 1:
-                return [(entry.answer, translated(error)) for entry in batch]
-            return [outcome for entry in batch for outcome in self._commit([entry])]
+                return Outcomes([(entry.answer, translated(error)) for entry in batch])
+            return self._each_alone(batch)
 
-    def _may_be_put_off(self, entry: Call | Append) -> bool:
+    def _each_alone(self, batch: Sequence[Entry]) -> Outcomes:
+        outcomes = Outcomes()
+        for entry in batch:
+            outcomes.add(self._commit([entry]))
+        return outcomes
+
+    def _may_be_put_off(self, entry: Entry) -> bool:
         """Put off a write whose row is locked; False once `LOCKED_S` have passed. It is dropped if its caller is gone."""
         entry.put_off_s = entry.put_off_s or time.monotonic()
         if entry.answer.done():
@@ -243,57 +274,3 @@ class Writer:
             return False
         self._put_off.append(entry)
         return True
-
-    def _transaction(self, batch: list[Call | Append]) -> list[tuple[asyncio.Future[Any], Any]]:
-        connection = self._connection.connected()
-        self._callbacks.begin(connection)
-        appends = [entry for entry in batch if isinstance(entry, Append)]
-        outcomes: list[tuple[asyncio.Future[Any], Any]] = []
-        names: list[str] = []
-        try:
-            if appends:  # first, so that a fan-out in the same batch includes them
-                names.append("ingest")
-                batched = [append.incoming for append in appends]
-                recorded = self.holds.timed("ingest", partial(self._callbacks.keep, connection, batched))
-                outcomes += zip((append.answer for append in appends), recorded, strict=True)
-            for call in batch:
-                if isinstance(call, Call):
-                    outcome = self._tried(connection, call, alone=len(batch) == 1)
-                    outcomes.append((call.answer, outcome))
-                    if not isinstance(outcome, Exception):
-                        names += [name for name, _ in call.units]
-            self._notify("before", names)
-            self.holds.timed(Holds.COMMIT, partial(self._connection.commit, connection))
-        except BaseException:
-            connection.rollback()
-            raise
-        self._notify("after", names)
-        for call in batch:
-            if isinstance(call, Call) and call.committed is not None:
-                call.committed()
-        return outcomes
-
-    def _tried(self, connection: Connection, call: Call, *, alone: bool) -> list[Any] | Exception:
-        """The values of the units. If one raises and others share the transaction, the call is rolled back, and its error
-        returned."""
-        if alone:
-            return self._values(connection, call)
-        _SAVEPOINT(connection)
-        outcome: list[Any] | Exception
-        try:
-            outcome = self._values(connection, call)
-        except BaseException as error:
-            if is_outage(error) or is_conflict(error):
-                raise
-            _ROLL_BACK(connection)
-            outcome = translated(error)
-        _RELEASE(connection)
-        return outcome
-
-    def _values(self, connection: Connection, call: Call) -> list[Any]:
-        return [self.holds.timed(name, partial(work, connection)) for name, work in call.units]
-
-    def _notify(self, stage: Stage, names: Iterable[str]) -> None:
-        for observer in self.observers:
-            for name in names:
-                observer(stage, name)

@@ -25,7 +25,7 @@ class Duty(msgspec.Struct, frozen=True, kw_only=True, eq=False):
     states: States
     table: str
     claim: Command
-    finish: Command
+    finish: Query[Any]
     give_back: Command
     drop: Command
     left: Query[Any]

@@ -6,9 +6,10 @@ next one, they change nothing. A finished row is done for good, waits for anothe
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
+import msgspec
 from sqlalchemy import Connection
 
 from storage.driver.statements import Query
@@ -32,32 +33,41 @@ def claim(
         raise LeaseLost(f"{len(ids) - claimed} of {len(ids)} {duty.table} are no longer waiting")
 
 
+class End(msgspec.Struct, frozen=True, kw_only=True):
+    """How one attempt ends. An `excused` one does not count as a try; `values` are those of the columns of its table."""
+
+    held: Held
+    to: str
+    excused: bool
+    run_at_ms: int
+    values: Mapping[str, object]
+
+
 def finish(
-    connection: Connection,
-    duty: Duty,
-    held: Held,
-    *,
-    by: str,
-    to: str,
-    excused: bool,
-    run_at_ms: int,
-    now_ms: int,
-    **values: object,
-) -> None:
-    """End an attempt. An `excused` one does not count as a try. Raises `LeaseLost` if it is no longer the current one."""
-    finished = duty.finish(
-        connection,
-        id=held.id,
-        attempt=held.attempt,
-        before=duty.states.before(by, to),
-        to=to,
-        excused=int(excused),
-        run_at_ms=run_at_ms,
-        now_ms=now_ms,
-        **values,
-    )
-    if finished != 1:
-        raise LeaseLost(f"{duty.states.of} {held.id}, attempt {held.attempt}")
+    connection: Connection, duty: Duty, ends: Sequence[End], *, by: str, now_ms: int
+) -> set[int | str]:
+    """End attempts at different rows; returns the ids of those that were current, and are ended now. On PostgreSQL their rows must be
+    locked, if they are several."""
+    of_before: dict[tuple[str, ...], list[dict[str, object]]] = {}
+    for one in ends:
+        row = {
+            "id": one.held.id,
+            "attempt": one.held.attempt,
+            "to": one.to,
+            "excused": int(one.excused),
+            "run_at_ms": one.run_at_ms,
+            **one.values,
+        }
+        of_before.setdefault(tuple(duty.states.before(by, one.to)), []).append(row)
+    ended: set[int | str] = set()
+    for before, rows in of_before.items():
+        ended.update(duty.finish.all_of_rows(connection, rows, before=list(before), now_ms=now_ms))
+    return ended
+
+
+def lost(duty: Duty, held: Held) -> LeaseLost:
+    """The error for an attempt that is no longer the current one."""
+    return LeaseLost(f"{duty.states.of} {held.id}, attempt {held.attempt}")
 
 
 def give_back(connection: Connection, duty: Duty, held: Sequence[Held], now_ms: int) -> int:

@@ -30,24 +30,37 @@ CLAIM_DELIVERIES = _claim("deliveries", "suspected = :suspected")
 CLAIM_SUBMISSIONS = _claim("submissions", "started_at_ms = :now_ms, takes_place = TRUE")
 
 
-def _finish(table: str, excused: str, also: str) -> Command:
-    return Command(
+def _finish(table: str, row: type[Row], excused: str, **also: str) -> Query[Row]:
+    """The statement that ends many attempts at once; it returns the ids of those that were current. `also`: further columns that get a
+    value, and their types."""
+    return Query(
         f"""
+        WITH ended (row_id, attempt, became, excuse, due_ms, {", ".join(f"new_{name}" for name in also)}) AS (
+          VALUES (:id, :attempt, :to, :excused, :run_at_ms, {", ".join(f":{name}" for name in also)})
+        )
         UPDATE {table}
-        SET state = :to, {excused} = {excused} + :excused, run_at_ms = :run_at_ms, updated_at_ms = :now_ms, {also}
-        WHERE {_IS_CURRENT} AND state IN (:before)
-        """
+        SET state = became, {excused} = {excused} + CAST(excuse AS INTEGER), run_at_ms = CAST(due_ms AS BIGINT),
+          updated_at_ms = :now_ms, {", ".join(f"{name} = CAST(new_{name} AS {kind})" for name, kind in also.items())}
+        FROM ended
+        WHERE {table}.id = CAST(row_id AS {"BIGINT" if row is int else "TEXT"}) AND attempts = CAST(attempt AS INTEGER)
+          AND state IN (:before)
+        RETURNING id
+        """,
+        row,
     )
 
 
 FINISH_DELIVERY = _finish(
     "deliveries",
+    int,
     "excused",
-    "suspected = :suspected, deaths = :deaths, fired = :fired, decision = :decision, error = :error",
+    suspected="BOOLEAN",
+    deaths="INTEGER",
+    fired="BOOLEAN",
+    decision="TEXT",
+    error="TEXT",
 )
-FINISH_SUBMISSION = _finish(
-    "submissions", "forgiven", "outcome = :outcome, reason = :reason, task_ids = :task_ids"
-)
+FINISH_SUBMISSION = _finish("submissions", str, "forgiven", outcome="TEXT", reason="TEXT", task_ids="TEXT")
 
 
 def _give_back(table: str, excused: str) -> Command:

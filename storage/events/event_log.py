@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -34,7 +33,7 @@ class NewEvent(NamedTuple):
     provenance: Provenance
 
 
-def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
+def append(connection: Connection, *rows: NewEvent) -> None:
     """Append events, in this order."""
     stored = [
         row if (value := as_received(row.payload)) is row.payload else row._replace(payload=value)
@@ -43,8 +42,7 @@ def append(connection: Connection, rows: Sequence[NewEvent]) -> None:
     insert_rows(connection, schema.events, stored, NewEvent._fields)
 
 
-def record(
-    connection: Connection,
+def fact(
     *,
     upstream: str,
     signal: str | None,
@@ -56,9 +54,9 @@ def record(
     status: str = "",
     detail: str = "",
     payload: bytes = b"",
-) -> None:
-    """Append a fact that is not a task payload, such as an answer or an exceeded budget."""
-    new = NewEvent(
+) -> NewEvent:
+    """A fact that is not a task payload, such as an answer or an exceeded budget."""
+    return NewEvent(
         upstream=upstream,
         task_id=task_id,
         submission_id=submission_id,
@@ -74,7 +72,6 @@ def record(
         received_at_ms=now_ms,
         provenance=PROVENANCE_OF_SOURCE[source],
     )
-    append(connection, [new])
 
 
 SKEW_MS = 2_000

@@ -52,12 +52,6 @@ def adopted_key(upstream: str, mark: str) -> str:
     return f"{upstream}|adopted|{mark}|0"
 
 
-def key_of(connection: Connection, staged: Staged) -> str:
-    """The key that this intent has if its submission was adopted by its mark alone."""
-    mark = marks.of_intent(connection, staged.upstream, staged.idempotency_key)
-    return adopted_key(staged.upstream, mark)
-
-
 def recognise(connection: Connection, staged: Staged, submission_id: str) -> StageResult:
     """Give a submission that was adopted by its mark alone the details of this intent, so that nothing is sent."""
     known = find(connection, submission_id)
@@ -176,7 +170,7 @@ def _tie(connection: Connection, submission: Submission, task: Task, now_ms: int
         shown = msgspec.structs.replace(task, id=task_id)
         row = history.row_of(submission.upstream, shown, now_ms)
         new = history.event_of(submission.upstream, shown, now_ms, submission_id=submission.id)
-        event_log.append(connection, [new])
+        event_log.append(connection, new)
     if row.submission_id is None:
         row = placed(row, submission)
     tasks.put(connection, row)

@@ -51,15 +51,17 @@ def _count(connection: Connection, submission_id: str, now_ms: int) -> None:
         )
         refused = submission_queue.find(connection, submission_id)
         assert refused is not None, "it was retried a moment ago"
-        event_log.record(
+        event_log.append(
             connection,
-            upstream=refused.upstream,
-            task_id=refused.parent_id,
-            submission_id=submission_id,
-            signal="budget.exceeded",
-            source="internal",
-            detail=f"retried by hand: {refused.kind} {refused.label}: {why}",
-            now_ms=now_ms,
+            event_log.fact(
+                upstream=refused.upstream,
+                task_id=refused.parent_id,
+                submission_id=submission_id,
+                signal="budget.exceeded",
+                source="internal",
+                detail=f"retried by hand: {refused.kind} {refused.label}: {why}",
+                now_ms=now_ms,
+            ),
         )
 
 

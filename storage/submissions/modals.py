@@ -57,16 +57,18 @@ def repeat_action(
     )
     charges.follow(connection, action.id)
     if moved and spent:
-        event_log.record(
+        event_log.append(
             connection,
-            upstream=action.upstream,
-            task_id=action.parent_id,
-            submission_id=action.id,
-            source="answer",
-            signal="submission.dead",
-            status=MODAL_LOST,
-            detail=reason,
-            now_ms=now_ms,
+            event_log.fact(
+                upstream=action.upstream,
+                task_id=action.parent_id,
+                submission_id=action.id,
+                source="answer",
+                signal="submission.dead",
+                status=MODAL_LOST,
+                detail=reason,
+                now_ms=now_ms,
+            ),
         )
     return run_at_ms if moved and not spent else 0
 

@@ -36,16 +36,18 @@ def prove(connection: Connection, submission: Submission, task_id: str, now_ms: 
         charges.follow(connection, submission.id)
         if not submission.parent_id:
             chains.set_root(connection, submission.chain_id, task_id)
-        event_log.record(
+        event_log.append(
             connection,
-            upstream=submission.upstream,
-            task_id=task_id,
-            submission_id=submission.id,
-            source="evidence",
-            signal="submission.accepted",
-            status="accepted",
-            detail=why,
-            now_ms=now_ms,
+            event_log.fact(
+                upstream=submission.upstream,
+                task_id=task_id,
+                submission_id=submission.id,
+                source="evidence",
+                signal="submission.accepted",
+                status="accepted",
+                detail=why,
+                now_ms=now_ms,
+            ),
         )
 
 
@@ -74,15 +76,17 @@ def settle_by_hand(
         if not submission.parent_id:
             chains.set_root(connection, submission.chain_id, task_id)
     if settled and accepted:
-        event_log.record(
+        event_log.append(
             connection,
-            upstream=submission.upstream,
-            task_id=task_id or submission.parent_id,
-            submission_id=submission.id,
-            source="evidence",
-            signal="submission.accepted",
-            status="accepted",
-            detail="settled by hand",
-            now_ms=now_ms,
+            event_log.fact(
+                upstream=submission.upstream,
+                task_id=task_id or submission.parent_id,
+                submission_id=submission.id,
+                source="evidence",
+                signal="submission.accepted",
+                status="accepted",
+                detail="settled by hand",
+                now_ms=now_ms,
+            ),
         )
     return settled

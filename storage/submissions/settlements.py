@@ -2,10 +2,12 @@
 
 The outcome of a submission, its tasks, and the event about it are written together. An answer that arrives after its submission
 became uncertain, because its worker seemed to be gone, still counts: it is the best information there is.
+Answers that arrive at the same moment are settled with the same statements.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
@@ -44,78 +46,140 @@ class Settlement(msgspec.Struct, frozen=True, kw_only=True):
     excused: bool = False
 
 
+class Answered(msgspec.Struct, frozen=True):
+    """An attempt at a submission, and how it ended."""
+
+    submission: Submission
+    settlement: Settlement
+
+    @property
+    def held(self) -> Held:
+        """The attempt."""
+        return Held(self.submission.id, self.submission.attempts)
+
+
+By = Literal["settle", "give_back"]
+
+
 def settle_attempt(
-    connection: Connection,
-    submission: Submission,
-    settlement: Settlement,
-    now_ms: int,
-    *,
-    by: Literal["settle", "give_back"] = "settle",
+    connection: Connection, submission: Submission, settlement: Settlement, now_ms: int, *, by: By = "settle"
 ) -> None:
-    """Record the outcome of an attempt, its tasks, and the answer as an event, all together.
+    """Record the outcome of one attempt: see `settle_all`. Raises `LeaseLost` if it is no longer the current one."""
+    (lost,) = settle_all(connection, [Answered(submission, settlement)], now_ms, by=by)
+    if lost is not None:
+        raise lost
+
+
+def settle_all(
+    connection: Connection, answered: Sequence[Answered], now_ms: int, *, by: By = "settle"
+) -> list[LeaseLost | None]:
+    """Record the outcomes of attempts at different submissions, their tasks, and the answers as events, all together.
 
     An attempt without a clear answer, or one that would be repeated, is accepted anyway if a task with its mark has called back
     already. A task named in the answer to an earlier attempt does not count: it was a modal that was deleted.
-    Raises `LeaseLost` if this attempt is no longer the current one.
+    Returns `LeaseLost` for an attempt that has ended before, and writes nothing for it. Raises `LeaseLost` if one is no longer the
+    current one of its submission, so that all must be rolled back.
     """
-    locks.submissions(connection, [submission.id])
-    if settlement.state in ("uncertain", "waiting") and (known := children.new(connection, submission)):
-        settlement = msgspec.structs.replace(
-            settlement,
-            state="accepted",
-            task_ids=tuple(known),
-            signal="submission.accepted",
-            excused=False,
-            reason=f"{settlement.reason}; but task {known[0]} carries its mark",
-        )
-    _end_attempt(connection, submission, settlement, now_ms)
-    protocol.finish(
+    if len({one.submission.id for one in answered}) < len(
+        answered
+    ):  # attempts at one submission end one by one
+        return [result for one in answered for result in settle_all(connection, [one], now_ms, by=by)]
+    locks.submissions(connection, [one.submission.id for one in answered])
+    answered = [_with_known_tasks(connection, one) for one in answered]
+    ended = _end_attempts(connection, answered, now_ms)
+    current = [one for one in answered if one.submission.id in ended]
+    finished = protocol.finish(
+        connection, SUBMISSIONS, [_end_of(one) for one in current], by=by, now_ms=now_ms
+    )
+    for one in current:
+        if one.submission.id not in finished:
+            raise protocol.lost(SUBMISSIONS, one.held)
+    children.tie_all(connection, [_made_by(one) for one in current], now_ms)
+    for one in current:
+        charges.follow(connection, one.submission.id)
+    chains.set_roots(
         connection,
-        SUBMISSIONS,
-        Held(submission.id, submission.attempts),
-        by=by,
+        [
+            (one.submission.chain_id, one.settlement.task_ids[0])
+            for one in current
+            if not one.submission.parent_id and one.settlement.task_ids
+        ],
+    )
+    events = [_event_of(one, one.settlement.signal, now_ms) for one in current if one.settlement.signal]
+    if events:
+        event_log.append(connection, *events)
+    return [None if one.submission.id in ended else protocol.lost(SUBMISSIONS, one.held) for one in answered]
+
+
+def _with_known_tasks(connection: Connection, answered: Answered) -> Answered:
+    """The attempt; accepted if it has no clear answer, but a task that called back."""
+    settlement = answered.settlement
+    if settlement.state not in ("uncertain", "waiting"):
+        return answered
+    known = children.new(connection, answered.submission)
+    if not known:
+        return answered
+    settlement = msgspec.structs.replace(
+        settlement,
+        state="accepted",
+        task_ids=tuple(known),
+        signal="submission.accepted",
+        excused=False,
+        reason=f"{settlement.reason}; but task {known[0]} carries its mark",
+    )
+    return msgspec.structs.replace(answered, settlement=settlement)
+
+
+def _end_attempts(connection: Connection, answered: Sequence[Answered], now_ms: int) -> set[str]:
+    """End the attempts; returns the ids of their submissions, without those that have ended: their settlement was committed before,
+    but the confirmation of the commit was lost."""
+    rows: list[dict[str, object]] = [
+        {
+            "submission_id": one.submission.id,
+            "number": one.submission.attempts,
+            "http_status": one.settlement.http_status,
+            "outcome": one.settlement.outcome,
+            "reason": one.settlement.reason,
+            "answer": one.settlement.answer,
+        }
+        for one in answered
+    ]
+    return set(sql.FINISH_ATTEMPTS.all_of_rows(connection, rows, now_ms=now_ms)) if rows else set()
+
+
+def _end_of(answered: Answered) -> protocol.End:
+    settlement = answered.settlement
+    return protocol.End(
+        held=answered.held,
         to=settlement.state,
         excused=settlement.excused,
-        run_at_ms=settlement.run_at_ms or submission.run_at_ms,
-        now_ms=now_ms,
-        outcome=settlement.outcome,
-        reason=settlement.reason,
-        task_ids=msgspec.json.encode(settlement.task_ids).decode(),
+        run_at_ms=settlement.run_at_ms or answered.submission.run_at_ms,
+        values={
+            "outcome": settlement.outcome,
+            "reason": settlement.reason,
+            "task_ids": msgspec.json.encode(settlement.task_ids).decode(),
+        },
     )
-    is_only = len(settlement.task_ids) == 1
-    for task_id in settlement.task_ids:
-        name = children.joined(connection, submission, task_id, is_only=is_only)
-        status, action = settlement.child_status, settlement.child_action
-        children.tie(connection, submission, name, now_ms, status=status, action=action)
-    charges.follow(connection, submission.id)
-    if not submission.parent_id and settlement.task_ids:
-        chains.set_root(connection, submission.chain_id, settlement.task_ids[0])
-    if settlement.signal is not None:
-        event_log.record(
-            connection,
-            upstream=submission.upstream,
-            task_id=settlement.task_ids[0] if settlement.task_ids else submission.parent_id,
-            submission_id=submission.id,
-            source="answer",
-            signal=settlement.signal,
-            action=settlement.child_action,
-            status=settlement.outcome,
-            detail=settlement.reason,
-            payload=settlement.answer,
-            now_ms=now_ms,
-        )
 
 
-def _end_attempt(connection: Connection, submission: Submission, settlement: Settlement, now_ms: int) -> None:
-    finished = sql.FINISH_ATTEMPT(
-        connection,
+def _made_by(answered: Answered) -> children.Made:
+    settlement = answered.settlement
+    return children.Made(
+        answered.submission, settlement.task_ids, settlement.child_status, settlement.child_action
+    )
+
+
+def _event_of(answered: Answered, signal: str, now_ms: int) -> event_log.NewEvent:
+    submission, settlement = answered.submission, answered.settlement
+    return event_log.fact(
+        upstream=submission.upstream,
+        task_id=settlement.task_ids[0] if settlement.task_ids else submission.parent_id,
         submission_id=submission.id,
-        number=submission.attempts,
+        source="answer",
+        signal=signal,
+        action=settlement.child_action,
+        status=settlement.outcome,
+        detail=settlement.reason,
+        payload=settlement.answer,
         now_ms=now_ms,
-        http_status=settlement.http_status,
-        outcome=settlement.outcome,
-        reason=settlement.reason,
-        answer=settlement.answer,
     )
-    if finished != 1:  # this settlement was committed before, but the confirmation of the commit was lost
-        raise LeaseLost(f"submission {submission.id}, attempt {submission.attempts}")

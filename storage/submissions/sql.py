@@ -31,7 +31,15 @@ MOVE = Command(
 
 # Submissions that were dropped with their chain.
 
-SPENT_BY = Query("SELECT submission_id FROM spent WHERE idempotency_key IN (:keys)", str)
+
+class Spent(NamedTuple):
+    """An intent, and the submission that it had."""
+
+    idempotency_key: str
+    submission_id: str
+
+
+SPENT_BY = Query(f"SELECT {columns_of(Spent)} FROM spent WHERE idempotency_key IN (:keys)", Spent)
 SPENT = Query("SELECT submission_id FROM spent WHERE submission_id = :id LIMIT 1", str)
 
 # Staging.
@@ -44,13 +52,37 @@ class Known(NamedTuple):
     idempotency_key: str
     chain_id: str
     state: str
+    thing: str
 
 
 _KNOWN = f"SELECT {columns_of(Known)} FROM submissions"
 KNOWN_BY_KEYS = Query(f"{_KNOWN} WHERE idempotency_key IN (:keys)", Known)
-KNOWN_BY_THING = Query(f"{_KNOWN} WHERE chain_id = :chain_id AND thing = :thing AND thing <> ''", Known)
-COUNT_WAITING = Query(
-    "SELECT count(*) FROM submissions WHERE chain_id = :chain_id AND state = 'waiting'", int
+KNOWN_BY_THINGS = Query(
+    f"{_KNOWN} WHERE chain_id IN (:chain_ids) AND thing IN (:things) AND thing <> ''", Known
+)
+
+
+class Use(NamedTuple):
+    """How many submissions of a chain rules and plugins requested in all; how many one requester did that were not refused, and how
+    many of these wait. `asked_by` is "" for a chain without submissions."""
+
+    chain_id: str
+    automatic: int
+    asked_by: str
+    asked_for: int
+    waiting: int
+
+
+USE_OF_CHAINS = Query(
+    """
+    SELECT chains.id, chains.automatic, coalesce(submissions.asked_by, ''),
+      count(*) FILTER (WHERE submissions.state <> 'refused'), count(*) FILTER (WHERE submissions.state = 'waiting')
+    FROM chains
+    LEFT JOIN submissions ON submissions.chain_id = chains.id
+    WHERE chains.id IN (:ids)
+    GROUP BY chains.id, chains.automatic, submissions.asked_by
+    """,
+    Use,
 )
 # By rules and plugins; the condition and the columns are those of a partial index. It counts 100,000 at most.
 COUNT_AUTOMATIC = Query(
@@ -64,22 +96,37 @@ COUNT_AUTOMATIC = Query(
     """,
     int,
 )
+
+
+class Made(NamedTuple):
+    """A task that another client's press made, and the button that was pressed."""
+
+    upstream: str
+    parent_id: str
+    made_by: str
+    id: str
+
+
 # In these states a task's button need not be pressed again.
 MADE_ELSEWHERE = Query(
-    """
-    SELECT id FROM tasks
-    WHERE parent_id = :parent_id AND upstream = :upstream AND made_by <> '' AND submission_id IS NULL
-      AND made_by IN (:made_by) AND confirmed AND status IN ('SUBMITTED', 'IN_PROGRESS', 'SUCCESS')
+    f"""
+    SELECT {columns_of(Made)} FROM tasks
+    WHERE parent_id IN (:parent_ids) AND made_by <> '' AND submission_id IS NULL
+      AND confirmed AND status IN ('SUBMITTED', 'IN_PROGRESS', 'SUCCESS')
     """,
-    str,
+    Made,
 )
-STAGE = Command(
+STAGE = Query(
     f"""
     INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", charges, counted)
     VALUES ({parameters_of(Submission)}, :thing, :client, :user, :charges, :counted)
     ON CONFLICT DO NOTHING
-    """
+    RETURNING id
+    """,
+    str,
 )
+"""The ids of the rows that it has inserted: the others have an intent, or a thing, that has its submission."""
+
 COUNT_REPEAT = Command("UPDATE submissions SET repeats = repeats + 1 WHERE id = :id")
 
 # The queue.
@@ -100,13 +147,22 @@ ANY_DUE = Query("SELECT id FROM submissions WHERE state = 'waiting' AND run_at_m
 # Attempts.
 
 BEGIN_ATTEMPT = Command(f"INSERT INTO attempts ({columns_of(Attempt)}) VALUES ({parameters_of(Attempt)})")
-FINISH_ATTEMPT = Command(
+FINISH_ATTEMPTS = Query(
     f"""
+    WITH ended (ended_id, ended_number, status, became, why, body) AS (
+      VALUES (:submission_id, :number, :http_status, :outcome, :reason, :answer)
+    )
     UPDATE attempts
-    SET finished_at_ms = :now_ms, http_status = :http_status, outcome = :outcome, reason = :reason, answer = :answer
-    WHERE submission_id = :submission_id AND number = :number AND outcome IN ('sending', '{INTERRUPTED}')
-    """
+    SET finished_at_ms = :now_ms, http_status = CAST(status AS INTEGER), outcome = CAST(became AS TEXT),
+      reason = CAST(why AS TEXT), answer = body /*postgresql ::bytea */
+    FROM ended
+    WHERE submission_id = CAST(ended_id AS TEXT) AND number = CAST(ended_number AS INTEGER)
+      AND outcome IN ('sending', '{INTERRUPTED}')
+    RETURNING submission_id
+    """,
+    str,
 )
+"""The submissions whose attempts had not ended."""
 
 # Submissions that a budget refused.
 
@@ -118,13 +174,18 @@ SET_REFUSAL = Command(
 
 # Tasks that a submission made.
 
-TASKS_SINCE = Query(
-    """
-    SELECT id FROM tasks
-    WHERE submission_id = :submission_id AND created_at_ms >= :since_ms
-    ORDER BY created_at_ms
-    """,
-    str,
+
+class Child(NamedTuple):
+    """A task, and the submission that made or found it."""
+
+    submission_id: str
+    id: str
+    created_at_ms: int
+
+
+CHILDREN = Query(
+    f"SELECT {columns_of(Child)} FROM tasks WHERE submission_id IN (:submission_ids) ORDER BY created_at_ms",
+    Child,
 )
 TASKS_BUT_LOST_MODALS = Query(
     f"""

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 from sqlalchemy import Connection
 
 from storage.budgets import charges, counters
 from storage.budgets.billing import Charge
+from storage.driver.locks import many_writers
 from storage.duty.states import SUBMISSION
 from storage.events import event_log
 from storage.records import ChainUse, Staged, StageResult
 from storage.submissions import adoption, hourly, releases, sql
-from storage.tasks import chains, marks
+from storage.submissions.intents import Intents
+from storage.tasks import chains
 
 PLACE_MS = 10_000
 """Each waiting submission of a chain moves the chain's next one back by this much. So chains take turns, however much each of
@@ -27,130 +29,190 @@ Refuse = Callable[[ChainUse, Staged], str]
 
 
 def stage(connection: Connection, staged: Staged, *, refuse: Refuse, now_ms: int) -> StageResult:
-    """Store the duty to make this request, unless the intent has its submission already or a budget refuses it.
+    """Store the duty to make this request: see `stage_all`."""
+    return stage_all(connection, [staged], refuse=refuse, now_ms=now_ms)[0]
+
+
+def stage_all(
+    connection: Connection, staged: Sequence[Staged], *, refuse: Refuse, now_ms: int
+) -> list[StageResult]:
+    """Store the duties to make these requests, in order, unless an intent has its submission already or a budget refuses it.
 
     The unique index decides, not the query before it. A refusal gives the signal budget.exceeded. A repeated request for the
     same intent is counted, and not paid for again.
     """
-    if (known := _known(connection, staged, now_ms)) is not None:
-        return known
-    use = chains.use(connection, staged.chain_id, staged.asked_by) if staged.chain_id else None
-    if use is None:
-        details = charges.details_of(staged.request)
-        chain = chains.create(
-            connection,
-            staged.upstream,
-            "",
-            now_ms,
-            prompt=details.prompt,
-            state=details.state,
-            client=staged.client,
-        )
-        staged = msgspec.structs.replace(staged, chain_id=chain.id)
-        use = ChainUse(submissions=0, by_same_receiver=0)
-    if not staged.is_by_hand and (reason := _reason(connection, staged, use, refuse, now_ms)):
-        return _refused(connection, staged, reason, now_ms)
-    if (child := _existing_child(connection, staged)) is not None:
-        return _existed(connection, staged, child, now_ms)
-    taken = counters.take(connection, charges.bill(connection, staged), now_ms)
-    if isinstance(taken, str):
-        return _refused(connection, staged, taken, now_ms)
-    # Unguessable: the id is part of the hook's path, and a callback that knows it counts as evidence for the submission.
-    submission_id = marks.of_intent(connection, staged.upstream, staged.idempotency_key)
-    waiting = sql.COUNT_WAITING.one(connection, chain_id=staged.chain_id)
-    queue_at_ms = now_ms + staged.delay_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
-    values = _new_values(staged, submission_id, queue_at_ms, now_ms, taken)
-    if sql.STAGE(connection, **values) == 0:
-        counters.move(connection, taken, -1)
-        known = _known(connection, staged, now_ms)
-        assert known is not None, "a row with the conflicting key exists"
-        return known
-    chains.count_submission(connection, staged.chain_id, by_hand=staged.is_by_hand)
-    hourly.add(connection, staged.upstream)
-    return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
+    results: list[StageResult] = []
+    while len(results) < len(staged):
+        results += _stage_some(connection, staged[len(results) :], refuse=refuse, now_ms=now_ms)
+    return results
 
 
-def _reason(connection: Connection, staged: Staged, use: ChainUse, refuse: Refuse, now_ms: int) -> str:
-    """Returns why a rule or plugin may not have this submission, or ""."""
+class _New(msgspec.Struct):
+    """A submission to be stored: its row, the event about it, if any, and what the caller gets if it was stored."""
+
+    staged: Staged
+    row: dict[str, object]
+    result: StageResult
+    taken: tuple[Charge, ...] = ()
+    event: event_log.NewEvent | None = None
+
+
+def _stage_some(
+    connection: Connection, staged: Sequence[Staged], *, refuse: Refuse, now_ms: int
+) -> list[StageResult]:
+    """Stage the first of these, and those after it up to one that depends on what is not written yet. Returns their results."""
+    intents = Intents(connection, staged)
+    decided: list[StageResult | _New] = []
+    new: list[_New] = []
+    for one in staged:
+        if intents.repeats_noted(one):
+            break
+        if (row := intents.submission_of(one)) is not None:
+            is_read_again, result = _known(
+                connection, one, row, now_ms, is_adopted=intents.is_adopted(one, row)
+            )
+            decided.append(result)
+            if is_read_again:
+                break
+            continue
+        if (spent := intents.spent_by(one)) is not None:
+            decided.append(StageResult(submission_id=spent, chain_id="", created=False))
+            continue
+        reason = "" if one.is_by_hand else _reason(connection, one, intents, refuse, now_ms, is_exact=not new)
+        if reason is None:
+            break
+        made = _decided(connection, _with_chain(connection, one, intents, now_ms), intents, reason, now_ms)
+        intents.note(made.staged, str(made.row["state"]))
+        new.append(made)
+        decided.append(made)
+    stored = _store(connection, new, now_ms)
+    return [stored[one.result.submission_id] if isinstance(one, _New) else one for one in decided]
+
+
+def _reason(
+    connection: Connection, staged: Staged, intents: Intents, refuse: Refuse, now_ms: int, *, is_exact: bool
+) -> str | None:
+    """Returns why a rule or plugin may not have this submission, or ""; None if only an exact count can tell, and would not be exact."""
+    use = intents.use_for(staged)
     if reason := refuse(use, staged):
         return reason
     most = hourly.at_most(connection, staged.upstream, now_ms)
     if not refuse(msgspec.structs.replace(use, last_hour=most), staged):
         return ""
+    if not is_exact:
+        return None
     exact = hourly.exactly(connection, staged.upstream, now_ms)
     return refuse(msgspec.structs.replace(use, last_hour=exact), staged)
 
 
-def _known(connection: Connection, staged: Staged, now_ms: int) -> StageResult | None:
-    """The submission that the intent already has, even one that was dropped with its chain (storage/ended_chains.py); or the one
-    that presses the same thing in this chain under an alias of its task."""
-    keys = [staged.idempotency_key, adoption.key_of(connection, staged)]
-    row = sql.KNOWN_BY_KEYS.first(connection, keys=keys)
-    if row is None and staged.thing and staged.chain_id:
-        row = sql.KNOWN_BY_THING.first(connection, chain_id=staged.chain_id, thing=staged.thing)
-    if row is None:
-        spent = sql.SPENT_BY.first(connection, keys=keys)
-        return None if spent is None else StageResult(submission_id=spent, chain_id="", created=False)
-    if row.idempotency_key == keys[1]:
-        return adoption.recognise(connection, staged, row.id)
+def _with_chain(connection: Connection, staged: Staged, intents: Intents, now_ms: int) -> Staged:
+    """The submission in its chain, or in a new one."""
+    if intents.has_chain(staged):
+        return staged
+    details = charges.details_of(staged.request)
+    chain = chains.create(
+        connection,
+        staged.upstream,
+        "",
+        now_ms,
+        prompt=details.prompt,
+        state=details.state,
+        client=staged.client,
+    )
+    return msgspec.structs.replace(staged, chain_id=chain.id)
+
+
+def _decided(connection: Connection, staged: Staged, intents: Intents, refusal: str, now_ms: int) -> _New:
+    """The submission as it is to be stored: refused, known to exist at the upstream, or waiting."""
+    submission_id = intents.id_for(staged)
+    if refusal:
+        return _refused(staged, submission_id, refusal, now_ms)
+    if (child := intents.existing_child(staged)) is not None:
+        return _existed(staged, submission_id, child, now_ms)
+    taken = counters.take(connection, charges.bill(connection, staged), now_ms)
+    if isinstance(taken, str):
+        return _refused(staged, submission_id, taken, now_ms)
+    hourly.add(connection, staged.upstream)
+    waiting = intents.waiting_in(staged.chain_id)
+    queue_at_ms = now_ms + staged.delay_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
+    row = _new_row(staged, submission_id, queue_at_ms, now_ms, taken)
+    result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
+    return _New(staged, row, result, taken)
+
+
+def _store(connection: Connection, new: Sequence[_New], now_ms: int) -> dict[str, StageResult]:
+    """Insert submissions; returns their results, by id. One whose intent another process has stored by now is known."""
+    if not new:
+        return {}
+    rows = [one.row for one in new]
+    if many_writers(connection):
+        rows.sort(key=lambda row: str(row["id"]))  # in all processes, to avoid deadlocks
+    inserted = set(sql.STAGE.all_of_rows(connection, rows))
+    stored = [one for one in new if one.result.submission_id in inserted]
+    chains.count_submissions(
+        connection, [(one.staged.chain_id, one.staged.is_by_hand) for one in stored if one.result.created]
+    )
+    if events := [one.event for one in stored if one.event is not None]:
+        event_log.append(connection, *events)
+    results = {one.result.submission_id: one.result for one in stored}
+    for one in new:
+        if one.result.submission_id not in inserted:
+            counters.move(connection, one.taken, -1)
+            intents = Intents(connection, [one.staged])
+            row = intents.submission_of(one.staged)
+            assert row is not None, "a row with the conflicting key exists"
+            is_adopted = intents.is_adopted(one.staged, row)
+            _, results[one.result.submission_id] = _known(
+                connection, one.staged, row, now_ms, is_adopted=is_adopted
+            )
+    return results
+
+
+def _known(
+    connection: Connection, staged: Staged, row: sql.Known, now_ms: int, *, is_adopted: bool
+) -> tuple[bool, StageResult]:
+    """Return the submission that the intent has; True if it changed what is read before intents are decided."""
+    if is_adopted:
+        return True, adoption.recognise(connection, staged, row.id)
     if row.state == "refused" and staged.is_by_hand:
         why = releases.press_again(connection, row.id, now_ms, by=staged.asked_by)
-        return StageResult(
+        return True, StageResult(
             submission_id=row.id, chain_id=row.chain_id, created=False, refused=why, released=not why
         )
     sql.COUNT_REPEAT(connection, id=row.id)
-    return StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
+    return False, StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
 
 
-def _existing_child(connection: Connection, staged: Staged) -> str | None:
-    """The task that this button made when another client pressed it, as the upstream itself reported; None if there is none."""
-    if staged.kind not in ("action", "change", "simple_change") or not staged.is_first:
-        return None
-    custom_id = staged.thing.partition("|")[0]
-    made_by = [name for name in (custom_id, staged.label) if name]
-    return sql.MADE_ELSEWHERE.first(
-        connection, parent_id=staged.parent_id, upstream=staged.upstream, made_by=made_by
-    )
-
-
-def _existed(connection: Connection, staged: Staged, child: str, now_ms: int) -> StageResult:
-    """Store it as one whose task exists already: nothing is sent, and nothing paid."""
-    submission_id = marks.of_intent(connection, staged.upstream, staged.idempotency_key)
+def _existed(staged: Staged, submission_id: str, child: str, now_ms: int) -> _New:
+    """One whose task exists already: nothing is sent, and nothing paid."""
     reason = f"task {child} was made by this button before"
-    values = _new_values(staged, submission_id, now_ms, now_ms)
-    values |= {
+    row = _new_row(staged, submission_id, now_ms, now_ms) | {
         "state": SUBMISSION.new("stage", "existed"),
         "outcome": "existed",
         "reason": reason,
         "task_ids": msgspec.json.encode([child]).decode(),
     }
-    if sql.STAGE(connection, **values):
-        event_log.record(
-            connection,
-            upstream=staged.upstream,
-            task_id=child,
-            submission_id=submission_id,
-            signal="submission.existed",
-            source="evidence",
-            status="existed",
-            detail=reason,
-            now_ms=now_ms,
-        )
-    return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=False)
+    result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=False)
+    event = event_log.fact(
+        upstream=staged.upstream,
+        task_id=child,
+        submission_id=submission_id,
+        signal="submission.existed",
+        source="evidence",
+        status="existed",
+        detail=reason,
+        now_ms=now_ms,
+    )
+    return _New(staged, row, result, event=event)
 
 
-def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -> StageResult:
-    """Store it as refused, so that it can be shown and released by hand (storage/submissions/releases.py), with the signal
+def _refused(staged: Staged, submission_id: str, reason: str, now_ms: int) -> _New:
+    """One that is stored as refused, so that it can be shown and released by hand (storage/submissions/releases.py), with the signal
     budget.exceeded."""
-    submission_id = marks.of_intent(connection, staged.upstream, staged.idempotency_key)
-    values = _new_values(staged, submission_id, now_ms, now_ms)
-    values |= {"state": SUBMISSION.new("stage", "refused"), "reason": reason}
-    if sql.STAGE(connection, **values) == 0:
-        known = _known(connection, staged, now_ms)
-        assert known is not None, "a row with the conflicting key exists"
-        return known
-    event_log.record(
-        connection,
+    row = _new_row(staged, submission_id, now_ms, now_ms)
+    row |= {"state": SUBMISSION.new("stage", "refused"), "reason": reason}
+    result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=False, refused=reason)
+    event = event_log.fact(
         upstream=staged.upstream,
         task_id=staged.parent_id,
         submission_id=submission_id,
@@ -159,11 +221,15 @@ def _refused(connection: Connection, staged: Staged, reason: str, now_ms: int) -
         detail=f"{staged.asked_by}: {staged.kind} {staged.label}: {reason}",
         now_ms=now_ms,
     )
-    return StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=False, refused=reason)
+    return _New(staged, row, result, event=event)
 
 
-def _new_values(
-    staged: Staged, submission_id: str, queue_at_ms: int, now_ms: int, taken: tuple[Charge, ...] = ()
+def _new_row(
+    staged: Staged,
+    submission_id: str,
+    queue_at_ms: int,
+    now_ms: int,
+    taken: tuple[Charge, ...] = (),
 ) -> dict[str, object]:
     values = msgspec.structs.asdict(staged)
     delay_ms = values.pop("delay_ms")

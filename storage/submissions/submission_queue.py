@@ -42,7 +42,7 @@ def begin_attempts(
         ids = [submission.id for submission in begun]
         protocol.claim(connection, SUBMISSIONS, ids, worker=worker, now_ms=now_ms)
         rows = [_sending(submission.id, submission.attempts + 1, now_ms) for submission in begun]
-        sql.BEGIN_ATTEMPT.many(connection, rows)
+        sql.BEGIN_ATTEMPT.all_at_once(connection, rows)
     return [
         msgspec.structs.replace(
             submission,

@@ -18,8 +18,8 @@ from storage.budgets import charges
 from storage.driver import locks
 from storage.events import event_log
 from storage.events.event_log import NewEvent
-from storage.records import ALL_SIGNALS, TaskRow, beginning
-from storage.submissions import children, proof
+from storage.records import ALL_SIGNALS, Submission, TaskRow, beginning
+from storage.submissions import children, proof, submission_queue
 from storage.tasks import aliases, claims, history, news, sql, unverified
 from storage.tasks import rows as tasks
 from storage.tasks.polling import LOST, REFUTED
@@ -73,7 +73,7 @@ def believe(
     report = msgspec.structs.replace(report, task_id=task_id)
     if report.listed:
         history.keep(connection, report.upstream, report.listed, now_ms)
-    owner = claims.owner_of(connection, report.upstream, task)
+    owner = _owner_of(connection, report.upstream, task)
     payers = charges.payers(connection, report.upstream, task_id) if task.is_finished else []
     locks.submissions(connection, [*payers, *([owner.id] if owner is not None else [])])
     row = tasks.hold(connection, report.upstream, [task_id], now_ms).get(task_id)
@@ -98,6 +98,14 @@ def believe(
     for submission_id in {*payers, *([owner.id] if owner is not None else [])}:
         charges.follow(connection, submission_id)
     return belief
+
+
+def _owner_of(connection: Connection, upstream: str, task: Task) -> Submission | None:
+    """The submission that made a task. Who owns it is looked into until it is settled: that reads many rows."""
+    row = tasks.find(connection, upstream, task.id)
+    if row is not None and row.submission_id is not None:
+        return submission_queue.find(connection, row.submission_id)
+    return claims.owner_of(connection, upstream, task)
 
 
 def _called(connection: Connection, report: TaskReport, task: Task, now_ms: int) -> str:
@@ -230,7 +238,7 @@ def _record(
         received_at_ms=now_ms,
         provenance="polled",
     )
-    event_log.append(connection, [new])
+    event_log.append(connection, new)
 
 
 def _unknown(connection: Connection, report: TaskReport, now_ms: int) -> Belief:

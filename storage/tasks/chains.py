@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import secrets
+from collections import Counter
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import msgspec
 from sqlalchemy import Connection
 
 from midjourney.decode import kept_task
-from storage.driver import locks
 from storage.events import event_log
-from storage.records import ChainRow, ChainUse, beginning
-from storage.tasks import marks, sql
+from storage.records import ChainRow, TaskRow, beginning
+from storage.tasks import aliases, marks, sql
 from storage.tasks import rows as tasks
 
 
 def find(connection: Connection, chain_id: str) -> ChainRow | None:
     """One chain, or None."""
     return sql.CHAIN.first(connection, id=chain_id)
-
-
-def use(connection: Connection, chain_id: str, asked_by: str) -> ChainUse | None:
-    """How much rules and plugins have used in a chain; None if there is no such chain. Locks the chain's row."""
-    locks.chain(connection, chain_id)
-    row = sql.CHAIN_USE.first(connection, id=chain_id, asked_by=asked_by)
-    return None if row is None else ChainUse(submissions=row.automatic, by_same_receiver=row.by_same_receiver)
 
 
 def create(
@@ -38,8 +33,17 @@ def create(
     client: str = "",
 ) -> ChainRow:
     """Create a chain without submissions."""
-    chain = ChainRow(
-        id=secrets.token_hex(8),
+    chain = _new(upstream, root_task_id, now_ms, prompt=prompt, state=state, client=client)
+    sql.CREATE_CHAIN(connection, **msgspec.structs.asdict(chain))
+    return chain
+
+
+def _new(
+    upstream: str, root_task_id: str, now_ms: int, *, prompt: str, state: str | None = None, client: str = ""
+) -> ChainRow:
+    return ChainRow(
+        # The time comes first, so that new chains are neighbours in each index: a commit writes a page for many of them.
+        id=f"{now_ms:011x}{secrets.token_hex(5)}",
         upstream=upstream,
         root_task_id=root_task_id,
         submissions=0,
@@ -48,8 +52,6 @@ def create(
         state=state,
         client=client,
     )
-    sql.CREATE_CHAIN(connection, **msgspec.structs.asdict(chain))
-    return chain
 
 
 class Root(msgspec.Struct, frozen=True):
@@ -83,12 +85,28 @@ def state_of(connection: Connection, root: Root) -> str:
 
 def count_submission(connection: Connection, chain_id: str, *, by_hand: bool) -> None:
     """Count one more submission in the chain, staged by a person or by a rule."""
-    sql.COUNT_SUBMISSION(connection, id=chain_id, by_rules=int(not by_hand))
+    count_submissions(connection, [(chain_id, by_hand)])
+
+
+def count_submissions(connection: Connection, staged: Sequence[tuple[str, bool]]) -> None:
+    """Count one more submission for each chain, and True if a person staged it."""
+    more = Counter(chain_id for chain_id, _ in staged)
+    by_rules = Counter(chain_id for chain_id, by_hand in staged if not by_hand)
+    rows = [{"chain_id": name, "more": more[name], "by_rules": by_rules[name]} for name in sorted(more)]
+    if rows:
+        sql.COUNT_SUBMISSIONS.all_at_once(connection, rows)
 
 
 def set_root(connection: Connection, chain_id: str, task_id: str) -> None:
     """Set the chain's first task, unless it is set."""
-    sql.SET_ROOT(connection, id=chain_id, task_id=task_id)
+    set_roots(connection, [(chain_id, task_id)])
+
+
+def set_roots(connection: Connection, roots: Sequence[tuple[str, str]]) -> None:
+    """Set the first tasks of chains, unless they are set. Of several for one chain, the first counts."""
+    first = dict(reversed(roots))
+    if rows := [{"chain_id": chain_id, "task_id": first[chain_id]} for chain_id in sorted(first)]:
+        sql.SET_ROOTS.all_at_once(connection, rows)
 
 
 def set_prompt(connection: Connection, chain_id: str, prompt: str) -> None:
@@ -96,29 +114,100 @@ def set_prompt(connection: Connection, chain_id: str, prompt: str) -> None:
     sql.SET_PROMPT(connection, id=chain_id, prompt=beginning(prompt))
 
 
+class Orphan(NamedTuple):
+    """A task that needs a chain, and the task that it was pressed on, or ""."""
+
+    upstream: str
+    task_id: str
+    parent_id: str
+
+
 def adopt(
     connection: Connection, upstream: str, task_id: str, parent_id: str, now_ms: int
 ) -> tuple[str, int]:
-    """Give a task that none of our submissions made a place in a chain; returns the chain's id and the depth.
+    """Give one task a place in a chain: see `adopt_all`."""
+    orphan = Orphan(upstream, task_id, parent_id)
+    return adopt_all(connection, [orphan], now_ms)[orphan]
 
-    The task joins the chain of the task it was pressed on, if its payload named a known one ("/up <id> …" in novicezk and Plus,
+
+def adopt_all(
+    connection: Connection, orphans: Sequence[Orphan], now_ms: int
+) -> dict[Orphan, tuple[str, int]]:
+    """Give tasks that none of our submissions made a place in a chain; returns for each the chain's id and the depth.
+
+    A task joins the chain of the task it was pressed on, if its payload named a known one ("/up <id> …" in novicezk and Plus,
     `parentId` in trueai); otherwise it becomes the root of a new chain.
     """
-    row = tasks.held(connection, upstream, task_id)
-    if row is not None and row.chain_id is not None:
-        return row.chain_id, row.depth  # another process has placed it already
-    parent = tasks.find(connection, upstream, parent_id) if parent_id and parent_id != task_id else None
-    if parent is None:
-        prompt = row.prompt if row is not None else ""
-        chain_id, depth, parent_id = create(connection, upstream, task_id, now_ms, prompt=prompt).id, 0, ""
-    elif parent.chain_id is not None:
-        chain_id, depth = parent.chain_id, parent.depth + 1
-    else:  # the parent becomes a root, whatever it was pressed on itself
-        chain_id, depth = adopt(connection, upstream, parent.id, "", now_ms)[0], 1
-    sql.PLACE_IN_CHAIN(
-        connection, upstream=upstream, id=task_id, chain_id=chain_id, depth=depth, parent_id=parent_id
-    )
-    return chain_id, depth
+    family = _Family(connection, orphans, now_ms)
+    places = {orphan: family.place_of(orphan) for orphan in orphans}
+    family.store()
+    return places
+
+
+class _Family:
+    """Tasks that need a chain, and their parents: read and locked at first, written at last."""
+
+    def __init__(self, connection: Connection, orphans: Sequence[Orphan], now_ms: int) -> None:
+        self._connection = connection
+        self._now_ms = now_ms
+        self._rows: dict[tuple[str, str], TaskRow] = {}
+        self._names: dict[tuple[str, str], str] = {}
+        self._new: list[ChainRow] = []
+        self._placed: dict[tuple[str, str], TaskRow] = {}
+        wanted: dict[str, set[str]] = {}
+        for orphan in orphans:
+            wanted.setdefault(orphan.upstream, set()).update({orphan.task_id, orphan.parent_id} - {""})
+        for upstream in sorted(wanted):
+            self._read(upstream, wanted[upstream])
+
+    def _read(self, upstream: str, task_ids: set[str]) -> None:
+        rows = tasks.held_all(self._connection, upstream, task_ids)
+        names = aliases.names(self._connection, upstream, task_ids - rows.keys())
+        if names:
+            rows |= tasks.held_all(self._connection, upstream, set(names.values()) - rows.keys())
+        self._rows |= {(upstream, task_id): row for task_id, row in rows.items()}
+        self._names |= {(upstream, name): task_id for name, task_id in names.items()}
+
+    def place_of(self, orphan: Orphan) -> tuple[str, int]:
+        """The chain of a task, and its depth in it; a new chain if it needs one."""
+        row = self._rows.get((orphan.upstream, orphan.task_id))
+        if row is not None and row.chain_id is not None:
+            return row.chain_id, row.depth  # placed already, by this transaction or by another process
+        row = row or tasks.blank(orphan.upstream, orphan.task_id, self._now_ms)
+        parent = self._parent_of(orphan)
+        if parent is None:
+            return self._place(row, self._begin(row), 0, "")
+        if parent.chain_id is None:  # the parent becomes a root, whatever it was pressed on itself
+            chain_id, depth = self._place(parent, self._begin(parent), 0, "")
+        else:
+            chain_id, depth = parent.chain_id, parent.depth
+        return self._place(row, chain_id, depth + 1, orphan.parent_id)
+
+    def _parent_of(self, orphan: Orphan) -> TaskRow | None:
+        if orphan.parent_id in ("", orphan.task_id):
+            return None
+        key = orphan.upstream, orphan.parent_id
+        return self._rows.get(key) or self._rows.get((orphan.upstream, self._names.get(key, "")))
+
+    def _begin(self, root: TaskRow) -> str:
+        chain = _new(root.upstream, root.id, self._now_ms, prompt=root.prompt)
+        self._new.append(chain)
+        return chain.id
+
+    def _place(self, row: TaskRow, chain_id: str, depth: int, parent_id: str) -> tuple[str, int]:
+        key = row.upstream, row.id
+        self._rows[key] = self._placed[key] = msgspec.structs.replace(
+            row, chain_id=chain_id, depth=depth, parent_id=parent_id
+        )
+        return chain_id, depth
+
+    def store(self) -> None:
+        """Write the new chains, and the places of the tasks."""
+        if self._new:
+            sql.CREATE_CHAIN.all_at_once(self._connection, [msgspec.structs.asdict(one) for one in self._new])
+        if self._placed:
+            rows = [msgspec.structs.asdict(row) for row in self._placed.values()]
+            sql.PLACE_IN_CHAINS.all_at_once(self._connection, rows)
 
 
 def count_undelivered(connection: Connection, chain_id: str, now_ms: int) -> int:

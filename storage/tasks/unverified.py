@@ -67,13 +67,15 @@ def refute_event(connection: Connection, event: Event, reason: str, now_ms: int)
 def _note(
     connection: Connection, upstream: str, task_id: str, event_id: int, reason: str, now_ms: int
 ) -> None:
-    event_log.record(
+    event_log.append(
         connection,
-        upstream=upstream,
-        task_id=task_id,
-        signal=None,
-        source="internal",
-        status="refuted",
-        detail=f"event {event_id} is refuted: {reason}",
-        now_ms=now_ms,
+        event_log.fact(
+            upstream=upstream,
+            task_id=task_id,
+            signal=None,
+            source="internal",
+            status="refuted",
+            detail=f"event {event_id} is refuted: {reason}",
+            now_ms=now_ms,
+        ),
     )

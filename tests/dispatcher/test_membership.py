@@ -175,7 +175,9 @@ async def test_what_was_claimed_in_time_does_not_leave_too_late(bench: Any) -> N
     bench.rules(PRESS)
     await bench.start()
     submitter = bench._worker._submitter
-    _, claimed = await bench.database.write_together(("stage", _staged_imagine), *submitter.claims())
+    _, claimed = await bench.database.write_together(
+        ("stage", _staged_imagine), (submitter.claim.name, submitter.claim.work)
+    )
     assert len(claimed.begun) == 1
     assert uptime_s() < claimed.until_s
     submitter.accept(Claimed(claimed.begun, None, until_s=uptime_s() - 0.001))

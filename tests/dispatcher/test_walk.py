@@ -23,5 +23,5 @@ async def test_a_delivery_visits_its_loop_four_times_at_most(bench: Any) -> None
         await bench.until_states("accepted")
         await bench.until_quiet()
     print(walk)
-    assert ("storage/deliveries/endings.py", "end") in walk.functions
+    assert ("storage/deliveries/endings.py", "end_all") in walk.functions
     assert walk.stays_in(DELIVER) <= 4

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from midjourney.buttons import Button, choose, is_grid
+from midjourney import buttons
+from midjourney.buttons import LONGEST_REMEMBERED, Button, choose, is_grid
 
 UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 GRID = [Button(custom_id=f"MJ::JOB::upsample::{n}::{UUID}", label=f"U{n}") for n in (1, 2, 3, 4)]
@@ -182,3 +183,13 @@ def test_labels_in_any_spelling_make_a_grid() -> None:
         assert is_grid(grid)
         assert [button.name for button in choose(grid, "U*")] == ["U1", "U2", "U3", "U4"]
         assert choose(grid, "V*") == []
+
+
+def test_a_strangers_long_button_is_understood_and_not_remembered() -> None:
+    """A thousand of a megabyte each would stay in memory; a short one is remembered."""
+    short, long = "MJ::JOB::pan_up::1::a", "MJ::JOB::pan_up::1::" + "a" * LONGEST_REMEMBERED
+    buttons._remembered.cache_clear()
+    assert [Button(custom_id=long).kind, Button(label="放大1", emoji=long).kind] == ["pan_up", "upscale"]
+    assert buttons._remembered.cache_info().currsize == 0
+    assert [Button(custom_id=short).kind for _ in range(2)] == ["pan_up"] * 2
+    assert (buttons._remembered.cache_info().currsize, buttons._remembered.cache_info().hits) == (1, 1)

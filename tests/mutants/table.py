@@ -43,8 +43,42 @@ COUNTS = [
         ("tests/storage/test_submissions.py",),
         (
             "a chain's submissions are not counted",
-            "    chains.count_submission(connection, staged.chain_id, by_hand=staged.is_by_hand)\n",
-            "",
+            "for one in stored if one.result.created",
+            "for one in stored if False",
+        ),
+    ),
+    *rows(
+        "storage/submissions/intents.py",
+        ("tests/storage/test_together.py",),
+        (
+            "what is staged together does not count towards the chain's limit",
+            "self._automatic[staged.chain_id] += not staged.is_by_hand",
+            "self._automatic[staged.chain_id] += 0",
+        ),
+        (
+            "what is staged together does not count towards the rule's limit",
+            "self._by_receiver[staged.chain_id, staged.asked_by] += 1",
+            "self._by_receiver[staged.chain_id, staged.asked_by] += 0",
+        ),
+        (
+            "what is staged together has one place in the queue",
+            "self._waiting[staged.chain_id] += 1",
+            "self._waiting[staged.chain_id] += 0",
+        ),
+        (
+            "a thing is pressed twice if it is requested twice at once",
+            "return not self._noted.isdisjoint(_identities(staged))",
+            "return staged.idempotency_key in self._noted",
+            "the unique index finds it all the same; the look before it spares the work",
+        ),
+    ),
+    *rows(
+        "storage/submissions/staging.py",
+        ("tests/storage/test_together.py",),
+        (
+            "what is staged together does not count towards the hour's limit",
+            "is_exact=not new)",
+            "is_exact=True)",
         ),
     ),
     *rows(
@@ -62,12 +96,12 @@ COUNTS = [
         ("a released submission is not sent", 'by="release",', 'by="retry",'),
     ),
     *rows(
-        "storage/tasks/chains.py",
+        "storage/submissions/intents.py",
         ("tests/storage/test_many_writers.py",),
         (
             "a chain is not locked before it is counted",
-            "    locks.chain(connection, chain_id)\n    row",
-            "    row",
+            "        locks.chains(connection, chain_ids)\n",
+            "",
         ),
     ),
     *rows(
@@ -83,8 +117,8 @@ ONCE = [
         ("tests/storage/test_submissions.py",),
         (
             "an intent is not looked for before it is staged",
-            "if (known := _known(connection, staged, now_ms)) is not None:",
-            "if False:",
+            "if (row := intents.submission_of(one)) is not None:",
+            "if (row := None) is not None:",
             "the unique index finds it all the same; the look before it spares the work",
         ),
         (
@@ -120,8 +154,8 @@ ONCE = [
         ("tests/dispatcher/test_prune.py",),
         (
             "what was paid for is forgotten with its chain",
-            "return None if spent is None else",
-            "return None if True else",
+            "if (spent := intents.spent_by(one)) is not None:",
+            "if (spent := None) is not None:",
         ),
     ),
     *rows(
@@ -166,16 +200,39 @@ FENCES = [
         ("tests/storage/test_fences.py",),
         (
             "an attempt ends whatever the state of its row",
-            "WHERE {_IS_CURRENT} AND state IN (:before)",
-            "WHERE {_IS_CURRENT} AND (state IN (:before)) IS NOT NULL",
+            "          AND state IN (:before)\n",
+            "          AND (state IN (:before)) IS NOT NULL\n",
         ),
-        ("an older attempt ends a row", "attempts = :attempt", "attempts >= :attempt"),
+        (
+            "an older attempt ends a row",
+            "attempts = CAST(attempt AS INTEGER)",
+            "attempts >= CAST(attempt AS INTEGER)",
+        ),
         ("a claim is no new attempt", "attempts = attempts + 1", "attempts = attempts"),
     ),
     *rows(
-        "storage/duty/protocol.py",
-        ("tests/storage/test_fences.py",),
-        ("a lost lease is not noticed", "if finished != 1:", "if False:"),
+        "storage/deliveries/endings.py",
+        ("tests/storage/test_fencing.py", "tests/storage/test_together.py"),
+        ("a lost lease is not noticed", "    if isinstance(result, LeaseLost):\n", "    if False:\n"),
+        (
+            "what a run requested is staged though its lease is lost",
+            "if run.claimed.delivery.id in ended]\n    if",
+            "]\n    if",
+        ),
+    ),
+    *rows(
+        "storage/submissions/settlements.py",
+        ("tests/storage/test_fencing.py", "tests/storage/test_together.py"),
+        (
+            "an answer to an older attempt settles its submission",
+            "if one.submission.id not in finished:",
+            "if False:",
+        ),
+        (
+            "an attempt that has ended is settled again",
+            "current = [one for one in answered if one.submission.id in ended]",
+            "current = [one for one in answered]",
+        ),
     ),
     *rows(
         "storage/duty/sql.py",
@@ -381,7 +438,7 @@ RUNS = [
         ("tests/dispatcher/test_deliver.py::test_an_end_that_cannot_be_kept_is_a_dead_letter",),
         (
             "a run stays running when the database refuses its end",
-            "return await self._write(claimed, run_endings.unkept(ending, error), connected)",
+            "return await self._write(claimed, run_endings.unkept(ending, error))",
             "raise",
         ),
     ),

@@ -29,8 +29,11 @@ async def test_a_frozen_workers_end_is_not_that_of_a_delivery_tried_again_by_han
     """It froze in the first attempt, which failed elsewhere and for good; a person had it run again."""
 
     def buried_and_retried(connection: Connection) -> ClaimedDelivery:
-        event_log.record(
-            connection, upstream="main", signal="task.succeeded", source="internal", task_id="grid", now_ms=1
+        event_log.append(
+            connection,
+            event_log.fact(
+                upstream="main", signal="task.succeeded", source="internal", task_id="grid", now_ms=1
+            ),
         )
         delivery_queue.fan_out(connection, lambda _event: ["plugin:a"], 100, 1)
         frozen = claim(connection)
@@ -98,8 +101,11 @@ async def test_each_forced_replay_asks_for_something_new(database: Database) -> 
     """Also two in one millisecond, and one after the clock was put back: else the second would ask for what there is."""
 
     def forced(connection: Connection) -> list[int]:
-        event_log.record(
-            connection, upstream="main", signal="task.succeeded", source="internal", task_id="grid", now_ms=1
+        event_log.append(
+            connection,
+            event_log.fact(
+                upstream="main", signal="task.succeeded", source="internal", task_id="grid", now_ms=1
+            ),
         )
         (event,) = event_log.pending(connection, 1)
         found = []

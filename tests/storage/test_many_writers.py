@@ -265,14 +265,14 @@ async def test_a_callback_is_not_kept_waiting_by_a_row_that_another_holds(databa
     held, release = threading.Event(), threading.Event()
 
     def hold(connection: Connection) -> None:
-        chains.use(connection, chain.id, "x")
+        locks.chains(connection, [chain.id])
         held.set()
         release.wait(PATIENCE_S)
 
     holding = asyncio.create_task(databases[0].write("hold", hold))
     await asyncio.to_thread(held.wait, PATIENCE_S)
     waiting = [
-        asyncio.create_task(database.write("use", lambda c: chains.use(c, chain.id, "x")))
+        asyncio.create_task(database.write("use", lambda c: locks.chains(c, [chain.id])))
         for database in databases * 3
     ]
     try:

@@ -48,7 +48,10 @@ async def append_tasks(database: Database, tasks: int, at_ms: int = 1, first: in
 def record_answers(connection: Connection) -> None:
     """Answers of an upstream may be any bytes: empty, short, no text, and like a packed value."""
     for payload in (b"", b"{}", bytes(range(256)), LOOKS_PACKED, LOOKS_PACKED[:7]):
-        event_log.record(connection, upstream="main", signal=None, source="answer", now_ms=1, payload=payload)
+        event_log.append(
+            connection,
+            event_log.fact(upstream="main", signal=None, source="answer", now_ms=1, payload=payload),
+        )
 
 
 def table(connection: Connection) -> list[tuple[Any, ...]]:

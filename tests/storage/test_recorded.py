@@ -48,7 +48,7 @@ async def test_all_events_since_a_time_come_in_order(database: Database) -> None
 
     def append(connection: Connection) -> None:
         for first in range(1, EVENTS, 1000):
-            event_log.append(connection, [event(number) for number in range(first, first + 1000)])
+            event_log.append(connection, *[event(number) for number in range(first, first + 1000)])
 
     await database.write("append", append)
     for since_ms in (0, received_ms(EVENTS // 2) - 6 * HOUR_MS, received_ms(EVENTS), received_ms(EVENTS) + 1):

@@ -19,8 +19,11 @@ FAILED = Ended(state="dead", decision="failed 5 times")
 
 
 def reported(connection: Connection, source: Source, now_ms: int) -> None:
-    event_log.record(
-        connection, upstream="main", signal="task.succeeded", source=source, task_id="grid", now_ms=now_ms
+    event_log.append(
+        connection,
+        event_log.fact(
+            upstream="main", signal="task.succeeded", source=source, task_id="grid", now_ms=now_ms
+        ),
     )
     delivery_queue.fan_out(connection, lambda _event: ["rule:upscale-all"], 100, now_ms)
 

@@ -61,13 +61,15 @@ class Process:
 def hears(
     connection: Connection, task_id: str = "grid", receivers: list[str] = RECEIVERS, now_ms: int = 1
 ) -> None:
-    event_log.record(
+    event_log.append(
         connection,
-        upstream="main",
-        signal="task.succeeded",
-        source="internal",
-        task_id=task_id,
-        now_ms=now_ms,
+        event_log.fact(
+            upstream="main",
+            signal="task.succeeded",
+            source="internal",
+            task_id=task_id,
+            now_ms=now_ms,
+        ),
     )
     delivery_queue.fan_out(connection, lambda _event: receivers, 100, now_ms)
 

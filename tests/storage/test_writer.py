@@ -8,9 +8,10 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy import Connection, select, text
 
-from storage.engine import Database
-from storage.errors import NotDurable, Unkeepable
+from storage.engine import Closing, Database, Step
+from storage.errors import LeaseLost, NotDurable, Unkeepable
 from storage.schema import meta
+from tests.conftest import PATIENCE_S
 
 
 def put(key: str) -> Callable[[Connection], str]:
@@ -173,3 +174,127 @@ async def test_a_full_disk_is_told_and_loses_nothing_before_it(database: Databas
     with pytest.raises(NotDurable, match="full"):
         await database.write("big", put("x" * 1_000_000))
     assert await database.read(keys) == {"kept"}
+
+
+def putting(runs: list[list[str]], name: str = "put") -> Step[str, str]:
+    """A step that notes what it is called with. "lost" is refused by itself; "taken" makes the whole call fail."""
+
+    def work(connection: Connection, values: list[str]) -> list[str | Exception]:
+        runs.append(values)
+        return [LeaseLost(value) if value == "lost" else put(value)(connection) for value in values]
+
+    return Step(name, work)
+
+
+async def test_items_of_a_step_are_done_by_one_call(database: Database) -> None:
+    """Twenty that wait together: one call, one commit, each with its own result; one of them is refused, and harms nobody."""
+    runs: list[list[str]] = []
+    commits: list[str] = []
+    database.observe(lambda stage, name: commits.append(name) if stage == "before" else None)
+    step = putting(runs)
+    values = [*(str(number) for number in range(20)), "lost"]
+    writer = database._paths[0]  # on PostgreSQL there are several
+    results = await asyncio.gather(*(writer.step(step, value) for value in values), return_exceptions=True)
+    assert results[:-1] == values[:-1]
+    assert isinstance(results[-1], LeaseLost)
+    assert runs == [values]
+    assert commits == ["put"] * 20
+    assert await database.read(keys) == set(values) - {"lost"}
+
+
+async def test_an_item_that_makes_its_step_fail_fails_alone(database: Database) -> None:
+    """The call for all is undone, and repeated for each: only the one to blame is refused."""
+    await database.write("one", put("taken"))
+    runs: list[list[str]] = []
+    step = putting(runs)
+    writer = database._paths[0]
+    values = ["a", "taken", "b"]
+    results = await asyncio.gather(*(writer.step(step, value) for value in values), return_exceptions=True)
+    assert (results[0], results[2]) == ("a", "b")
+    assert isinstance(results[1], Unkeepable)
+    assert runs == [values, ["a"], ["taken"], ["b"]]
+    assert await database.read(keys) == {"taken", "a", "b"}
+
+
+async def test_items_and_calls_share_a_transaction_where_there_is_one_writer(database: Database) -> None:
+    """Items come first, and a failing step takes neither the call nor the items of another step with it."""
+    await database.write("one", put("taken"))
+    first: list[list[str]] = []
+    commits: list[list[str]] = [[]]
+
+    def note(stage: str, name: str) -> None:
+        if stage == "before":
+            commits[-1].append(name)
+        elif commits[-1]:
+            commits.append([])
+
+    database.observe(note)
+    failing, other = putting(first, "failing"), putting([], "other")
+    writer = database._paths[0]
+    results = await asyncio.gather(
+        writer.write([("call", put("by a call"))]),
+        writer.step(failing, "taken"),
+        writer.step(failing, "a"),
+        writer.step(other, "b"),
+        return_exceptions=True,
+    )
+    assert [isinstance(result, Exception) for result in results] == [False, True, False, False]
+    assert await database.read(keys) == {"taken", "by a call", "a", "b"}
+    if database.path is not None:
+        assert commits[0] == ["failing", "other", "call"]
+
+
+async def test_what_closes_a_transaction_runs_once_for_all_its_items(database: Database) -> None:
+    """At its end, when all of them are written; its value is given once, after the commit."""
+    seen: list[set[str]] = []
+    done: asyncio.Queue[object] = asyncio.Queue()
+
+    def close(connection: Connection) -> str:
+        seen.append(keys(connection))
+        return "closed"
+
+    closing = Closing("close", close, done.put_nowait)
+    step, writer = putting([]), database._paths[0]
+    await asyncio.gather(*(writer.step(step, value, closing) for value in ("a", "b", "c")))
+    async with asyncio.timeout(PATIENCE_S):
+        assert await done.get() == "closed"
+    assert done.empty()
+    assert seen == [{"a", "b", "c"}]
+
+
+async def test_a_closing_that_fails_takes_no_item_with_it(database: Database) -> None:
+    """The items are committed without it; what it had written is gone, and it gets its error."""
+    done: asyncio.Queue[object] = asyncio.Queue()
+
+    def fail(connection: Connection) -> None:
+        put("half")(connection)
+        raise LookupError("no")
+
+    writer, closing = database._paths[0], Closing("close", fail, done.put_nowait)
+    step = putting([])
+    results = await asyncio.gather(*(writer.step(step, value, closing) for value in ("a", "b")))
+    assert results == ["a", "b"]
+    async with asyncio.timeout(PATIENCE_S):
+        assert isinstance(await done.get(), LookupError)
+    assert await database.read(keys) == {"a", "b"}
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_items_that_conflict_are_repeated_and_each_is_written_once(database: Database) -> None:
+    """PostgreSQL ends a transaction because of another: the same call again, then each item alone."""
+    runs: list[list[str]] = []
+
+    def work(connection: Connection, values: list[str]) -> list[str]:
+        runs.append(values)
+        for value in values:
+            put(value)(connection)
+        if len(values) > 1:
+            connection.exec_driver_sql(
+                "DO $$ BEGIN RAISE EXCEPTION 'conflict' USING ERRCODE = '40P01'; END $$"
+            )
+        return values
+
+    writer, step = database._paths[0], Step("put", work)
+    assert await asyncio.gather(*(writer.step(step, value) for value in ("a", "b"))) == ["a", "b"]
+    assert runs == [["a", "b"]] * 3 + [["a"], ["b"]]
+    assert await database.read(keys) == {"a", "b"}

@@ -41,13 +41,15 @@ def delivery(
     error: str = "Traceback: it broke",
 ) -> str:
     """The id of a letter whose receiver gave up on an event of a task."""
-    event_log.record(
+    event_log.append(
         connection,
-        upstream=upstream,
-        signal="task.succeeded",
-        source="internal",
-        task_id=task_id,
-        now_ms=1,
+        event_log.fact(
+            upstream=upstream,
+            signal="task.succeeded",
+            source="internal",
+            task_id=task_id,
+            now_ms=1,
+        ),
     )
     delivery_queue.fan_out(connection, lambda _event: [receiver], 100, 1)
     (claimed,) = delivery_queue.claim(connection, 1, 2, room=lambda _name: 1)

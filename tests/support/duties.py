@@ -109,13 +109,15 @@ class Deliveries:
 
     def add(self) -> int:
         self.count += 1
-        event_log.record(
+        event_log.append(
             self.connection,
-            upstream="main",
-            signal="task.succeeded",
-            source="internal",
-            task_id=f"t{self.count}",
-            now_ms=1,
+            event_log.fact(
+                upstream="main",
+                signal="task.succeeded",
+                source="internal",
+                task_id=f"t{self.count}",
+                now_ms=1,
+            ),
         )
         delivery_queue.fan_out(self.connection, lambda _event: ["plugin:a"], 100, 1)
         newest = select(schema.deliveries.c.id).order_by(schema.deliveries.c.id.desc()).limit(1)

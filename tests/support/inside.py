@@ -22,7 +22,7 @@ from hookchain.settings.load import load_settings
 from midjourney import connections
 from storage.driver import sqlite
 from storage.driver.writes import Observer
-from storage.engine import Database, parse_url
+from storage.engine import Closing, Database, Step, parse_url
 from storage.errors import NotDurable
 from storage.records import Incoming, Recorded
 from tests.hostile.inside import Inside
@@ -57,6 +57,10 @@ class Mortal(Database):
     async def write_together(self, *units: tuple[str, Any]) -> list[Any]:
         self._must_live()
         return await super().write_together(*units)
+
+    async def step(self, step: Step[Any, Any], value: Any, closing: Closing | None = None) -> Any:
+        self._must_live()
+        return await super().step(step, value, closing)
 
     async def write_separately(self, name: str, work: Callable[[Connection], T]) -> T:
         self._must_live()
