@@ -127,6 +127,7 @@ class Worker:
         database.wakeups.subscribe("events", deliverer.loop.wake)
         database.wakeups.subscribe("submissions", submitter.loop.wake)
         database.wakeups.subscribe("asks", poller.loop.wake)
+        database.wakeups.subscribe("signs", self._restores.loop.wake)
 
     async def start(self) -> None:
         """Start the loops. If another process already works on the SQLite file, wait in the background until it has ended."""

@@ -211,11 +211,12 @@ class Ingest:
         self._refusals.note(upstream, "over_quota", f"task {task_id}")
 
     async def _note_memory_lost(self, upstream: str, sign: UnknownSubmission) -> None:
-        """Record that we made this hook for a submission that the database lacks: the database was restored from a copy, or lost."""
+        """Record that we made this hook for a submission that the database lacks, or has not sent: it was restored from a copy, or lost."""
         self._refusals.note(upstream, "unknown_submission", f"task {sign.task_id}")
         await self._database.write(
             "sign", lambda connection: restores.note_unknown(connection, upstream, sign)
         )
+        self._database.wakeups.wake("signs")
 
     async def _quarantined(self, stranger: UnreadableBody, status: int) -> Refused:
         hook, size = (

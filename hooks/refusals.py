@@ -56,8 +56,8 @@ CURES: dict[Why, str] = {
     "polls for what it refused.",
     "not_kept": "The database could not store a callback. Check its disk and its connection. hookchain polls for what it "
     "refused.",
-    "unknown_submission": "A callback arrived at the hook of a submission that is not in this database, and was kept. The "
-    "database was restored from a copy, or lost; hookchain asks the upstream what else is missing. See `hookchain upstreams`.",
+    "unknown_submission": "A callback arrived at the hook of a submission that this database lacks or has not sent, and was kept. "
+    "The database was restored from a copy, or lost; hookchain asks the upstream what else is missing. See `hookchain upstreams`.",
 }
 """What is wrong, and what to do about it, by reason."""
 

@@ -17,6 +17,7 @@ from midjourney.types import TERMINAL, Task, digest_of
 from storage.budgets import charges
 from storage.driver import locks
 from storage.driver.locks import many_writers
+from storage.duty.states import SUBMISSION
 from storage.events import event_log
 from storage.events.event_log import NewEvent
 from storage.records import (
@@ -33,6 +34,9 @@ from storage.tasks import rows as tasks
 
 LEAST_BYTES_SHARED = 256
 """A body of this size or more is stored once if it arrives again and changes nothing."""
+
+_UNSENT = frozenset(SUBMISSION.before("adopt", "accepted"))
+"""States of a submission that was not sent, if it has no attempt."""
 
 ASKED_AFTER_MS = 1_500
 """How long an end that only a callback reported waits for a receiver's readback before it is polled anyway."""
@@ -84,7 +88,7 @@ def ingest(
             )
         )
         asks = known[key].ask_at_ms == incoming.received_at_ms
-        lacks = known[key].submission_id is None and _is_unknown(connection, incoming)
+        lacks = (row is None or row.submission_id is None) and _is_unknown(connection, incoming)
         recorded.append(
             Recorded(
                 change=change,
@@ -177,11 +181,12 @@ def _copy(connection: Connection, incoming: Incoming) -> str:
 
 
 def _is_unknown(connection: Connection, incoming: Incoming) -> bool:
-    """True if a payload names a submission that this database never had."""
+    """True if a payload names a submission that this database never had, or has not sent."""
     if incoming.source != "callback" or not incoming.submission_id:
         return False
-    if submission_queue.find(connection, incoming.submission_id) is not None:
-        return False
+    known = submission_queue.find(connection, incoming.submission_id)
+    if known is not None:
+        return not known.attempts and known.state in _UNSENT
     return not submission_queue.is_spent(connection, incoming.submission_id)
 
 

@@ -1,9 +1,11 @@
 """Loop: asks each upstream which of our submissions this database lacks, at each start and when there is a sign that a copy of the
 database was restored.
 
-Two signs work with any database: a callback to the hook URL of a submission that it lacks, and tasks in the upstream's list with a
-mark of ours that it lacks. On SQLite, the file with the generation is a third (storage/submissions/request_count.py). Unknown submissions are adopted. If
-some cannot be found, the upstream stays paused until a later look finds them or a person decides (storage/upstreams/restores.py).
+Two signs work with any database: a callback to the hook URL of a submission that it lacks or has not sent, and tasks in the
+upstream's list with a mark of such a submission. A third is on SQLite the file with the generation
+(storage/submissions/request_count.py), and on PostgreSQL what the server says of itself (storage/driver/server_identity.py). Unknown
+submissions are adopted. If some cannot be found, the upstream stays paused until a later look finds them or a person decides
+(storage/upstreams/restores.py).
 """
 
 from __future__ import annotations
@@ -44,8 +46,8 @@ MOST_LOOKS = 5
 """After so many failed requests for the list at a start, it counts as unreadable."""
 
 HOLD_S = 10.0
-"""How long after a start nothing is submitted to an upstream that does not list its tasks: it may be starting too. After that hookchain
-submits what is due, so that people see what is wrong with the upstream."""
+"""How long after a start nothing is submitted to an upstream that does not list its tasks, or lists them late: it may be starting too.
+After that hookchain submits what is due, so that people see what is wrong with the upstream."""
 
 
 class Restores:
@@ -71,11 +73,11 @@ class Restores:
         self.loop = Loop("restores", self._turn, interval_s=LOOK_S)
 
     def may_submit(self, upstream: str) -> bool:
-        """True once an upstream has answered since this start, or its time to answer is over."""
+        """True once an upstream has shown what was sent before this start, or its time to do so is over."""
         return not self._left[upstream] or uptime_s() - self._began_s >= HOLD_S
 
     async def begin(self) -> None:
-        """Compare the database with the file beside it, and ask all upstreams once. Doubtful upstreams are paused afterwards."""
+        """Compare the database with what tells a copy from it, and ask all upstreams once. Doubtful upstreams are paused afterwards."""
         self._began_s = uptime_s()
         await self._compare()
         asking = [self._ask(name) for name in self._clients]
@@ -100,6 +102,9 @@ class Restores:
 
     async def _compare(self) -> None:
         if self._file is None:
+            names = list(self._clients)
+            compare = partial(restores.compare_server, names=names, now_ms=self._clock())
+            await self._database.write("generation", compare)
             return
         file = self._file
         try:
@@ -129,6 +134,7 @@ class Restores:
         self._looks[name] = (min(max(LOOK_S, 2 * wait_s), LONGEST_PAUSE_S), now_s)
         try:
             doubt, sign = await self._database.read(lambda connection: _wanted(connection, [name])[name])
+            late_s = await self._late_s(name)
             if doubt is not None and await self._database.write(
                 "restores", partial(restores.drop_if_resumed, upstream=name)
             ):
@@ -137,10 +143,12 @@ class Restores:
             listed, is_list = await self._listed(name)
             found = await self._found(name, listed, sign)
             looked = await self._adopt(name, listed, found, is_list=is_list)
-            was_asked, self._left[name] = not self._left[name], 0
-            if not was_asked:
-                self._database.wakeups.wake("submissions")
             self._report(name, looked)
+            if self._left[name] and late_s > 0:
+                log.info("waits for an upstream that lists tasks late", upstream=name, for_s=round(late_s, 1))
+            elif self._left[name]:
+                self._left[name] = 0
+                self._database.wakeups.wake("submissions")
         except (ProtocolError, NotDurable) as error:  # the loop asks again
             if isinstance(error, UpstreamRefused):
                 self._left[name] = max(0, self._left[name] - 1)
@@ -149,6 +157,15 @@ class Restores:
                 upstream=name,
                 why=str(error),
             )
+        except Exception:
+            log.exception(
+                "could not compare a database with its upstream; the loop tries again", upstream=name
+            )
+
+    async def _late_s(self, name: str) -> float:
+        """In how many seconds the list will show what was sent before this start; not above 0 once it does."""
+        facts = await self._database.read(partial(list_facts.find, upstream=name))
+        return self._began_s + LAG_FACTOR * (facts.lag_ms or 0) / 1000 - uptime_s()
 
     async def _listed(self, name: str) -> tuple[list[Task], bool]:
         """The tasks in the upstream's list, and whether it has a list at all."""

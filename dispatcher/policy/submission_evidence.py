@@ -176,16 +176,17 @@ def could_have_ended_ms(
 ) -> int:
     """When the upstream has certainly finished with the request (epoch ms), whether it accepted it or not.
 
-    If our process died, the request may have left just before that was noticed, so the whole time-out counts from then. If we
-    gave up waiting, the server gets as long again. It is never less than the time-out, or twice the slowest answer that this
-    upstream gave to a request that it accepted.
+    That is a whole time-out after the request left, at the least. An attempt begins before its request leaves: other requests may
+    go first, or a connection has to be made. So the request left, at the latest, when we gave up on it; or, if our process died,
+    just before that was noticed. It is never less than twice the slowest answer that this upstream gave to a request that it
+    accepted.
     """
     uncertain_ms = submission.updated_at_ms
     started_ms = submission.started_at_ms or uncertain_ms
+    left_ms = uncertain_ms
     if submission.outcome == INTERRUPTED:
-        ended_ms = min(uncertain_ms, started_ms + timeout_ms + TO_CONNECT_MS) + timeout_ms
-    else:
-        ended_ms = max(uncertain_ms + min(uncertain_ms - started_ms, timeout_ms), started_ms + timeout_ms)
+        left_ms = min(uncertain_ms, started_ms + timeout_ms + TO_CONNECT_MS)
+    ended_ms = left_ms + timeout_ms
     ended_ms = max(ended_ms, started_ms + 2 * slowest_ms)
     return ended_ms + margin_ms + (MODAL_MS if may_open_modal else 0)
 

@@ -6,10 +6,11 @@ from collections import defaultdict
 from collections.abc import Callable
 from typing import Literal
 
-Topic = Literal["events", "submissions", "asks"]
-"""What was written: events that may have receivers, submissions that may be due, tasks to poll the upstream about."""
+Topic = Literal["events", "submissions", "asks", "signs"]
+"""What was written: events that may have receivers, submissions that may be due, tasks to poll the upstream about, and signs that a
+copy was restored."""
 
-TOPICS: tuple[Topic, ...] = ("events", "submissions", "asks")
+TOPICS: tuple[Topic, ...] = ("events", "submissions", "asks", "signs")
 
 
 class Wakeups:

@@ -55,7 +55,7 @@ class Incoming(msgspec.Struct, frozen=True, kw_only=True):
 
 class Recorded(msgspec.Struct, frozen=True, kw_only=True):
     """The result of storing an `Incoming`: the change it made, or None if it was stale. `asks`: the upstream must be polled
-    about its task at once. `lacks_submission`: it names a submission that this database never had. `is_new`: its task was not
+    about its task at once. `lacks_submission`: it names a submission that this database never had, or has not sent. `is_new`: its task was not
     known before. `is_copy`: its body was stored already.
     """
 

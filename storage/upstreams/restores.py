@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 
 from midjourney.types import Task
 from storage import settings
+from storage.driver import server_identity
 from storage.records import Staged
 from storage.submissions import adoption, request_count
 from storage.submissions.adoption import Adopted, MarkedTask
@@ -52,7 +53,7 @@ class RestoreCheck(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class UnknownSubmission(msgspec.Struct, frozen=True, kw_only=True):
-    """A callback arrived on the hook of a submission that the database lacks."""
+    """A callback arrived on the hook of a submission that the database lacks, or has not sent."""
 
     mark: str
     task_id: str
@@ -65,6 +66,8 @@ class CheckResult(msgspec.Struct, frozen=True, kw_only=True):
     remaining: RestoreCheck | None
     resumed: bool = False
 
+
+_SERVER = "server"
 
 _checks, _unknown = msgspec.json.Decoder(RestoreCheck), msgspec.json.Decoder(UnknownSubmission)
 
@@ -114,6 +117,17 @@ def forget_generation(connection: Connection) -> None:
     request_count.forget(connection)
 
 
+def compare_server(connection: Connection, names: Iterable[str], now_ms: int) -> None:
+    """Start a check of each upstream if this database was last on another PostgreSQL server, or was put there anew."""
+    before, present = settings.value(connection, _SERVER), server_identity.identity(connection)
+    if not present or present == before:
+        return
+    settings.keep(connection, _SERVER, present)
+    for name in names if before is not None else ():
+        if _was_used(connection, name):
+            start_check(connection, name, None, now_ms)
+
+
 def start_check(
     connection: Connection, upstream: str, missing: int | None, now_ms: int, *, newest: str | None = None
 ) -> None:
@@ -138,7 +152,7 @@ def find(connection: Connection, upstream: str) -> RestoreCheck | None:
 
 
 def note_unknown(connection: Connection, upstream: str, unknown: UnknownSubmission) -> None:
-    """Store that a submission is unknown here, so that a worker examines the upstream."""
+    """Store that a submission is unknown here, or was not sent from here, so that a worker examines the upstream."""
     settings.keep(connection, _unknown_key(upstream), msgspec.json.encode(unknown).decode())
 
 

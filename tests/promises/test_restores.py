@@ -4,14 +4,19 @@ and a person told; the upstream's ledger shows nothing twice.
 
 from __future__ import annotations
 
+import asyncio
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from storage import clock
+from storage.engine import Connection, Database
+from storage.upstreams import list_facts, standings
+from storage.upstreams.list_facts import ListFacts
 from tests.conftest import free_port
 from tests.hostile.tasks import Task
 from tests.hostile.upstream import Hostile
@@ -84,11 +89,24 @@ class Site:
         self._copies.make()
         self.start()
 
-    def restore(self) -> None:
-        """Stop, put the copy back, start."""
+    def restore(self, *, whole: bool = False) -> None:
+        """Stop, put the copy back, start. `whole`: nothing but the upstream tells then that it is a copy."""
         self.server.stop()
-        self._copies.put_back()
+        (self._copies.put_back_whole if whole else self._copies.put_back)()
         self.start()
+
+    def keep_waiting(self, count: int) -> list[str]:
+        """Submit while the upstream is paused; the ids."""
+        self.server.http.post("/api/upstreams/main/pause")
+        return [str(self.server.submit(kind="imagine", prompt=f"waiting {n}")["id"]) for n in range(count)]
+
+    def let_go(self) -> list[Task]:
+        """Send what waits; returns the tasks that it made."""
+        before = self._grids()
+        self.server.http.post("/api/upstreams/main/resume")
+        self._eventually(lambda: not self.server.get("/api/submissions?state=waiting")["submissions"])
+        self._eventually(lambda: not self.server.get("/api/submissions?state=sending")["submissions"])
+        return self._grids()[len(before) :]
 
     def main(self) -> Any:
         [main] = self.server.get("/api/upstreams")["upstreams"]
@@ -96,7 +114,7 @@ class Site:
 
     def is_told(self) -> bool:
         main = self.main()
-        return bool(main["paused"]) and "copy of the database was restored; " in main["pause_reason"]
+        return "copy of the database was restored; " in (main["pause_reason"] or "")
 
 
 SETTLED = """
@@ -169,6 +187,71 @@ def test_what_waited_in_the_copy_was_sent_since(site: Any, eventually: Any) -> N
     wait_for_an_honest_chain(at.server, at.upstream, eventually)
     assert len(at.upstream.ledger.paid("imagine")) == 4
     assert at.upstream.ledger.pressed_twice() == []
+
+
+def test_what_left_in_the_last_moment_before_the_copy_was_put_back(site: Any, eventually: Any) -> None:
+    """The list shows it later than the server starts: only the file beside it, or the database server, tells that this is a copy."""
+    at = site()
+    at.finish(at.imagine(1))
+    at.keep_waiting(3)
+    at.copy()
+    at.upstream.change(holds=True, is_silent=True)
+    at.let_go()
+    at.upstream.change(list_behind_s=2)
+    at.restore()
+    eventually(lambda: not at.server.get("/api/submissions?state=waiting")["submissions"])
+    assert len(at.upstream.ledger.paid("imagine")) == 4
+
+
+def test_a_callback_of_a_submission_that_was_not_sent_is_a_sign(site: Any, eventually: Any) -> None:
+    """A volume was put back, and the list shows nothing: a callback comes by the hook of a submission that still waits here."""
+    at = site()
+    at.finish(at.imagine(1))
+    at.keep_waiting(3)
+    at.copy()
+    at.upstream.change(holds=True, is_silent=True)
+    made = at.let_go()
+    for task in made:
+        at.upstream.hide(task)
+    at.restore(whole=True)
+    path = made[0].hook.partition("/notify/")[2]
+    at.upstream.call_back(f"{at.server.url}/notify/{path}", made[0])
+    eventually(at.is_told)
+    assert at.server.get(f"/api/submissions/{path.partition('/')[2]}")["state"] == "accepted"
+    eventually(lambda: [one["why"] for one in at.main()["refused"]] == ["unknown_submission"])
+
+
+def test_a_start_waits_for_a_list_that_is_known_to_be_late(
+    site: Any, eventually: Any, copies: Copies
+) -> None:
+    """A volume was put back, and no callback comes. What is due is not sent before the list can show what was sent already."""
+    at = site()
+    at.finish(at.imagine(1))
+    at.keep_waiting(3)
+    at.copy()
+    at.upstream.change(holds=True, is_silent=True)
+    at.let_go()
+    at.upstream.change(list_behind_s=2)
+    at.server.stop()
+    copies.put_back_whole()
+    asyncio.run(written(copies.url, resumed_and_late))
+    at.start()
+    eventually(lambda: not at.server.get("/api/submissions?state=waiting")["submissions"])
+    assert len(at.upstream.ledger.paid("imagine")) == 4
+
+
+def resumed_and_late(connection: Connection) -> None:
+    """Nothing keeps the upstream from getting what is due, and its list was seen to be late by 700 ms."""
+    standings.resume(connection, "main", clock.now_ms())
+    list_facts.keep(connection, "main", ListFacts(lags_ms=(700,) * 3))
+
+
+async def written(url: str, work: Callable[[Connection], None]) -> None:
+    """Change a database that nobody is connected to."""
+    database = Database(url)
+    await database.open()
+    await database.write("test", work)
+    await database.close()
 
 
 def test_a_client_that_asks_again_after_the_restore_is_told_what_it_had(site: Any, eventually: Any) -> None:
@@ -250,18 +333,12 @@ def test_a_person_resumes_what_cannot_be_known(
     assert not at.main()["paused"]
 
 
-def test_a_callback_of_an_unknown_submission_is_a_sign(
-    site: Any, eventually: Any, tmp_path: Path, copies: Copies
-) -> None:
+def test_a_callback_of_an_unknown_submission_is_a_sign(site: Any, eventually: Any) -> None:
     """A volume was put back, with the file that counts, and the list is empty: a callback comes by the own hook of a submission
     that is not there. The upstream is paused before anything is sent, and the submission known again."""
     at = site(holds=True)
     grids = at.imagine(2)
-    at.server.stop()
-    copies.make()
-    beside = tmp_path / "hookchain.db-generation"
-    kept = beside.read_bytes() if beside.exists() else b""
-    at.start()
+    at.copy()
     at.finish(grids)
     children = [task for task in at.upstream.shelf.all() if task not in grids]
     for task in at.upstream.shelf.all():
@@ -269,19 +346,14 @@ def test_a_callback_of_an_unknown_submission_is_a_sign(
     at.upstream.change(echoes_hook=False, is_silent=True)
     for grid in grids:
         grid.status = "IN_PROGRESS"
-    at.server.stop()
-    copies.put_back()
-    if kept:
-        beside.write_bytes(kept)
-    at.start()
+    at.restore(whole=True)
     child = children[0]
     path = child.hook.partition("/notify/")[2]
     at.upstream.call_back(f"{at.server.url}/notify/{path}", child)
     eventually(at.is_told)
     found = at.server.get(f"/api/tasks/main/{child.id}")
     assert found["submission_id"] == path.partition("/")[2]
-    why = [one["why"] for one in at.main()["refused"]]
-    assert why == ["unknown_submission"]
+    eventually(lambda: [one["why"] for one in at.main()["refused"]] == ["unknown_submission"])
     assert len(at.upstream.ledger.paid("action")) == 8
 
 

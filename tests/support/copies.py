@@ -9,6 +9,11 @@ from typing import Protocol
 import psycopg
 from sqlalchemy.engine import make_url
 
+from storage import settings
+from storage.driver.postgres import parse, write_engine
+from storage.driver.server_identity import identity
+from storage.submissions.request_count import GenerationFile
+
 
 class Copies(Protocol):
     """One database and one copy of it."""
@@ -21,6 +26,9 @@ class Copies(Protocol):
     def put_back(self) -> None:
         """Have the copy in its place."""
 
+    def put_back_whole(self) -> None:
+        """As a snapshot of the volume does: what would tell that it is a copy is put back as well."""
+
 
 class FileCopies:
     """Of a SQLite file, with what SQLite keeps beside it. The file that tells its generation stays where it is."""
@@ -29,11 +37,13 @@ class FileCopies:
         self.file = file
         self.url = f"sqlite:///{file}"
 
+        self._generation = GenerationFile(file).path
+
     def _names(self) -> list[Path]:
         return [self.file, *(self.file.with_name(f"{self.file.name}{end}") for end in ("-wal", "-shm"))]
 
     def make(self) -> None:
-        for file in self._names():
+        for file in (*self._names(), self._generation):
             if file.exists():
                 shutil.copy(file, file.with_name(f"{file.name}.copy"))
 
@@ -43,6 +53,10 @@ class FileCopies:
             copy = file.with_name(f"{file.name}.copy")
             if copy.exists():
                 shutil.copy(copy, file)
+
+    def put_back_whole(self) -> None:
+        self.put_back()
+        shutil.copy(self._generation.with_name(f"{self._generation.name}.copy"), self._generation)
 
 
 class PostgresCopies:
@@ -67,6 +81,13 @@ class PostgresCopies:
         self._run(
             f"DROP DATABASE {self._name} WITH (FORCE)", f"CREATE DATABASE {self._name} TEMPLATE {self._copy}"
         )
+
+    def put_back_whole(self) -> None:
+        self.put_back()
+        engine = write_engine(parse(self.url))
+        with engine.begin() as connection:
+            settings.keep(connection, "server", identity(connection))
+        engine.dispose()
 
     def drop(self) -> None:
         """Drop the copy."""
