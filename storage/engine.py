@@ -41,10 +41,6 @@ T = TypeVar("T")
 BUSY = 4
 """Waiting writes of one writer from which on it is busy. A callback whose event has four receivers comes to as many by itself."""
 
-PATHS = 2
-"""On PostgreSQL, connections for all writes except callbacks. With one for callbacks, one for leases, two for reads and two
-for wake-ups a process has at most eight, and one more while pages are open."""
-
 CALLBACK_LOCK_WAIT_MS = 300
 """How long a callback's transaction waits for a row lock; short, because other callbacks wait behind it."""
 
@@ -75,7 +71,7 @@ class Database:
             self._readers: Readers = LoopReaders(sqlite.read_engine(address))
             self._looks = ThreadReaders(sqlite.look_engine(address))
             self._ingest = self._separate = Writer(sqlite.write_engine(address), self._callbacks.begin)
-            self._paths = [self._ingest]
+            self._others = self._ingest
             self.worker_lock = WorkerLock(address)
             self.generation_file = GenerationFile(address)
         else:
@@ -85,9 +81,9 @@ class Database:
             self._ingest = Writer(
                 postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS), self._callbacks.begin
             )
-            self._separate, *self._paths = (
-                Writer(postgres.write_engine(address), self._callbacks.begin, mixes=False)
-                for _ in range(1 + PATHS)
+            # With two for reads and two for wake-ups a process has at most seven connections, and one more while pages are open.
+            self._separate, self._others = (
+                Writer(postgres.write_engine(address), self._callbacks.begin) for _ in range(2)
             )
 
     @property
@@ -97,7 +93,7 @@ class Database:
 
     @property
     def _writers(self) -> set[Writer]:
-        return {self._ingest, self._separate, *self._paths}
+        return {self._ingest, self._separate, self._others}
 
     @property
     def is_writing(self) -> bool:
@@ -107,7 +103,7 @@ class Database:
     @property
     def is_busy(self) -> bool:
         """True if so many writes wait that what can wait should."""
-        return min(writer.waiting for writer in self._paths) >= BUSY
+        return self._others.waiting >= BUSY
 
     def held_by(self) -> dict[str, Sum]:
         """How long each named transaction occupied this process's writers."""
@@ -137,7 +133,7 @@ class Database:
     async def append(self, incoming: Incoming) -> Recorded:
         """Store one callback (transaction "ingest"). Returns after the commit; raises `NotDurable` or `Unkeepable`."""
         # The loops claim through the same writer on SQLite: woken early, they share the callback's transaction.
-        wakes_early = self._ingest in self._paths
+        wakes_early = self._ingest is self._others
         if wakes_early:
             self.wakeups.wake(*self._callbacks.topics(incoming))
         recorded = await self._ingest.step(self._callbacks.step, incoming)
@@ -156,18 +152,14 @@ class Database:
 
     async def write_together(self, *units: tuple[str, Work]) -> list[Any]:
         """Run several named units, in order, in one transaction; returns their values."""
-        return await self._least_busy.write(units)
+        return await self._others.write(units)
 
     async def step(self, step: Step[Value, Result], value: Value, closing: Closing | None = None) -> Result:
         """Do a step for a value, together with all that wait for the same step; returns its result after the commit.
 
         Raises the step's error for this value, `NotDurable` or `Unkeepable`. `closing` runs once at the end of their transaction.
         """
-        return await self._least_busy.step(step, value, closing)
-
-    @property
-    def _least_busy(self) -> Writer:
-        return min(self._paths, key=lambda writer: writer.waiting)
+        return await self._others.step(step, value, closing)
 
     async def write_alone(
         self, name: str, work: Callable[[Connection], T], committed: Callable[[], None]

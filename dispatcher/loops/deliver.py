@@ -115,13 +115,17 @@ class Deliverer:
 
     async def _run(self, claimed: ClaimedDelivery) -> Ended:
         """Run the receiver, unless an earlier stage ends the run."""
-        ready = await self._preflight.check(claimed)
-        if isinstance(ready, Ended):
-            return ready
-        verified = await self._verify.check(ready)
-        if isinstance(verified, Ended):
-            return verified
-        return await self._call.run(verified)
+        try:
+            ready = await self._preflight.check(claimed)
+            if isinstance(ready, Ended):
+                return ready
+            verified = await self._verify.check(ready)
+            if isinstance(verified, Ended):
+                return verified
+            return await self._call.run(verified)
+        finally:
+            if self.active_runs.ran(claimed):
+                self.loop.wake()
 
     async def _commit(self, claimed: ClaimedDelivery, ending: Ended) -> None:
         """Commit the end of a run, and start what it made possible."""

@@ -28,12 +28,13 @@ REST_S = 0.5
 
 
 class ActiveRuns:
-    """Counts runs from their claim to their end. `abandoned` returns how many abandoned runs of a receiver have not ended."""
+    """Counts runs from their claim to the commit of their end, and those whose receiver may still be called. `abandoned` returns how many abandoned runs of a receiver have not ended."""
 
     def __init__(self, registry: Registry, abandoned: Callable[[str], int]) -> None:
         self._registry = registry
         self._abandoned = abandoned
         self._running: Counter[str] = Counter()
+        self._executing: Counter[str] = Counter()
         self._ids: Counter[int] = Counter()
         self._suspects = 0
         self._unknown: Counter[str] = Counter()
@@ -52,15 +53,22 @@ class ActiveRuns:
     def begin(self, claimed: ClaimedDelivery) -> None:
         """Count a delivery that this process has claimed."""
         self._running[claimed.delivery.receiver] += 1
+        self._executing[claimed.delivery.receiver] += 1
         self._ids[claimed.delivery.id] += 1
         self._suspects += claimed.delivery.suspected
         self._unknown[claimed.delivery.receiver] += claimed.is_task_unverified
 
+    def ran(self, claimed: ClaimedDelivery) -> bool:
+        """Give up the place of a run at its receiver: only the commit of its end is left. True if others may have waited for it."""
+        receiver = claimed.delivery.receiver
+        is_full = self._executing[receiver] >= self.options(receiver).concurrency
+        _count_down(self._executing, receiver)
+        return is_full
+
     def end(self, claimed: ClaimedDelivery) -> bool:
-        """Stop counting a delivery that has ended. True if others may have been waiting for it."""
+        """Stop counting a delivery whose end is committed. True if others may have waited for it."""
         delivery = claimed.delivery
-        is_full = self._running[delivery.receiver] >= self.options(delivery.receiver).concurrency
-        others_waited = is_full or self.free <= 0 or delivery.suspected
+        others_waited = self.free <= 0 or delivery.suspected
         _count_down(self._running, delivery.receiver)
         _count_down(self._ids, delivery.id)
         self._unknown[delivery.receiver] -= claimed.is_task_unverified
@@ -75,8 +83,8 @@ class ActiveRuns:
 
     def room(self) -> Callable[[str], int]:
         """A function that returns how many more runs a receiver may have, as of now."""
-        running = self._running.copy()
-        return lambda name: self.options(name).concurrency - running[name] - self._abandoned(name)
+        executing = self._executing.copy()
+        return lambda name: self.options(name).concurrency - executing[name] - self._abandoned(name)
 
     def floor(self) -> Floor:
         """What is running now, which decides which deliveries may start."""

@@ -8,8 +8,8 @@ A write that fails is rolled back alone, and the rest of its batch is committed 
 connection only: it may run twice (after a failed batch, or a conflict on PostgreSQL), and only the committed run is answered. If the
 database itself fails, the whole batch is refused at once (storage/driver/outage.py).
 
-SQLite has one writer. PostgreSQL has one for callbacks, and a few for everything else, so that no callback waits for a row that
-another process has locked. There a transaction holds one call, or many items of one step.
+SQLite has one writer. PostgreSQL has one for callbacks, one for leases, and one for everything else, so that neither waits for a row
+that another process has locked.
 """
 
 from __future__ import annotations
@@ -70,16 +70,12 @@ HANGS_S = 15.0
 class Writer:
     """One connection that writes. `start` starts it; `stop` writes what is still waiting.
 
-    `begin` prepares the connection for a transaction. `mixes`: a transaction takes whatever waits; otherwise one call, or many items of
-    one step.
+    `begin` prepares the connection for a transaction.
     """
 
-    def __init__(
-        self, engine: Engine, begin: Callable[[Connection], None] = lambda _: None, *, mixes: bool = True
-    ) -> None:
+    def __init__(self, engine: Engine, begin: Callable[[Connection], None] = lambda _: None) -> None:
         self._connection = WriterConnection(engine)
         self._transaction = Transaction(self._connection, begin)
-        self._mixes = mixes
         self._thread = ThreadPoolExecutor(1, thread_name_prefix="hookchain-writer")
         self._batch: list[Entry] = []
         self._put_off: list[Entry] = []
@@ -193,29 +189,15 @@ class Writer:
                     self._wake.set()
 
     def _next_batch(self) -> list[Entry]:
-        """The writes of the next transaction, in order of arrival."""
-        if not self._mixes:
-            return self._next_of_a_kind()
+        """The writes of the next transaction, in order of arrival. One that was put off is alone: it may wait for its lock again."""
+        if self._waiting and self._waiting[0].put_off_s:
+            return [self._waiting.pop(0)]
         most = LARGEST_BATCH
         for number, entry in enumerate(self._waiting[:most]):
-            if isinstance(entry, Call) and entry.committed is not None:
+            if entry.put_off_s or (isinstance(entry, Call) and entry.committed is not None):
                 most = max(1, number)
                 break
         batch, self._waiting = self._waiting[:most], self._waiting[most:]
-        return batch
-
-    def _next_of_a_kind(self) -> list[Entry]:
-        """The first write; if it is an item, with the others of its step. One that was put off is alone: it may wait for its lock again."""
-        batch = self._waiting[:1]
-        if batch and isinstance(first := batch[0], Item) and not first.put_off_s:
-            same = [
-                entry
-                for entry in self._waiting
-                if isinstance(entry, Item) and entry.step is first.step and not entry.put_off_s
-            ]
-            batch = [*same[:LARGEST_BATCH]]
-        taken = {id(entry) for entry in batch}
-        self._waiting = [entry for entry in self._waiting if id(entry) not in taken]
         return batch
 
     async def _watch(self, committing: asyncio.Future[Any]) -> None:

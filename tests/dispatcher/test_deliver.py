@@ -353,6 +353,22 @@ async def test_the_concurrency_of_a_receiver_holds(bench: Any) -> None:
     assert most <= 2
 
 
+async def test_a_receiver_that_runs_one_at_a_time_finds_what_its_last_run_requested(bench: Any) -> None:
+    """Its place is free before the end of a run is committed, but the next run begins after that."""
+    found: list[int] = []
+
+    @task_succeeded.connect
+    @receiver(concurrency=1)
+    async def press(action: str, *, chain: Any, **_: Any) -> None:
+        found.append(len(await bench.submissions()))
+        chain.press("U1")
+
+    await bench.start()
+    await asyncio.gather(*(bench.callback(str(number)) for number in range(5)))
+    await bench.until_states(*["accepted"] * 5)
+    assert found == [0, 1, 2, 3, 4]
+
+
 async def test_a_retried_dead_letter_runs_again(bench: Any) -> None:
     """With all its attempts."""
     from dispatcher.by_hand import dead_letters

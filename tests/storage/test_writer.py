@@ -87,9 +87,6 @@ async def test_what_a_write_raises_is_its_own_answer(database: Database, error: 
         put("half")(connection)
         raise error
 
-    def alone() -> bool:
-        return database.path is None  # PostgreSQL's writers share no transaction
-
     database.observe(lambda stage, name: commits.append(f"{stage} {name}"))
     a, failed, b = await asyncio.gather(
         database.write("w", put("a")),
@@ -99,7 +96,7 @@ async def test_what_a_write_raises_is_its_own_answer(database: Database, error: 
     )
     assert (a, b) == ("a", "b")
     assert isinstance(failed, ValueError if isinstance(error, ValueError) else RuntimeError)
-    assert commits == (["before w", "after w"] * 2 if alone() else ["before w"] * 2 + ["after w"] * 2)
+    assert commits == ["before w"] * 2 + ["after w"] * 2
     assert await database.read(keys) == {"a", "b"}
     await database.write("w", put("later"))
 
@@ -193,7 +190,7 @@ async def test_items_of_a_step_are_done_by_one_call(database: Database) -> None:
     database.observe(lambda stage, name: commits.append(name) if stage == "before" else None)
     step = putting(runs)
     values = [*(str(number) for number in range(20)), "lost"]
-    writer = database._paths[0]  # on PostgreSQL there are several
+    writer = database._others  # on PostgreSQL there are several
     results = await asyncio.gather(*(writer.step(step, value) for value in values), return_exceptions=True)
     assert results[:-1] == values[:-1]
     assert isinstance(results[-1], LeaseLost)
@@ -207,7 +204,7 @@ async def test_an_item_that_makes_its_step_fail_fails_alone(database: Database) 
     await database.write("one", put("taken"))
     runs: list[list[str]] = []
     step = putting(runs)
-    writer = database._paths[0]
+    writer = database._others
     values = ["a", "taken", "b"]
     results = await asyncio.gather(*(writer.step(step, value) for value in values), return_exceptions=True)
     assert (results[0], results[2]) == ("a", "b")
@@ -230,7 +227,7 @@ async def test_items_and_calls_share_a_transaction_where_there_is_one_writer(dat
 
     database.observe(note)
     failing, other = putting(first, "failing"), putting([], "other")
-    writer = database._paths[0]
+    writer = database._others
     results = await asyncio.gather(
         writer.write([("call", put("by a call"))]),
         writer.step(failing, "taken"),
@@ -254,7 +251,7 @@ async def test_what_closes_a_transaction_runs_once_for_all_its_items(database: D
         return "closed"
 
     closing = Closing("close", close, done.put_nowait)
-    step, writer = putting([]), database._paths[0]
+    step, writer = putting([]), database._others
     await asyncio.gather(*(writer.step(step, value, closing) for value in ("a", "b", "c")))
     async with asyncio.timeout(PATIENCE_S):
         assert await done.get() == "closed"
@@ -270,7 +267,7 @@ async def test_a_closing_that_fails_takes_no_item_with_it(database: Database) ->
         put("half")(connection)
         raise LookupError("no")
 
-    writer, closing = database._paths[0], Closing("close", fail, done.put_nowait)
+    writer, closing = database._others, Closing("close", fail, done.put_nowait)
     step = putting([])
     results = await asyncio.gather(*(writer.step(step, value, closing) for value in ("a", "b")))
     assert results == ["a", "b"]
@@ -294,7 +291,7 @@ async def test_items_that_conflict_are_repeated_and_each_is_written_once(databas
             )
         return values
 
-    writer, step = database._paths[0], Step("put", work)
+    writer, step = database._others, Step("put", work)
     assert await asyncio.gather(*(writer.step(step, value) for value in ("a", "b"))) == ["a", "b"]
     assert runs == [["a", "b"]] * 3 + [["a"], ["b"]]
     assert await database.read(keys) == {"a", "b"}
