@@ -366,10 +366,29 @@ LIMITS = [
     ),
 ]
 
+RESTORES = [
+    *rows(
+        "storage/upstreams/restores.py",
+        ("tests/storage/test_server_identity.py",),
+        ("a copy on another server is not noticed", "if not present or present == before:", "if True:"),
+        ("a copy is checked at each start", "settings.keep(connection, _SERVER, present)", "pass"),
+    ),
+    *rows(
+        "dispatcher/loops/restores.py",
+        ("tests/promises/test_restores.py::test_a_start_waits_for_a_list_that_is_known_to_be_late",),
+        ("a start does not wait for a late list", "if self._left[name] and late_s > 0:", "if False:"),
+    ),
+]
+
 EVIDENCE = rows(
     "dispatcher/policy/submission_evidence.py",
     ("tests/dispatcher/test_submission_evidence.py",),
     ("sent again without end", "    if uncertain.times > most:", "    if False:"),
+    (
+        "the time of a request counts before it left",
+        "    left_ms = uncertain_ms\n",
+        "    left_ms = started_ms\n",
+    ),
     ("lost once too often", "    if uncertain.times > most:", "    if uncertain.times > most + 1:"),
     (
         "a list disproves while the request may be under way",
@@ -570,4 +589,17 @@ OUTGOING = [
     ),
 ]
 
-MUTANTS = [*BUDGET, *COUNTS, *ONCE, *BACKOFF, *FENCES, *KEPT, *LIMITS, *EVIDENCE, *RUNS, *FORGED, *OUTGOING]
+MUTANTS = [
+    *BUDGET,
+    *COUNTS,
+    *ONCE,
+    *BACKOFF,
+    *FENCES,
+    *KEPT,
+    *LIMITS,
+    *EVIDENCE,
+    *RESTORES,
+    *RUNS,
+    *FORGED,
+    *OUTGOING,
+]
