@@ -16,6 +16,7 @@ def main() -> None:
         # httpx imports its own command line if it can, with click, rich and pygments: a quarter of our start-up time.
         # None makes the import fail.
         sys.modules.setdefault("httpx._main", None)  # type: ignore[arg-type]
+        _load_structlog_without_rich()
         # Imported here because it needs the packages that `check` has just verified.
         from hookchain.cli import main as run
 
@@ -25,6 +26,17 @@ def main() -> None:
             raise
         print(f"hookchain: {message}", file=sys.stderr)
         sys.exit(2)
+
+
+def _load_structlog_without_rich() -> None:
+    """structlog loads rich if it can, for tracebacks that we do not print: that takes 4 MB of a server's memory."""
+    if "rich" in sys.modules:
+        return
+    sys.modules["rich"] = None  # type: ignore[assignment]
+    try:
+        import structlog  # noqa: F401
+    finally:
+        del sys.modules["rich"]
 
 
 if __name__ == "__main__":

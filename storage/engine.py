@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Container
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from sqlalchemy import Connection as Connection  # for the layers above, which must not import SQLAlchemy
 from sqlalchemy import Engine
@@ -18,9 +18,8 @@ from sqlalchemy import Engine
 from storage import clock, clock_steps
 from storage.budgets.billing import Plan
 from storage.callbacks import Callbacks
-from storage.driver import postgres, sqlite
-from storage.driver.listen import Announcer
-from storage.driver.readers import LoopReaders, Readers, ThreadReaders
+from storage.driver import sqlite
+from storage.driver.readers import Readers
 from storage.driver.wakeups import Wakeups
 from storage.driver.writer import Writer
 from storage.driver.writes import Closing as Closing  # for the layers above, which must not import a driver
@@ -36,10 +35,20 @@ from storage.tasks.oddities import Oddities
 from storage.workers import leases
 from storage.workers.lock import WorkerLock
 
+if TYPE_CHECKING:  # psycopg takes 9 MB, so `parse_url` loads it only for an address of PostgreSQL
+    from storage.driver.listen import Announcer
+    from storage.driver.postgres import Address
+
 T = TypeVar("T")
 
 BUSY = 4
 """Waiting writes of one writer from which on it is busy. A callback whose event has four receivers comes to as many by itself."""
+
+FILE_READERS = 4
+"""Connections to a SQLite file for reads, opened when needed."""
+
+SERVER_READERS = 2
+"""Connections to PostgreSQL for reads, opened when needed. Small plans allow twenty connections in all."""
 
 CALLBACK_LOCK_WAIT_MS = 300
 """How long a callback's transaction waits for a row lock; short, because other callbacks wait behind it."""
@@ -68,22 +77,22 @@ class Database:
         self.path = address if isinstance(address, Path) else None
         self._announcer: Announcer | None = None
         if isinstance(address, Path):
-            self._readers: Readers = LoopReaders(sqlite.read_engine(address))
-            self._looks = ThreadReaders(sqlite.look_engine(address))
+            self._readers = Readers(sqlite.read_engine(address, connections=FILE_READERS), FILE_READERS)
+            self._looks = Readers(sqlite.read_engine(address, connections=1))
             self._ingest = self._separate = Writer(sqlite.write_engine(address), self._callbacks.begin)
             self._others = self._ingest
             self.worker_lock = WorkerLock(address)
             self.generation_file = GenerationFile(address)
         else:
-            self._readers = ThreadReaders(postgres.read_engine(address), postgres.READERS)
-            self._looks = ThreadReaders(postgres.read_engine(address, connections=1))
-            self._announcer = Announcer(address, self.wakeups)
+            self._readers = Readers(address.read_engine(connections=SERVER_READERS), SERVER_READERS)
+            self._looks = Readers(address.read_engine(connections=1))
+            self._announcer = address.announcer(self.wakeups)
             self._ingest = Writer(
-                postgres.write_engine(address, lock_wait_ms=CALLBACK_LOCK_WAIT_MS), self._callbacks.begin
+                address.write_engine(lock_wait_ms=CALLBACK_LOCK_WAIT_MS), self._callbacks.begin
             )
             # With two for reads and two for wake-ups a process has at most seven connections, and one more while pages are open.
             self._separate, self._others = (
-                Writer(postgres.write_engine(address), self._callbacks.begin) for _ in range(2)
+                Writer(address.write_engine(), self._callbacks.begin) for _ in range(2)
             )
 
     @property
@@ -227,7 +236,7 @@ def _follow_server(connection: Connection) -> None:
 def write_engine(url: str) -> Engine:
     """An engine for one connection beside an open database, for tests and inspection."""
     address = parse_url(url)
-    return sqlite.write_engine(address) if isinstance(address, Path) else postgres.write_engine(address)
+    return sqlite.write_engine(address) if isinstance(address, Path) else address.write_engine()
 
 
 def glance_engine(url: str) -> Engine:
@@ -235,14 +244,16 @@ def glance_engine(url: str) -> Engine:
     address = parse_url(url)
     if isinstance(address, Path):
         return sqlite.glance_engine(address)
-    return postgres.read_engine(address, connections=1)
+    return address.read_engine(connections=1)
 
 
-def parse_url(url: str) -> Path | postgres.Address:
+def parse_url(url: str) -> Path | Address:
     """Parse a URL as people and platforms write it: a SQLite file or a PostgreSQL server. Raises `BadDatabaseUrl`, which
     says what to write instead."""
     scheme, separator, path = url.partition("://")
     if scheme in ("postgres", "postgresql", "postgresql+psycopg") and separator:
+        from storage.driver import postgres  # only here: see above
+
         return postgres.parse(url)
     if scheme not in ("sqlite", "sqlite+aiosqlite") or not separator:
         problem = f"has the unsupported scheme {scheme!r}" if separator else "is not a database URL"

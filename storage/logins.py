@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect
 from storage import schema
 from storage import settings as stored
 from storage import sql_operations as sql
-from storage.driver.outage import DRIVER_ERRORS, original
+from storage.driver.outage import driver_errors, original
 from storage.engine import glance_engine, parse_url
 from storage.errors import NotDurable
 
@@ -38,7 +38,7 @@ def token_at(url: str) -> str | None:
             inside = None if isinstance(address, Path) else schema.SCHEMA
             is_ours = inspect(connection).has_table(schema.meta.name, schema=inside)
             return token(connection) if is_ours else None
-    except DRIVER_ERRORS as error:
+    except driver_errors() as error:
         raise NotDurable(
             f"the token in the database cannot be read: {str(original(error)).strip()}"
         ) from error

@@ -8,8 +8,8 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, inspect
 
-from storage.driver import own_schema, postgres, private_files, sqlite
-from storage.driver.outage import DRIVER_ERRORS, is_outage, original
+from storage.driver import own_schema, private_files, server_errors, sqlite
+from storage.driver.outage import driver_errors, is_outage, original
 from storage.engine import parse_url
 from storage.errors import CannotMove, NotDurable, SchemaTooNew
 from storage.workers import leases
@@ -32,13 +32,15 @@ def migrate(url: str, *, patience_s: float = 0, scripts: Path = SCRIPTS) -> str:
     while True:
         try:
             return _migrate(url, scripts)
-        except DRIVER_ERRORS as error:
+        except driver_errors() as error:
             address = parse_url(url)
             where = address if isinstance(address, Path) else address.shown
             problem = f"the database {where} cannot be used: {str(original(error)).strip()}"
             problem += sqlite.obstacle(address) if isinstance(address, Path) else ""
             hopeless = (
-                isinstance(address, Path) or postgres.is_hopeless(original(error)) or not is_outage(error)
+                isinstance(address, Path)
+                or server_errors.is_hopeless(original(error))
+                or not is_outage(error)
             )
             if hopeless or time.monotonic() >= deadline_s:
                 raise NotDurable(problem) from error
@@ -52,12 +54,12 @@ def _migrate(url: str, scripts: Path) -> str:
     if isinstance(address, Path):
         private_files.create(address)
         private_files.tighten(address)
-    engine = sqlite.migration_engine(address) if isinstance(address, Path) else postgres.write_engine(address)
+    engine = sqlite.migration_engine(address) if isinstance(address, Path) else address.write_engine()
     try:
         with engine.begin() as connection:
             if is_file:
                 return _upgrade(connection, scripts)
-            postgres.alone_to_migrate(connection)
+            own_schema.alone_to_migrate(connection)
             with own_schema.inside(connection, _refuse_workers):
                 return _upgrade(connection, scripts)
     finally:

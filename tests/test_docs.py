@@ -10,7 +10,7 @@ import msgspec
 import pytest
 
 from dispatcher.pictures import confined as pictures
-from dispatcher.pictures.decoding import MOST_PIXELS
+from dispatcher.pictures.questions import MOST_PIXELS
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import PeriodBudget

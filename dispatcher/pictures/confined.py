@@ -10,7 +10,7 @@ import msgspec
 
 from dispatcher.confined.frames import Refused
 from dispatcher.confined.keeper import Confined
-from dispatcher.pictures.decoding import Quarters, Size, Thumbnail
+from dispatcher.pictures.questions import Quarters, Size, Thumbnail
 from midjourney.image_data import NotAnImage
 
 MEMORY_BYTES = 320 * 1024 * 1024

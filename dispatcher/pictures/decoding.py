@@ -10,16 +10,13 @@ import msgspec
 from PIL import Image as Pillow
 
 from dispatcher.confined.frames import Refused
+from dispatcher.pictures.questions import MOST_PIXELS, Quarters, Size, Thumbnail
 from midjourney.image_data import BadImage, NotAnImage
 
 T = TypeVar("T")
 
 FORMATS = ("PNG", "JPEG", "WEBP", "GIF")
 """Pillow has some forty more decoders, which pictures from outside must not reach."""
-
-MOST_PIXELS = 18_000_000
-"""A 4x upscale has 17 million (4096 x 4096; 5824 x 2912). A file of a few kilobytes can claim billions. WebP needs
-the most memory: four copies of four bytes per pixel."""
 
 TALLEST = 4
 """The largest height of a thumbnail, in multiples of its width: WebP ends at 16383 pixels, and a page long before."""
@@ -28,25 +25,6 @@ _WITH_PALETTE = ("1", "P", "PA")
 """Modes whose values are palette indices, which cannot be interpolated."""
 
 _AS_PNG = ("1", "L", "LA", "P", "RGB", "RGBA", "I;16")
-
-
-class Thumbnail(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """A WebP of the first frame, `width` pixels wide, or less if the picture is smaller."""
-
-    data: bytes
-    width: int
-
-
-class Quarters(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The quarters as PNG: left and right above, left and right below. An odd middle line goes right, or down."""
-
-    data: bytes
-
-
-class Size(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """Width and height in pixels."""
-
-    data: bytes
 
 
 def answer(question: bytes) -> bytes:

@@ -5,16 +5,14 @@ White marks what may change, black what stays (section c of the protocol notes).
 
 from __future__ import annotations
 
-import io
 import re
 from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
-from PIL import Image as Pillow
-from PIL import ImageDraw
 
-from dispatcher.pictures.decoding import MOST_PIXELS
+from dispatcher.pictures.drawing import rectangle
+from dispatcher.pictures.questions import MOST_PIXELS
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.spelling import nearest
 from midjourney.files import inside, read_file
@@ -50,17 +48,11 @@ class Region(msgspec.Struct, frozen=True, kw_only=True):
                 f"hookchain cannot draw a mask of {width} x {height} pixels; the limit is {MOST_PIXELS} pixels"
             )
         inside, around = (0, 255) if self.outside else (255, 0)
-        mask = Pillow.new("L", (width, height), around)
         left, top, right, bottom = self.box
-        first, last = (
-            (round(left * width), round(top * height)),
-            (round(right * width), round(bottom * height)),
-        )
-        if first[0] < last[0] and first[1] < last[1]:  # half of a one-pixel picture may be empty
-            ImageDraw.Draw(mask).rectangle((*first, last[0] - 1, last[1] - 1), fill=inside)
-        file = io.BytesIO()
-        mask.save(file, "PNG")
-        return Image(file.getvalue(), "image/png").data_url
+        first = round(left * width), round(top * height)
+        end = round(right * width), round(bottom * height)  # half of a one-pixel picture may be empty
+        mask = rectangle((width, height), first, end, fill=inside, around=around)
+        return Image(mask, "image/png").data_url
 
 
 def load_mask(written: str, folders: Sequence[Path]) -> Region | str:

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TypeVar
 
 from dispatcher.plugins.receivers import DEFAULTS, Options, Registry
@@ -37,7 +38,7 @@ class ActiveRuns:
         self._executing: Counter[str] = Counter()
         self._ids: Counter[int] = Counter()
         self._suspects = 0
-        self._unknown: Counter[str] = Counter()
+        self._asking: Counter[str] = Counter()
         self._rests_until_s = 0.0
 
     @property
@@ -56,7 +57,6 @@ class ActiveRuns:
         self._executing[claimed.delivery.receiver] += 1
         self._ids[claimed.delivery.id] += 1
         self._suspects += claimed.delivery.suspected
-        self._unknown[claimed.delivery.receiver] += claimed.is_task_unverified
 
     def ran(self, claimed: ClaimedDelivery) -> bool:
         """Give up the place of a run at its receiver: only the commit of its end is left. True if others may have waited for it."""
@@ -71,15 +71,23 @@ class ActiveRuns:
         others_waited = self.free <= 0 or delivery.suspected
         _count_down(self._running, delivery.receiver)
         _count_down(self._ids, delivery.id)
-        self._unknown[delivery.receiver] -= claimed.is_task_unverified
         if delivery.suspected:
             self._suspects -= 1
             self._rests_until_s = time.monotonic() + REST_S
         return others_waited
 
     def is_crowded(self, receiver: str) -> bool:
-        """True if too many of a receiver's running deliveries are about unknown tasks."""
-        return self._unknown[receiver] > max(1, self.options(receiver).concurrency // UNKNOWN_SHARE)
+        """True if as many of a receiver's runs as may wait for the upstream's answer about an unknown task."""
+        return self._asking[receiver] >= max(1, self.options(receiver).concurrency // UNKNOWN_SHARE)
+
+    @contextmanager
+    def asking(self, receiver: str) -> Iterator[None]:
+        """Count a run that waits for the upstream's answer about an unknown task, which is then known, or refuted."""
+        self._asking[receiver] += 1
+        try:
+            yield
+        finally:
+            _count_down(self._asking, receiver)
 
     def room(self) -> Callable[[str], int]:
         """A function that returns how many more runs a receiver may have, as of now."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
+from contextlib import nullcontext
 
 import msgspec
 import structlog
@@ -45,10 +46,12 @@ class Verify:
         receiver, claimed = ready.receiver, ready.claimed
         if receiver.options.pure:
             return Verified(receiver=receiver, claimed=claimed)
-        if claimed.is_task_unverified and self._active_runs.is_crowded(receiver.name):
+        is_unknown = claimed.is_task_unverified
+        if is_unknown and self._active_runs.is_crowded(receiver.name):
             return run_endings.crowded(claimed.delivery, self._clock(), random.random())
         try:
-            checked = await self._verifier.check(claimed)
+            with self._active_runs.asking(receiver.name) if is_unknown else nullcontext():
+                checked = await self._verifier.check(claimed)
         except ProtocolError as error:
             return self._unverified(claimed, error)
         if checked.refuted:

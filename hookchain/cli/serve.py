@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import socket
-import threading
-from collections.abc import Iterator
 from typing import Annotated
 
 import msgspec
@@ -13,16 +11,14 @@ import structlog
 import typer
 
 from hookchain import __version__
-from hookchain.cli.http_server import Server, bound, listening, run
+from hookchain.cli.http_server import Server, listening, run
 from hookchain.cli.output import say
 from hookchain.cli.stopping import until_stopped
 from hookchain.exposure import check_token, login_link, needs_token
 from hookchain.logs import set_up_logs
-from hookchain.settings.load import SANDBOX, Settings, load_settings
+from hookchain.settings.load import Settings, load_settings
 from hookchain.wiring import Receivers, ServerParts, connect_receivers, hook_url, running, working
 from hooks.logins import LINK_LIFE_S
-from midjourney.dialects import Upstream
-from midjourney.sandbox.app import SandboxOptions, create_app
 
 log = structlog.get_logger("hookchain")
 
@@ -65,7 +61,9 @@ def serve(
         settings = msgspec.structs.replace(settings, host=host or settings.host, port=sock.getsockname()[1])
         check_token(settings)
         if not settings.upstreams:
-            settings = stack.enter_context(_built_in_sandbox(settings, sandbox_speed))
+            from hookchain.cli.built_in import built_in_sandbox  # only here: it loads Pillow
+
+            settings = stack.enter_context(built_in_sandbox(settings, sandbox_speed))
         settings = msgspec.structs.replace(settings, poll_only=poll_only or settings.poll_only)
         run(
             _serve(settings, receivers, sock, with_worker=settings.worker and not no_worker),
@@ -153,25 +151,3 @@ def _token_lines(settings: Settings, server: ServerParts) -> list[str]:
         f"{intro}: {server.logins.token}",
         f"log in once, within {LINK_LIFE_S // 60} minutes: {login_link(settings, server.secret, server.logins.token)}",
     ]
-
-
-@contextlib.contextmanager
-def _built_in_sandbox(settings: Settings, speed: float) -> Iterator[Settings]:
-    """Run the built-in sandbox in a thread and return settings that use it.
-
-    Joins the thread at the end: a thread that still runs while the interpreter shuts down crashes it.
-    """
-    sock = bound("127.0.0.1", 0)
-    url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    server = Server(create_app(SandboxOptions(speed=speed)))
-    thread = threading.Thread(target=lambda: run(server.serve(sockets=[sock])), daemon=True, name="sandbox")
-    thread.start()
-    say(
-        f"No upstream is configured (HOOKCHAIN_UPSTREAM_URL). hookchain uses the built-in sandbox at {url}, "
-        "which draws its own pictures and costs nothing.",
-    )
-    try:
-        yield msgspec.structs.replace(settings, upstreams={SANDBOX: Upstream(name=SANDBOX, url=url)})
-    finally:
-        server.should_exit = True
-        thread.join()

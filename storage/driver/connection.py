@@ -10,13 +10,18 @@ import os
 import socket
 import sqlite3
 import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Protocol, cast
 
-import psycopg
 import structlog
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from storage.driver import postgres, sqlite
+from storage.driver import server_errors, sqlite
+from storage.errors import NotDurable
+
+if TYPE_CHECKING:
+    from psycopg.errors import Diagnostic
 
 log = structlog.get_logger("hookchain")
 
@@ -31,6 +36,22 @@ CANCEL_S = 2.0
 """How long to wait for a server to accept the request to cancel its work."""
 
 
+class _ServerConnection(Protocol):
+    """What is used of a `psycopg.Connection`, which is not loaded for a file."""
+
+    def add_notice_handler(self, callback: Callable[[Diagnostic], None]) -> None: ...
+
+    def remove_notice_handler(self, callback: Callable[[Diagnostic], None]) -> None: ...
+
+    def cancel_safe(self, *, timeout: float) -> None: ...
+
+    def fileno(self) -> int: ...
+
+
+def _driver_of(connection: Connection) -> _ServerConnection:
+    return cast("_ServerConnection", connection.connection.driver_connection)
+
+
 class WriterConnection:
     """The connection to a SQLite file or a PostgreSQL server; it may be closed, and is then opened on demand."""
 
@@ -38,7 +59,7 @@ class WriterConnection:
         self.is_file = engine.dialect.name == "sqlite"
         self._engine = engine
         self._connection: Connection | None = None
-        self._driver: object = None
+        self._driver: _ServerConnection | None = None
         self._used_s = 0.0
         self._since_checkpoint = 0
 
@@ -48,7 +69,8 @@ class WriterConnection:
             self._try_idle(self._connection)
         if self._connection is None:
             self._connection = self._engine.connect()
-            self._driver = self._connection.connection.driver_connection
+            if not self.is_file:
+                self._driver = _driver_of(self._connection)
         return self._connection
 
     def commit(self, connection: Connection) -> None:
@@ -58,7 +80,7 @@ class WriterConnection:
             self._since_checkpoint += 1
             connection.commit()
         else:
-            postgres.commit(connection)
+            _commit_on_server(connection)
         self._used_s = time.monotonic()
 
     def give_up(self) -> None:
@@ -83,11 +105,12 @@ class WriterConnection:
         client is gone, and would keep its locks and one of the server's connections.
         """
         driver = self._driver
-        if isinstance(driver, psycopg.Connection):
-            with contextlib.suppress(OSError, psycopg.Error):  # it may have closed in the meantime
+        if driver is not None:
+            errors: tuple[type[Exception], ...] = (OSError, *server_errors.kinds())
+            with contextlib.suppress(*errors):  # it may have closed in the meantime
                 driver.cancel_safe(timeout=CANCEL_S)
             with (
-                contextlib.suppress(OSError, psycopg.Error),
+                contextlib.suppress(*errors),
                 socket.socket(fileno=os.dup(driver.fileno())) as end,
             ):
                 end.shutdown(socket.SHUT_RDWR)
@@ -119,3 +142,26 @@ class WriterConnection:
         except DBAPIError as error:
             log.info("connecting to the database again", why=str(error.orig))
             self.give_up()
+
+
+def _commit_on_server(connection: Connection) -> None:
+    """Commit. Raises `NotDurable` if PostgreSQL committed, but warns that its standby may not have the commit.
+
+    This happens when the wait for a synchronous standby is cancelled: PostgreSQL reports success with a warning, and a failover
+    would lose the commit (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION-HA). Any warning
+    counts, because its text is in the server's language, and a commit gives no other warning.
+    """
+    warnings: list[str] = []
+
+    def note(notice: Diagnostic) -> None:
+        if notice.severity_nonlocalized == "WARNING":
+            warnings.append(notice.message_primary or "")
+
+    driver = _driver_of(connection)
+    driver.add_notice_handler(note)
+    try:
+        connection.commit()
+    finally:
+        driver.remove_notice_handler(note)
+    if warnings:
+        raise NotDurable(f"the database committed with a warning: {warnings[0]}")

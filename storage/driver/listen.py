@@ -15,7 +15,7 @@ from typing import Any
 import psycopg
 import structlog
 
-from storage.driver.postgres import SERVER_PID, Address, is_pooled
+from storage.driver.poolers import SERVER_PID, is_pooled
 from storage.driver.wakeups import TOPICS, Topic, Wakeups
 from storage.schema import SCHEMA
 
@@ -42,8 +42,9 @@ Connection = psycopg.AsyncConnection[Any]
 class Announcer:
     """Sends and receives wake-ups; has one connection that listens, and one that notifies."""
 
-    def __init__(self, address: Address, wakeups: Wakeups) -> None:
-        self._address = address
+    def __init__(self, conninfo: str, pooled: bool | None, wakeups: Wakeups) -> None:
+        self._conninfo = conninfo
+        self._pooled = pooled
         self._wakeups = wakeups
         self._me = secrets.token_hex(4)
         self._unsent: set[Topic] = set()
@@ -74,7 +75,7 @@ class Announcer:
     async def _always(self, work: Callable[[Connection], Awaitable[None]]) -> None:
         while True:
             try:
-                connection = await Connection.connect(self._address.conninfo, autocommit=True)
+                connection = await Connection.connect(self._conninfo, autocommit=True)
                 async with connection:
                     return await work(connection)
             except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFunction) as error:
@@ -90,7 +91,7 @@ class Announcer:
 
     async def _listen(self, connection: Connection) -> None:
         (server_pid,) = await (await connection.execute(SERVER_PID)).fetchone() or (0,)
-        pooled = is_pooled(self._address, connection, server_pid)
+        pooled = is_pooled(self._pooled, connection, server_pid)
         if not pooled:  # behind a pooler, LISTEN would stay with a server connection that other clients use
             await connection.execute(f"LISTEN {CHANNEL}")
         for topic in TOPICS:  # for the wake-ups that were missed before

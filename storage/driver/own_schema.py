@@ -2,7 +2,7 @@
 
 Release 0.1.0 created its tables wherever the connection's search_path pointed, normally in `public`, beside those of other
 programs. They are recognised by their columns and their revision together, never by name alone: other programs have an
-`alembic_version` or a `tasks` table too. Everything happens in the migration's transaction.
+`alembic_version` or a `tasks` table too. Everything happens in the migration's transaction, which one process at a time may run.
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 import msgspec
-import psycopg
 from sqlalchemy import Connection
 from sqlalchemy.exc import DBAPIError
 
+from storage.driver import server_errors
 from storage.errors import CannotMove, MissingRight
 from storage.schema import SCHEMA
 
@@ -84,6 +84,25 @@ class Former(msgspec.Struct, frozen=True, kw_only=True):
     tables: tuple[str, ...]
 
 
+_MIGRATING = 7263543216
+"""Our number for an advisory lock of the database, above the 32 bits that programs hash names to. Release 0.1.0 takes the same
+lock, so that it cannot start while its tables are moved."""
+
+
+def alone_to_migrate(connection: Connection) -> None:
+    """Wait until no other process migrates this database, and keep others out until the transaction ends.
+
+    On a database without advisory locks (early YugabyteDB) it does nothing: there, only one process may migrate at a time.
+    """
+    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
+    try:
+        with connection.begin_nested():
+            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
+    except DBAPIError as error:
+        if not server_errors.is_unknown(error.orig):
+            raise
+
+
 @contextmanager
 def inside(connection: Connection, refuse_workers: Callable[[Connection], None]) -> Iterator[None]:
     """Create the schema or move our tables into it, and resolve unqualified names in it until the transaction ends.
@@ -116,9 +135,9 @@ def _needing(statement: str) -> Iterator[None]:
     try:
         yield
     except DBAPIError as error:
-        if not isinstance(error.orig, psycopg.errors.InsufficientPrivilege):
+        if (why := server_errors.missing_right(error.orig)) is None:
             raise
-        raise MissingRight(_cure(error.orig.diag.message_primary or "", statement)) from error
+        raise MissingRight(_cure(why, statement)) from error
 
 
 def _cure(why: str, statement: str) -> str:

@@ -1,4 +1,6 @@
-"""PostgreSQL, with many writers in many processes: its connection settings, and how to recognise its outages and conflicts.
+"""PostgreSQL, with many writers in many processes: its addresses and its connection settings.
+
+Nothing imports this module, and so psycopg, before an address of PostgreSQL is parsed (storage/engine.py).
 
 The driver is psycopg over libpq, which reads the URLs that platforms give out with all their options (`sslmode`, several
 hosts). The isolation level is READ COMMITTED; work that must not happen twice at once takes a row lock first, then reads.
@@ -16,13 +18,12 @@ import psycopg
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.string import StrDumper
 from sqlalchemy import Connection, Engine, Table, create_engine, event
-from sqlalchemy.exc import DBAPIError
 
-from storage.errors import BadDatabaseUrl, NotDurable
+from storage.driver.listen import Announcer
+from storage.driver.poolers import SERVER_PID, is_pooled
+from storage.driver.wakeups import Wakeups
+from storage.errors import BadDatabaseUrl
 from storage.schema import SCHEMA, metadata
-
-READERS = 2
-"""Connections for reads per process, opened when needed. Small plans allow twenty connections in all."""
 
 DEFAULTS = {
     "connect_timeout": "5",
@@ -48,19 +49,6 @@ RANDOM_PAGE_COST = 1.1
 """The planner's cost of a page reached by an index; the next page of a table costs 1. PostgreSQL's default of 4 is for spinning
 disks, and makes it scan a whole table where an index leads to one row in a hundred."""
 
-# https://www.postgresql.org/docs/current/errcodes-appendix.html
-_OUTAGE_CLASSES = ("08", "53", "57P", "58", "F0", "XX")
-_OUTAGE_CODES = frozenset({"25006", "25P03", "57014"})
-_CONFLICT_CODES = frozenset({"40001", "40P01"})
-_LOCK_WAIT = "55P03"
-_HOPELESS = (
-    "authentication failed",
-    "does not exist",
-    "no pg_hba.conf entry",
-    "certificate",
-    "startup parameter",
-)
-
 
 class Address(msgspec.Struct, frozen=True):
     """The address of a server, as libpq reads it.
@@ -77,6 +65,18 @@ class Address(msgspec.Struct, frozen=True):
         """The database's name and host, for messages."""
         known = conninfo_to_dict(self.conninfo)
         return f"{known.get('dbname', '')} at {known.get('host') or known.get('hostaddr') or 'this machine'}"
+
+    def write_engine(self, *, lock_wait_ms: int = LOCK_WAIT_MS) -> Engine:
+        """An engine for one writing connection."""
+        return _engine(self, partial(_writing_settings, lock_wait_ms), pool_size=1)
+
+    def read_engine(self, *, connections: int) -> Engine:
+        """An engine for reads in threads. A connection is checked before it is used: the server may have been restarted."""
+        return _engine(self, _reading_settings, pool_size=connections, pool_pre_ping=True, pool_recycle=600)
+
+    def announcer(self, wakeups: Wakeups) -> Announcer:
+        """What passes wake-ups on to other processes, and receives theirs."""
+        return Announcer(self.conninfo, self.pooled, wakeups)
 
 
 def parse(url: str) -> Address:
@@ -104,71 +104,12 @@ def parse(url: str) -> Address:
         raise BadDatabaseUrl(f"DATABASE_URL {why}") from None
 
 
-def is_outage(error: BaseException | None) -> bool:
-    """True if the server as a whole failed: gone, starting, full, read-only, out of connections."""
-    if not isinstance(error, psycopg.Error):
-        return False
-    code = error.sqlstate
-    if code is None:  # libpq's own errors: no connection, or it broke
-        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
-    return code in _OUTAGE_CODES or code.startswith(_OUTAGE_CLASSES)
-
-
-def is_hopeless(error: BaseException | None) -> bool:
-    """True if waiting will not make the connection possible: a wrong password, an unknown database."""
-    return any(text in str(error) for text in _HOPELESS)
-
-
-def is_conflict(error: BaseException | None) -> bool:
-    """True if the work conflicted with another transaction, and can be repeated at once."""
-    return isinstance(error, psycopg.Error) and error.sqlstate in _CONFLICT_CODES
-
-
-def is_lock_wait(error: BaseException | None) -> bool:
-    """True if the wait for a row lock timed out, so that the work should be put off."""
-    return isinstance(error, psycopg.Error) and error.sqlstate == _LOCK_WAIT
-
-
-def commit(connection: Connection) -> None:
-    """Commit. Raises `NotDurable` if PostgreSQL committed, but warns that its standby may not have the commit.
-
-    This happens when the wait for a synchronous standby is cancelled: PostgreSQL reports success with a warning, and a failover
-    would lose the commit (https://www.postgresql.org/docs/current/warm-standby.html#SYNCHRONOUS-REPLICATION-HA). Any warning
-    counts, because its text is in the server's language, and a commit gives no other warning.
-    """
-    warnings: list[str] = []
-
-    def note(notice: psycopg.errors.Diagnostic) -> None:
-        if notice.severity_nonlocalized == "WARNING":
-            warnings.append(notice.message_primary or "")
-
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
-    driver.add_notice_handler(note)
-    try:
-        connection.commit()
-    finally:
-        driver.remove_notice_handler(note)
-    if warnings:
-        raise NotDurable(f"the database committed with a warning: {warnings[0]}")
-
-
-SERVER_PID = "SELECT pg_backend_pid()"
-"""Returns the number of the server process that answers."""
-
-
-def is_pooled(address: Address, connection: psycopg.BaseConnection[Any], server_pid: int) -> bool:
-    """True if a pooler is in between: poolers give a new connection an invented number, which differs from the answer to
-    `SERVER_PID`."""
-    return connection.info.backend_pid != server_pid if address.pooled is None else address.pooled
-
-
 def _connect(address: Address) -> psycopg.Connection[Any]:
     connection = psycopg.connect(address.conninfo, autocommit=True)
     try:
         connection.adapters.register_dumper(str, _Text)
         (server_pid,) = connection.execute(SERVER_PID).fetchone() or (0,)
-        if is_pooled(address, connection, server_pid):
+        if is_pooled(address.pooled, connection, server_pid):
             connection.prepare_threshold = None
         connection.autocommit = False
     except BaseException:
@@ -180,16 +121,6 @@ def _connect(address: Address) -> psycopg.Connection[Any]:
 def _may_keep_settings(connection: psycopg.Connection[Any]) -> bool:
     """True if the next transaction has the same server process, which prepared statements need too."""
     return connection.prepare_threshold is not None
-
-
-def write_engine(address: Address, *, lock_wait_ms: int = LOCK_WAIT_MS) -> Engine:
-    """An engine for one writing connection."""
-    return _engine(address, partial(_writing_settings, lock_wait_ms), pool_size=1)
-
-
-def read_engine(address: Address, *, connections: int = READERS) -> Engine:
-    """An engine for reads in threads. A connection is checked before it is used: the server may have been restarted."""
-    return _engine(address, _reading_settings, pool_size=connections, pool_pre_ping=True, pool_recycle=600)
 
 
 def _engine(address: Address, settings: Callable[[bool], bytes], **pool: Any) -> Engine:
@@ -257,22 +188,3 @@ class _Text(StrDumper):
 
     def dump(self, obj: str) -> Any:
         return super().dump(obj.replace("\x00", "\ufffd") if "\x00" in obj else obj)
-
-
-_MIGRATING = 7263543216
-"""Our number for an advisory lock of the database, above the 32 bits that programs hash names to. Release 0.1.0 takes the same
-lock, so that it cannot start while its tables are moved."""
-
-
-def alone_to_migrate(connection: Connection) -> None:
-    """Wait until no other process migrates this database, and keep others out until the transaction ends.
-
-    On a database without advisory locks (early YugabyteDB) it does nothing: there, only one process may migrate at a time.
-    """
-    connection.exec_driver_sql("SET LOCAL lock_timeout = 0")
-    try:
-        with connection.begin_nested():
-            connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATING})")
-    except DBAPIError as error:
-        if not isinstance(error.orig, psycopg.errors.FeatureNotSupported | psycopg.errors.UndefinedFunction):
-            raise

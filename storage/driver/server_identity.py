@@ -7,9 +7,9 @@ timeline. Only a snapshot of the files, put back under the same server, changes 
 
 from __future__ import annotations
 
-import psycopg
 from sqlalchemy import Connection
 
+from storage.driver import server_errors
 from storage.driver.locks import many_writers
 from storage.driver.statements import Query
 from storage.schema import SCHEMA
@@ -34,5 +34,7 @@ def identity(connection: Connection) -> str:
     try:
         with connection.begin_nested():
             return _IDENTITY.one(connection)
-    except (psycopg.errors.FeatureNotSupported, psycopg.errors.UndefinedFunction):
+    except server_errors.kinds() as error:
+        if not server_errors.is_unknown(error):
+            raise
         return ""

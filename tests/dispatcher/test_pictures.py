@@ -8,10 +8,13 @@ import warnings
 from collections.abc import Callable
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image as Pillow
 
 from dispatcher.pictures import confined
 from dispatcher.pictures.decoding import quarters, size, thumbnail
+from dispatcher.pictures.drawing import rectangle
 from midjourney.image_data import NotAnImage
 
 
@@ -141,3 +144,21 @@ def test_half_a_picture_is_none(kind: str, cut: int) -> None:
 def test_a_line_has_no_quarters(size: tuple[int, int]) -> None:
     with pytest.raises(NotAnImage, match="is too small to be cut into quarters"):
         quarters(file_of(Pillow.new("L", size), "PNG"))
+
+
+SPAN = st.integers(0, 9)
+
+
+@given(size=st.tuples(st.integers(1, 9), st.integers(1, 9)), corners=st.tuples(SPAN, SPAN, SPAN, SPAN))
+def test_a_drawn_rectangle_is_what_a_decoder_sees(
+    size: tuple[int, int], corners: tuple[int, int, int, int]
+) -> None:
+    """Pillow reads the same pixels that it would have drawn, also where a rectangle is empty or touches an edge."""
+    (width, height), (left, top, right, bottom) = size, corners
+    left, right, top, bottom = min(left, width), min(right, width), min(top, height), min(bottom, height)
+    drawn = read(rectangle(size, (left, top), (right, bottom), fill=255, around=7))
+    expected = Pillow.new("L", size, 7)
+    if left < right and top < bottom:
+        expected.paste(255, (left, top, right, bottom))
+    assert (drawn.mode, drawn.size) == ("L", size)
+    assert drawn.tobytes() == expected.tobytes()

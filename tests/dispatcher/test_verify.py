@@ -152,6 +152,32 @@ async def test_invented_tasks_hold_up_no_task_of_ours(bench: Any, monkeypatch: p
     bench.upstream.unknown_gate.set()
 
 
+async def test_half_of_a_receivers_runs_may_ask_about_unknown_tasks(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Sixteen are claimed at the same moment: eight wait for the upstream, which is slow, and only the others are put off."""
+    bench.rules('[[rules]]\nname = "press"\non = "task.succeeded"\npress = "U1"\n')
+    bench.upstream.unknown_gate.clear()
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda *_, **__: 3600.0)
+    for number in range(16):
+        await bench.callback(f"forged-{number}", forged=True)
+    await bench.start()
+
+    async def in_state(state: str) -> int:
+        return sum(one.state == state for one in await bench.deliveries())
+
+    async def are_put_off() -> bool:
+        return await in_state("waiting") == 8
+
+    async def are_refuted() -> bool:
+        return await in_state("done") == 8
+
+    await bench.until(are_put_off)
+    bench.upstream.unknown_gate.set()
+    await bench.until(are_refuted)
+    assert await in_state("waiting") == 8
+
+
 async def test_a_window_that_is_forged_is_not_answered(bench: Any) -> None:
     """MODAL by callback, of a task that runs."""
     bench.rules('[[rules]]\nname = "answer"\non = "submission.needs_modal"\nmodal = { prompt = "x" }\n')

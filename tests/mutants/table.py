@@ -304,7 +304,6 @@ KEPT = [
     *rows(
         "storage/driver/postgres.py",
         ("tests/storage/test_standby.py",),
-        ("a cancelled wait for the standby is a commit", "    if warnings:\n", "    if False:\n"),
         (
             "any of several hosts will do",
             '"target_session_attrs": "read-write"',
@@ -314,10 +313,11 @@ KEPT = [
     *rows(
         "storage/driver/connection.py",
         ("tests/storage/test_standby.py",),
+        ("a cancelled wait for the standby is a commit", "    if warnings:\n", "    if False:\n"),
         ("connections that wait for the standby stay", "driver.cancel_safe(timeout=CANCEL_S)", "pass"),
     ),
     *rows(
-        "storage/driver/postgres.py",
+        "storage/driver/poolers.py",
         ("tests/storage/test_pgbouncer.py::test_nothing_is_prepared",),
         ("poolers are not recognised", "connection.info.backend_pid != server_pid if", "False if"),
     ),

@@ -11,7 +11,7 @@ from sqlalchemy import Connection
 
 from storage import settings
 from storage.driver import server_identity
-from storage.driver.postgres import parse, write_engine
+from storage.driver.postgres import parse
 from storage.engine import Database
 from storage.migrate import migrate
 from storage.schema import SCHEMA
@@ -32,7 +32,7 @@ def url(postgres_server: str) -> Iterator[str]:
 
 def identity_at(url: str) -> str:
     """What identifies the database now."""
-    engine = write_engine(parse(url))
+    engine = parse(url).write_engine()
     with engine.begin() as connection:
         found = server_identity.identity(connection)
     engine.dispose()

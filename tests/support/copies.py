@@ -10,7 +10,7 @@ import psycopg
 from sqlalchemy.engine import make_url
 
 from storage import settings
-from storage.driver.postgres import parse, write_engine
+from storage.driver.postgres import parse
 from storage.driver.server_identity import identity
 from storage.submissions.request_count import GenerationFile
 
@@ -84,7 +84,7 @@ class PostgresCopies:
 
     def put_back_whole(self) -> None:
         self.put_back()
-        engine = write_engine(parse(self.url))
+        engine = parse(self.url).write_engine()
         with engine.begin() as connection:
             settings.keep(connection, "server", identity(connection))
         engine.dispose()
