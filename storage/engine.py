@@ -19,7 +19,7 @@ from storage import clock, clock_steps
 from storage.budgets.billing import Plan
 from storage.callbacks import Callbacks
 from storage.driver import sqlite
-from storage.driver.readers import Readers
+from storage.driver.readers import LoopReaders, Readers, ThreadReaders
 from storage.driver.wakeups import Wakeups
 from storage.driver.writer import Writer
 from storage.driver.writes import Closing as Closing  # for the layers above, which must not import a driver
@@ -43,9 +43,6 @@ T = TypeVar("T")
 
 BUSY = 4
 """Waiting writes of one writer from which on it is busy. A callback whose event has four receivers comes to as many by itself."""
-
-FILE_READERS = 4
-"""Connections to a SQLite file for reads, opened when needed."""
 
 SERVER_READERS = 2
 """Connections to PostgreSQL for reads, opened when needed. Small plans allow twenty connections in all."""
@@ -77,15 +74,15 @@ class Database:
         self.path = address if isinstance(address, Path) else None
         self._announcer: Announcer | None = None
         if isinstance(address, Path):
-            self._readers = Readers(sqlite.read_engine(address, connections=FILE_READERS), FILE_READERS)
-            self._looks = Readers(sqlite.read_engine(address, connections=1))
+            self._readers: Readers = LoopReaders(sqlite.read_engine(address))
+            self._looks = ThreadReaders(sqlite.look_engine(address))
             self._ingest = self._separate = Writer(sqlite.write_engine(address), self._callbacks.begin)
             self._others = self._ingest
             self.worker_lock = WorkerLock(address)
             self.generation_file = GenerationFile(address)
         else:
-            self._readers = Readers(address.read_engine(connections=SERVER_READERS), SERVER_READERS)
-            self._looks = Readers(address.read_engine(connections=1))
+            self._readers = ThreadReaders(address.read_engine(connections=SERVER_READERS), SERVER_READERS)
+            self._looks = ThreadReaders(address.read_engine(connections=1))
             self._announcer = address.announcer(self.wakeups)
             self._ingest = Writer(
                 address.write_engine(lock_wait_ms=CALLBACK_LOCK_WAIT_MS), self._callbacks.begin

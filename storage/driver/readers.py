@@ -1,8 +1,8 @@
-"""Runs queries in threads, each of which runs one whole query at a time.
+"""Runs queries: on the event loop (aiosqlite), or in threads, each of which runs one whole query at a time.
 
-An asynchronous driver would wait for its turn on the event loop several times in each statement; while callbacks arrive as fast as
-the process can take them, that is most of a query's time. psycopg's waiting on the loop may also lose a cancellation on Python
-3.11, and a cancelled connect may leave its connection open. SQLAlchemy's asynchronous engine loads its whole ORM.
+On the event loop each statement waits for its turn several times; while callbacks arrive as fast as the process can take them,
+that is most of a query's time. PostgreSQL is queried only in threads: psycopg's waiting on the loop may lose a cancellation
+on Python 3.11, and a cancelled connect may leave its connection open.
 """
 
 from __future__ import annotations
@@ -11,28 +11,55 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import TypeVar
+from typing import Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from storage.driver import outage
 
 T = TypeVar("T")
 
 
-class Readers:
-    """A few connections for queries, opened when they are first needed: a thread for each connection of the engine's pool."""
+class Readers(Protocol):
+    """A few connections for queries, opened when they are first needed."""
+
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        """Run a query; returns its value. Raises `NotDurable` if the database cannot be read."""
+        ...
+
+    async def close(self) -> None:
+        """Wait for running queries, then close the connections."""
+        ...
+
+
+class LoopReaders:
+    """Runs queries on the event loop."""
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+
+    async def run(self, query: Callable[[Connection], T]) -> T:
+        """See `Readers`."""
+        with _translating():
+            async with self._engine.connect() as connection:
+                return await connection.run_sync(query)
+
+    async def close(self) -> None:
+        """See `Readers`."""
+        await self._engine.dispose()
+
+
+class ThreadReaders:
+    """Runs queries in threads of its own, one for each connection of the engine's pool."""
 
     def __init__(self, engine: Engine, threads: int = 1) -> None:
         self._engine = engine
         self._threads = ThreadPoolExecutor(threads, thread_name_prefix="storage-look")
 
     async def run(self, query: Callable[[Connection], T]) -> T:
-        """Run a query; returns its value. Raises `NotDurable` if the database cannot be read.
-
-        If the caller is cancelled, the thread still completes its query.
-        """
+        """See `Readers`. If the caller is cancelled, the thread still completes its query."""
         with _translating():
             return await asyncio.get_running_loop().run_in_executor(self._threads, self._run, query)
 
@@ -41,7 +68,7 @@ class Readers:
             return query(connection)
 
     async def close(self) -> None:
-        """Wait for running queries, then close the connections."""
+        """See `Readers`."""
         await asyncio.to_thread(self._threads.shutdown)
         self._engine.dispose()
 

@@ -11,6 +11,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, create_engine, event
 from sqlalchemy.engine import URL
 from sqlalchemy.exc import DisconnectionError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 from storage.errors import NotDurable
 
@@ -75,14 +76,18 @@ def migration_engine(path: Path) -> Engine:
     return engine
 
 
-def read_engine(path: Path, *, connections: int) -> Engine:
-    """An engine for reads in threads."""
-    engine = create_engine(
-        _url("sqlite", path),
-        creator=lambda: _connect_existing(path),
-        pool_size=connections,
-        max_overflow=0,
-    )
+def read_engine(path: Path) -> AsyncEngine:
+    """An engine for reads on the event loop."""
+    address = URL.create("sqlite+aiosqlite", database=_file(path), query={"mode": "rw", "uri": "true"})
+    engine = create_async_engine(address, pool_size=4, max_overflow=0)
+    _set_up(engine.sync_engine, path, begin="BEGIN")
+    _check_at_checkout(engine.sync_engine, path)
+    return engine
+
+
+def look_engine(path: Path) -> Engine:
+    """An engine for reads in a thread."""
+    engine = create_engine(_url("sqlite", path), creator=lambda: _connect_existing(path), pool_size=1)
     _set_up(engine, path, begin="BEGIN")
     _check_at_checkout(engine, path)
     return engine

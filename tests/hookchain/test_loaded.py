@@ -38,7 +38,7 @@ modal = { prompt = "a cat", mask = "left-half" }
 """
 GRID = {"id": "1", "action": "IMAGINE", "status": "SUCCESS", "progress": "100%"}
 
-COSTLY = ("psycopg", "psycopg_binary", "PIL", "sqlalchemy.orm", "rich", "aiosqlite", "alembic")
+COSTLY = ("psycopg", "psycopg_binary", "PIL", "rich", "alembic")
 """Each takes 3 to 9 MB, and nothing that a callback does on SQLite needs it."""
 
 

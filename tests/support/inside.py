@@ -44,7 +44,7 @@ class Mortal(Database):
         self.is_gone = False
         address = parse_url(url)
         assert isinstance(address, Path)
-        self._asked = sqlite.read_engine(address, connections=1)
+        self._asked = sqlite.look_engine(address)
 
     def _must_live(self) -> None:
         if self.is_gone:

@@ -21,6 +21,7 @@ from hooks.dashboard.routes import Dashboard
 from midjourney.tls import trusted
 
 _WHEN_NEEDED = (
+    "aiosqlite",
     "alembic.command",
     "anyio._backends._asyncio",
     "hooks.http.protocol",
