@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from functools import partial
 
 import structlog
@@ -28,6 +29,7 @@ from hookchain.upstreams import clients_of, places_of
 from hooks.hook_tokens import is_own_hook, submission_token
 from storage import clock
 from storage import settings as stored
+from storage.clock import uptime_s
 from storage.engine import Database
 from storage.upstreams import standings as stored_upstreams
 
@@ -35,6 +37,9 @@ log = structlog.get_logger("hookchain")
 
 STANDBY_S = 0.5
 """Interval at which a second process on a SQLite file checks whether the first one has ended."""
+
+ADDRESS_FOR_S = 1.0
+"""For how long a worker relies on the address of the server that it read from the database: it reads it for many submissions at once."""
 
 
 class SubmissionHooks:
@@ -44,6 +49,8 @@ class SubmissionHooks:
         self._settings = settings
         self._database = database
         self._secret = secret
+        self._address = ""
+        self._address_until_s = -math.inf
 
     async def url_for(self, upstream: str, submission_id: str) -> str:
         """The URL that the upstream calls about this submission; "" if hookchain only polls."""
@@ -55,7 +62,11 @@ class SubmissionHooks:
     async def _base(self) -> str:
         if self._settings.known_url or self._settings.listens:
             return self._settings.hook_base
-        return await self._database.read(stored.address) or self._settings.hook_base
+        if uptime_s() >= self._address_until_s:
+            address = await self._database.read(stored.address)
+            self._address = address or ""
+            self._address_until_s = uptime_s() + ADDRESS_FOR_S if self._address else -math.inf
+        return self._address or self._settings.hook_base
 
 
 class Worker:
