@@ -76,9 +76,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             item._id = coerce_node_id(with_group)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector away from thousands of tests that stay to the end, while they are made and after."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector away from thousands of tests that stay to the end."""
+    """What there is now is looked through once more, and never again."""
     gc.collect()
     gc.freeze()
 
