@@ -97,7 +97,10 @@ def _group(item: pytest.Item) -> str:
     """Tests that share a browser, an environment in which the wheel is installed, or what is made once for many of them."""
     if "browser" in item.path.parts:
         return "browser-phone" if "phone" in item.name else "browser-desk"
-    return item.path.stem if {"wheel", "built", "answers"} & set(getattr(item, "fixturenames", ())) else ""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if "large" in fixtures:
+        return "large"
+    return item.path.stem if {"wheel", "built", "answers"} & fixtures else ""
 
 
 _SAYS_SO = re.compile(r"^pytestmark = pytest\.mark\.process$", re.MULTILINE)
