@@ -245,7 +245,9 @@ def _delivered(connection: Connection, name: str) -> int:
     """How many deliveries are done of the chain of this prompt: those of others, such as the dogs', do not tell that it has ended."""
     both = schema.deliveries.join(schema.events, schema.events.c.id == schema.deliveries.c.event_id)
     done = select(func.count()).select_from(both).where(schema.deliveries.c.state == "done")
-    return connection.execute(done.where(schema.events.c.task_id.contains(name, autoescape=True))).scalar_one()
+    return connection.execute(
+        done.where(schema.events.c.task_id.contains(name, autoescape=True))
+    ).scalar_one()
 
 
 def _asked(path: str, body: dict[str, Any]) -> str:
