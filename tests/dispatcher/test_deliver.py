@@ -32,7 +32,7 @@ from tests.support.staged import stage, wanted
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in hundredths of a second."""
-    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt: 0.01)
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt, **_: 0.01)
 
 
 async def test_a_receiver_hears_its_own_sender_only(bench: Any) -> None:
@@ -424,7 +424,7 @@ async def test_a_chain_tells_what_receivers_are_still_to_hear_of_it(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Not told, being told, told; what failed and is to be tried in an hour is not awaited."""
-    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt: 3600)
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt, **_: 3600)
     begun, may_end = threading.Event(), threading.Event()
 
     @task_succeeded.connect

@@ -23,7 +23,7 @@ from tests.conftest import PATIENCE_S
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """What takes seconds takes tenths, and backoff hundredths."""
-    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt: 0.01)
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt, **_: 0.01)
     for name, short in (("BLOCKED_S", 0.1), ("MOVE_ON_S", 0.2), ("TIDY_S", 0.2)):
         monkeypatch.setattr(f"dispatcher.plugins.running.{name}", short)
 

@@ -302,7 +302,7 @@ async def test_a_word_of_ones_own_comes_back(bench: Any) -> None:
 
 async def test_an_effect_that_fails_delays_nothing_else(bench: Any, tmp_path: Path, monkeypatch: Any) -> None:
     """The presses of the same rule go; the effect is tried again, alone."""
-    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt: 30.0)
+    monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt, **_: 30.0)
     bench.rules(rule(press="U1", archive=str(tmp_path), forward="http://127.0.0.1:9/in"))
     await bench.start()
     await bench.callback()

@@ -6,17 +6,19 @@ import ast
 import importlib
 import pkgutil
 import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple, get_args, get_type_hints
 
 import msgspec
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, Engine
 
 import storage
 from storage.driver.decoder import columns_of, decoder_of, parameters_of, width_of
 from storage.driver.statements import LONGEST_KEPT, Command, Query, Statement, for_postgres, for_sqlite
-from storage.engine import Database
+from storage.engine import Database, write_engine
 from storage.events.sql import Kept, Whole
 from storage.records import Payload
 
@@ -31,6 +33,13 @@ STATEMENTS = {
     for constant, statement in vars(importlib.import_module(name)).items()
     if isinstance(statement, Statement)
 }
+
+
+READ_PAYLOADS = [
+    name
+    for name, statement in STATEMENTS.items()
+    if isinstance(statement, Query) and "payload" in statement.text and "RETURNING" not in statement.text
+]
 
 
 class Inner(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,40 +66,53 @@ def values_for(statement: Statement) -> dict[str, Any]:
     return values
 
 
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    """An empty database of either kind, opened once for all statements: none of them changes it."""
+    if request.param == "postgres":
+        url = request.getfixturevalue("postgres_template")
+    else:
+        file = tmp_path_factory.mktemp("statements") / "hookchain.db"
+        shutil.copy(request.getfixturevalue("new_file"), file)
+        url = f"sqlite:///{file}"
+    engine = write_engine(url)
+    yield engine
+    engine.dispose()
+
+
+@pytest.fixture
+def connection(engine: Engine) -> Iterator[Connection]:
+    """In a transaction of its own, which is rolled back."""
+    with engine.connect() as connection:
+        yield connection
+        connection.rollback()
+
+
 @pytest.mark.parametrize("name", STATEMENTS)
-async def test_each_statement_runs_and_its_columns_are_the_fields_of_its_rows(
-    database: Database, name: str
+def test_each_statement_runs_and_its_columns_are_the_fields_of_its_rows(
+    connection: Connection, name: str
 ) -> None:
     """A column that was renamed, a parameter without a type or a row that lacks a field is found here."""
     statement = STATEMENTS[name]
-
-    def run(connection: Connection) -> None:
-        if isinstance(statement, Query) and "RETURNING" not in statement.text:
-            if connection.dialect.name != "sqlite" and "json_group_array" in statement.text:
-                return  # SQLite's own
-            cursor = statement.execute(connection, values_for(statement))
-            assert len(cursor.description) == statement.width
-        else:  # it writes, so it is only explained
-            text, names = (for_sqlite if connection.dialect.name == "sqlite" else as_on_postgres)(
-                statement.text, {name: 0 for name, value in values_for(statement).items() if value == []}
-            )
-            cursor = connection.connection.cursor()
-            cursor.execute(f"EXPLAIN {text}", [values_for(statement)[name] for name in names])
-
-    await database.read(run)
+    if isinstance(statement, Query) and "RETURNING" not in statement.text:
+        if connection.dialect.name != "sqlite" and "json_group_array" in statement.text:
+            return  # SQLite's own
+        cursor = statement.execute(connection, values_for(statement))
+        assert len(cursor.description) == statement.width
+    else:  # it writes, so it is only explained
+        text, names = (for_sqlite if connection.dialect.name == "sqlite" else as_on_postgres)(
+            statement.text, {name: 0 for name, value in values_for(statement).items() if value == []}
+        )
+        cursor = connection.connection.cursor()
+        cursor.execute(f"EXPLAIN {text}", [values_for(statement)[name] for name in names])
 
 
-@pytest.mark.parametrize("name", STATEMENTS)
-async def test_each_statement_that_reads_a_payload_unpacks_it(database: Database, name: str) -> None:
+@pytest.mark.parametrize("name", READ_PAYLOADS)
+def test_each_statement_that_reads_a_payload_unpacks_it(connection: Connection, name: str) -> None:
     """A reader that takes the column as it is stored would get packed bytes, once the event is some minutes old."""
     statement = STATEMENTS[name]
-    if not isinstance(statement, Query) or "payload" not in statement.text or "RETURNING" in statement.text:
-        return
-    columns = await database.read(
-        lambda connection: [
-            column[0] for column in statement.execute(connection, values_for(statement)).description
-        ]
-    )
+    assert isinstance(statement, Query)
+    columns = [column[0] for column in statement.execute(connection, values_for(statement)).description]
     hints = [hint for column, hint in zip(columns, leaves(statement.row), strict=True) if column == "payload"]
     if statement.row in (Kept, Whole):  # for packing itself
         assert hints == [bytes]

@@ -76,9 +76,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
             item._id = coerce_node_id(with_group)
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Iterator[None]:
+    """Keep the garbage collector away from thousands of tests that stay to the end, while they are made and after."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.enable()
+
+
 @pytest.hookimpl(trylast=True)
 def pytest_collection_finish() -> None:
-    """Keep the garbage collector away from thousands of tests that stay to the end."""
+    """What there is now is looked through once more, and never again."""
     gc.collect()
     gc.freeze()
 
@@ -87,7 +97,10 @@ def _group(item: pytest.Item) -> str:
     """Tests that share a browser, an environment in which the wheel is installed, or what is made once for many of them."""
     if "browser" in item.path.parts:
         return "browser-phone" if "phone" in item.name else "browser-desk"
-    return item.path.stem if {"wheel", "built", "answers"} & set(getattr(item, "fixturenames", ())) else ""
+    fixtures = set(getattr(item, "fixturenames", ()))
+    if "large" in fixtures:
+        return "large"
+    return item.path.stem if {"wheel", "built", "answers"} & fixtures else ""
 
 
 _SAYS_SO = re.compile(r"^pytestmark = pytest\.mark\.process$", re.MULTILINE)
