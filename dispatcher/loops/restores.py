@@ -146,6 +146,7 @@ class Restores:
             self._report(name, looked)
             if self._left[name] and late_s > 0:
                 log.info("waits for an upstream that lists tasks late", upstream=name, for_s=round(late_s, 1))
+                self.loop.wake_after(late_s)
             elif self._left[name]:
                 self._left[name] = 0
                 self._database.wakeups.wake("submissions")
@@ -165,7 +166,7 @@ class Restores:
     async def _late_s(self, name: str) -> float:
         """In how many seconds the list will show what was sent before this start; not above 0 once it does."""
         facts = await self._database.read(partial(list_facts.find, upstream=name))
-        return self._began_s + LAG_FACTOR * (facts.lag_ms or 0) / 1000 - uptime_s()
+        return self._began_s + (facts.lag_ms or 0) / 1000 - uptime_s()
 
     async def _listed(self, name: str) -> tuple[list[Task], bool]:
         """The tasks in the upstream's list, and whether it has a list at all."""

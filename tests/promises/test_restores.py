@@ -241,9 +241,9 @@ def test_a_start_waits_for_a_list_that_is_known_to_be_late(
 
 
 def resumed_and_late(connection: Connection) -> None:
-    """Nothing keeps the upstream from getting what is due, and its list was seen to be late by 700 ms."""
+    """Nothing keeps the upstream from getting what is due, and its list was seen to be late by three seconds."""
     standings.resume(connection, "main", clock.now_ms())
-    list_facts.keep(connection, "main", ListFacts(lags_ms=(700,) * 3))
+    list_facts.keep(connection, "main", ListFacts(lags_ms=(3_000,) * 3))
 
 
 async def written(url: str, work: Callable[[Connection], None]) -> None:
