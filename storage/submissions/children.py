@@ -116,9 +116,17 @@ def _tied(row: TaskRow, made: Made, now_ms: int) -> TaskRow:
         row,
         status=row.status or made.status,
         action=row.action or made.action,
-        ask_at_ms=row.ask_at_ms if row.finished_at_ms is not None else None,
+        ask_at_ms=row.ask_at_ms if _must_be_asked(row) else None,
         updated_at_ms=now_ms,
     )
+
+
+def _must_be_asked(row: TaskRow) -> bool:
+    """False if the upstream was to be polled only because nobody had named the task but a callback. True if it has ended, or if a
+    callback came since that could not be stored."""
+    if row.ask_at_ms is None:
+        return False
+    return row.finished_at_ms is not None or not row.status or row.ask_at_ms > row.updated_at_ms
 
 
 def placed(row: TaskRow, submission: Submission) -> TaskRow:

@@ -7,6 +7,7 @@ import json
 from functools import partial
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Connection, select
@@ -20,6 +21,7 @@ from storage.engine import Database
 from storage.events import event_log
 from storage.records import Incoming, PendingEvent, TaskRow
 from storage.submissions import interrupted, settlements, submission_queue
+from storage.tasks import questions
 from storage.tasks import rows as tasks
 from storage.tasks.believe import TaskReport, believe
 from tests.support.staged import stage, wanted
@@ -224,6 +226,28 @@ async def test_an_unknown_task_waits_for_the_answers_it_may_belong_to(database: 
     assert isinstance(row, TaskRow)
     assert row.submission_id == submission_id
     assert row.status == "SUCCESS"
+
+
+@pytest.mark.parametrize("is_lost", [True, False], ids=["a callback was lost", "all were kept"])
+@pytest.mark.parametrize("is_first", [True, False], ids=["the first one", "a later one"])
+async def test_an_answer_leaves_a_poll_that_a_lost_callback_needs(
+    database: Database, is_lost: bool, is_first: bool
+) -> None:
+    """It was too large, and came before the answer: the answer names the task, but does not say how it ended."""
+    submission_id = await database.write("stage", lambda c: stage(c, wanted("k")).submission_id)
+    (begun,) = await database.write("begin", lambda c: submission_queue.begin_attempts(c, "main", 1, 1))
+    if not (is_lost and is_first):
+        await database.append(incoming("9", submission_id))
+    if is_lost:
+        lost = partial(
+            questions.ask_soon, upstream="main", submission_id=submission_id, task_id="9", now_ms=4
+        )
+        await database.write("ask", lost)
+    settled = settlements.Settlement(state="accepted", outcome="accepted", reason="", task_ids=("9",))
+    await database.write("settle", lambda c: settlements.settle_attempt(c, begun, settled, 5))
+    row = await database.read(lambda connection: tasks.find(connection, "main", "9"))
+    assert row is not None
+    assert row.ask_at_ms == (4 if is_lost else None)
 
 
 async def test_an_end_that_a_forger_told_first_is_told_again(database: Database) -> None:
