@@ -69,7 +69,6 @@ COUNTS = [
             "a thing is pressed twice if it is requested twice at once",
             "return not self._noted.isdisjoint(_identities(staged))",
             "return staged.idempotency_key in self._noted",
-            "the unique index finds it all the same; the look before it spares the work",
         ),
     ),
     *rows(
