@@ -100,6 +100,14 @@ class Site:
         self.server.http.post("/api/upstreams/main/pause")
         return [str(self.server.submit(kind="imagine", prompt=f"waiting {n}")["id"]) for n in range(count)]
 
+    def send_after_a_copy(self) -> list[Task]:
+        """Copy it while three submissions wait, then send them; returns their tasks, which go on without a word."""
+        self.finish(self.imagine(1))
+        self.keep_waiting(3)
+        self.copy()
+        self.upstream.change(holds=True, is_silent=True)
+        return self.let_go()
+
     def let_go(self) -> list[Task]:
         """Send what waits; returns the tasks that it made."""
         before = self._grids()
@@ -192,11 +200,7 @@ def test_what_waited_in_the_copy_was_sent_since(site: Any, eventually: Any) -> N
 def test_what_left_in_the_last_moment_before_the_copy_was_put_back(site: Any, eventually: Any) -> None:
     """The list shows it later than the server starts: only the file beside it, or the database server, tells that this is a copy."""
     at = site()
-    at.finish(at.imagine(1))
-    at.keep_waiting(3)
-    at.copy()
-    at.upstream.change(holds=True, is_silent=True)
-    at.let_go()
+    at.send_after_a_copy()
     at.upstream.change(list_behind_s=2)
     at.restore()
     eventually(lambda: not at.server.get("/api/submissions?state=waiting")["submissions"])
@@ -206,11 +210,7 @@ def test_what_left_in_the_last_moment_before_the_copy_was_put_back(site: Any, ev
 def test_a_callback_of_a_submission_that_was_not_sent_is_a_sign(site: Any, eventually: Any) -> None:
     """A volume was put back, and the list shows nothing: a callback comes by the hook of a submission that still waits here."""
     at = site()
-    at.finish(at.imagine(1))
-    at.keep_waiting(3)
-    at.copy()
-    at.upstream.change(holds=True, is_silent=True)
-    made = at.let_go()
+    made = at.send_after_a_copy()
     for task in made:
         at.upstream.hide(task)
     at.restore(whole=True)
@@ -226,11 +226,7 @@ def test_a_start_waits_for_a_list_that_is_known_to_be_late(
 ) -> None:
     """A volume was put back, and no callback comes. What is due is not sent before the list can show what was sent already."""
     at = site()
-    at.finish(at.imagine(1))
-    at.keep_waiting(3)
-    at.copy()
-    at.upstream.change(holds=True, is_silent=True)
-    at.let_go()
+    at.send_after_a_copy()
     at.upstream.change(list_behind_s=2)
     at.server.stop()
     copies.put_back_whole()
