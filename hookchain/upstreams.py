@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractContextManager, asynccontextmanager
 from functools import partial
+from typing import NamedTuple
 
 from dispatcher.loops.loop import until_durable
 from dispatcher.plugins.chain import UpstreamHandle
@@ -18,6 +19,13 @@ from midjourney.links import near_of
 from storage import clock
 from storage.engine import Connection, Database
 from storage.upstreams import standings as stored_upstreams
+
+
+class Places(NamedTuple):
+    """Every upstream as chains see it, and its client."""
+
+    handles: dict[str, UpstreamHandle]
+    clients: dict[str, Client]
 
 
 def dialects_of(settings: Settings) -> dict[str, Dialect]:
@@ -59,11 +67,11 @@ def _timed(database: Database, upstream: str, kind: str) -> AbstractContextManag
 
 
 @asynccontextmanager
-async def open_places(settings: Settings, database: Database) -> AsyncIterator[dict[str, UpstreamHandle]]:
+async def open_places(settings: Settings, database: Database) -> AsyncIterator[Places]:
     """Every upstream with a client, for a process that may have no worker. Closes the clients at the end."""
     clients = clients_of(settings, database)
     try:
-        yield places_of(settings, clients)
+        yield Places(places_of(settings, clients), clients)
     finally:
         await asyncio.gather(*(client.aclose() for client in clients.values()))
 

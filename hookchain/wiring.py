@@ -26,6 +26,7 @@ from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import LiveRules
 from hookchain.background import counting_refusals, refreshing_logins, refreshing_tokens
 from hookchain.dashboard import page_context
+from hookchain.gateway import gateway_of
 from hookchain.rules import read_rules, rules_of
 from hookchain.settings.load import Settings, SettingsError
 from hookchain.upstreams import dialects_of, open_places
@@ -37,6 +38,7 @@ from hooks.api.routes import Api
 from hooks.app import create_app
 from hooks.auth import Admin
 from hooks.dashboard.routes import Dashboard
+from hooks.gateway.gateway import Gateway
 from hooks.health import Health
 from hooks.hook_tokens import NotifyTokens, registered_token
 from hooks.http.connections import Connections
@@ -176,7 +178,7 @@ async def running(
     """Start a server's parts, and stop them at the end."""
     async with (
         _opened(settings, receivers, with_worker=with_worker) as (database, secret),
-        open_places(settings, database) as places,
+        open_places(settings, database) as (places, upstream_clients),
         counting_refusals(database) as refusals,
         refreshing_tokens(settings, database, secret) as tokens,
         refreshing_logins(settings, database) as logins,
@@ -200,6 +202,7 @@ async def running(
         gc.freeze()
         gc.set_threshold(UNCOLLECTED)
         quotas = Quotas(settings.quotas, database.path)
+        gateway = gateway_of(settings, database, places, upstream_clients)
         try:
             hook = Ingest(
                 database,
@@ -211,7 +214,17 @@ async def running(
             )
             yield ServerParts(
                 application=_application(
-                    settings, database, hook, admin, worker, get_loaded, places, pages, connections, quotas
+                    settings,
+                    database,
+                    hook,
+                    admin,
+                    worker,
+                    get_loaded,
+                    places,
+                    pages,
+                    connections,
+                    quotas,
+                    gateway,
                 ),
                 connections=connections,
                 database=database,
@@ -222,6 +235,8 @@ async def running(
             )
         finally:
             stream.stop()
+            if gateway is not None:
+                await gateway.stop()
             await images.aclose()
             if worker is not None:
                 await worker.stop()
@@ -238,6 +253,7 @@ def _application(
     pages: Sequence[BaseRoute],
     connections: Connections,
     quotas: Quotas,
+    gateway: Gateway | None,
 ) -> ASGIApp:
     health = Health(database, worker.is_healthy if worker is not None else None, settings.upstreams)
     api = Api(
@@ -254,6 +270,7 @@ def _application(
         hook,
         [*health.routes(), *metrics.routes(), *api.routes(), *pages],
         public_url=settings.known_url,
+        gateway=gateway,
     )
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from hooks import ingest
 from hooks.dashboard.errors import FORMS_ONLY, NO_PAGE, UNEXPECTED, error_response, unavailable, wants_page
+from hooks.gateway.paths import place_of
 from hooks.headers import SafeHeaders
 from hooks.problems import Problem
 from storage.errors import NotDurable
@@ -34,8 +35,9 @@ def create_app(
     lifespan: Lifespan | None = None,
     *,
     public_url: str = "",
+    gateway: ASGIApp | None = None,
 ) -> ASGIApp:
-    """Put the callback endpoint in front of a Starlette application with all other routes. `public_url` is the address that
+    """Put the callback endpoint and the gateway in front of a Starlette application with all other routes. `public_url` is the address that
     people use, whatever a proxy reports; "" if it is not known."""
     app = Starlette(
         routes=list(routes),
@@ -45,10 +47,13 @@ def create_app(
     # Starlette would redirect to whatever host the request names.
     app.router.redirect_slashes = False
     others = SafeHeaders(app, public_url=public_url)
+    clients = SafeHeaders(gateway, public_url=public_url) if gateway is not None else None
 
     async def entry(scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] == "http" and ingest.is_hook(scope["path"]):
             await hook(scope, receive, send)
+        elif clients is not None and scope["type"] == "http" and place_of(scope["path"]) is not None:
+            await clients(scope, receive, send)
         else:
             await others(scope, receive, send)
 

@@ -74,10 +74,13 @@ def submit(
     again: int = 0,
     priority: int = 0,
     after_s: float = 0.0,
+    client: str = "",
+    own_key: str = "",
 ) -> StageResult:
     """Stage a submission for a person. The same `idempotency_key` always gives the same submission.
 
-    Requests about a task ignore the key: each button is pressed once, and each modal answered once, with any key.
+    Requests about a task ignore the key: each button is pressed once, and each modal answered once, with any key. Only `own_key`
+    makes a press an intent of its own: a window may be answered differently each time. `client` is the program that requests it.
 
     Raises `CommandError` if the request is invalid, the task is unknown, or the task does not offer the button.
     """
@@ -92,7 +95,7 @@ def submit(
     if idempotency_key and not has_own_key(request):
         key = key_by_caller(upstream, idempotency_key)
     staged = Staged(
-        idempotency_key=key,
+        idempotency_key=own_key or key,
         chain_id=(row.chain_id or "") if row is not None else "",
         upstream=upstream,
         kind=kind_of(request),
@@ -104,7 +107,8 @@ def submit(
         lane=lane_of(request, upstream, dialect),
         priority=priority,
         delay_ms=int(1000 * after_s),
-        thing=thing_of(request, generation=again),
+        thing="" if own_key else thing_of(request, generation=again),
+        client=client,
     )
     if row is not None and row.chain_id is None:
         staged = _with_chain(connection, staged, row, now_ms)

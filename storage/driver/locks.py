@@ -23,6 +23,14 @@ _SUBMISSIONS = Query("SELECT id FROM submissions WHERE id IN (:ids) ORDER BY id 
 _DELIVERIES = Query("SELECT id FROM deliveries WHERE id IN (:ids) ORDER BY id FOR UPDATE", int)
 _TURN = Query("SELECT name FROM leases WHERE name = :name FOR UPDATE SKIP LOCKED", str)
 
+_CLIENT = Query("SELECT 1 FROM pg_advisory_xact_lock(hashtextextended(:name, 21))", int)
+
+
+def client(connection: Connection, name: str) -> None:
+    """Let the orders of one client of the gateway be taken one after the other, until the transaction ends."""
+    if many_writers(connection):
+        _CLIENT.first(connection, name=name)
+
 
 def chains(connection: Connection, ids: Collection[str]) -> None:
     """Lock the rows of chains until the transaction ends."""

@@ -210,6 +210,13 @@ SUBMISSION = States(
             why="a person retries it, as it was or edited; never if the upstream is known to have it",
         ),
         Move(
+            by="withdraw",
+            where="storage.tickets.withdrawing",
+            before=("waiting",),
+            after=("rejected",),
+            why="its client cancelled it, or it waited for too long, before anything left",
+        ),
+        Move(
             by="limit",
             where="storage.submissions.dead_submissions",
             before=("waiting",),

@@ -29,6 +29,7 @@ from storage.records.submissions import (
     Uncertain,
 )
 from storage.records.tasks import LONGEST_BEGINNING, ChainRow, ChainUse, TaskRow, beginning
+from storage.records.tickets import Ticket
 from storage.records.upstreams import Standing
 
 __all__ = [
@@ -59,6 +60,7 @@ __all__ = [
     "Submission",
     "SubmissionState",
     "TaskRow",
+    "Ticket",
     "Uncertain",
     "Used",
     "beginning",

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from storage.schema.duties import attempts, deliveries, firings, spent, submissions
 from storage.schema.facts import aliases, chains, events, quarantine, refusals, tasks
+from storage.schema.gateway import tickets
 from storage.schema.names import AUTOMATIC, SCHEMA, metadata
 from storage.schema.operations import budgets, leases, meta, traffic, upstreams
 
@@ -32,6 +33,7 @@ __all__ = [
     "spent",
     "submissions",
     "tasks",
+    "tickets",
     "traffic",
     "upstreams",
 ]

@@ -11,12 +11,17 @@ from collections.abc import Sequence
 from sqlalchemy import Connection
 
 from storage.driver import locks
-from storage.records import ChainUse, Staged
+from storage.records import ChainUse, Staged, Submission
 from storage.submissions import adoption, sql
 from storage.submissions.sql import Known
 from storage.tasks import marks
 
 _PRESSES = ("action", "change", "simple_change")
+
+
+def with_key(connection: Connection, idempotency_key: str) -> Submission | None:
+    """The submission that an intent has, or None."""
+    return sql.WITH_KEY.first(connection, key=idempotency_key)
 
 
 class Intents:

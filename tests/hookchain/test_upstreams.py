@@ -51,7 +51,7 @@ async def test_a_picture_whose_address_has_ended_is_asked_for_within_the_upstrea
         },
         tmp_path,
     )
-    async with open_places(settings, database) as places:
+    async with open_places(settings, database) as (places, _):
         images = Images(database, places)
         transport = httpx.ASGITransport(Starlette(routes=images.routes(lambda handler: handler)))
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as http:

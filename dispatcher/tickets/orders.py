@@ -1,0 +1,158 @@
+"""What clients post, read as typed requests: the fields of the family's bodies under our names. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from midjourney.errors import InvalidRequest
+from midjourney.requests import KINDS, Modal, Request, RequestKind, as_change
+from midjourney.requests import Action as Action
+from midjourney.requests import Change as Change
+from midjourney.requests import SimpleChange as SimpleChange
+
+KIND_OF_PATH: dict[str, RequestKind] = {
+    "submit/imagine": "imagine",
+    "submit/action": "action",
+    "submit/change": "change",
+    "submit/simple-change": "simple_change",
+    "submit/modal": "modal",
+    "submit/blend": "blend",
+    "submit/describe": "describe",
+    "submit/shorten": "shorten",
+    "submit/edits": "edit",
+    "submit/edit": "edit",
+    "submit/video": "video",
+    "insight-face/swap": "swap",
+}
+"""The kind of order that each path makes, without its prefix."""
+
+_NAMES: Mapping[str, str] = {
+    "taskId": "task_id",
+    "customId": "custom_id",
+    "botType": "bot_type",
+    "maskBase64": "mask",
+    "endImage": "end_image",
+    "videoType": "video_type",
+    "batchSize": "batch_size",
+    "sourceBase64": "source",
+    "targetBase64": "target",
+    "base64Array": "images",
+}
+"""Names in a body that differ from ours (protocol notes, section a)."""
+
+OWN = frozenset({"notifyHook", "state"})
+"""Fields that are the client's own, and never sent on."""
+
+LONGEST_STATE = 64 * 1024
+
+
+class Order(msgspec.Struct, frozen=True, kw_only=True):
+    """One order as a client posted it. Ids in `request` are those that the client knows; `mode` is the first part of the path
+    ("mj-fast"), or ""; `digest` is equal for equal bodies."""
+
+    kind: RequestKind
+    request: Request
+    state: str = ""
+    hook: str = ""
+    digest: str = ""
+    idempotency_key: str = ""
+    mode: str = ""
+
+
+def request_of(kind: RequestKind, fields: Mapping[str, object]) -> Request:
+    """The typed request in a body. Fields that hookchain does not know are sent on. Raises `InvalidRequest` with the field's name."""
+    known: dict[str, object] = {"kind": kind}
+    extra: dict[str, object] = {}
+    names = {*KINDS[kind].__struct_fields__} - {"extra"}
+    for name, value in fields.items():
+        if name in OWN or value is None:
+            continue
+        ours = _ours(name, kind)
+        if ours in names:
+            known[ours] = _value(ours, value)
+        else:
+            extra[name] = value
+    missing = [name for name in _required(kind) if name not in known]
+    if missing:
+        raise InvalidRequest(_theirs(missing[0], kind), "is missing")
+    try:
+        request = msgspec.convert(known | {"extra": extra}, type=KINDS[kind], strict=False)
+    except msgspec.ValidationError as error:
+        raise InvalidRequest(_field_in(str(error), kind), str(error).partition(" - at")[0]) from error
+    if isinstance(request, SimpleChange):
+        as_change(request)
+    return request
+
+
+def _ours(name: str, kind: RequestKind) -> str:
+    if name == "base64":
+        return {"describe": "image", "edit": "image"}.get(kind, "images")
+    if name == "base64Array" and kind in ("describe", "edit"):
+        return "image"
+    return _NAMES.get(name, name)
+
+
+def _theirs(name: str, kind: RequestKind) -> str:
+    if name == "image" and kind == "describe":
+        return "base64"
+    return next((theirs for theirs, ours in _NAMES.items() if ours == name), name)
+
+
+def _value(name: str, value: object) -> object:
+    """The value as our type has it: one image where clients send it alone or in a list."""
+    if name == "images":
+        return [one for one in (value if isinstance(value, list) else [value]) if one != ""]
+    if name == "image" and isinstance(value, list):
+        return value[0] if len(value) == 1 else value
+    if (
+        name in ("custom_id", "task_id", "content", "prompt")
+        and isinstance(value, int)
+        and not isinstance(value, bool)
+    ):
+        return str(value)
+    if name in ("action", "bot_type", "dimensions") and isinstance(value, str):
+        return value.upper() if name != "action" else value
+    return value
+
+
+def _required(kind: RequestKind) -> tuple[str, ...]:
+    return {
+        "imagine": ("prompt",),
+        "action": ("task_id", "custom_id"),
+        "change": ("task_id", "action"),
+        "simple_change": ("content",),
+        "modal": ("task_id",),
+        "blend": ("images",),
+        "describe": ("image",),
+        "shorten": ("prompt",),
+        "edit": ("prompt", "image"),
+        "swap": ("source", "target"),
+    }.get(kind, ())
+
+
+def _field_in(error: str, kind: RequestKind) -> str:
+    """The name of the field that a message of msgspec is about."""
+    _, _, path = error.partition("at `$.")
+    return _theirs(path.partition("`")[0].partition("[")[0], kind) or "body"
+
+
+def about(request: Request) -> str:
+    """The client's id of the task that an order is about; "" for a new root."""
+    match request:
+        case Action() | Change() | Modal():
+            return request.task_id
+        case SimpleChange():
+            return as_change(request).task_id
+        case _:
+            return str(getattr(request, "task_id", ""))
+
+
+def renamed(request: Request, task_id: str) -> Request:
+    """The order under the upstream's id of its task. A change in one line becomes a change."""
+    if isinstance(request, SimpleChange):
+        request = msgspec.structs.replace(as_change(request), extra=request.extra)
+    if not hasattr(request, "task_id"):
+        return request
+    return msgspec.structs.replace(request, task_id=task_id)

@@ -1,0 +1,187 @@
+"""The gateway's ASGI application: finds the client and the handler of a request, and always answers with JSON.
+
+docs/gateway.md has its paths. What it does not know it answers with 404 and a list of what there is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Protocol
+
+import structlog
+
+from dispatcher.tickets.answers import FAILED, NOT_FOUND, REFUSED, refused
+from dispatcher.tickets.clients import Client
+from dispatcher.tickets.ordering import Declined
+from dispatcher.tickets.orders import KIND_OF_PATH
+from hooks.gateway.accounts import Accounts
+from hooks.gateway.answering import Answer, CrossOrigin, Refused, envelope, header, write
+from hooks.gateway.bodies import Body, Bodies
+from hooks.gateway.paths import Place, place_of
+from hooks.gateway.reads import Reads
+from hooks.gateway.submits import Submits
+from hooks.gateway.tasks import TaskCalls
+from storage.errors import NotDurable, StorageError
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope, Send
+
+log = structlog.get_logger("hookchain")
+
+NO_KEY = "unknown key: send yours as mj-api-secret or Authorization: Bearer, or put /k/KEY before the path"
+AWAY = "the database is away, so nothing was kept; try again soon"
+THERE_IS = "submit/…, task/{id}/fetch, task/list, task/queue, task/list-by-condition, insight-face/swap, account/list"
+
+
+class FindClient(Protocol):
+    """Finds the client that a request comes from."""
+
+    async def client_of(self, scope: Scope, path_key: str) -> Client | None:
+        """The client whose key the request carries, or None. Raises `Refused` after too many wrong keys."""
+        ...
+
+
+class Gateway:
+    """The application. `pool_of` returns the accounts that a client may use, for a mode, in the order in which they are tried."""
+
+    def __init__(
+        self,
+        clients: FindClient,
+        reads: Reads,
+        submits: Submits,
+        calls: TaskCalls,
+        accounts: Accounts,
+        bodies: Bodies,
+        pool_of: Callable[[Client, str], Sequence[str]],
+        cross_origin: CrossOrigin,
+    ) -> None:
+        self._clients = clients
+        self._reads = reads
+        self._submits = submits
+        self._calls = calls
+        self._accounts = accounts
+        self._bodies = bodies
+        self._pool_of = pool_of
+        self._cross_origin = cross_origin
+
+    async def stop(self) -> None:
+        """Store what is left to be stored."""
+        await self._submits.stop()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one request for a path of the gateway (`place_of`)."""
+        headers = self._cross_origin.headers(scope)
+        place = place_of(scope["path"])
+        try:
+            if scope["method"] == "OPTIONS":
+                await write(send, self._cross_origin.preflight(scope), headers)
+                return
+            if place is None:
+                raise Refused(404, NOT_FOUND, f"there is no such path here. There is: {THERE_IS}")
+            client = await self._clients.client_of(scope, place.key)
+            if client is None:
+                raise Refused(401, REFUSED, NO_KEY)
+            if scope["method"] == "POST" and place.rest in KIND_OF_PATH:
+                await self._order(client, place, scope, receive, send, headers)
+                return
+            answer = await self._read(client, place, scope, receive)
+        except Refused as error:
+            answer = error.answer
+        except NotDurable:
+            answer = Answer(status=503, body=refused(FAILED, AWAY), headers=[("retry-after", "5")])
+        except StorageError as error:
+            log.exception("a request of a client could not be kept", path=place.rest if place else "")
+            answer = envelope(refused(FAILED, f"this cannot be kept: {error}"[:300]))
+        await write(send, answer, headers)
+
+    async def _order(
+        self,
+        client: Client,
+        place: Place,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Sequence[tuple[str, str]],
+    ) -> None:
+        """Take an order. If the client hangs up before it has its answer, the order stands, and can be sent again for the same ticket."""
+        async with self._bodies.of(scope, receive, place.rest) as body:
+            try:
+                order = self._submits.read(
+                    place.rest,
+                    place.mode,
+                    body.fields,
+                    digest=body.digest,
+                    key=header(scope, b"idempotency-key"),
+                    client=client,
+                )
+                upstreams = self._upstreams(client, place, body)
+            except Declined as declined:
+                await write(send, envelope(refused(declined.code, str(declined))), headers)
+                return
+            hangs_up = asyncio.create_task(_disconnected(receive))
+            try:
+                placed, told = await self._submits.order(client, order, upstreams)
+            finally:
+                gone = hangs_up.done()
+                hangs_up.cancel()
+        if gone:
+            return
+        await write(send, envelope(told), headers)
+        if placed is not None:
+            self._submits.receipts.written(client.name, order.digest, placed.ticket.id)
+
+    def _upstreams(self, client: Client, place: Place, body: Body) -> Sequence[str]:
+        names = self._pool_of(client, place.mode or mode_in(body.fields))
+        if not names:
+            raise Declined(
+                REFUSED, f"no account of {client.name} works in mode {place.mode or mode_in(body.fields)!r}"
+            )
+        return names
+
+    async def _read(self, client: Client, place: Place, scope: Scope, receive: Receive) -> Answer:
+        match scope["method"], place.rest.split("/"):
+            case "GET", ["task", given, "fetch" | "refresh"]:
+                return await self._reads.fetch(client, given, self._pool_of(client, ""))
+            case "GET", ["task", "list"]:
+                return await self._reads.all_of(client)
+            case "GET", ["task", "queue"]:
+                return await self._reads.queue(client)
+            case "POST", ["task", "list-by-condition" | "list-by-ids"]:
+                fields = await self._fields(scope, receive, place)
+                return await self._reads.among(client, fields, self._pool_of(client, ""))
+            case "POST", ["task", "query"]:
+                return await self._reads.page(client, await self._fields(scope, receive, place))
+            case "GET", ["task", given, "image-seed"]:
+                return await self._calls.image_seed(client, given, self._pool_of(client, ""))
+            case "POST", ["task", given, "cancel"]:
+                return await self._calls.cancel(client, given, self._pool_of(client, ""))
+            case "POST", ["submit", "upload-discord-images"]:
+                fields = await self._fields(scope, receive, place)
+                return await self._calls.upload(client, fields, self._pool_of(client, ""))
+            case "GET", ["account", "list"]:
+                return await self._accounts.list(self._pool_of(client, ""))
+            case _:
+                raise Refused(
+                    404, NOT_FOUND, f"there is no {scope['method']} {place.rest} here. There is: {THERE_IS}"
+                )
+
+    async def _fields(self, scope: Scope, receive: Receive, place: Place) -> Mapping[str, object]:
+        async with self._bodies.of(scope, receive, place.rest) as body:
+            return body.fields
+
+
+def mode_in(fields: Mapping[str, object]) -> str:
+    """The mode that a body asks for: `accountFilter.modes` (Plus) or `mode` (relays); "" for any."""
+    account_filter = fields.get("accountFilter")
+    modes = account_filter.get("modes") if isinstance(account_filter, dict) else None
+    if isinstance(modes, list) and modes and isinstance(modes[0], str):
+        return modes[0]
+    mode = fields.get("mode")
+    return mode if isinstance(mode, str) else ""
+
+
+async def _disconnected(receive: Receive) -> None:
+    """Return when the client has hung up."""
+    while (await receive())["type"] != "http.disconnect":
+        pass

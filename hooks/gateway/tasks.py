@@ -1,0 +1,115 @@
+"""What clients ask of one task beyond its state: its seed, an end to it, and pictures uploaded for a prompt. All of it is free."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
+
+from dispatcher.by_hand import commands
+from dispatcher.by_hand.commands import CommandError
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.tickets import targets
+from dispatcher.tickets.answers import FAILED, NOT_FOUND, REFUSED, Envelope
+from dispatcher.tickets.clients import Client
+from dispatcher.tickets.shown import CANCELLED, standing_of
+from hooks.gateway.answering import Answer, Refused, envelope
+from midjourney.errors import ProtocolError
+from midjourney.requests import Cancel
+from storage import clock
+from storage.engine import Connection, Database
+from storage.tickets import tickets, withdrawing
+
+SEED_WITHIN_S = 60.0
+MOST_SEEDS = 10_000
+
+
+class TaskCalls:
+    """The handlers. `seed_of` and `upload_to` ask an account, by its name."""
+
+    def __init__(
+        self,
+        database: Database,
+        handles: Mapping[str, UpstreamHandle],
+        seed_of: Callable[[str, str], Coroutine[object, object, str]],
+        upload_to: Callable[[str, list[str]], Coroutine[object, object, list[str]]],
+    ) -> None:
+        self._database = database
+        self._handles = handles
+        self._seed_of = seed_of
+        self._upload_to = upload_to
+        self._seeds: dict[tuple[str, str], asyncio.Task[str]] = {}
+
+    async def image_seed(self, client: Client, given: str, upstreams: Sequence[str]) -> Answer:
+        """The seed of an image, which the account is asked for once."""
+        target = await self._target(client, given, upstreams)
+        if not target.task_id:
+            raise Refused(200, REFUSED, f"task {given} has no image yet")
+        key = (target.upstream, target.task_id)
+        asking = self._seeds.get(key)
+        if asking is None:
+            if len(self._seeds) >= MOST_SEEDS:
+                self._seeds.pop(next(iter(self._seeds)))
+            asking = self._seeds[key] = asyncio.create_task(self._seed_of(*key), name="image-seed")
+        try:
+            async with asyncio.timeout(SEED_WITHIN_S):
+                seed = await asyncio.shield(asking)
+        except (ProtocolError, TimeoutError) as error:
+            self._seeds.pop(key, None)
+            raise Refused(
+                200, FAILED, f"the account gave no seed: {str(error) or 'it took too long'}"[:300]
+            ) from error
+        return envelope(Envelope(code=1, description="success", result=seed))
+
+    async def cancel(self, client: Client, given: str, upstreams: Sequence[str]) -> Answer:
+        """End a task: here if nothing of it has left, otherwise at its account."""
+        target = await self._target(client, given, upstreams)
+
+        def work(connection: Connection) -> bool:
+            now_ms = clock.now_ms()
+            if target.ticket is not None and withdrawing.withdraw(
+                connection, target.ticket, CANCELLED, now_ms
+            ):
+                return True
+            if not target.task_id:
+                return False
+            commands.submit(
+                connection,
+                Cancel(task_id=target.task_id),
+                upstream=target.upstream,
+                dialect=self._handles[target.upstream].dialect,
+                asked_by=f"client {client.name}",
+                now_ms=now_ms,
+                client=client.name,
+            )
+            return True
+
+        if target.known is not None and standing_of(target.known).has_ended:
+            raise Refused(200, REFUSED, f"task {given} has ended")
+        try:
+            done = await self._database.write("cancel", work)
+        except CommandError as error:
+            raise Refused(200, REFUSED, str(error)) from error
+        if not done:
+            raise Refused(200, FAILED, f"task {given} is being submitted; try again in a moment")
+        self._database.wakeups.wake("events", "submissions")
+        return envelope(Envelope(code=1, description="success", result=given))
+
+    async def upload(self, _client: Client, fields: Mapping[str, object], upstreams: Sequence[str]) -> Answer:
+        """Upload pictures where Midjourney can load them; `result` is the list of their addresses."""
+        images = fields.get("base64Array")
+        if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
+            raise Refused(200, REFUSED, "base64Array: write a list of pictures")
+        try:
+            links = await self._upload_to(upstreams[0], [str(image) for image in images])
+        except ProtocolError as error:
+            raise Refused(200, FAILED, str(error)[:300]) from error
+        return Answer(body={"code": 1, "description": "success", "result": links, "properties": {}})
+
+    async def _target(self, client: Client, given: str, upstreams: Sequence[str]) -> targets.Target:
+        target = await self._database.read(
+            partial(targets.find, client=client.name, given=given, upstreams=upstreams, now_ms=clock.now_ms())
+        )
+        if target is None:
+            raise Refused(404, NOT_FOUND, f"there is no task {given!r}")
+        return target

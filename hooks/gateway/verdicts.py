@@ -1,0 +1,109 @@
+"""Waits for the upstream's first word about an order. One loop reads for all orders that wait, whichever process sends them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from functools import partial
+
+import msgspec
+import structlog
+
+from dispatcher.tickets.answers import Envelope, Opens, accepted, verdict
+from storage import clock
+from storage.engine import Connection, Database
+from storage.errors import StorageError
+from storage.records import Ticket
+from storage.tickets.known import Known, known
+from storage.upstreams import standings
+
+log = structlog.get_logger("hookchain")
+
+GAP_S = 0.002
+"""Pause between two reads, so that many answers at the same moment are read together."""
+
+LONGEST_GAP_S = 0.5
+"""Another process may send the order, and its wake-up may be lost."""
+
+
+class Waiting(msgspec.Struct):
+    """An order that waits."""
+
+    ticket: Ticket
+    code_if_queued: int
+    told: asyncio.Future[Envelope | Opens]
+
+
+class Verdicts:
+    """All orders of this process that wait for a verdict."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._waiting: dict[int, Waiting] = {}
+        self._wake = asyncio.Event()
+        self._task: asyncio.Task[None] | None = None
+        database.wakeups.subscribe("events", self._wake.set)
+
+    async def wait(self, ticket: Ticket, within_s: float, *, code_if_queued: int) -> Envelope | Opens:
+        """What the client is told. After `within_s` without a word of the upstream, that its order is accepted."""
+        told: asyncio.Future[Envelope | Opens] = asyncio.get_running_loop().create_future()
+        self._waiting[id(told)] = Waiting(ticket, code_if_queued, told)
+        self._wake.set()
+        if self._task is None or self._task.done():
+            self._task = asyncio.create_task(self._run(), name="verdicts")
+        try:
+            async with asyncio.timeout(within_s):
+                return await told
+        except TimeoutError:
+            return accepted(ticket.id, queued=1, code=code_if_queued)
+        finally:
+            self._waiting.pop(id(told), None)
+
+    async def _run(self) -> None:
+        while self._waiting:
+            try:
+                async with asyncio.timeout(LONGEST_GAP_S):
+                    await self._wake.wait()
+            except TimeoutError:
+                pass
+            self._wake.clear()
+            waiting = list(self._waiting.values())
+            try:
+                found, stopped = await self._database.read(partial(_read, waiting=waiting))
+            except StorageError as error:
+                log.warning("orders wait for a database that cannot be read", why=str(error))
+                await asyncio.sleep(LONGEST_GAP_S)
+                continue
+            for one, seen in zip(waiting, found, strict=True):
+                _tell(one, seen, stopped)
+            await asyncio.sleep(GAP_S)
+
+    async def stop(self) -> None:
+        """End the loop: who still waits is answered by its time."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+
+
+def _read(connection: Connection, waiting: Collection[Waiting]) -> tuple[list[Known], frozenset[str]]:
+    now_ms = clock.now_ms()
+    stopped = frozenset(
+        name
+        for name, standing in standings.every(connection).items()
+        if standing.paused or standing.held_until_ms > now_ms or standing.open_until_ms > now_ms
+    )
+    return known(connection, [one.ticket for one in waiting], now_ms), stopped
+
+
+def _tell(waiting: Waiting, seen: Known, stopped: frozenset[str]) -> None:
+    told = verdict(seen, code_if_queued=waiting.code_if_queued)
+    submission = seen.submission
+    if (
+        told is None
+        and submission is not None
+        and submission.state == "waiting"
+        and submission.upstream in stopped
+    ):
+        told = accepted(waiting.ticket.id, queued=1, code=waiting.code_if_queued)
+    if told is not None and not waiting.told.done():
+        waiting.told.set_result(told)

@@ -1,0 +1,1 @@
+"""What clients of the gateway ordered: tickets, and what is known of each."""

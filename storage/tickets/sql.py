@@ -1,0 +1,131 @@
+"""The statements about tickets."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from storage.driver.decoder import columns_of, parameters_of
+from storage.driver.statements import Command, Query
+from storage.records import MODAL_LOST, Submission, Ticket
+
+_TICKET = columns_of(Ticket)
+
+ADD = Query(
+    f"""
+    INSERT INTO tickets ({_TICKET}) VALUES ({parameters_of(Ticket)})
+    ON CONFLICT (id) DO NOTHING
+    RETURNING id
+    """,
+    str,
+)
+"""Empty if a ticket already has the id."""
+
+TASK_WITH_ID = Query("SELECT id FROM tasks WHERE upstream IN (:upstreams) AND id = :id LIMIT 1", str)
+
+TICKETS = Query(f"SELECT {_TICKET} FROM tickets WHERE client = :client AND id IN (:ids)", Ticket)
+TICKET = Query(f"SELECT {_TICKET} FROM tickets WHERE id = :id", Ticket)
+HOLD = Query(
+    f"SELECT {_TICKET} FROM tickets WHERE client = :client AND id = :id /*postgresql FOR UPDATE */", Ticket
+)
+OF_KEY = Query(f"SELECT {_TICKET} FROM tickets WHERE client = :client AND idempotency_key = :key", Ticket)
+UNANSWERED = Query(
+    f"""
+    SELECT {_TICKET} FROM tickets
+    WHERE client = :client AND digest = :digest AND answered_at_ms IS NULL AND created_at_ms > :since_ms
+    ORDER BY created_at_ms DESC LIMIT 1
+    """,
+    Ticket,
+)
+OF_BUTTON = Query(
+    f"""
+    SELECT {_TICKET} FROM tickets
+    WHERE parent_id = :parent_id AND client = :client AND upstream = :upstream AND custom_id = :custom_id
+    ORDER BY created_at_ms
+    """,
+    Ticket,
+)
+NEWEST = Query(
+    f"""
+    SELECT {_TICKET} FROM tickets
+    WHERE client = :client AND (created_at_ms < :before_ms OR (created_at_ms = :before_ms AND id < :before_id))
+    ORDER BY created_at_ms DESC, id DESC LIMIT :most
+    """,
+    Ticket,
+)
+OPEN = Query(
+    f"""
+    SELECT {_TICKET} FROM tickets
+    WHERE client = :client AND ended_at_ms IS NULL
+    ORDER BY created_at_ms LIMIT :most
+    """,
+    Ticket,
+)
+COUNT_SINCE = Query("SELECT count(*) FROM tickets WHERE client = :client AND created_at_ms > :since_ms", int)
+COUNT_OPEN = Query("SELECT count(*) FROM tickets WHERE client = :client AND ended_at_ms IS NULL", int)
+ANSWERED = Command(
+    "UPDATE tickets SET answered_at_ms = :now_ms WHERE id IN (:ids) AND answered_at_ms IS NULL"
+)
+TO_WINDOW = Command("UPDATE tickets SET is_window = TRUE WHERE id = :id AND ended_at_ms IS NULL")
+ANSWER_WINDOW = Command(
+    """
+    UPDATE tickets SET is_window = FALSE, submission_id = :submission_id, answer = :answer
+    WHERE id = :id AND is_window
+    """
+)
+END = Command(
+    """
+    UPDATE tickets SET ended_at_ms = :now_ms, fail_reason = :fail_reason, is_window = FALSE
+    WHERE id IN (:ids) AND ended_at_ms IS NULL
+    """
+)
+TELL = Command("UPDATE tickets SET told_status = :status, told_progress = :progress WHERE id = :id")
+OWNERS = Query("SELECT DISTINCT client FROM tickets WHERE task_id = :task_id AND upstream = :upstream", str)
+OWNERS_OF_SUBMISSION = Query("SELECT DISTINCT client FROM tickets WHERE submission_id = :submission_id", str)
+
+# What is known of tickets.
+
+
+class Answering(NamedTuple):
+    """The newest answer to a modal that a submission opened: storage/submissions/modals.py says when there are several."""
+
+    opened_by: str
+    id: str
+
+
+SUBMISSIONS = Query(
+    f"SELECT {columns_of(Submission, 'submissions')} FROM submissions WHERE id IN (:ids)", Submission
+)
+ANSWERS_TO_MODALS = Query(
+    f"""
+    SELECT tasks.submission_id, answer.id
+    FROM tasks
+    JOIN submissions AS answer ON answer.parent_id = tasks.id AND answer.upstream = tasks.upstream
+      AND answer.kind = 'modal' AND answer.outcome <> '{MODAL_LOST}'
+    WHERE tasks.submission_id IN (:ids)
+    ORDER BY answer.created_at_ms
+    """,
+    Answering,
+)
+LAST_ANSWER = Query(
+    "SELECT answer FROM attempts WHERE submission_id = :id ORDER BY number DESC LIMIT 1", bytes
+)
+OPEN_TICKETS_OF = Query(
+    f"SELECT {_TICKET} FROM tickets WHERE submission_id IN (:submission_ids) AND submission_id <> ''", Ticket
+)
+TICKETS_OF_TASKS = Query(
+    f"SELECT {_TICKET} FROM tickets WHERE task_id IN (:task_ids) AND task_id <> ''", Ticket
+)
+TIE = Command(
+    """
+    UPDATE tickets SET task_id = :task_id, upstream = :upstream
+    WHERE submission_id = :submission_id AND submission_id <> '' AND task_id = ''
+    """
+)
+OVERDUE = Query(
+    f"""
+    SELECT {_TICKET} FROM tickets
+    WHERE ended_at_ms IS NULL AND created_at_ms < :before_ms
+    ORDER BY created_at_ms LIMIT :most
+    """,
+    Ticket,
+)
