@@ -24,6 +24,7 @@ from dispatcher.rules.checks import action_keys
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import LiveRules
+from dispatcher.tickets.listening import SIGNALS as SIGNALS_OF_TICKETS
 from hookchain.background import counting_refusals, refreshing_logins, refreshing_tokens
 from hookchain.dashboard import page_context
 from hookchain.gateway import gateway_of
@@ -82,6 +83,8 @@ def connect_receivers(settings: Settings) -> Receivers:
     rules = LiveRules(rules_of(settings, evaluate_confined), settings.file, partial(_read_rules, settings))
     registry = Registry(SIGNALS)
     rules.watch(registry)
+    if settings.clients:
+        registry.want(SIGNALS_OF_TICKETS)
     return Receivers(plugins=plugins, rules=rules, registry=registry)
 
 

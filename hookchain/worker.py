@@ -24,6 +24,7 @@ from dispatcher.loops.watch import Watch
 from dispatcher.plugins.receivers import Registry
 from dispatcher.runs.readback import Readback
 from dispatcher.runs.verifier import Verifier
+from hookchain.listening import listening
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
 from hooks.hook_tokens import is_own_hook, submission_token
@@ -72,7 +73,13 @@ class SubmissionHooks:
 class Worker:
     """The loops for deliveries, submissions and evidence. Maintenance loops run only in the worker that leads."""
 
-    def __init__(self, settings: Settings, database: Database, registry: Registry, secret: str) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        database: Database,
+        registry: Registry,
+        secret: str,
+    ) -> None:
         self._database = database
         self._upstreams = tuple(settings.upstreams)
         self._clients = clients_of(settings, database)
@@ -99,15 +106,17 @@ class Worker:
             name for name, upstream in settings.upstreams.items() if upstream.verify == "trust"
         )
         database.trust(trusted)
+        handles = places_of(settings, self._clients)
         deliverer = Deliverer(
             database,
             registry,
             submitter,
             Verifier(self._readbacks, trusted),
-            places_of(settings, self._clients),
+            handles,
             settings.budget,
             clock.now_ms,
             self._membership,
+            listen=listening(settings, database, registry, handles),
         )
         self._deliverer = deliverer
         self._membership.in_hand = lambda: (deliverer.active_runs.ids, frozenset(submitter.in_hand))

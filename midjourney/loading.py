@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import socket
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -32,9 +31,9 @@ from midjourney.image_data import (
     image_of_text,
 )
 from midjourney.links import Near, images_of
+from midjourney.reachable import NotReachable, address_of
 from midjourney.requests import Blend, Imagine, Request
 from midjourney.slices import in_slices
-from midjourney.special_addresses import is_metadata_ip, is_public_ip
 from midjourney.tls import trusted
 
 REDIRECTS = 3
@@ -207,26 +206,15 @@ def _bounds(largest: int) -> Bounds:
 
 
 async def _public_address(parts: SplitResult, *, allow_private: bool) -> str:
-    """The address to connect to: the first one of the name, if all of them are public."""
-    link = shown(parts.geturl())
-    if parts.scheme not in ("http", "https") or not parts.hostname:
-        raise BadImage(f"{link} is not an http:// or https:// URL")
-    if parts.username is not None or parts.password is not None:
-        raise BadImage(f"{link}: a URL with a user name is not fetched")
+    """The address to connect to. Raises `BadImage`."""
     try:
-        entries = await asyncio.get_running_loop().getaddrinfo(
-            parts.hostname, port_of(parts), type=socket.SOCK_STREAM
+        return await address_of(
+            parts,
+            allow_private=allow_private,
+            cure="is not fetched unless the upstream's private_hosts names its host",
         )
-    except (OSError, ValueError, UnicodeError) as error:
-        raise BadImage(f"{link} cannot be loaded: the name {parts.hostname!r} is unknown") from error
-    addresses = [str(entry[4][0]).split("%")[0] for entry in entries]
-    if any(is_metadata_ip(address) for address in addresses):
-        raise BadImage(f"{link} is an address of a cloud's metadata service, which is never fetched")
-    if not allow_private and not all(is_public_ip(address) for address in addresses):
-        raise BadImage(
-            f"{link} is in a private network, and is not fetched unless the upstream's private_hosts names its host"
-        )
-    return addresses[0]
+    except NotReachable as error:
+        raise BadImage(str(error)) from error
 
 
 def _target(parts: SplitResult) -> bytes:

@@ -27,6 +27,7 @@ from dispatcher.runs.verifier import Verifier
 from dispatcher.runs.verify import Verify
 from storage.clock import Clock
 from storage.deliveries import delivery_queue
+from storage.deliveries.delivery_queue import Listen
 from storage.deliveries.endings import Ended, Run, end_all
 from storage.engine import Connection, Database, Step
 from storage.errors import LeaseLost
@@ -46,7 +47,8 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Deliverer:
-    """Runs receivers, each delivery separately: one that fails or hangs does not delay the others."""
+    """Runs receivers, each delivery separately: one that fails or hangs does not delay the others. `listen` adds receivers to those
+    that are connected."""
 
     def __init__(
         self,
@@ -58,8 +60,10 @@ class Deliverer:
         budget: Budget,
         clock: Clock,
         membership: Worker,
+        listen: Listen | None = None,
     ) -> None:
         self._database = database
+        self._listen = listen
         self._registry = registry
         self._submitter = submitter
         self._refuse = partial(refusal, budget=budget)
@@ -84,7 +88,9 @@ class Deliverer:
         fanned, claimed = await self._database.write_together(
             (
                 "fan_out",
-                lambda connection: delivery_queue.fan_out(connection, self._route, EVENTS_A_TURN, now_ms),
+                lambda connection: delivery_queue.fan_out(
+                    connection, self._route, EVENTS_A_TURN, now_ms, listen=self._listen
+                ),
             ),
             (
                 "claim_delivery",

@@ -96,6 +96,8 @@ class Registry:
         self._lock = threading.Lock()
         self._listening: dict[tuple[str, str], tuple[str, ...]] = {}
         self._by_name = _receivers_of(signals)
+        self._families: dict[str, Callable[[str], Receiver]] = {}
+        self._wanted: frozenset[str] = frozenset()
 
     def receiver_names(self, signal: str, action: str) -> tuple[str, ...]:
         """Names of the receivers of this signal from this sender, sorted."""
@@ -119,11 +121,21 @@ class Registry:
 
     def connected_signals(self) -> frozenset[str]:
         """The signals that have any receiver."""
-        return frozenset(name for name, signal in self._signals.items() if signal.receivers)
+        return self._wanted.union(name for name, signal in self._signals.items() if signal.receivers)
+
+    def want(self, signals: frozenset[str]) -> None:
+        """Count these signals as connected: somebody hears them who is connected to none."""
+        self._wanted |= signals
+
+    def add_family(self, prefix: str, make: Callable[[str], Receiver]) -> None:
+        """Add all receivers whose names begin with `prefix`: `make` returns the one with a name. They are connected to no signal."""
+        self._families[prefix] = make
 
     def get(self, name: str) -> Receiver | None:
         """The receiver with that name, or None if its plugin or rule is gone."""
-        return self._by_name.get(name)
+        if (known := self._by_name.get(name)) is not None:
+            return known
+        return next((make(name) for prefix, make in self._families.items() if name.startswith(prefix)), None)
 
     def names(self) -> list[str]:
         """All names, sorted."""

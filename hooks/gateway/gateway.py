@@ -17,7 +17,7 @@ from dispatcher.tickets.ordering import Declined
 from dispatcher.tickets.orders import KIND_OF_PATH
 from hooks.gateway.accounts import Accounts
 from hooks.gateway.answering import Answer, CrossOrigin, Refused, envelope, header, write
-from hooks.gateway.bodies import Body, Bodies
+from hooks.gateway.bodies import Bodies, Body
 from hooks.gateway.paths import Place, place_of
 from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits

@@ -18,7 +18,7 @@ from midjourney.errors import ProtocolError
 from midjourney.requests import Cancel
 from storage import clock
 from storage.engine import Connection, Database
-from storage.tickets import tickets, withdrawing
+from storage.tickets import withdrawing
 
 SEED_WITHIN_S = 60.0
 MOST_SEEDS = 10_000

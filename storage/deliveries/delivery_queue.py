@@ -22,16 +22,23 @@ from storage.tasks.chains import Orphan
 Route = Callable[[PendingEvent], Sequence[str]]
 """Returns the names of an event's receivers."""
 
+Listen = Callable[[Connection, Sequence[PendingEvent], int], Route]
+"""Looks at the events that are fanned out, at a time, and returns their route."""
 
-def fan_out(connection: Connection, route: Route, most: int, now_ms: int) -> int:
+
+def fan_out(
+    connection: Connection, route: Route, most: int, now_ms: int, *, listen: Listen | None = None
+) -> int:
     """Create one delivery for each receiver of the oldest pending events; returns the number of events.
 
-    A task with a delivery gets a chain here, because its receivers use it.
+    A task with a delivery gets a chain here, because its receivers use it. `listen` may find another route for these events.
     """
     # One fan-out at a time, so that a receiver's deliveries are created in the order of their events.
     if not locks.turn(connection, "fan_out"):
         return 0
     waiting = event_log.pending(connection, most)
+    if listen is not None and waiting:
+        route = listen(connection, waiting, now_ms)
     routes = {event.id: route(event) for event in waiting}
     orphans = [
         Orphan(event.upstream, event.task_id, event.parent_id)

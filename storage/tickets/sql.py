@@ -92,6 +92,17 @@ class Answering(NamedTuple):
     id: str
 
 
+class Place(NamedTuple):
+    """An event's submissions and its chain's client: the submission that it is about, the one that made its task, and the one that
+    opened the modal which that one answered."""
+
+    event_id: int
+    about: str
+    made_by: str
+    opened_by: str
+    client: str
+
+
 SUBMISSIONS = Query(
     f"SELECT {columns_of(Submission, 'submissions')} FROM submissions WHERE id IN (:ids)", Submission
 )
@@ -128,4 +139,21 @@ OVERDUE = Query(
     ORDER BY created_at_ms LIMIT :most
     """,
     Ticket,
+)
+
+# Who hears an event.
+
+PLACES = Query(
+    """
+    SELECT events.id, events.submission_id, coalesce(tasks.submission_id, ''), coalesce(opened.submission_id, ''),
+      coalesce(chains.client, '')
+    FROM events
+    LEFT JOIN tasks ON tasks.upstream = events.upstream AND tasks.id = events.task_id
+    LEFT JOIN submissions AS about ON about.id = events.submission_id
+    LEFT JOIN submissions AS maker ON maker.id = coalesce(tasks.submission_id, events.submission_id)
+    LEFT JOIN tasks AS opened ON maker.kind = 'modal' AND opened.upstream = maker.upstream AND opened.id = maker.parent_id
+    LEFT JOIN chains ON chains.id = coalesce(about.chain_id, tasks.chain_id)
+    WHERE events.id IN (:ids)
+    """,
+    Place,
 )

@@ -1,0 +1,48 @@
+"""Who hears of an event at a gateway: the operator's rules as far as the client wants them, the clients' hooks, and the windows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+
+from dispatcher.plugins.receivers import Registry
+from dispatcher.tickets.clients import Client
+from storage.deliveries.delivery_queue import Route
+from storage.engine import Connection
+from storage.records import PendingEvent
+from storage.tickets.audience import HEARD, NOBODY, Audience, audiences
+
+HOOK = "hook:"
+"""Prefix of the receivers that tell clients: "hook:bot.example.com:8080". All tickets of a host share its slots."""
+
+WINDOW = "window:"
+"""Prefix of the receivers that answer windows for clients: "window:TICKET"."""
+
+RULE = "rule:"
+
+SIGNALS = HEARD
+"""Events of these signals are fanned out while the gateway is on."""
+
+
+class Listening:
+    """Routes events. `clients` returns the clients by name, as they are configured now."""
+
+    def __init__(self, registry: Registry, clients: Callable[[], Mapping[str, Client]]) -> None:
+        self._registry = registry
+        self._clients = clients
+
+    def __call__(self, connection: Connection, events: Sequence[PendingEvent], now_ms: int) -> Route:
+        """The route of these events."""
+        found = audiences(connection, events, now_ms)
+        return lambda event: self._names(event, found.get(event.id, NOBODY))
+
+    def _names(self, event: PendingEvent, audience: Audience) -> Sequence[str]:
+        if audience.window:
+            return [f"{WINDOW}{audience.window}"]
+        connected = self._registry.receiver_names(event.signal, event.action)
+        client = self._clients().get(audience.client)
+        if client is not None and client.rules is not True:
+            allowed = client.rules or []
+            connected = tuple(
+                name for name in connected if name.removeprefix(RULE) in allowed or name in allowed
+            )
+        return [*connected, *(f"{HOOK}{host}" for host in audience.hosts)]

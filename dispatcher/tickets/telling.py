@@ -1,0 +1,204 @@
+"""Tells clients, at their own notifyHook, what becomes of their tasks: SUBMITTED once, each percentage once and only rising, one end.
+
+It is a receiver like any other: what it has to tell is a delivery, which is retried, becomes a dead letter, and is shown and explained.
+The deliveries of a task to a host run one after the other, and each tells what is true when it runs: newer progress replaces what
+waits.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from functools import partial
+
+import msgspec
+
+from dispatcher.effects.forward import webhook_of
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.errors import GiveUp, Retry
+from dispatcher.plugins.receivers import Options, Receiver
+from dispatcher.tickets.clients import Client
+from dispatcher.tickets.hooks import may_be_called
+from dispatcher.tickets.listening import HOOK
+from dispatcher.tickets.shown import Standing, shown, standing_of
+from midjourney.errors import ProtocolError
+from midjourney.posting import NotReachable, NotTaken, post
+from midjourney.statuses import TERMINAL, Status
+from storage import clock
+from storage.engine import Connection, Database
+from storage.records import Event, Ticket
+from storage.tasks.believe import believe
+from storage.tickets import tickets
+from storage.tickets.audience import ENDS, MADE, concerned, host_of
+from storage.tickets.known import Known, known
+
+WITHIN_S = 10.0
+TOLD_FOR_MS = 24 * 3600 * 1000
+LONGEST_WAIT_S = 900.0
+REFUSED_FOR_MS = 60_000
+"""A hook that answers 4xx is tried for this long: six times, after 1, 2, 4, 8, 16 and 32 seconds."""
+
+ANSWER_FIRST_MS = 2_000
+"""For so long a message waits until the client has the answer to its order, so that it knows the id in it."""
+
+_LATER = (408, 425, 429)
+_OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, harmless=True)
+
+
+class Teller:
+    """Makes the receivers of hooks. `clients` returns the clients by name, as they are configured now."""
+
+    def __init__(
+        self,
+        database: Database,
+        handles: Mapping[str, UpstreamHandle],
+        clients: Callable[[], Mapping[str, Client]],
+    ) -> None:
+        self._database = database
+        self._handles = handles
+        self._clients = clients
+
+    def receiver(self, name: str) -> Receiver:
+        """The receiver that tells the hooks at one host."""
+        host = name.removeprefix(HOOK)
+
+        async def tell(_action: str, *, event: Event, **_: object) -> None:
+            await self._tell(host, event)
+
+        return Receiver(name=name, function=tell, options=_OPTIONS)
+
+    async def _tell(self, host: str, event: Event) -> None:
+        signal = event.signal or ""
+        for seen in await self._known(event):
+            ticket = seen.ticket
+            if host_of(ticket.hook) != host:
+                continue
+            client = self._clients().get(ticket.client, Client(name=ticket.client))
+            if signal in ENDS:
+                seen = await self._confirmed(seen)
+            told = _message(seen, signal, client)
+            if told is None:
+                continue
+            await self._after_the_answer(ticket)
+            await self._post(seen, told, client, event)
+
+    async def _known(self, event: Event) -> list[Known]:
+        def read(connection: Connection) -> list[Known]:
+            return known(connection, concerned(connection, event), clock.now_ms())
+
+        return await self._database.read(read)
+
+    async def _confirmed(self, seen: Known) -> Known:
+        """What is known once the upstream has confirmed the end of the task. Raises `Retry` if it does not answer."""
+        row, handle = seen.task, self._handles.get(seen.upstream)
+        if (
+            row is None
+            or row.confirmed
+            or row.finished_at_ms is None
+            or handle is None
+            or handle.read_back is None
+        ):
+            return seen
+        try:
+            report = await handle.read_back(row.id)
+        except ProtocolError as error:
+            raise Retry(f"the end cannot be confirmed: {error}", after_s=1.0) from error
+        now_ms = clock.now_ms()
+        await self._database.write("believe", partial(believe, report=report, now_ms=now_ms))
+        self._database.wakeups.wake("events")
+        (again,) = await self._database.read(lambda connection: known(connection, [seen.ticket], now_ms))
+        return again
+
+    async def _after_the_answer(self, ticket: Ticket) -> None:
+        """Return when the client has the answer to its order, or should have."""
+        while ticket.answered_at_ms is None and clock.now_ms() - ticket.created_at_ms < ANSWER_FIRST_MS:
+            await asyncio.sleep(0.02)
+            found = await self._database.read(partial(tickets.by_id, ticket_id=ticket.id))
+            if found is None:
+                return
+            ticket = found
+
+    async def _post(self, seen: Known, told: Standing, client: Client, event: Event) -> None:
+        ticket, is_progress = seen.ticket, told.status == Status.IN_PROGRESS
+        body = msgspec.json.encode(_body(seen, told, client))
+        name = f"{ticket.id}-{told.status}" + (f"-{told.progress}" if is_progress else "")
+        try:
+            answer = await post(
+                ticket.hook,
+                body,
+                signed_headers(body, name, client.hook_secret, clock.now_ms() // 1000),
+                within_s=WITHIN_S,
+                allow_private=may_be_called(ticket.hook, client.hook_hosts),
+            )
+        except NotReachable as error:
+            if is_progress:
+                return
+            raise GiveUp(str(error)) from error
+        except NotTaken as error:
+            if is_progress:
+                return
+            raise _later(event, f"{host_of(ticket.hook)} cannot be reached: {error}", None) from error
+        if not 200 <= answer.status < 300:
+            if is_progress:
+                return
+            raise _refusal(event, host_of(ticket.hook), answer.status, answer.retry_after_s)
+        await self._database.write(
+            "told",
+            partial(tickets.set_told, ticket_id=ticket.id, status=str(told.status), progress=told.progress),
+        )
+
+
+def _message(seen: Known, signal: str, client: Client) -> Standing | None:
+    """What a ticket's hook is told because of an event; None if it knows that already, or something newer will be told."""
+    ticket, now = seen.ticket, standing_of(seen, keeps_cancel=client.keep_cancel)
+    if ticket.told_status in TERMINAL:
+        return None
+    if signal in ENDS:
+        return now if now.has_ended else None
+    if not ticket.told_status:
+        return Standing(Status.SUBMITTED, 0)
+    if signal in MADE or now.has_ended or now.status != Status.IN_PROGRESS:
+        return None
+    return now if now.progress > max(ticket.told_progress, 0) else None
+
+
+def _body(seen: Known, told: Standing, client: Client) -> dict[str, object]:
+    body = shown(seen, keeps_cancel=client.keep_cancel)
+    if told.status != Status.SUBMITTED:
+        return body
+    names = ("startTime", "finishTime", "imageUrl", "failReason")
+    unset: dict[str, object] = dict.fromkeys(names)
+    return body | unset | {"status": Status.SUBMITTED, "progress": "0%", "buttons": []}
+
+
+def signed_headers(body: bytes, name: str, secret: str, now_s: int) -> dict[str, str]:
+    """The headers of Standard Webhooks; the id is the same at each try, and the signature is there if the client has a secret."""
+    headers = {"webhook-id": f"msg_{name}", "webhook-timestamp": str(now_s)}
+    if secret:
+        at = datetime.fromtimestamp(now_s, UTC)
+        headers["webhook-signature"] = webhook_of(secret).sign(headers["webhook-id"], at, body.decode())
+    return headers
+
+
+def _refusal(event: Event, host: str, status: int, retry_after_s: float | None) -> Exception:
+    why = f"{host} answered HTTP {status}"
+    if status == 410:
+        return GiveUp(f"{why} (gone): it wants no more messages")
+    if 400 <= status < 500 and status not in _LATER and _age_ms(event) > REFUSED_FOR_MS:
+        return GiveUp(why)
+    if 300 <= status < 400 and _age_ms(event) > REFUSED_FOR_MS:
+        return GiveUp(f"{why}: redirects are not followed")
+    return _later(event, why, retry_after_s if status in (*_LATER, 503) else None)
+
+
+def _later(event: Event, why: str, retry_after_s: float | None) -> Exception:
+    """Another try: after 1, 2, 4 … 900 seconds, for a day."""
+    age_ms = _age_ms(event)
+    if age_ms > TOLD_FOR_MS:
+        return GiveUp(why)
+    return Retry(why, after_s=min(retry_after_s or max(1.0, age_ms / 1000), LONGEST_WAIT_S))
+
+
+def _age_ms(event: Event) -> int:
+    return max(0, clock.now_ms() - event.received_at_ms)

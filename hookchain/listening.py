@@ -1,0 +1,25 @@
+"""Lets a worker serve the gateway's clients: it tells their hooks, and answers their windows."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.receivers import Registry
+from dispatcher.tickets.listening import HOOK, WINDOW, Listening
+from dispatcher.tickets.telling import Teller
+from dispatcher.tickets.windows import Windows
+from hookchain.settings.load import Settings
+from storage.deliveries.delivery_queue import Listen
+from storage.engine import Database
+
+
+def listening(
+    settings: Settings, database: Database, registry: Registry, handles: Mapping[str, UpstreamHandle]
+) -> Listen | None:
+    """Adds the receivers of hooks and windows to the registry; returns who hears of events, or None without a gateway."""
+    if not settings.clients:
+        return None
+    registry.add_family(HOOK, Teller(database, handles, lambda: settings.clients).receiver)
+    registry.add_family(WINDOW, Windows(database).receiver)
+    return Listening(registry, lambda: settings.clients)

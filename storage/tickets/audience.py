@@ -1,0 +1,139 @@
+"""Which tickets an event concerns: it ends them, ties them to their tasks, and their clients' hooks are to hear of it.
+
+This is read and written while events are fanned out, in their order, so that it holds for every way in which a fact arrives: an
+answer, a callback, a poll, evidence, a person's decision.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from urllib.parse import urlsplit
+
+import msgspec
+from sqlalchemy import Connection
+
+from storage.records import Event, PendingEvent, Ticket
+from storage.tickets import sql, tickets
+from storage.tickets.sql import Place
+
+MADE = frozenset({"submission.accepted", "submission.queued", "submission.existed", "submission.needs_modal"})
+"""Signals by which a submission has a task."""
+
+ENDS = frozenset(
+    {
+        "task.succeeded",
+        "task.failed",
+        "task.cancelled",
+        "task.lost",
+        "submission.rejected",
+        "submission.dead",
+        "budget.exceeded",
+    }
+)
+"""Signals that end a ticket."""
+
+HEARD = MADE | ENDS | {"task.submitted", "task.started", "task.progressed"}
+"""Signals that matter to tickets."""
+
+
+class Audience(msgspec.Struct, frozen=True):
+    """Who hears an event besides the connected receivers: the hosts of clients' hooks. `client` submitted the root of its chain.
+    `window`: the ticket whose window the event opened; then nobody else hears it."""
+
+    client: str = ""
+    hosts: tuple[str, ...] = ()
+    window: str = ""
+
+
+NOBODY = Audience()
+
+
+def host_of(hook: str) -> str:
+    """The host and port of a hook, which share their slots; without user name or path, which may be secret."""
+    try:
+        parts = urlsplit(hook)
+        return f"{parts.hostname}:{parts.port}" if parts.port else parts.hostname or ""
+    except ValueError:
+        return ""
+
+
+def audiences(connection: Connection, events: Sequence[PendingEvent], now_ms: int) -> dict[int, Audience]:
+    """The audience of each event that has one, by the event's id. Ties and ends the tickets that the events concern."""
+    heard = [event for event in events if event.signal in HEARD]
+    if not heard:
+        return {}
+    places = {
+        place.event_id: place for place in sql.PLACES.all(connection, ids=[event.id for event in heard])
+    }
+    concerned = _concerned(connection, heard, places)
+    result: dict[int, Audience] = {}
+    for event in heard:
+        found = concerned.get(event.id, [])
+        place = places.get(event.id)
+        client = place.client if place is not None else ""
+        if found:
+            _follow(connection, event, found, now_ms)
+        if client or found:
+            result[event.id] = _audience(event, client, found)
+    return result
+
+
+def concerned(connection: Connection, event: Event) -> list[Ticket]:
+    """The tickets that an event concerns."""
+    assert event.signal is not None, "only events with a signal are delivered"
+    pending = PendingEvent(
+        event.id, event.upstream, event.task_id, event.signal, event.action, event.source, None, None
+    )
+    places = {place.event_id: place for place in sql.PLACES.all(connection, ids=[event.id])}
+    return _concerned(connection, [pending], places).get(event.id, [])
+
+
+def _concerned(
+    connection: Connection, events: Sequence[PendingEvent], places: Mapping[int, Place]
+) -> dict[int, list[Ticket]]:
+    submissions = sorted({name for place in places.values() for name in place[1:4] if name})
+    task_ids = sorted({event.task_id for event in events if event.task_id})
+    by_submission: defaultdict[str, list[Ticket]] = defaultdict(list)
+    by_task: defaultdict[tuple[str, str], list[Ticket]] = defaultdict(list)
+    for ticket in sql.OPEN_TICKETS_OF.all(connection, submission_ids=submissions) if submissions else ():
+        by_submission[ticket.submission_id].append(ticket)
+    for ticket in sql.TICKETS_OF_TASKS.all(connection, task_ids=task_ids) if task_ids else ():
+        by_task[ticket.upstream, ticket.task_id].append(ticket)
+    found: dict[int, list[Ticket]] = {}
+    for event in events:
+        place = places.get(event.id)
+        near = [] if event.signal.startswith("submission.") else by_task[event.upstream, event.task_id]
+        names = [] if place is None else _names(event, place)
+        together = {
+            ticket.id: ticket for ticket in (*near, *(one for name in names for one in by_submission[name]))
+        }
+        if together:
+            found[event.id] = list(together.values())
+    return found
+
+
+def _names(event: PendingEvent, place: Place) -> list[str]:
+    """The submissions whose tickets an event concerns. An answer is about its own submission, and not about the parent's."""
+    if event.signal.startswith(("submission.", "budget.")):
+        return [name for name in (place.about, place.opened_by) if name]
+    return [name for name in (place.about, place.made_by, place.opened_by) if name]
+
+
+def _follow(connection: Connection, event: PendingEvent, found: Sequence[Ticket], now_ms: int) -> None:
+    """Tie the tickets to their task, and end those that have ended."""
+    if event.signal in MADE and event.task_id:
+        for submission_id in {
+            ticket.submission_id for ticket in found if ticket.submission_id and not ticket.task_id
+        }:
+            tickets.tie(connection, submission_id, event.upstream, event.task_id)
+    if event.signal in ENDS:
+        tickets.end(connection, [ticket.id for ticket in found if ticket.ended_at_ms is None], now_ms)
+
+
+def _audience(event: PendingEvent, client: str, found: Sequence[Ticket]) -> Audience:
+    if event.signal == "submission.needs_modal":
+        owners = [ticket for ticket in found if ticket.ended_at_ms is None]
+        return Audience(client, window=owners[0].id if owners else "")
+    hosts = sorted({host_of(ticket.hook) for ticket in found if ticket.hook} - {""})
+    return Audience(client, tuple(hosts))
