@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.tickets.listening import HOOK, WINDOW, Listening
+from dispatcher.tickets.overdue import Overdue
 from dispatcher.tickets.telling import Teller
 from dispatcher.tickets.windows import Windows
 from hookchain.settings.load import Settings
+from storage import clock
 from storage.deliveries.delivery_queue import Listen
 from storage.engine import Database
 
@@ -23,3 +26,8 @@ def listening(
     registry.add_family(HOOK, Teller(database, handles, lambda: settings.clients).receiver)
     registry.add_family(WINDOW, Windows(database).receiver)
     return Listening(registry, lambda: settings.clients)
+
+
+def overdue(settings: Settings, database: Database) -> list[Loop]:
+    """The loop that ends overdue tickets; none without a gateway."""
+    return [Overdue(database, lambda: settings.clients, clock.now_ms).loop] if settings.clients else []

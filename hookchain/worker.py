@@ -24,7 +24,7 @@ from dispatcher.loops.watch import Watch
 from dispatcher.plugins.receivers import Registry
 from dispatcher.runs.readback import Readback
 from dispatcher.runs.verifier import Verifier
-from hookchain.listening import listening
+from hookchain.listening import listening, overdue
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
 from hooks.hook_tokens import is_own_hook, submission_token
@@ -136,7 +136,15 @@ class Worker:
         self._timekeeper = Timekeeper(database, self._membership.leads)
         places = Places(database, self._clients)
         watch = Watch(database, settings.upstreams)
-        chores = (resolver.loop, poller.loop, pruner.loop, packer.loop, places.loop, watch.loop)
+        chores = (
+            resolver.loop,
+            poller.loop,
+            pruner.loop,
+            packer.loop,
+            places.loop,
+            watch.loop,
+            *overdue(settings, database),
+        )
         for loop in chores:
             loop.may_turn = self._membership.leads
         self._loops = (

@@ -18,6 +18,7 @@ from dispatcher.tickets import targets
 from dispatcher.tickets.answers import FAILED, LIMIT, NOT_FOUND, REFUSED, opens_window, prompt_in_window
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.orders import Order, about, renamed
+from dispatcher.tickets.shown import standing_of
 from dispatcher.tickets.targets import Target
 from midjourney.buttons import Button
 from midjourney.decode import kept_task
@@ -32,6 +33,8 @@ from storage.submissions import submission_queue
 from storage.submissions.intents import with_key
 from storage.tasks import rows as tasks
 from storage.tickets import tickets
+from storage.tickets.audience import announce
+from storage.tickets.known import known
 
 _FAILED_STATES = frozenset({"rejected", "dead"})
 
@@ -224,7 +227,20 @@ def _submit(
         parent_id=submission.parent_id,
         custom_id=button,
     )
-    return Placed(tickets.add(connection, made, desk.upstreams))
+    made = tickets.add(connection, made, desk.upstreams)
+    if not result.created:
+        _join(connection, made, now_ms)
+    return Placed(made)
+
+
+def _join(connection: Connection, ticket: Ticket, now_ms: int) -> None:
+    """Let a ticket catch up with a task that somebody else's press made, or is making."""
+    (seen,) = known(connection, [ticket], now_ms)
+    if standing_of(seen).has_ended:
+        tickets.end(connection, [ticket.id], now_ms)
+    if ticket.hook:
+        task_id = seen.task.id if seen.task is not None else ""
+        announce(connection, ticket, "it joined a task that was made before", now_ms, task_id=task_id)
 
 
 def _ticket(order: Order, desk: Desk, upstream: str, now_ms: int) -> Ticket:

@@ -30,7 +30,7 @@ from storage.engine import Connection, Database
 from storage.records import Event, Ticket
 from storage.tasks.believe import believe
 from storage.tickets import tickets
-from storage.tickets.audience import ENDS, MADE, concerned, host_of
+from storage.tickets.audience import CHANGED, ENDS, MADE, concerned, host_of
 from storage.tickets.known import Known, known
 
 WITHIN_S = 10.0
@@ -75,7 +75,7 @@ class Teller:
             if host_of(ticket.hook) != host:
                 continue
             client = self._clients().get(ticket.client, Client(name=ticket.client))
-            if signal in ENDS:
+            if signal in ENDS or signal == CHANGED:
                 seen = await self._confirmed(seen)
             told = _message(seen, signal, client)
             if told is None:
@@ -156,11 +156,12 @@ def _message(seen: Known, signal: str, client: Client) -> Standing | None:
         return None
     if signal in ENDS:
         return now if now.has_ended else None
+    is_new_progress = now.status == Status.IN_PROGRESS and now.progress > max(ticket.told_progress, 0)
+    if signal == CHANGED and (now.has_ended or is_new_progress):
+        return now
     if not ticket.told_status:
         return Standing(Status.SUBMITTED, 0)
-    if signal in MADE or now.has_ended or now.status != Status.IN_PROGRESS:
-        return None
-    return now if now.progress > max(ticket.told_progress, 0) else None
+    return now if is_new_progress and signal not in MADE else None
 
 
 def _body(seen: Known, told: Standing, client: Client) -> dict[str, object]:

@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 import msgspec
 from sqlalchemy import Connection
 
+from storage.events import event_log
 from storage.records import Event, PendingEvent, Ticket
 from storage.tickets import sql, tickets
 from storage.tickets.sql import Place
@@ -33,7 +34,11 @@ ENDS = frozenset(
 )
 """Signals that end a ticket."""
 
-HEARD = MADE | ENDS | {"task.submitted", "task.started", "task.progressed"}
+CHANGED = "ticket.changed"
+"""The signal of a change that no upstream reports: an order joined a task that others made, or a ticket ended here. Only hooks hear
+it. Such an event of a ticket without a task has the ticket's id instead."""
+
+HEARD = MADE | ENDS | {"task.submitted", "task.started", "task.progressed", CHANGED}
 """Signals that matter to tickets."""
 
 
@@ -100,6 +105,10 @@ def _concerned(
         by_submission[ticket.submission_id].append(ticket)
     for ticket in sql.TICKETS_OF_TASKS.all(connection, task_ids=task_ids) if task_ids else ():
         by_task[ticket.upstream, ticket.task_id].append(ticket)
+    for event in events:
+        if event.signal == CHANGED and not any(places[event.id][1:3]):
+            alone = tickets.by_id(connection, event.task_id)
+            by_task[event.upstream, event.task_id] += [alone] if alone is not None else []
     found: dict[int, list[Ticket]] = {}
     for event in events:
         place = places.get(event.id)
@@ -137,3 +146,19 @@ def _audience(event: PendingEvent, client: str, found: Sequence[Ticket]) -> Audi
         return Audience(client, window=owners[0].id if owners else "")
     hosts = sorted({host_of(ticket.hook) for ticket in found if ticket.hook} - {""})
     return Audience(client, tuple(hosts))
+
+
+def announce(connection: Connection, ticket: Ticket, why: str, now_ms: int, *, task_id: str = "") -> None:
+    """Have the hooks of a ticket told how it stands now, after everything that they are being told about its task."""
+    event_log.append(
+        connection,
+        event_log.fact(
+            upstream=ticket.upstream,
+            task_id=task_id or ticket.task_id or ("" if ticket.submission_id else ticket.id),
+            submission_id=ticket.submission_id,
+            source="internal",
+            signal=CHANGED,
+            detail=why,
+            now_ms=now_ms,
+        ),
+    )

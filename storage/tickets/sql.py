@@ -132,10 +132,10 @@ TIE = Command(
     WHERE submission_id = :submission_id AND submission_id <> '' AND task_id = ''
     """
 )
-OVERDUE = Query(
+OPEN_AFTER = Query(
     f"""
     SELECT {_TICKET} FROM tickets
-    WHERE ended_at_ms IS NULL AND created_at_ms < :before_ms
+    WHERE ended_at_ms IS NULL AND created_at_ms > :after_ms AND created_at_ms < :before_ms
     ORDER BY created_at_ms LIMIT :most
     """,
     Ticket,

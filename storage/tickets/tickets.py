@@ -142,3 +142,8 @@ def newest(connection: Connection, client: str, most: int) -> list[Ticket]:
 def open_of(connection: Connection, client: str, most: int) -> list[Ticket]:
     """The tickets of a client that have not ended, the oldest first."""
     return sql.OPEN.all(connection, client=client, most=most)
+
+
+def open_after(connection: Connection, after_ms: int, before_ms: int, most: int) -> list[Ticket]:
+    """Tickets of all clients that have not ended and were made between two times, the oldest first."""
+    return sql.OPEN_AFTER.all(connection, after_ms=after_ms, before_ms=before_ms, most=most)

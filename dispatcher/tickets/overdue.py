@@ -1,0 +1,97 @@
+"""Loop: ends tickets that would otherwise stay open for ever. Clients wait for an end, and most of them for nothing else.
+
+A window that nobody answers costs nothing. An order that waits for too long is withdrawn, unpaid. One whose outcome stays unknown
+ends with that reason; its submission is left to evidence and to a person, because it may have been paid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+
+from dispatcher.loops.loop import Loop
+from dispatcher.tickets.clients import Client
+from dispatcher.tickets.shown import standing_of
+from storage.clock import Clock
+from storage.engine import Connection, Database
+from storage.tickets import tickets, withdrawing
+from storage.tickets.audience import announce
+from storage.tickets.known import Known, known
+
+EVERY_S = 2.0
+WINDOW_FOR_MS = 24 * 3600 * 1000
+SETTLED_AFTER_MS = 10_000
+"""A ticket of this age that has ended, but is not marked as ended, is marked here."""
+
+SOME = 200
+
+UNANSWERED = "nobody answered its window within 24 hours; nothing is charged"
+UNKNOWN = "outcome unknown, may have been charged"
+
+
+class Overdue:
+    """`clients` returns the clients by name, as they are configured now. `uncertain_max_s`: how long an outcome may stay unknown."""
+
+    def __init__(
+        self,
+        database: Database,
+        clients: Callable[[], Mapping[str, Client]],
+        clock: Clock,
+        *,
+        uncertain_max_s: float = 3600.0,
+    ) -> None:
+        self._database = database
+        self._clients = clients
+        self._clock = clock
+        self._uncertain_max_ms = round(1000 * uncertain_max_s)
+        self.loop = Loop("overdue tickets", self._turn, interval_s=EVERY_S)
+
+    async def _turn(self) -> None:
+        after_ms, ended = -1, 0
+        while True:
+            last_ms, count = await self._database.write("overdue", partial(self._pass, after_ms=after_ms))
+            ended += count
+            if last_ms is None:
+                break
+            after_ms = last_ms
+        if ended:
+            self._database.wakeups.wake("events")
+
+    def _pass(self, connection: Connection, after_ms: int) -> tuple[int | None, int]:
+        """Look at the next open tickets; returns the age of the last one (None at the end), and how many were ended."""
+        now_ms = self._clock()
+        open_ = tickets.open_after(connection, after_ms, now_ms - SETTLED_AFTER_MS, SOME)
+        ended = sum(self._end(connection, seen, now_ms) for seen in known(connection, open_, now_ms))
+        return (open_[-1].created_at_ms if len(open_) == SOME else None), ended
+
+    def _end(self, connection: Connection, seen: Known, now_ms: int) -> bool:
+        ticket, submission = seen.ticket, seen.submission
+        client = self._clients().get(ticket.client, Client(name=ticket.client))
+        age_ms = now_ms - ticket.created_at_ms
+        if ticket.is_window:
+            return age_ms > WINDOW_FOR_MS and self._fail(connection, seen, UNANSWERED, now_ms)
+        if standing_of(seen, keeps_cancel=client.keep_cancel).has_ended:
+            tickets.end(connection, [ticket.id], now_ms)
+            announce(connection, ticket, "it has ended", now_ms, task_id=_task_id(seen))
+            return True
+        if submission is None:
+            return False
+        if submission.state == "waiting" and age_ms > 1000 * client.wait_max_s:
+            why = f"it waited for {client.wait_max_s:g} seconds and was not sent, so nothing is charged"
+            if not withdrawing.withdraw(connection, ticket, why, now_ms):
+                return False
+            announce(connection, ticket, why, now_ms)
+            return True
+        if submission.state == "uncertain" and now_ms - submission.updated_at_ms > self._uncertain_max_ms:
+            return self._fail(connection, seen, UNKNOWN, now_ms)
+        return False
+
+    def _fail(self, connection: Connection, seen: Known, why: str, now_ms: int) -> bool:
+        if not tickets.end(connection, [seen.ticket.id], now_ms, fail_reason=why):
+            return False
+        announce(connection, seen.ticket, why, now_ms, task_id=_task_id(seen))
+        return True
+
+
+def _task_id(seen: Known) -> str:
+    return seen.task.id if seen.task is not None else ""
