@@ -1,0 +1,1 @@
+"""What clients of the gateway order, and what they are told."""
