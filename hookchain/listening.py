@@ -8,10 +8,12 @@ from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.tickets.listening import HOOK, WINDOW, Listening
+from dispatcher.tickets.moving import Moving
 from dispatcher.tickets.overdue import Overdue
 from dispatcher.tickets.telling import Teller
 from dispatcher.tickets.windows import Windows
 from hookchain.settings.load import Settings
+from hookchain.upstreams import dialects_of
 from storage import clock
 from storage.deliveries.delivery_queue import Listen
 from storage.engine import Database
@@ -30,4 +32,14 @@ def listening(
 
 def overdue(settings: Settings, database: Database) -> list[Loop]:
     """The loop that ends overdue tickets; none without a gateway."""
-    return [Overdue(database, lambda: settings.clients, clock.now_ms).loop] if settings.clients else []
+    moving = moving_of(settings)
+    if moving is None:
+        return []
+    return [Overdue(database, lambda: settings.clients, clock.now_ms, moving=moving).loop]
+
+
+def moving_of(settings: Settings) -> Moving | None:
+    """What moves orders to other accounts; None without a gateway."""
+    return (
+        Moving(lambda: settings.clients, settings.pools, dialects_of(settings)) if settings.clients else None
+    )
