@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
-from dispatcher.tickets.listening import HOOK, WINDOW, Listening
+from dispatcher.tickets.listening import CONFIRM, HOOK, WINDOW, Listening
 from dispatcher.tickets.moving import Moving
 from dispatcher.tickets.overdue import Overdue
 from dispatcher.tickets.telling import Teller
@@ -25,7 +25,9 @@ def listening(
     """Adds the receivers of hooks and windows to the registry; returns who hears of events, or None without a gateway."""
     if not settings.clients:
         return None
-    registry.add_family(HOOK, Teller(database, handles, lambda: settings.clients).receiver)
+    teller = Teller(database, handles, lambda: settings.clients)
+    registry.add_family(HOOK, teller.receiver)
+    registry.add_family(CONFIRM, teller.confirming)
     registry.add_family(WINDOW, Windows(database).receiver)
     return Listening(registry, lambda: settings.clients)
 

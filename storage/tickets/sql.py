@@ -201,3 +201,10 @@ BUSY = Query(
     """,
     Busy,
 )
+
+# Seeds.
+
+SEED = Query("SELECT seed FROM seeds WHERE upstream = :upstream AND task_id = :task_id", str)
+KEEP_SEED = Command(
+    "INSERT INTO seeds (upstream, task_id, seed) VALUES (:upstream, :task_id, :seed) ON CONFLICT DO NOTHING"
+)
