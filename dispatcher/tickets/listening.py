@@ -17,6 +17,9 @@ HOOK = "hook:"
 CONFIRM = "confirm:end"
 """The receiver that has the end of a task confirmed for clients that only poll, and see no end before."""
 
+PICTURES = "keep:picture"
+"""The receiver that keeps the pictures of clients' tasks."""
+
 WINDOW = "window:"
 """Prefix of the receivers that answer windows for clients: "window:TICKET"."""
 
@@ -27,9 +30,16 @@ SIGNALS = HEARD
 
 
 class Listening:
-    """Routes events. `clients` returns the clients by name, as they are configured now."""
+    """Routes events. `keeps_pictures`: the pictures of clients' tasks are kept here. `clients` returns the clients by name, as they are configured now."""
 
-    def __init__(self, registry: Registry, clients: Callable[[], Mapping[str, Client]]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clients: Callable[[], Mapping[str, Client]],
+        *,
+        keeps_pictures: bool = False,
+    ) -> None:
+        self._keeps_pictures = keeps_pictures
         self._registry = registry
         self._clients = clients
 
@@ -48,5 +58,7 @@ class Listening:
             connected = tuple(
                 name for name in connected if name.removeprefix(RULE) in allowed or name in allowed
             )
+        if self._keeps_pictures and event.signal == "task.succeeded" and audience.ends:
+            connected = (*connected, PICTURES)
         told = [f"{HOOK}{host}" for host in audience.hosts] or ([CONFIRM] if audience.ends else [])
         return [*connected, *told]

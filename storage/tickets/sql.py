@@ -81,6 +81,13 @@ END = Command(
 )
 TELL = Command("UPDATE tickets SET told_status = :status, told_progress = :progress WHERE id = :id")
 OWNERS = Query("SELECT DISTINCT client FROM tickets WHERE task_id = :task_id AND upstream = :upstream", str)
+BEGAN_BY = Query(
+    """
+    SELECT chains.client FROM tasks JOIN chains ON chains.id = tasks.chain_id
+    WHERE tasks.upstream = :upstream AND tasks.id = :task_id AND chains.client <> ''
+    """,
+    str,
+)
 OWNERS_OF_SUBMISSION = Query("SELECT DISTINCT client FROM tickets WHERE submission_id = :submission_id", str)
 
 # What is known of tickets.
