@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from dispatcher.plugins.receivers import Registry
-from dispatcher.tickets.clients import Client
+from dispatcher.tickets.clients import Children, Client
 from storage.deliveries.delivery_queue import Route
 from storage.engine import Connection
 from storage.records import PendingEvent
@@ -45,8 +45,12 @@ class Listening:
 
     def __call__(self, connection: Connection, events: Sequence[PendingEvent], now_ms: int) -> Route:
         """The route of these events."""
-        found = audiences(connection, events, now_ms)
+        found = audiences(connection, events, now_ms, self._children_of)
         return lambda event: self._names(event, found.get(event.id, NOBODY))
+
+    def _children_of(self, client: str) -> Children:
+        known = self._clients().get(client)
+        return known.children if known is not None else "hide"
 
     def _names(self, event: PendingEvent, audience: Audience) -> Sequence[str]:
         if audience.window:
