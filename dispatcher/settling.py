@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -17,8 +18,8 @@ from midjourney.requests import (
 )
 from storage.engine import Connection
 from storage.errors import LeaseLost
-from storage.records import Staged, Submission
-from storage.submissions import modals, settlements, staging
+from storage.records import MOVED, Staged, Submission
+from storage.submissions import modals, settlements, staging, submission_queue
 from storage.submissions.settlements import Answered, Settlement
 from storage.upstreams import pausing, standings
 
@@ -34,7 +35,54 @@ class Sent(msgspec.Struct, frozen=True):
     now_ms: int
 
 
-def settle_all(connection: Connection, sent: Sequence[Sent]) -> list[int | LeaseLost]:
+class Elsewhere(Protocol):
+    """Moves orders to other accounts."""
+
+    def target(self, connection: Connection, sent: Sent) -> str:
+        """The account that does an order instead; "" if it stays where it is."""
+        ...
+
+    def move(self, connection: Connection, submission: Submission, to: str, now_ms: int) -> None:
+        """Stage an order at another account; its submission here has ended."""
+        ...
+
+
+def settle_all(
+    connection: Connection, sent: Sequence[Sent], elsewhere: Elsewhere | None = None
+) -> list[int | LeaseLost]:
+    """Write settlements; `elsewhere` may move an order to another account. Like `_settle_all`."""
+    if elsewhere is None:
+        return _settle_all(connection, sent)
+    targets = [elsewhere.target(connection, one) for one in sent]
+    results = _settle_all(
+        connection, [_moved(one, to) if to else one for one, to in zip(sent, targets, strict=True)]
+    )
+    for one, to, result in zip(sent, targets, results, strict=True):
+        if (
+            to
+            and not isinstance(result, LeaseLost)
+            and submission_queue.is_moved(connection, one.submission.id)
+        ):
+            _update_standing(connection, one, set(), one.now_ms)
+            pausing.on_refusal(connection, one.submission, one.settlement, one.now_ms)
+            elsewhere.move(connection, one.submission, to, one.now_ms)
+    return results
+
+
+def _moved(sent: Sent, to: str) -> Sent:
+    settlement = msgspec.structs.replace(
+        sent.settlement,
+        state="rejected",
+        outcome=MOVED,
+        reason=f"{sent.settlement.reason}; {to} does it instead",
+        signal=None,
+        task_ids=(),
+        run_at_ms=0,
+    )
+    return msgspec.structs.replace(sent, settlement=settlement)
+
+
+def _settle_all(connection: Connection, sent: Sequence[Sent]) -> list[int | LeaseLost]:
     """Write settlements; returns for each when to submit again (epoch ms), 0 for never. Raises `LeaseLost` as `settlements.settle_all`."""
     now_ms = max(one.now_ms for one in sent)
     together = [one for one in sent if not queue_full.deleted_modal(one.request, one.settlement)]
@@ -51,6 +99,8 @@ def settle_all(connection: Connection, sent: Sequence[Sent]) -> list[int | Lease
             results.append(why)
             continue
         results.append(_follow(connection, one, now_ms))
+        if one.settlement.outcome == MOVED:
+            continue
         _update_standing(connection, one, answering, now_ms)
         pausing.on_refusal(connection, one.submission, one.settlement, now_ms)
     return results

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hmac
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dispatcher.plugins.chain import UpstreamHandle
@@ -13,6 +13,7 @@ from hooks.gateway.accounts import Accounts
 from hooks.gateway.answering import CrossOrigin, header
 from hooks.gateway.bodies import Bodies
 from hooks.gateway.gateway import Gateway
+from hooks.gateway.pools import Pools
 from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
 from hooks.gateway.tasks import TaskCalls
@@ -39,17 +40,6 @@ def gateway_of(
     async def upload_to(upstream: str, images: list[str]) -> list[str]:
         return await upstream_clients[upstream].upload(images)
 
-    def pool_of(client: Client, _mode: str) -> Sequence[str]:
-        pool = client.pool
-        names = (
-            pool
-            if isinstance(pool, list)
-            else [pool]
-            if pool
-            else sorted(settings.upstreams, key=lambda name: name != "main")
-        )
-        return [name for name in names if name in settings.upstreams]
-
     dialects = {name: handle.dialect for name, handle in handles.items()}
     return Gateway(
         _FileClients(settings.clients),
@@ -58,7 +48,7 @@ def gateway_of(
         TaskCalls(database, handles, seed_of, upload_to),
         Accounts(database, settings.upstreams),
         Bodies(),
-        pool_of,
+        Pools(database, settings.upstreams, settings.pools),
         CrossOrigin(),
     )
 

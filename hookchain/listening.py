@@ -7,11 +7,13 @@ from collections.abc import Mapping
 from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
-from dispatcher.tickets.listening import HOOK, WINDOW, Listening
+from dispatcher.tickets.listening import CONFIRM, HOOK, WINDOW, Listening
+from dispatcher.tickets.moving import Moving
 from dispatcher.tickets.overdue import Overdue
 from dispatcher.tickets.telling import Teller
 from dispatcher.tickets.windows import Windows
 from hookchain.settings.load import Settings
+from hookchain.upstreams import dialects_of
 from storage import clock
 from storage.deliveries.delivery_queue import Listen
 from storage.engine import Database
@@ -23,11 +25,23 @@ def listening(
     """Adds the receivers of hooks and windows to the registry; returns who hears of events, or None without a gateway."""
     if not settings.clients:
         return None
-    registry.add_family(HOOK, Teller(database, handles, lambda: settings.clients).receiver)
+    teller = Teller(database, handles, lambda: settings.clients)
+    registry.add_family(HOOK, teller.receiver)
+    registry.add_family(CONFIRM, teller.confirming)
     registry.add_family(WINDOW, Windows(database).receiver)
     return Listening(registry, lambda: settings.clients)
 
 
 def overdue(settings: Settings, database: Database) -> list[Loop]:
     """The loop that ends overdue tickets; none without a gateway."""
-    return [Overdue(database, lambda: settings.clients, clock.now_ms).loop] if settings.clients else []
+    moving = moving_of(settings)
+    if moving is None:
+        return []
+    return [Overdue(database, lambda: settings.clients, clock.now_ms, moving=moving).loop]
+
+
+def moving_of(settings: Settings) -> Moving | None:
+    """What moves orders to other accounts; None without a gateway."""
+    return (
+        Moving(lambda: settings.clients, settings.pools, dialects_of(settings)) if settings.clients else None
+    )

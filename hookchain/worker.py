@@ -24,7 +24,7 @@ from dispatcher.loops.watch import Watch
 from dispatcher.plugins.receivers import Registry
 from dispatcher.runs.readback import Readback
 from dispatcher.runs.verifier import Verifier
-from hookchain.listening import listening, overdue
+from hookchain.listening import listening, moving_of, overdue
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
 from hooks.hook_tokens import is_own_hook, submission_token
@@ -98,6 +98,7 @@ class Worker:
             may_send_until_s=self._membership.may_send_until_s,
             generation_file=database.generation_file,
             may_submit=self._restores.may_submit,
+            elsewhere=moving_of(settings),
         )
         self._readbacks = {
             name: Readback(name, client, clock.now_ms) for name, client in self._clients.items()

@@ -149,6 +149,10 @@ def _refuse_what_is_taken(connection: Connection, submission_id: str) -> None:
         why = f"the upstream has accepted it and made task {made[0]}"
     elif dead_submissions.was_answered(connection, submission_id):
         why = f"its modal {submission.parent_id} no longer needs an answer"
+    elif submission.outcome == "moved":
+        why = "another account has done it since"
+    elif submission.outcome == "withdrawn":
+        why = "its client was told that nothing is charged for it"
     elif submission.outcome == MODAL_LOST:
         why = f"its modal {submission.parent_id} no longer exists; press the button again"
     else:

@@ -18,7 +18,7 @@ import structlog
 from dispatcher.loops.loop import Loop, until_durable
 from dispatcher.policy import upstream_limits
 from dispatcher.policy.outcomes import after_silence, settle
-from dispatcher.settling import Sent, settle_all
+from dispatcher.settling import Elsewhere, Sent, settle_all
 from midjourney.client import Client, Reply
 from midjourney.errors import InvalidRequest, NoAnswer, NotSent
 from midjourney.requests import (
@@ -68,7 +68,7 @@ BUSY_ELSEWHERE_MS = 20
 class Submitter:
     """Sends submissions, within the limits of each upstream, which all processes share.
 
-    `departures` notes which requests leave. `worker` is the name of this process in the database; `may_send_until_s` returns
+    `elsewhere` moves orders of clients to other accounts. `departures` notes which requests leave. `worker` is the name of this process in the database; `may_send_until_s` returns
     until when, by `uptime_s`, the others count it as alive.
     """
 
@@ -83,7 +83,9 @@ class Submitter:
         may_send_until_s: Callable[[], float] = lambda: math.inf,
         generation_file: GenerationFile | None = None,
         may_submit: Callable[[str], bool] = lambda _: True,
+        elsewhere: Elsewhere | None = None,
     ) -> None:
+        self._elsewhere = elsewhere
         self._database = database
         self._clients = clients
         self._hook_for = hook_for
@@ -199,7 +201,7 @@ class Submitter:
         self._database.meter.count("submissions", left_ms, 1000 * (left_ms - submission.run_at_ms))
 
     def _settle_all(self, connection: Connection, sent: Sequence[Sent]) -> Sequence[Settled | Exception]:
-        results = settle_all(connection, sent)
+        results = settle_all(connection, sent, self._elsewhere)
         undone = Counter(
             one.submission.upstream
             for one, result in zip(sent, results, strict=True)

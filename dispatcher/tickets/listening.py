@@ -14,6 +14,9 @@ from storage.tickets.audience import HEARD, NOBODY, Audience, audiences
 HOOK = "hook:"
 """Prefix of the receivers that tell clients: "hook:bot.example.com:8080". All tickets of a host share its slots."""
 
+CONFIRM = "confirm:end"
+"""The receiver that has the end of a task confirmed for clients that only poll, and see no end before."""
+
 WINDOW = "window:"
 """Prefix of the receivers that answer windows for clients: "window:TICKET"."""
 
@@ -45,4 +48,5 @@ class Listening:
             connected = tuple(
                 name for name in connected if name.removeprefix(RULE) in allowed or name in allowed
             )
-        return [*connected, *(f"{HOOK}{host}" for host in audience.hosts)]
+        told = [f"{HOOK}{host}" for host in audience.hosts] or ([CONFIRM] if audience.ends else [])
+        return [*connected, *told]

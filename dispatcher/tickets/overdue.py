@@ -1,7 +1,8 @@
 """Loop: ends tickets that would otherwise stay open for ever. Clients wait for an end, and most of them for nothing else.
 
 A window that nobody answers costs nothing. An order that waits for too long is withdrawn, unpaid. One whose outcome stays unknown
-ends with that reason; its submission is left to evidence and to a person, because it may have been paid.
+ends with that reason; its submission is left to evidence and to a person, because it may have been paid. One that waits at an account that
+takes nothing now moves to another account of its pool.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from functools import partial
 
 from dispatcher.loops.loop import Loop
 from dispatcher.tickets.clients import Client
+from dispatcher.tickets.moving import Moving
 from dispatcher.tickets.shown import standing_of
 from storage.clock import Clock
 from storage.engine import Connection, Database
@@ -20,8 +22,8 @@ from storage.tickets.known import Known, known
 
 EVERY_S = 2.0
 WINDOW_FOR_MS = 24 * 3600 * 1000
-SETTLED_AFTER_MS = 10_000
-"""A ticket of this age that has ended, but is not marked as ended, is marked here."""
+SETTLED_AFTER_MS = 2_000
+"""Younger tickets are left to the loops that do their work."""
 
 SOME = 200
 
@@ -39,7 +41,9 @@ class Overdue:
         clock: Clock,
         *,
         uncertain_max_s: float = 3600.0,
+        moving: Moving | None = None,
     ) -> None:
+        self._moving = moving
         self._database = database
         self._clients = clients
         self._clock = clock
@@ -55,7 +59,7 @@ class Overdue:
                 break
             after_ms = last_ms
         if ended:
-            self._database.wakeups.wake("events")
+            self._database.wakeups.wake("events", "submissions")
 
     def _pass(self, connection: Connection, after_ms: int) -> tuple[int | None, int]:
         """Look at the next open tickets; returns the age of the last one (None at the end), and how many were ended."""
@@ -76,6 +80,12 @@ class Overdue:
             return True
         if submission is None:
             return False
+        if (
+            submission.state == "waiting"
+            and self._moving is not None
+            and self._moving.move_waiting(connection, submission, now_ms)
+        ):
+            return True
         if submission.state == "waiting" and age_ms > 1000 * client.wait_max_s:
             why = f"it waited for {client.wait_max_s:g} seconds and was not sent, so nothing is charged"
             if not withdrawing.withdraw(connection, ticket, why, now_ms):

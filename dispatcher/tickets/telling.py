@@ -68,6 +68,15 @@ class Teller:
 
         return Receiver(name=name, function=tell, options=_OPTIONS)
 
+    def confirming(self, name: str) -> Receiver:
+        """The receiver that has the ends of tasks confirmed at once."""
+
+        async def confirm(_action: str, *, event: Event, **_: object) -> None:
+            for seen in await self._known(event):
+                await self._confirmed(seen)
+
+        return Receiver(name=name, function=confirm, options=_OPTIONS)
+
     async def _tell(self, host: str, event: Event) -> None:
         signal = event.signal or ""
         for seen in await self._known(event):

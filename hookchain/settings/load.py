@@ -15,7 +15,7 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import Budgets, PeriodBudget, price_warnings
 from dispatcher.policy.retention import Retention
 from dispatcher.rules.spelling import nearest
-from dispatcher.tickets.clients import Client
+from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
 from hookchain.settings.budgets import check_budgets, check_tables, zone_of
 from hookchain.settings.conversion import SettingsError as SettingsError
@@ -74,6 +74,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     upstreams: dict[str, Upstream] = {}
     dialects: dict[str, dict[str, object]] = {}
     clients: dict[str, Client] = {}
+    pools: dict[str, Pool] = {}
 
 
 _TABLES: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention, "quotas": Quota}
@@ -117,6 +118,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     timezone: str = "UTC"
     image_folders: tuple[Path, ...] = ()
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
+    pools: Mapping[str, Pool] = msgspec.field(default_factory=dict)
 
     @property
     def plan(self) -> Budgets | None:
@@ -222,6 +224,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         budgets=tuple(file.budgets),
         timezone=file.timezone,
         image_folders=tuple(path.parent / folder for folder in file.image_folders),
+        pools=file.pools,
         clients={name: msgspec.structs.replace(client, name=name) for name, client in file.clients.items()},
     )
 

@@ -6,7 +6,7 @@ docs/gateway.md has its paths. What it does not know it answers with 404 and a l
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
 import structlog
@@ -19,6 +19,7 @@ from hooks.gateway.accounts import Accounts
 from hooks.gateway.answering import Answer, CrossOrigin, Refused, envelope, header, write
 from hooks.gateway.bodies import Bodies, Body
 from hooks.gateway.paths import Place, place_of
+from hooks.gateway.pools import Pools
 from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
 from hooks.gateway.tasks import TaskCalls
@@ -43,7 +44,7 @@ class FindClient(Protocol):
 
 
 class Gateway:
-    """The application. `pool_of` returns the accounts that a client may use, for a mode, in the order in which they are tried."""
+    """The application."""
 
     def __init__(
         self,
@@ -53,7 +54,7 @@ class Gateway:
         calls: TaskCalls,
         accounts: Accounts,
         bodies: Bodies,
-        pool_of: Callable[[Client, str], Sequence[str]],
+        pools: Pools,
         cross_origin: CrossOrigin,
     ) -> None:
         self._clients = clients
@@ -62,7 +63,7 @@ class Gateway:
         self._calls = calls
         self._accounts = accounts
         self._bodies = bodies
-        self._pool_of = pool_of
+        self._pools = pools
         self._cross_origin = cross_origin
 
     async def stop(self) -> None:
@@ -115,7 +116,7 @@ class Gateway:
                     key=header(scope, b"idempotency-key"),
                     client=client,
                 )
-                upstreams = self._upstreams(client, place, body)
+                upstreams = await self._accounts_for(client, place, body)
             except Declined as declined:
                 await write(send, envelope(refused(declined.code, str(declined))), headers)
                 return
@@ -131,36 +132,36 @@ class Gateway:
         if placed is not None:
             self._submits.receipts.written(client.name, order.digest, placed.ticket.id)
 
-    def _upstreams(self, client: Client, place: Place, body: Body) -> Sequence[str]:
-        names = self._pool_of(client, place.mode or mode_in(body.fields))
+    async def _accounts_for(self, client: Client, place: Place, body: Body) -> Sequence[str]:
+        """The accounts for an order. Raises `Declined` if none works in its mode."""
+        mode = place.mode or mode_in(body.fields)
+        names = await self._pools.for_new_work(client, mode)
         if not names:
-            raise Declined(
-                REFUSED, f"no account of {client.name} works in mode {place.mode or mode_in(body.fields)!r}"
-            )
+            raise Declined(REFUSED, f"no account of {client.name} works in mode {mode!r}")
         return names
 
     async def _read(self, client: Client, place: Place, scope: Scope, receive: Receive) -> Answer:
         match scope["method"], place.rest.split("/"):
             case "GET", ["task", given, "fetch" | "refresh"]:
-                return await self._reads.fetch(client, given, self._pool_of(client, ""))
+                return await self._reads.fetch(client, given, self._pools.members(client))
             case "GET", ["task", "list"]:
                 return await self._reads.all_of(client)
             case "GET", ["task", "queue"]:
                 return await self._reads.queue(client)
             case "POST", ["task", "list-by-condition" | "list-by-ids"]:
                 fields = await self._fields(scope, receive, place)
-                return await self._reads.among(client, fields, self._pool_of(client, ""))
+                return await self._reads.among(client, fields, self._pools.members(client))
             case "POST", ["task", "query"]:
                 return await self._reads.page(client, await self._fields(scope, receive, place))
             case "GET", ["task", given, "image-seed"]:
-                return await self._calls.image_seed(client, given, self._pool_of(client, ""))
+                return await self._calls.image_seed(client, given, self._pools.members(client))
             case "POST", ["task", given, "cancel"]:
-                return await self._calls.cancel(client, given, self._pool_of(client, ""))
+                return await self._calls.cancel(client, given, self._pools.members(client))
             case "POST", ["submit", "upload-discord-images"]:
                 fields = await self._fields(scope, receive, place)
-                return await self._calls.upload(client, fields, self._pool_of(client, ""))
+                return await self._calls.upload(client, fields, self._pools.members(client))
             case "GET", ["account", "list"]:
-                return await self._accounts.list(self._pool_of(client, ""))
+                return await self._accounts.list(self._pools.members(client))
             case _:
                 raise Refused(
                     404, NOT_FOUND, f"there is no {scope['method']} {place.rest} here. There is: {THERE_IS}"

@@ -18,10 +18,9 @@ from midjourney.errors import ProtocolError
 from midjourney.requests import Cancel
 from storage import clock
 from storage.engine import Connection, Database
-from storage.tickets import withdrawing
+from storage.tickets import seeds, withdrawing
 
 SEED_WITHIN_S = 60.0
-MOST_SEEDS = 10_000
 
 
 class TaskCalls:
@@ -38,28 +37,34 @@ class TaskCalls:
         self._handles = handles
         self._seed_of = seed_of
         self._upload_to = upload_to
-        self._seeds: dict[tuple[str, str], asyncio.Task[str]] = {}
+        self._asking: dict[tuple[str, str], asyncio.Task[str]] = {}
 
     async def image_seed(self, client: Client, given: str, upstreams: Sequence[str]) -> Answer:
         """The seed of an image, which the account is asked for once."""
         target = await self._target(client, given, upstreams)
         if not target.task_id:
             raise Refused(200, REFUSED, f"task {given} has no image yet")
-        key = (target.upstream, target.task_id)
-        asking = self._seeds.get(key)
+        where = (target.upstream, target.task_id)
+        seed = await self._database.read(lambda connection: seeds.find(connection, *where))
+        return envelope(Envelope(code=1, description="success", result=seed or await self._asked(where)))
+
+    async def _asked(self, where: tuple[str, str]) -> str:
+        """The seed as the account tells it, asked for once by all who wait. Raises `Refused`."""
+        asking = self._asking.get(where)
         if asking is None:
-            if len(self._seeds) >= MOST_SEEDS:
-                self._seeds.pop(next(iter(self._seeds)))
-            asking = self._seeds[key] = asyncio.create_task(self._seed_of(*key), name="image-seed")
+            asking = self._asking[where] = asyncio.create_task(self._ask(*where), name="image-seed")
+            asking.add_done_callback(lambda _: self._asking.pop(where, None))
         try:
             async with asyncio.timeout(SEED_WITHIN_S):
-                seed = await asyncio.shield(asking)
+                return await asyncio.shield(asking)
         except (ProtocolError, TimeoutError) as error:
-            self._seeds.pop(key, None)
-            raise Refused(
-                200, FAILED, f"the account gave no seed: {str(error) or 'it took too long'}"[:300]
-            ) from error
-        return envelope(Envelope(code=1, description="success", result=seed))
+            why = str(error) or "it took too long"
+            raise Refused(200, FAILED, f"the account gave no seed: {why}"[:300]) from error
+
+    async def _ask(self, upstream: str, task_id: str) -> str:
+        seed = await self._seed_of(upstream, task_id)
+        await self._database.write("seed", lambda connection: seeds.keep(connection, upstream, task_id, seed))
+        return seed
 
     async def cancel(self, client: Client, given: str, upstreams: Sequence[str]) -> Answer:
         """End a task: here if nothing of it has left, otherwise at its account."""

@@ -14,8 +14,8 @@ from storage import clock
 from storage.engine import Connection, Database
 from storage.errors import StorageError
 from storage.records import Ticket
+from storage.tickets import moves, tickets
 from storage.tickets.known import Known, known
-from storage.upstreams import standings
 
 log = structlog.get_logger("hookchain")
 
@@ -87,12 +87,13 @@ class Verdicts:
 
 def _read(connection: Connection, waiting: Collection[Waiting]) -> tuple[list[Known], frozenset[str]]:
     now_ms = clock.now_ms()
-    stopped = frozenset(
-        name
-        for name, standing in standings.every(connection).items()
-        if standing.paused or standing.held_until_ms > now_ms or standing.open_until_ms > now_ms
+    present = tickets.present(
+        connection, {one.ticket.id for one in waiting}
+    )  # an order may have moved to another account
+    return (
+        known(connection, [present.get(one.ticket.id, one.ticket) for one in waiting], now_ms),
+        moves.stopped(connection, now_ms),
     )
-    return known(connection, [one.ticket for one in waiting], now_ms), stopped
 
 
 def _tell(waiting: Waiting, seen: Known, stopped: frozenset[str]) -> None:

@@ -26,6 +26,9 @@ INTERRUPTED = "interrupted"
 MODAL_LOST = "window_lost"
 """Outcome of the answer to a modal that the upstream had deleted."""
 
+MOVED = "moved"
+"""Outcome of an attempt that left nothing, so that another account does the order instead."""
+
 BY_HAND = "person:"
 """Prefix of `asked_by` for submissions that a person requested. The budget of the rules does not apply to people."""
 

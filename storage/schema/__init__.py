@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from storage.schema.duties import attempts, deliveries, firings, spent, submissions
 from storage.schema.facts import aliases, chains, events, quarantine, refusals, tasks
-from storage.schema.gateway import tickets
+from storage.schema.gateway import seeds, tickets
 from storage.schema.names import AUTOMATIC, SCHEMA, metadata
 from storage.schema.operations import budgets, leases, meta, traffic, upstreams
 
@@ -30,6 +30,7 @@ __all__ = [
     "metadata",
     "quarantine",
     "refusals",
+    "seeds",
     "spent",
     "submissions",
     "tasks",

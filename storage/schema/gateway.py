@@ -1,4 +1,4 @@
-"""Table of the gateway: what clients ordered. docs/decisions/0040 says why a ticket is not a submission."""
+"""Tables of the gateway: what clients ordered, and what accounts were asked about images. docs/decisions/0040 says why a ticket is not a submission."""
 
 from __future__ import annotations
 
@@ -38,4 +38,13 @@ tickets = Table(
     partial("tickets_of_task", "task_id", "upstream", where="task_id <> ''"),
     partial("tickets_of_button", "parent_id", "client", where="parent_id <> ''"),
     partial("tickets_open", "created_at_ms", where="ended_at_ms IS NULL"),
+)
+
+# Seeds of images, which never change.
+seeds = Table(
+    "seeds",
+    metadata,
+    Column("upstream", String, primary_key=True),
+    Column("task_id", String, primary_key=True),
+    Column("seed", String, nullable=False),
 )

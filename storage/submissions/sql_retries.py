@@ -30,11 +30,14 @@ _WAS_LEFT_OPEN = f"""
     )
     """
 
+# Another account has the order since, or its client was told that nothing will be charged.
+_IS_OURS_TO_SEND = "outcome NOT IN ('moved', 'withdrawn')"
+
 RETRY = retry_of(
     "submissions",
     str,
     "outcome = '', reason = :reason",
-    f"NOT {_HAS_PAID_TASK} AND NOT ({_WAS_ANSWERED})",
+    f"{_IS_OURS_TO_SEND} AND NOT {_HAS_PAID_TASK} AND NOT ({_WAS_ANSWERED})",
 )
 """Requeues those that have made no task, whatever their answers said."""
 
@@ -42,7 +45,7 @@ EDIT = retry_of(
     "submissions",
     str,
     "outcome = '', reason = :reason, request = :request",
-    f"outcome <> '{MODAL_LOST}' AND NOT {_HAS_TASK} AND NOT ({_WAS_ANSWERED}) AND NOT {_WAS_LEFT_OPEN}",
+    f"{_IS_OURS_TO_SEND} AND outcome <> '{MODAL_LOST}' AND NOT {_HAS_TASK} AND NOT ({_WAS_ANSWERED}) AND NOT {_WAS_LEFT_OPEN}",
 )
 """Requeues one with another request, if each of its attempts has ended, and none shows that the upstream took it."""
 

@@ -13,13 +13,19 @@ from sqlalchemy import Connection
 from storage.duty import protocol
 from storage.duty.duties import SUBMISSIONS
 from storage.duty.states import SUBMISSION
-from storage.records import Submission, SubmissionState
+from storage.records import MOVED, Submission, SubmissionState
 from storage.submissions import lanes, sql
 
 
 def find(connection: Connection, submission_id: str) -> Submission | None:
     """One submission, or None."""
     return sql.SUBMISSION.first(connection, id=submission_id)
+
+
+def is_moved(connection: Connection, submission_id: str) -> bool:
+    """True if a submission has ended because another account does its order."""
+    found = find(connection, submission_id)
+    return found is not None and found.state == "rejected" and found.outcome == MOVED
 
 
 def is_spent(connection: Connection, submission_id: str) -> bool:

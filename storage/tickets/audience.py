@@ -44,11 +44,12 @@ HEARD = MADE | ENDS | {"task.submitted", "task.started", "task.progressed", CHAN
 
 class Audience(msgspec.Struct, frozen=True):
     """Who hears an event besides the connected receivers: the hosts of clients' hooks. `client` submitted the root of its chain.
-    `window`: the ticket whose window the event opened; then nobody else hears it."""
+    `window`: the ticket whose window the event opened; then nobody else hears it. `ends`: it ends tickets, whose clients may only poll."""
 
     client: str = ""
     hosts: tuple[str, ...] = ()
     window: str = ""
+    ends: bool = False
 
 
 NOBODY = Audience()
@@ -145,7 +146,7 @@ def _audience(event: PendingEvent, client: str, found: Sequence[Ticket]) -> Audi
         owners = [ticket for ticket in found if ticket.ended_at_ms is None]
         return Audience(client, window=owners[0].id if owners else "")
     hosts = sorted({host_of(ticket.hook) for ticket in found if ticket.hook} - {""})
-    return Audience(client, tuple(hosts))
+    return Audience(client, tuple(hosts), ends=bool(found) and event.signal in ENDS)
 
 
 def announce(connection: Connection, ticket: Ticket, why: str, now_ms: int, *, task_id: str = "") -> None:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from storage.driver.decoder import columns_of, parameters_of
 from storage.driver.statements import Command, Query
-from storage.records import MODAL_LOST, Submission, Ticket
+from storage.records import INTERRUPTED, MODAL_LOST, Submission, Ticket
 
 _TICKET = columns_of(Ticket)
 
@@ -62,6 +62,7 @@ OPEN = Query(
 )
 COUNT_SINCE = Query("SELECT count(*) FROM tickets WHERE client = :client AND created_at_ms > :since_ms", int)
 COUNT_OPEN = Query("SELECT count(*) FROM tickets WHERE client = :client AND ended_at_ms IS NULL", int)
+AMONG = Query(f"SELECT {_TICKET} FROM tickets WHERE id IN (:ids)", Ticket)
 ANSWERED = Command(
     "UPDATE tickets SET answered_at_ms = :now_ms WHERE id IN (:ids) AND answered_at_ms IS NULL"
 )
@@ -156,4 +157,54 @@ PLACES = Query(
     WHERE events.id IN (:ids)
     """,
     Place,
+)
+
+# Orders that move to another account.
+
+
+class Busy(NamedTuple):
+    """How many submissions of ours wait, are being sent, or have a task that has not ended, at an upstream."""
+
+    name: str
+    submissions: int
+
+
+ROOT_UPSTREAMS = Query("SELECT upstream FROM submissions WHERE chain_id = :chain_id AND parent_id = ''", str)
+SIGN_OF_LIFE = Query(
+    f"""
+    SELECT submission_id FROM attempts
+    WHERE submission_id = :id AND number <> :number AND outcome IN ('sending', 'uncertain', '{INTERRUPTED}')
+    UNION ALL SELECT id FROM tasks WHERE submission_id = :id
+    UNION ALL SELECT submission_id FROM events WHERE submission_id = :id AND submission_id <> '' AND source = 'callback'
+    LIMIT 1
+    """,
+    str,
+)
+"""An attempt without a clear answer, a task of its own, or a callback on its hook."""
+MOVE_TICKETS = Command(
+    "UPDATE tickets SET submission_id = :new_id, upstream = :upstream WHERE submission_id = :old_id"
+)
+MOVE_CHAIN = Command("UPDATE chains SET upstream = :upstream WHERE id = :chain_id")
+STOPPED = Query(
+    """
+    SELECT name FROM upstreams
+    WHERE paused OR (held_until_ms > :now_ms AND held_until_ms <= :now_ms + held_ms)
+      OR (open_until_ms > :now_ms AND open_until_ms <= :now_ms + open_ms)
+    """,
+    str,
+)
+BUSY = Query(
+    """
+    SELECT upstream, count(*) FROM submissions
+    WHERE state IN ('waiting', 'sending', 'uncertain') AND upstream IN (:names)
+    GROUP BY upstream
+    """,
+    Busy,
+)
+
+# Seeds.
+
+SEED = Query("SELECT seed FROM seeds WHERE upstream = :upstream AND task_id = :task_id", str)
+KEEP_SEED = Command(
+    "INSERT INTO seeds (upstream, task_id, seed) VALUES (:upstream, :task_id, :seed) ON CONFLICT DO NOTHING"
 )

@@ -45,6 +45,11 @@ def find(connection: Connection, client: str, ids: Collection[str]) -> dict[str,
     return {ticket.id: ticket for ticket in sql.TICKETS.all(connection, client=client, ids=list(ids))}
 
 
+def present(connection: Connection, ids: Collection[str]) -> dict[str, Ticket]:
+    """These tickets, of any client, as they are now, by id."""
+    return {ticket.id: ticket for ticket in sql.AMONG.all(connection, ids=list(ids))}
+
+
 def by_id(connection: Connection, ticket_id: str) -> Ticket | None:
     """One ticket of any client, or None."""
     return sql.TICKET.first(connection, id=ticket_id)

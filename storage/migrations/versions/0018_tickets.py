@@ -1,6 +1,6 @@
-"""The gateway: what clients ordered.
+"""The gateway: what clients ordered, and the seeds of their images.
 
-It only adds a table: the release before this one works on beside it.
+It only adds tables: the release before this one works on beside it.
 
 Revision: 0018
 """
@@ -15,7 +15,7 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the table of tickets."""
+    """Add the tables."""
     op.create_table(
         "tickets",
         sa.Column("id", sa.String(), primary_key=True),
@@ -40,6 +40,12 @@ def upgrade() -> None:
         sa.Column("created_at_ms", sa.BigInteger(), nullable=False),
         sa.Column("answered_at_ms", sa.BigInteger()),
         sa.Column("ended_at_ms", sa.BigInteger()),
+    )
+    op.create_table(
+        "seeds",
+        sa.Column("upstream", sa.String(), primary_key=True),
+        sa.Column("task_id", sa.String(), primary_key=True),
+        sa.Column("seed", sa.String(), nullable=False),
     )
     _index("one_ticket_per_key", ["client", "idempotency_key"], where="idempotency_key <> ''", unique=True)
     _index("tickets_of_client", ["client", "created_at_ms", "id"])
