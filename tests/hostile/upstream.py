@@ -28,10 +28,10 @@ PATIENCE_S = 60.0
 class Hostile(Model):
     """Runs until `stop`."""
 
-    def __init__(self, manners: Manners = Manners(), *, secret: str = "") -> None:  # noqa: B008 - it is frozen
+    def __init__(self, manners: Manners = Manners(), *, secret: str = "", port: int = 0) -> None:  # noqa: B008 - it is frozen
         self.clock, self.caller = Clock(), Caller()
         self.on_stop: list[Callable[[], None]] = []
-        sock = socket.create_server(("127.0.0.1", 0))
+        sock = socket.create_server(("127.0.0.1", port))
         url = f"http://127.0.0.1:{sock.getsockname()[1]}"
         super().__init__(manners, secret, url=url, clock=self.clock, caller=self.caller)
         transports: dict[tuple[str, int], Any] = {}

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
+import shutil
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from tests.hostile.manners import Manners
 from tests.hostile.upstream import Hostile
+from tests.support import postgres
+from tests.support.customer import CLIENTS, Customer, Mailbox
+from tests.support.shop import Shop
 from tests.support.witness import UPSCALE_ALL
 
 UPSTREAM = """
@@ -24,11 +30,11 @@ private_hosts = {private_hosts}
 
 @pytest.fixture
 def start_hostile() -> Iterator[Callable[..., Hostile]]:
-    """Start a hostile upstream with manners."""
+    """Start a hostile upstream with manners, at a port of its own or at a given one."""
     started: list[Hostile] = []
 
-    def start(**manners: Any) -> Hostile:
-        started.append(Hostile(Manners(**manners), secret="sk-1"))
+    def start(*, port: int = 0, **manners: Any) -> Hostile:
+        started.append(Hostile(Manners(**manners), secret="sk-1", port=port))
         return started[-1]
 
     yield start
@@ -47,11 +53,59 @@ def serve(start_server: Any) -> Callable[..., Any]:
         dialect: str = "mj-plus",
         quiet_s: float = 0.7,
         private_hosts: tuple[str, ...] = (),
+        upstream_too: str = "",
         **environment: str,
     ) -> Any:
         main = UPSTREAM.format(
             url=upstream.url, dialect=dialect, quiet_s=quiet_s, private_hosts=list(private_hosts)
         )
-        return start_server(toml=main + rules, **environment)
+        return start_server(toml=main + upstream_too + rules, **environment)
 
     return serve
+
+
+@pytest.fixture
+def customer() -> Iterator[Callable[..., Customer]]:
+    """A client of a server's gateway: ann, if nobody else is named."""
+    made: list[Customer] = []
+
+    def make(server: Any, name: str = "ann", **options: Any) -> Customer:
+        made.append(Customer(server.url, name, **options))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.close()
+
+
+@pytest.fixture
+def mailbox() -> Iterator[Callable[..., Mailbox]]:
+    """What stands at a client's notifyHook."""
+    made: list[Mailbox] = []
+
+    def make(port: int = 0) -> Mailbox:
+        made.append(Mailbox(port))
+        return made[-1]
+
+    yield make
+    for one in made:
+        one.stop()
+
+
+@pytest.fixture(scope="module", params=["sqlite", "postgres"])
+def shop(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, new_file: Path
+) -> Iterator[Shop]:
+    """A gateway for all tests of a module, over a database of either kind. A module's `SETTINGS` are the clients and the rules."""
+    directory = tmp_path_factory.mktemp("shop")
+    settings: str = getattr(request.module, "SETTINGS", CLIENTS)
+    with contextlib.ExitStack() as stack:
+        environment = {}
+        if request.param == "postgres":
+            server: str = request.getfixturevalue("postgres_server")
+            environment["DATABASE_URL"] = stack.enter_context(postgres.fresh_database(server))
+        else:
+            shutil.copy(new_file, directory / "hookchain.db")
+        opened = Shop(directory, settings, environment)
+        stack.callback(opened.stop)
+        yield opened

@@ -21,6 +21,7 @@ STARTS_A_PROCESS = frozenset(
         "start_server",
         "start_sandbox",
         "start_worker",
+        "shop",
         "postgres_itself",
         "postgres_server",
         "chromium",
