@@ -114,7 +114,7 @@ class Answers:
         profile = self._engine.profile
         modal_button = body.custom_id or "" if answer.code == 21 else ""
         status, shown = answer_shape(
-            answer, profile, modal_button=modal_button, big_ids=self._faults.has("big-ids")
+            answer, profile, path=path, modal_button=modal_button, big_ids=self._faults.has("big-ids")
         )
         plain = path in profile.text_plain
         return Response(
