@@ -186,13 +186,11 @@ class Engine:
         """The jobs that wait and those that run, oldest first: `queueTasks` of novicezk and Plus (`DiscordInstanceImpl.java`)."""
         return sorted([*self._running, *self._queue], key=lambda job: job.task.submit_time)
 
-    def upscale_of(self, parent: Job, number: int) -> Job | None:
-        """The existing upscale of an image, or None."""
-        for job in self.jobs.values():
-            order = job.order
-            if order.parent_id == parent.task.id and order.work == "upscale" and order.number == number:
-                return job
-        return None
+    def upscales_of(self, parent: Job, number: int) -> list[Job]:
+        """The existing upscales of an image, oldest first."""
+        asked = (parent.task.id, "upscale", number)
+        orders = ((job, job.order) for job in self.jobs.values())
+        return [job for job, order in orders if (order.parent_id, order.work, order.number) == asked]
 
     def mark_pressed(self, parent: Job, custom_id: str) -> None:
         """Give the pressed button style 3, before the press is known to succeed (Plus 3.7.5)."""

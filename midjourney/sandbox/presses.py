@@ -95,8 +95,9 @@ class Presses:
         parent, refusal = self._parent(str(body.task_id))
         if parent is None:
             return refusal
-        existing = self._admission.engine.upscale_of(parent, index) if action == "UPSCALE" else None
-        if existing is not None and self._admission.profile.returns_existing:
+        upscales = self._admission.engine.upscales_of(parent, index) if action == "UPSCALE" else []
+        if upscales and self._admission.profile.returns_existing:
+            existing = upscales[0]
             shown: Properties = {"status": existing.task.status, "imageUrl": existing.task.image_url}
             return Answer(code=21, description="任务已存在", result=existing.task.id, properties=shown)
         wanted = f"MJ::JOB::{_ACTIONS[action]}::{0 if action == 'REROLL' else index}::{parent.uuid}"
@@ -121,9 +122,15 @@ class Presses:
 
     def _answered_once(self, parent: Job, order: Order) -> Order:
         """The order, marked if it repeats an upscale: Midjourney does not respond to a second press of the same U button, and
-        the task fails when its time is up (issue 76 of novicezk/midjourney-proxy)."""
-        repeats = order.work == "upscale" and self._admission.engine.upscale_of(parent, order.number)
-        return replace(order, is_unanswered=True) if repeats else order
+        the task fails when its time is up (issue 76 of novicezk/midjourney-proxy). A press that failed at once has not reached
+        Midjourney: Discord had refused it."""
+        if order.work != "upscale":
+            return order
+        before = self._admission.engine.upscales_of(parent, order.number)
+        return replace(order, is_unanswered=any(not self._was_refused(job) for job in before))
+
+    def _was_refused(self, job: Job) -> bool:
+        return job.task.status == "FAILURE" and job.task.fail_reason != self._admission.profile.timed_out
 
     def _parent(self, task_id: str) -> tuple[Job | None, Answer]:
         parent = self._admission.engine.find(task_id)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from midjourney.sandbox.faults import Faults, parse
 from midjourney.sandbox.timetable import TIMEOUT_MS
 from tests.support.sandbox_account import Account
 
@@ -86,6 +87,23 @@ def test_a_repeated_button_fails_after_five_minutes(dialect: str, path: str, rea
     assert account.task(first).status == "SUCCESS"
     assert (was_full, account.engine.is_full) == (True, False)
     assert account.engine.ledger.billed["action" if path == "action" else "change"] == 2
+
+
+def test_a_press_that_was_refused_may_be_repeated_once() -> None:
+    """Midjourney has not seen the first, answers the second, and is silent at the third."""
+    account = Account(places=2)
+    grid = account.submit("imagine", prompt="a cat").result
+    account.let_pass(6100)
+    account.engine.faults = parse("blocked", 1)
+    refused = account.press(grid, "U1").result
+    account.let_pass(500)
+    account.engine.faults = Faults()
+    answered = account.press(grid, "U1").result
+    account.let_pass(1000)
+    silent = account.press(grid, "U1").result
+    account.let_pass(1000)
+    presses = [account.task(press).status for press in (refused, answered, silent)]
+    assert presses == ["FAILURE", "SUCCESS", "SUBMITTED"]
 
 
 def test_another_image_of_the_grid_is_no_repetition() -> None:
