@@ -17,7 +17,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
 
     `scene`: the seed of the landscape, the same for all descendants of a picture. `path`: the ancestry, see drawing.py.
     `text`: the result of a describe or a shorten. `is_unanswered`: Midjourney does not respond to it, as to a second press of
-    the same U button.
+    the same U button. `mode`: FAST, TURBO or RELAX.
     """
 
     action: str
@@ -35,6 +35,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     parent_id: str = ""
     text: str = ""
     is_unanswered: bool = False
+    mode: str = "FAST"
 
 
 class Job:

@@ -192,6 +192,7 @@ class Presses:
             bot_type=parent.order.bot_type,
             state=body.state,
             notify_hook=body.notify_hook,
+            mode=(body.mode or "FAST").upper(),
         )
 
 

@@ -14,7 +14,7 @@ _MESSAGES = frozenset({_SWAP, "submit/upload-discord-images"})
 """Submits whose answer has no properties in Plus 3.7.5: it is a `Message`, not a `SubmitResultVO`."""
 
 
-def task_shape(task: Task, profile: ServerProfile, *, big_ids: bool = False) -> dict[str, object]:
+def task_shape(task: Task, profile: ServerProfile, *, mode: str, big_ids: bool = False) -> dict[str, object]:
     """The JSON of a task. `big_ids`: write its id as a number too large for a double."""
     shown: dict[str, object] = msgspec.to_builtins(task)
     match profile.shape:
@@ -22,7 +22,7 @@ def task_shape(task: Task, profile: ServerProfile, *, big_ids: bool = False) -> 
             for name in _PLUS_ONLY:
                 shown.pop(name)
         case "tru":
-            shown |= _trueai(task)
+            shown |= _trueai(task, mode)
         case "go":
             shown = _go(shown, task)
         case "plus":
@@ -30,13 +30,13 @@ def task_shape(task: Task, profile: ServerProfile, *, big_ids: bool = False) -> 
     return shown | ({"id": int(task.id)} if big_ids else {})
 
 
-def _trueai(task: Task) -> dict[str, object]:
+def _trueai(task: Task, mode: str) -> dict[str, object]:
     """Some of the additional keys in callbacks of trueai v11 (75 keys in all, including nulls). Only trueai sends a parent id."""
     links = [{"url": task.image_url}] if task.image_url and task.status == "SUCCESS" else []
     return {
         "parentId": task.properties.get("parentId"),
         "botType": task.properties.get("botType"),
-        "mode": "FAST",
+        "mode": mode,
         "imageUrls": links,
         "thumbnailUrl": task.image_url,
         "videoUrls": links if task.action == "VIDEO" else [],

@@ -40,7 +40,8 @@ class Shown:
         )
         properties = {key: value for key, value in task.properties.items() if key != "sent"}
         shown = replace(task, properties=properties, image_url=image or None)
-        return task_shape(shown, self._engine.profile, big_ids=self._engine.faults.has("big-ids"))
+        big_ids = self._engine.faults.has("big-ids")
+        return task_shape(shown, self._engine.profile, mode=job.order.mode, big_ids=big_ids)
 
 
 def _picture_of(job: Job, task: Task) -> str:

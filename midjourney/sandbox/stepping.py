@@ -72,11 +72,12 @@ def take_step(job: Job, step: Step, now_ms: int, *, user: str) -> None:
 
 
 def _message(order: Order, step: Step, user: str) -> str:
+    mode = order.mode.lower()
     if step.status != "SUCCESS":
-        return f"**{order.prompt}** - <@{user}> ({step.percent}%) (fast)"
+        return f"**{order.prompt}** - <@{user}> ({step.percent}%) ({mode})"
     if order.note:
         return f"**{order.prompt}** - {order.note} <@{user}>"
-    return f"**{order.prompt}** - <@{user}> (fast)"
+    return f"**{order.prompt}** - <@{user}> ({mode})"
 
 
 def _picture(order: Order, percent: int) -> Picture:

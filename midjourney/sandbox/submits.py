@@ -163,6 +163,7 @@ def _order(body: Body, base_url: str, *, action: str, work: str, prompt: str, de
         bot_type=body.bot_type or "MID_JOURNEY",
         state=body.state,
         notify_hook=body.notify_hook,
+        mode=(body.mode or "FAST").upper(),
     )
 
 

@@ -84,6 +84,17 @@ def test_every_submit_of_a_dialect_gives_a_task_under_each_prefix(
     assert all(set(CHAT_PLUGIN) <= task.keys() for task in tasks)
 
 
+@pytest.mark.parametrize(("word", "mode"), [("mj-relax/", "RELAX"), ("mj-turbo/", "TURBO"), ("", "FAST")])
+def test_a_prefix_is_the_mode_of_its_tasks(start_sandbox: Any, eventually: Any, word: str, mode: str) -> None:
+    """trueai shows it in the task, and Midjourney in its message; the task itself is fetched under any prefix."""
+    client = start(start_sandbox, "trueai")
+    made = client.post(f"/{word}mj/submit/imagine", json={"prompt": "a cat"}).json()["result"]
+    task = finished(client, eventually, made)
+    assert task["mode"] == mode
+    assert task["properties"]["messageContent"].endswith(f"({mode.lower()})")
+    assert client.get(f"/mj-fast/mj/task/{made}/fetch").json()["id"] == made
+
+
 def test_what_is_no_submit_result_has_no_properties(start_sandbox: Any) -> None:
     """Plus: face swaps and uploads are answered with a Message; new-api writes that of a swap again; trueai knows one form."""
     shapes = {}
