@@ -5,10 +5,10 @@ from __future__ import annotations
 import pytest
 
 from midjourney.sandbox.faults import Faults, parse
-from midjourney.sandbox.timetable import TIMEOUT_MS
 from tests.support.sandbox_account import Account
 
 NOW_MS = 1_800_000_000_000
+FIVE_MINUTES_MS = 300_000
 
 
 @pytest.mark.parametrize("dialect", ["mj-plus", "novicezk", "trueai"])
@@ -80,7 +80,7 @@ def test_a_repeated_button_fails_after_five_minutes(dialect: str, path: str, rea
     account.let_pass(1000)
     again = press()
     was_full = account.engine.is_full
-    account.let_pass(TIMEOUT_MS - 100)
+    account.let_pass(FIVE_MINUTES_MS - 100)
     assert account.task(again).status == "SUBMITTED"
     account.let_pass(100)
     assert (account.task(again).status, account.task(again).fail_reason) == ("FAILURE", reason)
@@ -116,6 +116,20 @@ def test_another_image_of_the_grid_is_no_repetition() -> None:
     presses += [account.press(grid, "V1").result for _ in range(2)]
     account.let_pass(7000)
     assert [account.task(press).status for press in presses] == ["SUCCESS"] * 4
+
+
+def test_faults_of_upscales_pass_a_repeated_press_by() -> None:
+    """With `silent` it does not finish within its submit; with `swap` nobody gets its image."""
+    account = Account(places=2, faults="silent,swap")
+    grid = account.submit("imagine", prompt="a cat").result
+    account.let_pass(6100)
+    account.press(grid, "U1")
+    again = account.press(grid, "U1").result
+    assert account.task(again).status == "SUBMITTED"
+    account.engine.faults = parse("swap", 1)
+    other = account.press(grid, "U2").result
+    account.let_pass(1000)
+    assert "Image #2" in str(account.task(other).properties["messageContent"])
 
 
 def test_a_cancelled_task_of_trueai_is_a_failure() -> None:
