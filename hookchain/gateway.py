@@ -8,11 +8,15 @@ from typing import TYPE_CHECKING
 
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.tickets.clients import Client
+from dispatcher.tickets.keeping import PictureStore
+from dispatcher.tickets.views import PictureAddresses, Views
 from hookchain.settings.load import Settings
+from hookchain.upstreams import dialects_of
 from hooks.gateway.accounts import Accounts
 from hooks.gateway.answering import CrossOrigin, header
 from hooks.gateway.bodies import Bodies
 from hooks.gateway.gateway import Gateway
+from hooks.gateway.pictures import Pictures, Serve
 from hooks.gateway.pools import Pools
 from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
@@ -29,8 +33,10 @@ def gateway_of(
     database: Database,
     handles: Mapping[str, UpstreamHandle],
     upstream_clients: Mapping[str, UpstreamClient],
+    secret: str,
+    serve_picture: Serve,
 ) -> Gateway | None:
-    """The gateway; None if it is off."""
+    """The gateway; None if it is off. `serve_picture` answers with the picture of a task."""
     if not settings.clients:
         return None
 
@@ -40,15 +46,17 @@ def gateway_of(
     async def upload_to(upstream: str, images: list[str]) -> list[str]:
         return await upstream_clients[upstream].upload(images)
 
-    dialects = {name: handle.dialect for name, handle in handles.items()}
+    addresses = PictureAddresses(secret, settings.hook_base)
+    kept = PictureStore(settings.keep_pictures) if settings.keep_pictures else None
     return Gateway(
         _FileClients(settings.clients),
-        Reads(database, dialects),
+        Reads(database, Views(dialects_of(settings), addresses), handles),
         Submits(database, handles, own_address=settings.hook_base),
         TaskCalls(database, handles, seed_of, upload_to),
         Accounts(database, settings.upstreams),
         Bodies(),
         Pools(database, settings.upstreams, settings.pools),
+        Pictures(database, addresses, serve_picture, kept),
         CrossOrigin(),
     )
 

@@ -205,7 +205,7 @@ async def running(
         gc.freeze()
         gc.set_threshold(UNCOLLECTED)
         quotas = Quotas(settings.quotas, database.path)
-        gateway = gateway_of(settings, database, places, upstream_clients)
+        gateway = gateway_of(settings, database, places, upstream_clients, secret, images.serve)
         try:
             hook = Ingest(
                 database,

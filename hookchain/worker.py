@@ -117,7 +117,7 @@ class Worker:
             settings.budget,
             clock.now_ms,
             self._membership,
-            listen=listening(settings, database, registry, handles),
+            listen=listening(settings, database, registry, handles, secret),
         )
         self._deliverer = deliverer
         self._membership.in_hand = lambda: (deliverer.active_runs.ids, frozenset(submitter.in_hand))

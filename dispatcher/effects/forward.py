@@ -7,6 +7,7 @@ import binascii
 import hashlib
 from datetime import UTC, datetime
 from functools import partial
+from typing import Literal
 
 import httpx
 import msgspec
@@ -30,22 +31,35 @@ RETRY_STATUSES = (429, 502, 503, 504)
 
 
 async def forward(
-    task: Task, *, event: Event, chain: Chain, url: str, secret: str = "", timeout_s: float = TIMEOUT_S
+    task: Task,
+    *,
+    event: Event,
+    chain: Chain,
+    url: str,
+    secret: str = "",
+    timeout_s: float = TIMEOUT_S,
+    body: Literal["event", "task"] = "event",
+    label: str = "",
 ) -> None:
     """POST the event to `url`: {"type", "timestamp", "data": {"task", "chain", "event"}}; our hooks are redacted.
+
+    With `body` "task", POST the task as a client of the upstream would get it: see `task_body`; `label` is the pressed button's.
 
     The `webhook-id` is the same for every try, so that the other side can recognise repetitions. Redirects are not followed.
     Raises `GiveUp` if the other side answers 410 or the secret is invalid. Raises `Retry` if it cannot be reached or does not
     answer 2xx, with the delay of its Retry-After header if there is one.
     """
-    body = msgspec.json.encode(message(task, event, chain))
+    told = task_body(task, chain, label) if body == "task" else message(task, event, chain)
+    content = msgspec.json.encode(told)
     headers = {"content-type": "application/json", "user-agent": "hookchain"}
-    headers |= signed(body, event_id=f"{event.id}-{_short(url)}", secret=secret, now_s=clock.now_ms() // 1000)
+    headers |= signed(
+        content, event_id=f"{event.id}-{_short(url)}", secret=secret, now_s=clock.now_ms() // 1000
+    )
     try:
         async with in_slices(
             httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, verify=trusted())
         ) as http:
-            request = http.build_request("POST", url, content=body, headers=headers)
+            request = http.build_request("POST", url, content=content, headers=headers)
             answer = await exchange(
                 partial(http.send, stream=True), request, _bounds(timeout_s), reads=lambda _status: False
             )
@@ -93,6 +107,29 @@ def message(task: Task, event: Event, chain: Chain) -> dict[str, object]:
             },
         },
     }
+
+
+def task_body(task: Task, chain: Chain, label: str) -> dict[str, object]:
+    """The task in the upstream's own words, with the `state` that its submitter set (our mark is not in it), and with `parent_id`
+    (the task that was pressed), `root_id` (the first task of the chain) and `label` (the button, "" for a root)."""
+    payload = redacted(unwrapped(task.raw)) if task.raw else {}
+    known: dict[str, object] = {
+        "id": task.id,
+        "action": task.action,
+        "status": task.status,
+        "prompt": task.prompt,
+        "imageUrl": task.image_url or None,
+        "failReason": task.fail_reason or None,
+    }
+    fields: dict[str, object] = payload if isinstance(payload, dict) else {}
+    relations: dict[str, object] = {
+        "id": task.id,
+        "state": task.state,
+        "parent_id": task.pressed_on,
+        "root_id": chain.root_id or task.id,
+        "label": label,
+    }
+    return known | fields | relations
 
 
 def signed(body: bytes, *, event_id: str, secret: str, now_s: int) -> dict[str, str]:

@@ -28,6 +28,9 @@ class Store(Protocol):
     async def put(self, name: str, data: bytes) -> None:
         """Store a file, replacing any file with that name. Raises `StoreError`."""
 
+    async def get(self, name: str) -> bytes | None:
+        """The content of a file, or None if there is none. Raises `StoreError`."""
+
 
 def store_at(to: str) -> Store:
     """The store at `to`: a folder ("pictures", "/srv/pictures", "file:///…"), which is created, or "s3://bucket/prefix".
@@ -78,6 +81,15 @@ class _Folder:
         except OSError as error:
             raise StoreError(f"{name} could not be stored in {self._folder}: {error}") from error
 
+    async def get(self, name: str) -> bytes | None:
+        """See `Store`."""
+        try:
+            return await in_thread((self._folder / name).read_bytes)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise StoreError(f"{name} could not be read from {self._folder}: {error}") from error
+
 
 def _write(file: Path, data: bytes) -> None:
     """Write a file that appears under its name only once it is completely on disk, and that survives a power cut."""
@@ -118,9 +130,10 @@ class _Bucket:
     def __init__(self, to: str) -> None:
         with extra("s3"):
             import obstore
-            from obstore.exceptions import BaseError
+            from obstore.exceptions import BaseError, NotFoundError
             from obstore.store import from_url
-        self._to, self._put, self._error = to, obstore.put_async, BaseError
+        self._to, self._put, self._get, self._error = to, obstore.put_async, obstore.get_async, BaseError
+        self._missing = NotFoundError
         try:
             self._store = from_url(to, client_options={"allow_http": True})
         except (BaseError, OSError, ValueError) as error:
@@ -132,6 +145,16 @@ class _Bucket:
             await self._put(self._store, name, data)
         except (self._error, OSError) as error:
             raise StoreError(f"{name} could not be stored in {self._to}: {error}") from error
+
+    async def get(self, name: str) -> bytes | None:
+        """See `Store`."""
+        try:
+            found = await self._get(self._store, name)
+            return bytes(await found.bytes_async())
+        except (FileNotFoundError, self._missing):
+            return None
+        except (self._error, OSError) as error:
+            raise StoreError(f"{name} could not be read from {self._to}: {error}") from error
 
 
 def _unusable(to: str, why: object) -> GiveUp:

@@ -56,7 +56,7 @@ class UpstreamHandle(msgspec.Struct, frozen=True, kw_only=True):
 class Chain:
     """The chain of the event's task; its methods submit more in this chain.
 
-    `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
+    `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
     in the chain so far. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
     """
 
@@ -72,8 +72,10 @@ class Chain:
         handle: UpstreamHandle,
         handles: Mapping[str, UpstreamHandle],
         generation: int = 0,
+        root_id: str = "",
     ) -> None:
         self.id = id
+        self.root_id = root_id
         self.upstream = handle.name
         self.depth = depth
         self.submissions = submissions

@@ -61,6 +61,7 @@ def context_of(
             handle=handle,
             handles=handles,
             generation=claimed.event.generation,
+            root_id=chain.root_task_id if chain is not None else "",
         ),
         submission=submission,
         modal=modal,

@@ -10,7 +10,7 @@ from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
-from storage.records import Event
+from storage.records import Event, Submission
 
 Effect = Callable[[Chain, Names], Awaitable[str]]
 """Performs the effect, and returns a description of what it did."""
@@ -35,16 +35,24 @@ def _split_grid(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Ef
     return split
 
 
-def _forward(rule: Rule, _directory: Path | None, _evaluator: Evaluator) -> Effect:
+def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effect:
     to = ForwardTo(url=rule.forward) if isinstance(rule.forward, str) else rule.forward
-    if not to.url.startswith(("http://", "https://")):
+    address = compile_template(to.url, evaluator) if "{" in to.url else None
+    if address is None and not to.url.startswith(("http://", "https://")):
         raise GiveUp(f"{to.url!r} is not an http:// or https:// URL")
     if to.secret:
         forward.webhook_of(to.secret)
 
     async def send(chain: Chain, names: Names) -> str:
         event: Event = names["event"]
-        await forward.forward(names["task"], event=event, chain=chain, url=to.url, secret=to.secret)
+        url = await address(names) if address is not None else to.url
+        if not url.startswith(("http://", "https://")):
+            raise GiveUp(f"{url[:200]!r} is not an http:// or https:// URL")
+        submission = names.get("submission")
+        label = submission.label if isinstance(submission, Submission) else ""
+        await forward.forward(
+            names["task"], event=event, chain=chain, url=url, secret=to.secret, body=to.body, label=label
+        )
         return "forwarded"
 
     return send

@@ -43,10 +43,12 @@ class ArchiveTo(_Table, frozen=True, kw_only=True):
 
 
 class ForwardTo(_Table, frozen=True, kw_only=True):
-    """Another webhook, and the secret to sign with (whsec_…)."""
+    """Another webhook, and the secret to sign with (whsec_…). `url` may be a template. `body`: the event, or the task as a client of
+    the upstream would get it."""
 
     url: str
     secret: str = ""
+    body: Literal["event", "task"] = "event"
 
 
 class NotifyTo(_Table, frozen=True, kw_only=True):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 
 from dispatcher.plugins.receivers import Registry
-from dispatcher.tickets.clients import Client
+from dispatcher.tickets.clients import Children, Client
 from storage.deliveries.delivery_queue import Route
 from storage.engine import Connection
 from storage.records import PendingEvent
@@ -17,6 +17,9 @@ HOOK = "hook:"
 CONFIRM = "confirm:end"
 """The receiver that has the end of a task confirmed for clients that only poll, and see no end before."""
 
+PICTURES = "keep:picture"
+"""The receiver that keeps the pictures of clients' tasks."""
+
 WINDOW = "window:"
 """Prefix of the receivers that answer windows for clients: "window:TICKET"."""
 
@@ -27,16 +30,27 @@ SIGNALS = HEARD
 
 
 class Listening:
-    """Routes events. `clients` returns the clients by name, as they are configured now."""
+    """Routes events. `keeps_pictures`: the pictures of clients' tasks are kept here. `clients` returns the clients by name, as they are configured now."""
 
-    def __init__(self, registry: Registry, clients: Callable[[], Mapping[str, Client]]) -> None:
+    def __init__(
+        self,
+        registry: Registry,
+        clients: Callable[[], Mapping[str, Client]],
+        *,
+        keeps_pictures: bool = False,
+    ) -> None:
+        self._keeps_pictures = keeps_pictures
         self._registry = registry
         self._clients = clients
 
     def __call__(self, connection: Connection, events: Sequence[PendingEvent], now_ms: int) -> Route:
         """The route of these events."""
-        found = audiences(connection, events, now_ms)
+        found = audiences(connection, events, now_ms, self._children_of)
         return lambda event: self._names(event, found.get(event.id, NOBODY))
+
+    def _children_of(self, client: str) -> Children:
+        known = self._clients().get(client)
+        return known.children if known is not None else "hide"
 
     def _names(self, event: PendingEvent, audience: Audience) -> Sequence[str]:
         if audience.window:
@@ -48,5 +62,7 @@ class Listening:
             connected = tuple(
                 name for name in connected if name.removeprefix(RULE) in allowed or name in allowed
             )
+        if self._keeps_pictures and event.signal == "task.succeeded" and audience.ends:
+            connected = (*connected, PICTURES)
         told = [f"{HOOK}{host}" for host in audience.hosts] or ([CONFIRM] if audience.ends else [])
         return [*connected, *told]

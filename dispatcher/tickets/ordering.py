@@ -68,7 +68,6 @@ def place(connection: Connection, order: Order, desk: Desk, now_ms: int) -> Plac
     tickets.one_at_a_time(connection, desk.client.name)
     if (repeated := _repeated(connection, order, desk.client, now_ms)) is not None:
         return Placed(repeated, is_new=False)
-    _check_limits(connection, desk.client, now_ms)
     request = order.request
     if isinstance(request, Modal):
         return _answer(connection, order, request, desk, now_ms)
@@ -202,8 +201,11 @@ def _submit(
     again: int = 0,
     button: str = "",
 ) -> Placed:
-    """Stage the submission of an order, and give it a ticket."""
+    """Stage the submission of an order, and give it a ticket. What joins something that is there already counts towards no limit."""
     client = desk.client.name
+    key = key_of(upstream, request, generation=again)
+    if not isinstance(request, Modal) and with_key(connection, key) is None:
+        _check_limits(connection, desk.client, now_ms)
     result = commands.submit(
         connection,
         request,
@@ -275,6 +277,7 @@ def _open_window(
     now_ms: int,
 ) -> Placed:
     """Open a window here: the button always opens one, so nothing needs to be sent, or paid, before the client answers."""
+    _check_limits(connection, desk.client, now_ms)
     prompt = prompt_in_window(button, parent)
     ticket = msgspec.structs.replace(
         _ticket(order, desk, upstream, now_ms),

@@ -13,11 +13,8 @@ import msgspec
 
 from dispatcher.tickets.clients import Client, Pool
 from midjourney.codes import Outcome, Refusal
-from storage.records import Submission
+from storage.records import BY_CLIENT, Submission
 from storage.submissions.settlements import Settlement
-
-BY_CLIENT = "person:client "
-"""Beginning of `asked_by` for what clients ordered."""
 
 _NOTHING_THERE = frozenset(
     {"not_sent", f"{Outcome.REJECTED}:{Refusal.AUTH}", f"{Outcome.REJECTED}:{Refusal.QUEUE_FULL}"}

@@ -21,7 +21,8 @@ from dispatcher.plugins.receivers import Options, Receiver
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.hooks import may_be_called
 from dispatcher.tickets.listening import HOOK
-from dispatcher.tickets.shown import Standing, shown, standing_of
+from dispatcher.tickets.shown import Standing, standing_of
+from dispatcher.tickets.views import Views
 from midjourney.errors import ProtocolError
 from midjourney.posting import NotReachable, NotTaken, post
 from midjourney.statuses import TERMINAL, Status
@@ -54,7 +55,9 @@ class Teller:
         database: Database,
         handles: Mapping[str, UpstreamHandle],
         clients: Callable[[], Mapping[str, Client]],
+        views: Views,
     ) -> None:
+        self._views = views
         self._database = database
         self._handles = handles
         self._clients = clients
@@ -130,7 +133,7 @@ class Teller:
 
     async def _post(self, seen: Known, told: Standing, client: Client, event: Event) -> None:
         ticket, is_progress = seen.ticket, told.status == Status.IN_PROGRESS
-        body = msgspec.json.encode(_body(seen, told, client))
+        body = msgspec.json.encode(_body(self._views.of(seen, client), told))
         name = f"{ticket.id}-{told.status}" + (f"-{told.progress}" if is_progress else "")
         try:
             answer = await post(
@@ -173,8 +176,7 @@ def _message(seen: Known, signal: str, client: Client) -> Standing | None:
     return now if is_new_progress and signal not in MADE else None
 
 
-def _body(seen: Known, told: Standing, client: Client) -> dict[str, object]:
-    body = shown(seen, keeps_cancel=client.keep_cancel)
+def _body(body: dict[str, object], told: Standing) -> dict[str, object]:
     if told.status != Status.SUBMITTED:
         return body
     names = ("startTime", "finishTime", "imageUrl", "failReason")

@@ -75,6 +75,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     dialects: dict[str, dict[str, object]] = {}
     clients: dict[str, Client] = {}
     pools: dict[str, Pool] = {}
+    keep_pictures: str = ""
 
 
 _TABLES: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention, "quotas": Quota}
@@ -119,6 +120,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     image_folders: tuple[Path, ...] = ()
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     pools: Mapping[str, Pool] = msgspec.field(default_factory=dict)
+    keep_pictures: str = ""
 
     @property
     def plan(self) -> Budgets | None:
@@ -225,6 +227,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         timezone=file.timezone,
         image_folders=tuple(path.parent / folder for folder in file.image_folders),
         pools=file.pools,
+        keep_pictures=file.keep_pictures,
         clients={name: msgspec.structs.replace(client, name=name) for name, client in file.clients.items()},
     )
 

@@ -19,6 +19,7 @@ from hooks.gateway.accounts import Accounts
 from hooks.gateway.answering import Answer, CrossOrigin, Refused, envelope, header, write
 from hooks.gateway.bodies import Bodies, Body
 from hooks.gateway.paths import Place, place_of
+from hooks.gateway.pictures import Pictures
 from hooks.gateway.pools import Pools
 from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
@@ -55,6 +56,7 @@ class Gateway:
         accounts: Accounts,
         bodies: Bodies,
         pools: Pools,
+        pictures: Pictures,
         cross_origin: CrossOrigin,
     ) -> None:
         self._clients = clients
@@ -64,6 +66,7 @@ class Gateway:
         self._accounts = accounts
         self._bodies = bodies
         self._pools = pools
+        self._pictures = pictures
         self._cross_origin = cross_origin
 
     async def stop(self) -> None:
@@ -80,6 +83,11 @@ class Gateway:
                 return
             if place is None:
                 raise Refused(404, NOT_FOUND, f"there is no such path here. There is: {THERE_IS}")
+            if scope["method"] in ("GET", "HEAD") and place.rest.startswith("image/"):
+                response = await self._pictures.get(place.rest.removeprefix("image/"))
+                response.headers.update(dict(headers))
+                await response(scope, receive, send)
+                return
             client = await self._clients.client_of(scope, place.key)
             if client is None:
                 raise Refused(401, REFUSED, NO_KEY)

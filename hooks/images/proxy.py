@@ -158,6 +158,23 @@ class Images:
         }
         return PiecewiseResponse(image.data, self._outgoing, media_type=image.media_type, headers=headers)
 
+    async def serve(self, upstream: str, task_id: str) -> Response:
+        """Respond with the picture of a task in its original size, as `image` does, to anybody: the caller knows who may see it."""
+        try:
+            picture = await self._picture(upstream, task_id)
+            image = await self._image(picture, None)
+        except Problem as problem:
+            return _unkept(problem)
+        except BadImage as error:
+            return _unkept(_problem(error))
+        except Busy as error:
+            return busy(f"Too many pictures are requested: {error}").response()
+        headers = _HEADERS | {
+            "content-disposition": f'inline; filename="{_file_name(picture.task_id, image)}"',
+            "cache-control": "public, max-age=86400",
+        }
+        return PiecewiseResponse(image.data, self._outgoing, media_type=image.media_type, headers=headers)
+
     async def _picture(self, upstream: str, task_id: str) -> Picture:
         """Return the task's picture. Raises `Problem` 404, and 415 for a video, which is not fetched."""
         payload = await self._database.read(

@@ -18,6 +18,7 @@ from storage.records.events import (
     Source,
 )
 from storage.records.submissions import (
+    BY_CLIENT,
     BY_HAND,
     INTERRUPTED,
     MODAL_LOST,
@@ -35,6 +36,7 @@ from storage.records.upstreams import Standing
 
 __all__ = [
     "ALL_SIGNALS",
+    "BY_CLIENT",
     "BY_HAND",
     "INTERRUPTED",
     "LONGEST_BEGINNING",

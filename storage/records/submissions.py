@@ -29,6 +29,9 @@ MODAL_LOST = "window_lost"
 MOVED = "moved"
 """Outcome of an attempt that left nothing, so that another account does the order instead."""
 
+BY_CLIENT = "person:client "
+"""Beginning of `asked_by` for what clients of the gateway ordered. They count as people: the budget of the rules is not theirs."""
+
 BY_HAND = "person:"
 """Prefix of `asked_by` for submissions that a person requested. The budget of the rules does not apply to people."""
 

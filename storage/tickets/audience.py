@@ -7,15 +7,16 @@ answer, a callback, a poll, evidence, a person's decision.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 from sqlalchemy import Connection
 
 from storage.events import event_log
-from storage.records import Event, PendingEvent, Ticket
-from storage.tickets import sql, tickets
+from storage.records import BY_CLIENT, Event, PendingEvent, Ticket
+from storage.tickets import children, sql, tickets
+from storage.tickets.children import Children
 from storage.tickets.sql import Place
 
 MADE = frozenset({"submission.accepted", "submission.queued", "submission.existed", "submission.needs_modal"})
@@ -64,8 +65,16 @@ def host_of(hook: str) -> str:
         return ""
 
 
-def audiences(connection: Connection, events: Sequence[PendingEvent], now_ms: int) -> dict[int, Audience]:
-    """The audience of each event that has one, by the event's id. Ties and ends the tickets that the events concern."""
+def audiences(
+    connection: Connection,
+    events: Sequence[PendingEvent],
+    now_ms: int,
+    children_of: Callable[[str], Children] = lambda _client: "hide",
+) -> dict[int, Audience]:
+    """The audience of each event that has one, by the event's id. Ties and ends the tickets that the events concern.
+
+    `children_of` returns whether a client sees what rules add to its tasks.
+    """
     heard = [event for event in events if event.signal in HEARD]
     if not heard:
         return {}
@@ -78,10 +87,22 @@ def audiences(connection: Connection, events: Sequence[PendingEvent], now_ms: in
         found = concerned.get(event.id, [])
         place = places.get(event.id)
         client = place.client if place is not None else ""
+        if (
+            not found
+            and place is not None
+            and client
+            and event.signal in MADE
+            and children_of(client) != "hide"
+        ):
+            child = children.add(
+                connection, place.about, client, children_of(client), [event.upstream], now_ms
+            )
+            found = [child] if child is not None else []
         if found:
             _follow(connection, event, found, now_ms)
         if client or found:
-            result[event.id] = _audience(event, client, found)
+            by_client = place is not None and place.asked_by.startswith(BY_CLIENT)
+            result[event.id] = _audience(event, client, found, by_client=by_client)
     return result
 
 
@@ -141,8 +162,8 @@ def _follow(connection: Connection, event: PendingEvent, found: Sequence[Ticket]
         tickets.end(connection, [ticket.id for ticket in found if ticket.ended_at_ms is None], now_ms)
 
 
-def _audience(event: PendingEvent, client: str, found: Sequence[Ticket]) -> Audience:
-    if event.signal == "submission.needs_modal":
+def _audience(event: PendingEvent, client: str, found: Sequence[Ticket], *, by_client: bool) -> Audience:
+    if event.signal == "submission.needs_modal" and by_client:
         owners = [ticket for ticket in found if ticket.ended_at_ms is None]
         return Audience(client, window=owners[0].id if owners else "")
     hosts = sorted({host_of(ticket.hook) for ticket in found if ticket.hook} - {""})

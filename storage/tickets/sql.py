@@ -81,6 +81,13 @@ END = Command(
 )
 TELL = Command("UPDATE tickets SET told_status = :status, told_progress = :progress WHERE id = :id")
 OWNERS = Query("SELECT DISTINCT client FROM tickets WHERE task_id = :task_id AND upstream = :upstream", str)
+BEGAN_BY = Query(
+    """
+    SELECT chains.client FROM tasks JOIN chains ON chains.id = tasks.chain_id
+    WHERE tasks.upstream = :upstream AND tasks.id = :task_id AND chains.client <> ''
+    """,
+    str,
+)
 OWNERS_OF_SUBMISSION = Query("SELECT DISTINCT client FROM tickets WHERE submission_id = :submission_id", str)
 
 # What is known of tickets.
@@ -95,13 +102,14 @@ class Answering(NamedTuple):
 
 class Place(NamedTuple):
     """An event's submissions and its chain's client: the submission that it is about, the one that made its task, and the one that
-    opened the modal which that one answered."""
+    opened the modal which that one answered. `asked_by`: who asked for the first."""
 
     event_id: int
     about: str
     made_by: str
     opened_by: str
     client: str
+    asked_by: str
 
 
 SUBMISSIONS = Query(
@@ -142,12 +150,22 @@ OPEN_AFTER = Query(
     Ticket,
 )
 
+FIRST_OF_CHAIN = Query(
+    f"""
+    SELECT {columns_of(Ticket, "tickets")} FROM tickets
+    JOIN submissions ON submissions.id = tickets.submission_id
+    WHERE submissions.chain_id = :chain_id AND tickets.client = :client
+    ORDER BY tickets.created_at_ms LIMIT 1
+    """,
+    Ticket,
+)
+
 # Who hears an event.
 
 PLACES = Query(
     """
     SELECT events.id, events.submission_id, coalesce(tasks.submission_id, ''), coalesce(opened.submission_id, ''),
-      coalesce(chains.client, '')
+      coalesce(chains.client, ''), coalesce(about.asked_by, '')
     FROM events
     LEFT JOIN tasks ON tasks.upstream = events.upstream AND tasks.id = events.task_id
     LEFT JOIN submissions AS about ON about.id = events.submission_id

@@ -119,11 +119,15 @@ def tie(connection: Connection, submission_id: str, upstream: str, task_id: str)
 def belongs_to_another(
     connection: Connection, client: str, upstream: str, task_id: str, submission_id: str | None
 ) -> bool:
-    """True if a task lies behind a ticket of another client, and of none of this client."""
+    """True if a task lies behind a ticket of another client, or in a chain that another client began, and behind no ticket of this
+    client."""
     owners = set(sql.OWNERS.all(connection, task_id=task_id, upstream=upstream))
     if submission_id:
         owners |= set(sql.OWNERS_OF_SUBMISSION.all(connection, submission_id=submission_id))
-    return bool(owners) and client not in owners
+    if client in owners:
+        return False
+    began = sql.BEGAN_BY.first(connection, upstream=upstream, task_id=task_id) or client
+    return bool(owners) or began != client
 
 
 def count_since(connection: Connection, client: str, since_ms: int) -> int:

@@ -64,6 +64,25 @@ async def test_a_message_is_signed_as_standard_webhooks_says(web: Any, make: Any
     assert len(ids) == 1
 
 
+async def test_a_task_is_forwarded_as_a_client_of_the_upstream_would_get_it(web: Any, make: Any) -> None:
+    """Every key of the sender is there, the hook is not; `state` is the submitter's, and the task's relatives are named."""
+    task = make.task("http://x/y.png", state="mine", description="/up 16 U2", extra=[1])
+    await forward(
+        task, event=EVENT, chain=make.chain("http://x"), url=f"{web.url}/in", body="task", label="U2"
+    )
+    ((_, _, _, sent),) = web.asked
+    told = json.loads(sent)
+    assert (told["id"], told["status"], told["imageUrl"], told["extra"]) == (
+        "17",
+        "SUCCESS",
+        "http://x/y.png",
+        [1],
+    )
+    assert (told["state"], told["parent_id"], told["root_id"], told["label"]) == ("mine", "16", "17", "U2")
+    assert [button["label"] for button in told["buttons"]] == ["U1", "U2", "U3", "U4"]
+    assert b"secret" not in sent
+
+
 async def test_an_odd_payload_is_forwarded_as_it_can_be_read(web: Any, make: Any) -> None:
     """Half a character, a number that is too large, and a mark at the begin."""
     body = make.task("", prompt="cut \ud83d", seed="?").raw.replace(b'"?"', b"1e999")
