@@ -123,16 +123,17 @@ def test_a_client_with_too_many_open_tasks_is_told_to_come_back(shop: Shop, even
         assert (told["code"], told["result"]) == (23, None)
         shop.upstream.go_on(shop.task("one at once"))
     eventually(lambda: shop["one"].has_ended(first))
-    eventually(lambda: shop["one"].order("imagine", prompt="then the next")["code"] == 1)
+    second = shop["one"].imagine("then the next")
+    eventually(lambda: shop["one"].has_ended(second))
     assert shop.paid("two at once") == []
 
 
 def test_a_window_can_be_answered_by_a_client_at_its_limit(shop: Shop, eventually: Any) -> None:
     """The open window is the one task that the client may have. Its answer is not another one."""
     grid = finished(shop, eventually, "zoomed at the limit", "one")
-    upscaled = eventually(lambda: shop["one"].press(grid, "U1")["result"])
+    upscaled = shop["one"].press(grid, "U1")["result"]
     eventually(lambda: shop["one"].has_ended(upscaled))
-    window = eventually(lambda: shop["one"].press(upscaled, "Custom Zoom")["result"])
+    window = shop["one"].window(upscaled, "Custom Zoom")
     told = shop["one"].order("modal", taskId=window, prompt="wider --zoom 1.5")
     assert (told["code"], told["result"]) == (1, window)
     eventually(lambda: shop["one"].has_ended(window))
