@@ -15,8 +15,10 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import Budgets, PeriodBudget, price_warnings
 from dispatcher.policy.retention import Retention
 from dispatcher.rules.spelling import nearest
+from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
 from hookchain.settings.budgets import check_budgets, check_tables, zone_of
+from hookchain.settings.clients import check_gateway, checked_clients, checked_pools, day_budgets
 from hookchain.settings.conversion import SettingsError as SettingsError
 from hookchain.settings.dialects import dialect_of
 from hookchain.settings.environment import (
@@ -30,6 +32,7 @@ from hookchain.settings.environment import (
     keys,
 )
 from hookchain.settings.file import display_path, parse, read
+from hookchain.settings.gateway import GatewaySettings
 from hookchain.settings.platforms import Platform, detect, warning
 from hooks.quotas import Quota
 from midjourney.dialects import DIALECTS, Dialect, Upstream
@@ -72,9 +75,24 @@ class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     quotas: Quota = Quota()
     upstreams: dict[str, Upstream] = {}
     dialects: dict[str, dict[str, object]] = {}
+    gateway: GatewaySettings = GatewaySettings()
+    clients: dict[str, Client] = {}
+    pools: dict[str, Pool] = {}
 
 
-_TABLES: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention, "quotas": Quota}
+_TABLES: dict[str, type[msgspec.Struct]] = {
+    "budget": Budget,
+    "retention": Retention,
+    "quotas": Quota,
+    "gateway": GatewaySettings,
+}
+_NAMED: dict[str, type[msgspec.Struct]] = {
+    "upstreams": Upstream,
+    "dialects": Dialect,
+    "clients": Client,
+    "pools": Pool,
+}
+"""Tables of named tables, and what is in each of these."""
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -114,11 +132,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[PeriodBudget, ...] = ()
     timezone: str = "UTC"
     image_folders: tuple[Path, ...] = ()
+    gateway: GatewaySettings = GatewaySettings()
+    clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
+    pools: Mapping[str, Pool] = msgspec.field(default_factory=dict)
 
     @property
     def plan(self) -> Budgets | None:
-        """The budgets against which submissions are counted; None without `[[budgets]]`."""
-        return Budgets(self.budgets, ZoneInfo(self.timezone), self.prices) if self.budgets else None
+        """The budgets against which submissions are counted, those of clients' days too; None if there are none."""
+        budgets = self.all_budgets
+        return Budgets(budgets, ZoneInfo(self.timezone), self.prices) if budgets else None
+
+    @property
+    def all_budgets(self) -> list[PeriodBudget]:
+        """`[[budgets]]`, and those that the day keys of clients stand for."""
+        return [*self.budgets, *day_budgets(self.clients.values())]
+
+    @property
+    def gateway_is_on(self) -> bool:
+        """True if the settings switch the gateway on. If they do not switch it off (`gateway.enabled` is None), a stored key
+        switches it on as well."""
+        if self.gateway.enabled is not None:
+            return self.gateway.enabled
+        return bool(self.clients or self.pools)
 
     @property
     def prices(self) -> dict[str, Mapping[str, float]]:
@@ -128,7 +163,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def price_warnings(self) -> list[str]:
         """Warnings about missing prices of upstreams whose spending a budget limits."""
-        return price_warnings(self.budgets, self.prices)
+        return price_warnings(self.all_budgets, self.prices)
 
     @property
     def listening_url(self) -> str:
@@ -182,7 +217,11 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     _check_numbers(tables, places)
     file = _convert(tables, path)
     _check_values(file, places)
-    check_budgets(budgets_at, file.budgets)
+    upstreams = file.upstreams or (SANDBOX,)
+    pools = checked_pools(file.pools, upstreams, places)
+    clients = checked_clients(file.clients, pools, upstreams, places)
+    check_gateway(file.gateway, partial(places, "gateway"))
+    check_budgets(budgets_at, file.budgets, day_budgets(clients.values()))
     zone_of(places("timezone"), file.timezone)
     dialects = DIALECTS | {
         name: dialect_of(name, table, f"{display_path(path)}, [dialects.{name}]")
@@ -219,6 +258,9 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         budgets=tuple(file.budgets),
         timezone=file.timezone,
         image_folders=tuple(path.parent / folder for folder in file.image_folders),
+        gateway=file.gateway,
+        clients=clients,
+        pools=pools,
     )
 
 
@@ -232,10 +274,9 @@ def _check_keys(tables: dict[str, object], path: Path) -> None:
     _check_table(tables, File, where)
     for name, kind in _TABLES.items():
         _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
-    for name, upstream in _as_table(tables.get("upstreams", {}), f"{where}, upstreams").items():
-        _check_table(upstream, Upstream, f"{where}, [upstreams.{name}]")
-    for name, dialect in _as_table(tables.get("dialects", {}), f"{where}, dialects").items():
-        _check_table(dialect, Dialect, f"{where}, [dialects.{name}]")
+    for named, kind in _NAMED.items():
+        for name, table in _as_table(tables.get(named, {}), f"{where}, {named}").items():
+            _check_table(table, kind, f"{where}, [{named}.{name}]")
 
 
 def _check_urls(tables: dict[str, object], where: str) -> None:
@@ -271,6 +312,9 @@ def _check_numbers(tables: Mapping[str, object], place: Callable[..., str]) -> N
     upstreams = inner_table(tables, "upstreams")
     for name in upstreams:
         bounds.check_upstream_numbers(partial(place, "upstreams", name), inner_table(upstreams, name))
+    for named in ("clients", "pools"):
+        for name in (listed := inner_table(tables, named)):
+            bounds.check_numbers(partial(place, named, name), inner_table(listed, name), _NAMED[named])
 
 
 def _check_values(file: File, place: Callable[..., str]) -> None:
