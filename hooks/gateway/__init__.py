@@ -1,0 +1,1 @@
+"""The gateway: the family's own HTTP interface, for clients that believe that they talk to an upstream."""
