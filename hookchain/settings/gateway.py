@@ -28,4 +28,4 @@ class GatewaySettings(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_
     uncertain_max_s: Annotated[float, msgspec.Meta(ge=60, le=30 * 24 * 3600)] = 3600.0
     submit_limit_bytes: Annotated[int, msgspec.Meta(ge=10_000, le=1024 * _MB)] = 64 * _MB
     spool_limit_bytes: Annotated[int, msgspec.Meta(ge=10_000, le=1024 * 1024 * _MB)] = 1024 * _MB
-    cors_origins: list[str] = ["*"]
+    cors_origins: list[str] = msgspec.field(default_factory=lambda: ["*"])

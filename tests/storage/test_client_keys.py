@@ -65,7 +65,7 @@ async def test_a_key_of_a_moment_ago_is_known_at_once_and_a_revoked_one_is_not(d
     shop, stored = await add(database)
     other, _ = await add(database, "other")
     found = await asyncio.gather(clients.find(shop), clients.find(other), clients.find("hck_wrong"))
-    assert found == [Client(name="shop", rate=3), Client(name="other"), None]
+    assert [*found] == [Client(name="shop", rate=3), Client(name="other"), None]
     await clients.note_uses()
     used = {one.client: one.last_used_at_ms for one in await database.read(keys.listed)}
     assert None not in used.values()
