@@ -23,15 +23,15 @@ from storage.tickets import moves
 
 
 class Moving:
-    """`clients` returns the clients by name, as they are configured now."""
+    """`named` returns a client by its name."""
 
     def __init__(
         self,
-        clients: Callable[[], Mapping[str, Client]],
+        named: Callable[[str], Client],
         pools: Mapping[str, Pool],
         dialects: Mapping[str, Dialect],
     ) -> None:
-        self._clients = clients
+        self._named = named
         self._pools = pools
         self._dialects = dialects
 
@@ -87,10 +87,9 @@ class Moving:
         return moved
 
     def _target(self, connection: Connection, submission: Submission, attempt: int, now_ms: int) -> str:
-        client = self._clients().get(client_of(submission))
-        if client is None or not moves.is_clear(connection, submission.id, attempt):
+        if not moves.is_clear(connection, submission.id, attempt):
             return ""
-        pool = pool_of(client, self._pools, list(self._dialects))
+        pool = pool_of(self._named(client_of(submission)), self._pools, list(self._dialects))
         stopped, tried = moves.stopped(connection, now_ms), moves.tried(connection, submission.chain_id)
         for name in pool.upstreams:
             if (

@@ -9,6 +9,7 @@ that schema (`hookchain_data.tasks`): `storage/driver/postgres.py` adds it when 
 
 from __future__ import annotations
 
+from storage.schema.clients import client_keys
 from storage.schema.duties import attempts, deliveries, firings, spent, submissions
 from storage.schema.facts import aliases, chains, events, quarantine, refusals, tasks
 from storage.schema.gateway import seeds, tickets
@@ -22,6 +23,7 @@ __all__ = [
     "attempts",
     "budgets",
     "chains",
+    "client_keys",
     "deliveries",
     "events",
     "firings",

@@ -106,7 +106,9 @@ def test_a_failure_that_the_upstream_takes_back_is_not_told(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize("status", [0, 500, 503, 429, 408, 404])
-def test_a_hook_that_is_down_for_a_while_hears_all_that_matters(shop: Shop, eventually: Any, status: int) -> None:
+def test_a_hook_that_is_down_for_a_while_hears_all_that_matters(
+    shop: Shop, eventually: Any, status: int
+) -> None:
     """It hangs up, or refuses: SUBMITTED and the end are said until they are taken, each under the same webhook-id."""
     box = shop.mailbox()
     box.answers = lambda message: status
@@ -156,7 +158,9 @@ def dead_letters(shop: Shop, box: Mailbox) -> list[Any]:
 
 
 @pytest.mark.parametrize("status", [410, 404, 500])
-def test_one_bad_address_at_a_host_keeps_no_end_from_another(shop: Shop, eventually: Any, status: int) -> None:
+def test_one_bad_address_at_a_host_keeps_no_end_from_another(
+    shop: Shop, eventually: Any, status: int
+) -> None:
     """Both clients pressed the same button, and their hooks are at one host: one of them refuses."""
     grid = shop.upstream.finished_grid(f"two addresses, {status}")
     box = shop.mailbox()
@@ -181,7 +185,11 @@ def test_progress_is_said_once_whether_it_is_taken_or_not(shop: Shop, eventually
         shop.upstream.finish(task)
         shop.upstream.tell(task)
         box.until_it_ends(ticket)
-    assert [one.standing for one in box.tries] == [("SUBMITTED", "0%"), ("IN_PROGRESS", "20%"), ("SUCCESS", "100%")]
+    assert [one.standing for one in box.tries] == [
+        ("SUBMITTED", "0%"),
+        ("IN_PROGRESS", "20%"),
+        ("SUCCESS", "100%"),
+    ]
 
 
 def test_a_redirect_is_not_followed(shop: Shop, eventually: Any) -> None:
