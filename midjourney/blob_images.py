@@ -27,6 +27,8 @@ async def examined_in(request: Request, blobs: Blobs | None) -> tuple[Request, M
         return request, {}
     if blobs is None:
         raise InvalidRequest(next(iter(images), "extra"), "refers to a stored text, and none are kept here")
+    for field, reference in images.items():
+        check_size(field, reference)
     examined: dict[Reference, Examined] = {}
     for field, reference in [*images.items(), *others]:
         if reference not in examined:
