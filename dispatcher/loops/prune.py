@@ -163,7 +163,9 @@ class Pruner:
 
     async def _drop_blobs(self, blobs: BlobStore) -> None:
         """Their age counts by the clock alone: it is set by what uses them, and a lost one costs nobody money."""
-        while not self.loop.is_stopping and await blobs.prune(self._clock()):
+        while not self.loop.is_stopping:
+            if not await blobs.prune(self._clock()):
+                break
             await asyncio.sleep(PAUSE_S)
         await blobs.clean(self._clock())
 
