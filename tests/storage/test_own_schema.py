@@ -369,4 +369,11 @@ def test_tables_that_another_role_owns_are_not_moved(url: str, limited_url: str)
         MissingRight, match=r"must be owner of table \w+; .* as the role that owns the tables"
     ):
         migrate(limited_url)
-    assert tables(url, "public") == OURS - {"aliases", "blob_pieces", "blob_uses", "blobs", "budgets", "refusals"}
+    assert tables(url, "public") == OURS - {
+        "aliases",
+        "blob_pieces",
+        "blob_uses",
+        "blobs",
+        "budgets",
+        "refusals",
+    }
