@@ -23,13 +23,15 @@ from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
 from hooks.gateway.tasks import TaskCalls
 from midjourney.client import Client as UpstreamClient
+from storage import clock
+from storage.blobs.store import BlobStore
 from storage.engine import Database
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
 
-def gateway_of(
+async def gateway_of(
     settings: Settings,
     database: Database,
     handles: Mapping[str, UpstreamHandle],
@@ -49,6 +51,8 @@ def gateway_of(
         return await upstream_clients[upstream].upload(images)
 
     shared = settings.gateway
+    store = BlobStore(database, clock.now_ms)
+    await store.open()
     addresses = PictureAddresses(secret, settings.hook_base)
     kept = PictureStore(shared.keep_pictures) if shared.keep_pictures else None
     return Gateway(
@@ -63,7 +67,7 @@ def gateway_of(
         ),
         TaskCalls(database, handles, seed_of, upload_to),
         Accounts(database, settings.upstreams),
-        Bodies(shared.submit_limit_bytes),
+        Bodies(store, limit_bytes=shared.submit_limit_bytes, together_bytes=shared.spool_limit_bytes),
         Pools(database, settings.upstreams, settings.pools),
         Pictures(database, addresses, serve_picture, kept),
         CrossOrigin(shared.cors_origins),

@@ -209,7 +209,9 @@ async def running(
         gc.freeze()
         gc.set_threshold(UNCOLLECTED)
         quotas = Quotas(settings.quotas, database.path)
-        gateway = gateway_of(settings, database, places, upstream_clients, secret, images.serve, clients)
+        gateway = await gateway_of(
+            settings, database, places, upstream_clients, secret, images.serve, clients
+        )
         try:
             hook = Ingest(
                 database,

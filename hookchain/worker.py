@@ -31,6 +31,7 @@ from hooks.gateway.clients import Clients
 from hooks.hook_tokens import is_own_hook, submission_token
 from storage import clock
 from storage import settings as stored
+from storage.blobs.store import BlobStore
 from storage.clock import uptime_s
 from storage.engine import Database
 from storage.upstreams import standings as stored_upstreams
@@ -138,7 +139,7 @@ class Worker:
             clock.now_ms,
             poll_only=settings.poll_only,
         )
-        pruner = Pruner(database, settings.retention, clock.now_ms)
+        pruner = Pruner(database, settings.retention, clock.now_ms, BlobStore(database, clock.now_ms))
         packer = Packer(database, clock.now_ms)
         self._timekeeper = Timekeeper(database, self._membership.leads)
         places = Places(database, self._clients)

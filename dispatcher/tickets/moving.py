@@ -15,6 +15,7 @@ from midjourney import wire
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.requests import decode_request
+from storage.blobs import rows as blobs
 from storage.budgets import charges
 from storage.engine import Connection
 from storage.records import MOVED, Staged, Submission
@@ -57,6 +58,7 @@ class Moving:
             client=client_of(submission),
         )
         result = staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+        blobs.use(connection, decode_request(submission.request), result.submission_id)
         moves.follow(connection, submission.chain_id, submission.id, result.submission_id, to)
 
     def move_waiting(self, connection: Connection, submission: Submission, now_ms: int) -> bool:
