@@ -76,7 +76,7 @@ def request_of(kind: RequestKind, fields: Mapping[str, object]) -> Request:
             extra[name] = value
     missing = [name for name in _required(kind) if name not in known]
     if missing:
-        raise InvalidRequest(_theirs(missing[0], kind), "is missing")
+        raise InvalidRequest(written_as(missing[0], kind), "is missing")
     try:
         request = msgspec.convert(known | {"extra": extra}, type=KINDS[kind], strict=False)
     except msgspec.ValidationError as error:
@@ -94,7 +94,8 @@ def _ours(name: str, kind: RequestKind) -> str:
     return _NAMES.get(name, name)
 
 
-def _theirs(name: str, kind: RequestKind) -> str:
+def written_as(name: str, kind: RequestKind) -> str:
+    """The name of one of our fields in the bodies that clients send."""
     if name == "image" and kind == "describe":
         return "base64"
     return next((theirs for theirs, ours in _NAMES.items() if ours == name), name)
@@ -135,7 +136,7 @@ def _required(kind: RequestKind) -> tuple[str, ...]:
 def _field_in(error: str, kind: RequestKind) -> str:
     """The name of the field that a message of msgspec is about."""
     _, _, path = error.partition("at `$.")
-    return _theirs(path.partition("`")[0].partition("[")[0], kind) or "body"
+    return written_as(path.partition("`")[0].partition("[")[0], kind) or "body"
 
 
 def about(request: Request) -> str:

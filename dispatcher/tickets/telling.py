@@ -43,6 +43,9 @@ REFUSED_FOR_MS = 60_000
 ANSWER_FIRST_MS = 2_000
 """For so long a message waits until the client has the answer to its order, so that it knows the id in it."""
 
+GONE = "gone:"
+"""Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
+
 _LATER = (408, 425, 429)
 _OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, harmless=True)
 
@@ -81,19 +84,39 @@ class Teller:
         return Receiver(name=name, function=confirm, options=_OPTIONS)
 
     async def _tell(self, host: str, event: Event) -> None:
-        signal = event.signal or ""
+        """Tell every ticket at a host that the event concerns. One that fails keeps nothing from the others."""
+        failures: list[Exception] = []
         for seen in await self._known(event):
-            ticket = seen.ticket
-            if host_of(ticket.hook) != host:
-                continue
-            client = self._clients().get(ticket.client, Client(name=ticket.client))
-            if signal in ENDS or signal == CHANGED:
-                seen = await self._confirmed(seen)
-            told = _message(seen, signal, client)
-            if told is None:
-                continue
-            await self._after_the_answer(ticket)
+            if host_of(seen.ticket.hook) == host:
+                try:
+                    await self._tell_one(seen, event)
+                except (Retry, GiveUp) as failure:
+                    failures.append(failure)
+        if failures:
+            raise next((one for one in failures if isinstance(one, Retry)), failures[0])
+
+    async def _tell_one(self, seen: Known, event: Event) -> None:
+        ticket, signal = seen.ticket, event.signal or ""
+        client = self._clients().get(ticket.client, Client(name=ticket.client))
+        if signal in ENDS or signal == CHANGED:
+            seen = await self._confirmed(seen)
+        told = _message(seen, event, client)
+        if told is None:
+            return
+        await self._after_the_answer(ticket)
+        try:
             await self._post(seen, told, client, event)
+        except GiveUp:
+            await self._note(ticket.id, f"{GONE}{event.id}", -1)
+            raise
+        else:
+            await self._note(ticket.id, str(told.status), told.progress)
+
+    async def _note(self, ticket_id: str, status: str, progress: int) -> None:
+        """Store the last that a ticket's hook was told."""
+        await self._database.write(
+            "told", partial(tickets.set_told, ticket_id=ticket_id, status=status, progress=progress)
+        )
 
     async def _known(self, event: Event) -> list[Known]:
         def read(connection: Connection) -> list[Known]:
@@ -144,8 +167,6 @@ class Teller:
                 allow_private=may_be_called(ticket.hook, client.hook_hosts),
             )
         except NotReachable as error:
-            if is_progress:
-                return
             raise GiveUp(str(error)) from error
         except NotTaken as error:
             if is_progress:
@@ -155,25 +176,28 @@ class Teller:
             if is_progress:
                 return
             raise _refusal(event, host_of(ticket.hook), answer.status, answer.retry_after_s)
-        await self._database.write(
-            "told",
-            partial(tickets.set_told, ticket_id=ticket.id, status=str(told.status), progress=told.progress),
-        )
 
 
-def _message(seen: Known, signal: str, client: Client) -> Standing | None:
+def _message(seen: Known, event: Event, client: Client) -> Standing | None:
     """What a ticket's hook is told because of an event; None if it knows that already, or something newer will be told."""
-    ticket, now = seen.ticket, standing_of(seen, keeps_cancel=client.keep_cancel)
-    if ticket.told_status in TERMINAL:
+    ticket, signal = seen.ticket, event.signal or ""
+    now = standing_of(seen, keeps_cancel=client.keep_cancel)
+    if ticket.told_status in TERMINAL or (_is_gone(ticket) and ticket.told_status != f"{GONE}{event.id}"):
         return None
     if signal in ENDS:
         return now if now.has_ended else None
     is_new_progress = now.status == Status.IN_PROGRESS and now.progress > max(ticket.told_progress, 0)
-    if signal == CHANGED and (now.has_ended or is_new_progress):
+    if signal == CHANGED and (now.has_ended or (is_new_progress and seen.is_believed)):
         return now
-    if not ticket.told_status:
+    if not ticket.told_status or _is_gone(ticket):
         return Standing(Status.SUBMITTED, 0)
-    return now if is_new_progress and signal not in MADE else None
+    # An end that is not confirmed yet will be told in a moment.
+    return now if is_new_progress and signal not in MADE and seen.is_believed else None
+
+
+def _is_gone(ticket: Ticket) -> bool:
+    """True if the messages of an event were given up. Only that event, if a person retries it, is told again."""
+    return ticket.told_status.startswith(GONE)
 
 
 def _body(body: dict[str, object], told: Standing) -> dict[str, object]:

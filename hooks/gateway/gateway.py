@@ -24,6 +24,7 @@ from hooks.gateway.pools import Pools
 from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
 from hooks.gateway.tasks import TaskCalls
+from hooks.http.connections import HAS_HUNG_UP
 from storage.errors import NotDurable, StorageError
 
 if TYPE_CHECKING:
@@ -132,12 +133,10 @@ class Gateway:
             try:
                 placed, told = await self._submits.order(client, order, upstreams)
             finally:
-                gone = hangs_up.done()
                 hangs_up.cancel()
-        if gone:
-            return
+        is_heard = not hangs_up.done() and not _has_hung_up(scope)
         await write(send, envelope(told), headers)
-        if placed is not None:
+        if placed is not None and is_heard:
             self._submits.receipts.written(client.name, order.digest, placed.ticket.id)
 
     async def _accounts_for(self, client: Client, place: Place, body: Body) -> Sequence[str]:
@@ -188,6 +187,12 @@ def mode_in(fields: Mapping[str, object]) -> str:
         return modes[0]
     mode = fields.get("mode")
     return mode if isinstance(mode, str) else ""
+
+
+def _has_hung_up(scope: Scope) -> bool:
+    """True if the client has closed its connection, or its side of it, before the answer was written: it may never read it."""
+    has_hung_up = scope.get(HAS_HUNG_UP)
+    return bool(has_hung_up is not None and has_hung_up())
 
 
 async def _disconnected(receive: Receive) -> None:

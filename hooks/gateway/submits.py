@@ -29,7 +29,7 @@ from dispatcher.tickets.answers import (
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.hooks import BadHook, checked_hook
 from dispatcher.tickets.ordering import Declined, Desk, Placed
-from dispatcher.tickets.orders import KIND_OF_PATH, LONGEST_STATE, Order, about, request_of
+from dispatcher.tickets.orders import KIND_OF_PATH, LONGEST_STATE, Order, about, request_of, written_as
 from hooks.gateway.receipts import Receipts
 from hooks.gateway.verdicts import Verdicts
 from midjourney.errors import InvalidRequest
@@ -109,7 +109,7 @@ class Submits:
         except Declined as declined:
             return None, refused(declined.code, str(declined))
         except CommandError as error:
-            return None, refused(NOT_FOUND if error.status == 404 else REFUSED, str(error))
+            return None, refused(NOT_FOUND if error.status == 404 else REFUSED, _why(error, order))
         self._database.wakeups.wake("events", "submissions")
         return placed, await self._answer(client, order, placed)
 
@@ -142,6 +142,16 @@ class Submits:
 
 def _open_window(ticket_id: str, connection: Connection) -> None:
     tickets.open_window(connection, ticket_id)
+
+
+def _why(error: CommandError, order: Order) -> str:
+    """What is wrong, with the names that the client uses."""
+    cause = error.__cause__
+    return (
+        f"{written_as(cause.field, order.kind)}: {cause.problem}"
+        if isinstance(cause, InvalidRequest)
+        else str(error)
+    )
 
 
 def digest_of(path: str, fields: Mapping[str, object]) -> str:

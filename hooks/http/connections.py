@@ -19,6 +19,11 @@ NEWCOMERS_SHARE = 4
 """One in this many connections may be too new to judge."""
 
 
+HAS_HUNG_UP = "hookchain.has_hung_up"
+"""The key of a request's scope under which it has a function that returns True if the client has closed the connection, or at least
+its sending side: the two look the same until an answer is written."""
+
+
 class Phase(IntEnum):
     """What a connection waits for."""
 

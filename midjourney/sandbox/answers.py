@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 
 import msgspec
+from msgspec.structs import replace
 from starlette.responses import Response
 
 from midjourney.sandbox.admission import banned
@@ -22,6 +24,12 @@ _body = msgspec.json.Decoder(Body)
 _PAGE = b"<html><head><title>502 Bad Gateway</title></head><body><center><h1>502</h1></center></body></html>"
 _ANSWER_FAULTS = ("timeout", "error", "html", "empty")
 """Faults that replace the answer after the decision."""
+
+
+def _with_mode(body: Body, full_path: str) -> Body:
+    """The body with the mode that the prefix of its path names: RELAX for `/mj-relax/mj/…` (trueai, `SubmitController.cs`)."""
+    match = re.match(r"/(?:mj-)?(fast|turbo|relax)/", full_path)
+    return replace(body, mode=match[1].upper()) if match else body
 
 
 class Answers:
@@ -52,7 +60,7 @@ class Answers:
         """Decide and answer. Calls `on_started` with the jobs that have started, before it sends the answer."""
         self._count += 1
         try:
-            body = _body.decode(raw)
+            body = _with_mode(_body.decode(raw), full_path)
         except (msgspec.DecodeError, UnicodeDecodeError):
             self.record(full_path, raw, None, None, now_ms)
             return Response(status_code=400)
@@ -114,7 +122,7 @@ class Answers:
         profile = self._engine.profile
         modal_button = body.custom_id or "" if answer.code == 21 else ""
         status, shown = answer_shape(
-            answer, profile, modal_button=modal_button, big_ids=self._faults.has("big-ids")
+            answer, profile, path=path, modal_button=modal_button, big_ids=self._faults.has("big-ids")
         )
         plain = path in profile.text_plain
         return Response(

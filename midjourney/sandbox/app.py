@@ -9,23 +9,24 @@ from collections.abc import AsyncIterator, Awaitable
 from difflib import get_close_matches
 
 import msgspec
-from msgspec.structs import replace
 from starlette.applications import Starlette
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from midjourney.sandbox import drawing, images
 from midjourney.sandbox.answers import Answers
+from midjourney.sandbox.cors import Cors
 from midjourney.sandbox.engine import Engine
-from midjourney.sandbox.faults import SHORT_BATCH, parse
+from midjourney.sandbox.faults import parse
 from midjourney.sandbox.gate import Gate, Handler, json_response
 from midjourney.sandbox.jobs import Job
 from midjourney.sandbox.notifier import Notifier
 from midjourney.sandbox.profiles import PROFILES, ServerProfile
-from midjourney.sandbox.shapes import task_shape
+from midjourney.sandbox.questions import Questions
+from midjourney.sandbox.shown import Shown
 from midjourney.sandbox.submits import Submits
-from midjourney.sandbox.wire import Message, Task
 
 
 class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,14 +47,6 @@ class SandboxOptions(msgspec.Struct, frozen=True, kw_only=True):
     faults: str = ""
 
 
-class Query(msgspec.Struct, frozen=True, rename="camel"):
-    """The page of tasks that a request asks for."""
-
-    page_size: int = 10
-    page_number: int = 0
-    status: str | None = None
-
-
 def create_app(options: SandboxOptions) -> Starlette:
     """The application. Its lifespan runs the clock and the notifier.
 
@@ -65,7 +58,8 @@ def create_app(options: SandboxOptions) -> Starlette:
             f'unknown dialect "{options.dialect}". Did you mean "{nearest}"? Known: {", ".join(PROFILES)}.'
         )
     sandbox = Sandbox(options, PROFILES[options.dialect])
-    app = Starlette(routes=sandbox.routes(), lifespan=sandbox.lifespan)
+    cors = Middleware(Cors, policy=sandbox.profile.cors, asks_for_secret=bool(options.secret))
+    app = Starlette(routes=sandbox.routes(), middleware=[cors], lifespan=sandbox.lifespan)
     app.router.redirect_slashes = False
     return app
 
@@ -75,7 +69,7 @@ class Sandbox:
 
     def __init__(self, options: SandboxOptions, profile: ServerProfile) -> None:
         now_ms = _now_ms()
-        self._profile = profile
+        self.profile = profile
         self._gate = Gate(profile, options.secret)
         self._faults = parse(options.faults, now_ms if options.seed is None else options.seed)
         self._engine = Engine(
@@ -87,6 +81,7 @@ class Sandbox:
             profile=profile,
             faults=self._faults,
         )
+        shown = Shown(self._engine, _now_ms)
         self._notifier = Notifier(
             workers=options.notify_workers,
             hook=options.notify_hook,
@@ -94,37 +89,25 @@ class Sandbox:
             ledger=self._engine.ledger,
             speed=options.speed,
             finished=self._engine.finished,
-            show=lambda job, task: msgspec.json.encode(
-                self._shown(job, task, expired=self._faults.has("expired"))
-            ),
+            show=lambda job, task: msgspec.json.encode(shown.callback(job, task)),
         )
+        self._questions = Questions(self._engine, shown, self._engine.account())
         self._answers = Answers(self._engine, Submits(self._engine), speed=options.speed)
         self._moved = asyncio.Event()
 
     def routes(self) -> list[BaseRoute]:
         """The routes of this server under each of its prefixes, its pictures, and the ledger."""
-        questions: list[tuple[str, Handler, str]] = [
-            ("task/list-by-condition", self._list_some, "POST"),
-            ("task/list-by-ids", self._list_some, "POST"),
-            ("task/query", self._query, "POST"),
-            ("task/list", self._list_all, "GET"),
-            ("task/queue", self._list_queue, "GET"),
-            ("task/{id}/fetch", self._fetch, "GET"),
-            ("task/{id}/refresh", self._fetch, "GET"),
-            ("task/{id}/image-seed", self._image_seed, "GET"),
-            ("task/{id}/cancel", self._cancel, "POST"),
-            ("account/list", self._accounts, "GET"),
-        ]
+        questions = self._questions.by_path | {"task/{id}/cancel": ("POST", self._cancel)}
         routes: list[BaseRoute] = []
-        for prefix in self._profile.prefixes:
+        for prefix in self.profile.prefixes:
             routes += [
                 Route(f"{prefix}/{path}", self._gate.guarded(self._counted(path, handler)), methods=[method])
-                for path, handler, method in questions
-                if path in self._profile.serves
+                for path, (method, handler) in questions.items()
+                if path in self.profile.serves
             ]
             routes += [
                 Route(f"{prefix}/{path}", self._gate.guarded(self._submit), methods=["POST"])
-                for path in sorted(self._answers.paths & self._profile.serves)
+                for path in sorted(self._answers.paths & self.profile.serves)
             ]
         return [
             *routes,
@@ -180,74 +163,16 @@ class Sandbox:
             self._notifier.notify(job)
         self._moved.set()
 
-    async def _fetch(self, request: Request) -> Response:
-        job = self._engine.find(request.path_params["id"])
-        if job is not None:
-            return json_response(self._shown(job, replace(job.task, id=request.path_params["id"])))
-        match self._profile.unknown_task:
-            case "204":
-                return Response(status_code=204)
-            case "400":
-                return json_response(
-                    {"description": "task_no_found ", "type": "upstream_error", "code": 4}, 400
-                )
-            case "code 4":
-                return json_response({"code": 4, "description": "任务不存在"})
-            case _:
-                return Response()
-
-    async def _list_some(self, request: Request) -> Response:
-        """The known tasks among these ids, newest first, not in the order of the request."""
-        try:
-            wanted = msgspec.json.decode(await request.body(), type=dict[str, list[str | int]])
-        except msgspec.DecodeError:
-            return Response(status_code=400)
-        ids = dict.fromkeys(str(task_id) for task_id in wanted.get("ids", []))
-        known = {task_id: job for task_id in ids if (job := self._engine.find(task_id)) is not None}
-        latest = sorted(known.items(), key=lambda item: item[1].task.submit_time, reverse=True)
-        shown = [self._shown(job, replace(job.task, id=task_id)) for task_id, job in latest]
-        is_short = self._faults.strikes("short-batch", self._engine.ledger.questions.total())
-        return json_response(shown[:SHORT_BATCH] if is_short else shown)
-
-    async def _query(self, request: Request) -> Response:
-        try:
-            asked = msgspec.json.decode(await request.body() or b"{}", type=Query, strict=False)
-        except msgspec.DecodeError:
-            return Response(status_code=400)
-        size, page = asked.page_size, asked.page_number
-        jobs = [job for job in self._latest() if asked.status in (None, job.task.status)]
-        shown = [self._shown(job, job.task) for job in jobs[page * size : (page + 1) * size]]
-        return json_response({"content": shown, "totalElements": len(jobs), "number": page, "size": size})
-
-    async def _list_all(self, _request: Request) -> Response:
-        """All tasks, newest first; trueai lists only the newest 100."""
-        jobs = self._latest()
-        return json_response(
-            [self._shown(job, job.task) for job in (jobs[:100] if self._profile.shape == "tru" else jobs)]
-        )
-
-    async def _list_queue(self, _request: Request) -> Response:
-        return json_response([self._shown(job, job.task) for job in self._engine.waiting()])
-
-    async def _image_seed(self, request: Request) -> Response:
-        job = self._engine.find(request.path_params["id"])
-        if job is None or job.task.status != "SUCCESS":
-            return json_response(Message(code=4, description="任务状态错误"))
-        return json_response(Message(code=1, description="成功", result=str(int(job.uuid[:8], 16))))
-
     async def _cancel(self, request: Request) -> Response:
         """Cancel a task. Plus sends a callback for it; trueai answers with an empty body and sends no callback."""
         message, job = self._engine.cancel(request.path_params["id"], _now_ms())
-        self._answers.record(request.url.path, b"{}", message.code, message.result, _now_ms())
+        self._answers.record(request.url.path, b"{}", message.code, job.task.id if job else None, _now_ms())
         self._moved.set()
-        if self._profile.shape == "tru":
+        if self.profile.shape == "tru":
             return Response()
         if job is not None:
             self._notifier.notify(job)
         return json_response(message)
-
-    async def _accounts(self, _request: Request) -> Response:
-        return json_response([{"id": "1", "enable": True, "coreSize": 3, "queueSize": 10}])
 
     async def _image(self, request: Request) -> Response:
         """A picture, drawn from its name; 404 once its URL has expired."""
@@ -268,29 +193,6 @@ class Sandbox:
 
     async def _health(self, _request: Request) -> Response:
         return json_response({"status": "ok"})
-
-    def _latest(self) -> list[Job]:
-        return list(reversed(self._engine.jobs.values()))
-
-    def _shown(self, job: Job, task: Task, *, expired: bool = False) -> dict[str, object]:
-        """The task as this server writes it. Its picture URL is signed at this moment, as Discord's URLs are."""
-        sent = task.properties.get("sent", 1)
-        image = images.address(
-            job.order.base_url,
-            _picture_of(job, task),
-            _now_ms() // 1000,
-            expired=expired,
-            variant=sent if isinstance(sent, int) else 1,
-        )
-        properties = {key: value for key, value in task.properties.items() if key != "sent"}
-        shown = replace(task, properties=properties, image_url=image or None)
-        return task_shape(shown, self._profile, big_ids=self._faults.has("big-ids"))
-
-
-def _picture_of(job: Job, task: Task) -> str:
-    """The name of the picture in this state of the task; "" if there is none yet."""
-    started = task.status in ("IN_PROGRESS", "SUCCESS") and task.properties.get("messageId")
-    return job.picture_name if started else ""
 
 
 def _now_ms() -> int:

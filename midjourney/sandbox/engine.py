@@ -6,13 +6,15 @@ from collections import deque
 
 from msgspec.structs import replace
 
-from midjourney.sandbox import buttons, chance, drawing
-from midjourney.sandbox.drawing import Picture
+from midjourney.sandbox import chance, drawing
+from midjourney.sandbox.accounts import account
 from midjourney.sandbox.faults import Faults
 from midjourney.sandbox.jobs import ENDED, Job, Order
 from midjourney.sandbox.late_buttons import LateButtons
 from midjourney.sandbox.ledger import Ledger
+from midjourney.sandbox.news import News
 from midjourney.sandbox.profiles import ServerProfile
+from midjourney.sandbox.stepping import fail, failure_of, take_step
 from midjourney.sandbox.timetable import Step, steps
 from midjourney.sandbox.wire import Answer, Message, Properties, Task
 
@@ -21,17 +23,6 @@ _EPOCH_MS = 1_700_000_000_000
 
 _BIG = 1_000_000_000_000_000_000
 """The base of big ids: 19 digits, above 2^53, so that a double (or a JavaScript number) cannot hold them."""
-
-_REASONS = (
-    "[Internal Server Error] Something went wrong while processing your request",
-    "任务超时",
-    "[Invalid parameter] Invalid value",
-    "Invalid Form Body",
-)
-_ALWAYS = {
-    "task-timeout": "任务超时",
-    "blocked": "[Blocked] You have been blocked from accessing Midjourney.",
-}
 
 
 class Engine:
@@ -53,6 +44,7 @@ class Engine:
         self.jobs: dict[str, Job] = {}
         # Other ids of tasks, see relay.py.
         self.aliases: dict[str, Job] = {}
+        self.news = News(profile, faults, speed, now_ms)
         self._late_buttons = LateButtons(faults, speed)
         self.ledger = Ledger()
         self._seeded = seed is not None
@@ -76,13 +68,12 @@ class Engine:
         return Answer(code=23, description="队列已满，请稍后尝试")
 
     def create(self, order: Order, now_ms: int) -> Job:
-        """Create and store a task that does not run yet."""
+        """Create and store a task that does not run yet. Its times are those of the clock, also where a seed makes its id."""
         self._count += 1
-        at_ms = _EPOCH_MS + self._count * 1000 if self._seeded else now_ms
-        task_id = self._new_id(at_ms)
+        task_id = self._new_id(_EPOCH_MS + self._count * 1000 if self._seeded else now_ms)
         uuid = chance.uuid(self._seed, self._count)
         properties: Properties = {
-            "notifyHook": None if self.profile.drops_hooks else order.notify_hook,
+            "notifyHook": None if self.profile.drops_hooks else order.notify_hook or None,
             "discordInstanceId": chance.snowflake(self._seed, "instance"),
             "discordChannelId": chance.snowflake(self._seed, "channel"),
             "botType": order.bot_type,
@@ -99,7 +90,7 @@ class Engine:
             prompt=order.prompt,
             prompt_en=order.prompt,
             description=order.description,
-            submit_time=at_ms,
+            submit_time=now_ms,
             progress="0%",
             state=order.state,
         )
@@ -111,40 +102,44 @@ class Engine:
         return job
 
     def accept(self, kind: str, job: Job, now_ms: int) -> Answer:
-        """Start a job or queue it. The caller has checked that there is a place."""
+        """Start a job or queue it. The caller has checked that there is a place.
+
+        The code is 22 only if others waited before it, so the first one that has to wait gets 1 (novicezk and Plus,
+        `DiscordInstanceImpl.java`; trueai, `DiscordService.cs`, line 1654).
+        """
         self.ledger.bill(kind)
-        account = {key: job.task.properties[key] for key in ("discordInstanceId", "discordChannelId")}
-        accepted = Answer(code=1, description="Submit success", result=job.task.id, properties=account)
-        if job.order.work == "upscale" and self.faults.strikes("silent", job.uuid):
+        ran_by = {key: job.task.properties[key] for key in ("discordInstanceId", "discordChannelId")}
+        accepted = Answer(code=1, description="Submit success", result=job.task.id, properties=ran_by)
+        if self._finishes_at_once(job):
             self._finish_at_once(job, now_ms)
             return accepted
         if len(self._running) < self._concurrency:
             self._start(job, now_ms)
             return accepted
+        ahead = len(self._queue)
         self._queue.append(job)
-        ahead = len(self._queue) - 1
+        if not ahead:
+            return accepted
         description = f"In queue, there are {ahead} tasks ahead"
-        properties = account | {"numberOfQueues": ahead}
+        properties = ran_by | {"numberOfQueues": ahead}
         return replace(accepted, code=22, description=description, properties=properties)
 
-    def accept_without_running(self, job: Job, now_ms: int) -> Answer:
-        """Accept and bill a job that never progresses: Midjourney does not respond to a second press of the same U button."""
-        job.task = replace(job.task, status="SUBMITTED", start_time=now_ms)
-        self.ledger.bill("action")
-        return Answer(code=1, description="Submit success", result=job.task.id)
-
     def cancel(self, task_id: str, now_ms: int) -> tuple[Message, Job | None]:
-        """Cancel a task that has not ended. Returns the answer, and the job if it was cancelled."""
+        """Cancel a task that has not ended. Returns the answer, and the job if it was cancelled. In trueai v11 this is a FAILURE
+        (`TaskController.cs`)."""
         job = self.find(task_id)
         if job is None:
-            return Message(code=3, description="任务不存在或已失效"), None
+            return Message(code=3, description="数据未找到"), None
         if job.task.status in ENDED:
-            return Message(code=4, description="任务状态错误"), None
+            return Message(code=4, description=f"该任务不可取消: {job.task.action}-{job.task.status}"), None
         job.remaining_steps.clear()
-        job.task = replace(job.task, status="CANCEL", progress="", finish_time=now_ms)
+        if self.profile.shape == "tru":
+            fail(job, "取消任务", now_ms)
+        else:
+            job.task = replace(job.task, status="CANCEL", progress="", finish_time=now_ms)
         self._running = [other for other in self._running if other is not job]
         self._queue = deque(other for other in self._queue if other is not job)
-        return Message(code=1, description="成功", result=task_id), job
+        return Message(code=1, description="成功"), job
 
     def advance(self, now_ms: int) -> list[Job]:
         """Apply all changes that are due. Returns the changed jobs, one entry per change."""
@@ -163,15 +158,21 @@ class Engine:
             job = self._queue.popleft()
             self._start(job, now_ms)
             changed.append(job)
-        return changed + self._late_buttons.release(now_ms)
+        changed += self._late_buttons.release(now_ms)
+        self.news.gather(self.jobs.values(), now_ms)
+        return changed
 
     def next_due_ms(self) -> float | None:
         """When the next change is due, in epoch milliseconds, or None."""
         due = [
             job.started_ms + job.remaining_steps[0].after_ms for job in self._running if job.remaining_steps
         ]
-        late_ms = self._late_buttons.next_due_ms()
-        return min(due if late_ms is None else [*due, late_ms], default=None)
+        others = (self._late_buttons.next_due_ms(), self.news.next_due_ms())
+        return min([*due, *(due_ms for due_ms in others if due_ms is not None)], default=None)
+
+    def account(self) -> dict[str, object]:
+        """The JSON of the account that runs the jobs."""
+        return account(self._seed, self.profile, concurrency=self._concurrency, queue=self._queue_size)
 
     def find(self, task_id: str) -> Job | None:
         """The job of a task, by its id or its alias."""
@@ -181,17 +182,15 @@ class Engine:
         """The jobs that have ended, oldest first."""
         return [job for job in self.jobs.values() if job.task.status in ENDED]
 
-    def waiting(self) -> list[Job]:
-        """The queued jobs, oldest first."""
-        return list(self._queue)
+    def unfinished(self) -> list[Job]:
+        """The jobs that wait and those that run, oldest first: `queueTasks` of novicezk and Plus (`DiscordInstanceImpl.java`)."""
+        return sorted([*self._running, *self._queue], key=lambda job: job.task.submit_time)
 
-    def upscale_of(self, parent: Job, number: int) -> Job | None:
-        """The existing upscale of an image, or None."""
-        for job in self.jobs.values():
-            order = job.order
-            if order.parent_id == parent.task.id and order.work == "upscale" and order.number == number:
-                return job
-        return None
+    def upscales_of(self, parent: Job, number: int) -> list[Job]:
+        """The existing upscales of an image, oldest first."""
+        asked = (parent.task.id, "upscale", number)
+        orders = ((job, job.order) for job in self.jobs.values())
+        return [job for job, order in orders if (order.parent_id, order.work, order.number) == asked]
 
     def mark_pressed(self, parent: Job, custom_id: str) -> None:
         """Give the pressed button style 3, before the press is known to succeed (Plus 3.7.5)."""
@@ -211,10 +210,17 @@ class Engine:
 
     def _start(self, job: Job, now_ms: int) -> None:
         job.started_ms = now_ms
-        job.remaining_steps = deque(steps(job.order.work, fails=bool(self._failure(job)), speed=self._speed))
+        fails, is_unanswered = bool(self._failure(job)), job.order.is_unanswered
+        job.remaining_steps = deque(
+            steps(job.order.work, fails=fails, speed=self._speed, is_unanswered=is_unanswered)
+        )
         job.task = replace(job.task, status="SUBMITTED", start_time=now_ms)
         self._running.append(job)
         self.ledger.count_running(len(self._running))
+
+    def _finishes_at_once(self, job: Job) -> bool:
+        is_upscale = job.order.work == "upscale" and not job.order.is_unanswered
+        return is_upscale and self.faults.strikes("silent", job.uuid)
 
     def _finish_at_once(self, job: Job, now_ms: int) -> None:
         """Finish a job within its submit and without callbacks, as trueai v11 does with U presses of official accounts."""
@@ -222,53 +228,15 @@ class Engine:
         self._step(job, steps(job.order.work, fails=False, speed=self._speed)[-1], now_ms)
 
     def _failure(self, job: Job) -> str:
-        if "--fail" in job.order.prompt:
-            return "[Invalid parameter] Unrecognized parameter: --fail"
-        for fault, reason in _ALWAYS.items():
-            if self.faults.strikes(fault, job.uuid):
-                return reason
-        if self.faults.strikes("failure", job.uuid):
-            return _REASONS[int(self.faults.amount("failure", job.uuid) * len(_REASONS))]
-        return ""
+        return failure_of(job, self.profile, self.faults)
 
     def _step(self, job: Job, step: Step, now_ms: int) -> None:
         if step.status == "FAILURE":
-            job.task = replace(
-                job.task,
-                status="FAILURE",
-                progress="",
-                fail_reason=self._failure(job),
-                finish_time=now_ms,
-            )
+            fail(job, self._failure(job), now_ms)
             return
-        ended = step.status == "SUCCESS"
-        if ended and job.order.work == "upscale":
+        if step.status == "SUCCESS" and job.order.work == "upscale":
             self._swap(job)
-        order = job.order
-        picture = _picture(order, step.percent)
-        job.picture_name = drawing.name_of(picture, job.uuid, len(job.remaining_steps))
-        properties = job.task.properties | {
-            "finalPrompt": order.text or order.prompt,
-            "messageId": chance.snowflake(job.uuid, len(job.remaining_steps)),
-            "messageContent": self._message(order, step),
-        }
-        if ended:
-            properties["messageHash"] = job.uuid
-        width, height = drawing.size_of(picture)
-        prompt = order.text if ended and order.work == "describe" else job.task.prompt
-        job.task = replace(
-            job.task,
-            status=step.status,
-            progress=f"{step.percent}%",
-            prompt=prompt,
-            image_width=width if ended else None,
-            image_height=height if ended else None,
-            finish_time=now_ms if ended else None,
-            properties=properties,
-            buttons=buttons.buttons_after(order.work, job.uuid, buttons.version_of(order.prompt))
-            if ended
-            else (),
-        )
+        take_step(job, step, now_ms, user=chance.snowflake(self._seed, "user"))
 
     def _swap(self, job: Job) -> None:
         """Swap the results of two upscales, if the fault strikes: Plus 3.7.5 assigns results of upscales of one grid by their
@@ -276,24 +244,14 @@ class Engine:
         mine, parent_id = job.order, job.order.parent_id
         for other in self._running:
             theirs = other.order
-            if other is job or theirs.work != "upscale" or theirs.parent_id != parent_id:
+            if (
+                other is job
+                or theirs.work != "upscale"
+                or theirs.is_unanswered
+                or theirs.parent_id != parent_id
+            ):
                 continue
             if self.faults.strikes("swap", job.uuid):
                 job.order = replace(mine, number=theirs.number, note=theirs.note)
                 other.order = replace(theirs, number=mine.number, note=mine.note)
             return
-
-    def _message(self, order: Order, step: Step) -> str:
-        user = f"<@{chance.snowflake(self._seed, 'user')}>"
-        if step.status != "SUCCESS":
-            return f"**{order.prompt}** - {user} ({step.percent}%) (fast)"
-        if order.note:
-            return f"**{order.prompt}** - {order.note} {user}"
-        return f"**{order.prompt}** - {user} (fast)"
-
-
-def _picture(order: Order, percent: int) -> Picture:
-    width, height = drawing.ratio_of(order.prompt)
-    return Picture(
-        path=order.path, seed=order.scene, percent=percent, width=width, height=height, prompt=order.prompt
-    )

@@ -23,6 +23,8 @@ HELD_S = 20.0
 LATEST_S = 8.0
 """The longest delay of a callback, at speed 1."""
 
+NEWS_MS = 15_000.0
+"""The time between two questions of a relay to its upstream, at speed 1: new-api's (`controller/midjourney.go`)."""
 
 LATE_MS = 3000.0
 """The delay of the buttons of a finished task, at speed 1."""
@@ -79,6 +81,9 @@ SWITCHES = {
         meaning="SUCCESS comes without buttons and finalPrompt, which follow 3 s later", rough=0.1
     ),
     "short-batch": Switch(meaning="list-by-condition answers with at most 5 of the requested ids", rough=0.5),
+    "stale": Switch(
+        meaning="fetch and lists show a task as it was when a relay last asked, which it does every 15 s"
+    ),
     "big-ids": Switch(meaning="task ids are JSON numbers above 2^53"),
     "expired": Switch(meaning="image addresses in callbacks have expired; those of a fetch have not"),
 }

@@ -16,7 +16,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     """The request for a job. `number`: the image of the parent that it shows, or 0.
 
     `scene`: the seed of the landscape, the same for all descendants of a picture. `path`: the ancestry, see drawing.py.
-    `text`: the result of a describe or a shorten.
+    `text`: the result of a describe or a shorten. `is_unanswered`: Midjourney does not respond to it, as to a second press of
+    the same U button. `mode`: FAST, TURBO or RELAX.
     """
 
     action: str
@@ -33,6 +34,8 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     note: str = ""
     parent_id: str = ""
     text: str = ""
+    is_unanswered: bool = False
+    mode: str = "FAST"
 
 
 class Job:

@@ -42,12 +42,7 @@ class Presses:
         order = self._pressed(parent, press, custom_id, body)
         if press.opens_modal or (press.opens_modal_with_remix and body.enable_remix):
             return self._open_modal(parent, order, custom_id, now_ms)
-        if press.work == "upscale" and self._admission.engine.upscale_of(parent, order.number) is not None:
-            answer = self._admission.engine.accept_without_running(
-                self._admission.engine.create(order, now_ms), now_ms
-            )
-        else:
-            answer = self._admission.submit_prompt("action", order, now_ms)
+        answer = self._admission.submit_prompt("action", self._answered_once(parent, order), now_ms)
         if answer.code in (1, 22):
             self._admission.engine.mark_pressed(parent, custom_id)
         return answer
@@ -70,7 +65,7 @@ class Presses:
         if not body.task_id:
             return Answer(code=4, description="taskId不能为空")
         if job is None:
-            return Answer(code=3, description="任务不存在或已失效")
+            return self._parent("")[1]
         if job.task.status != "MODAL":
             return Answer(code=4, description="任务状态错误")
         press = buttons.press_of(job.custom_id)
@@ -100,8 +95,9 @@ class Presses:
         parent, refusal = self._parent(str(body.task_id))
         if parent is None:
             return refusal
-        existing = self._admission.engine.upscale_of(parent, index) if action == "UPSCALE" else None
-        if existing is not None and self._admission.profile.returns_existing:
+        upscales = self._admission.engine.upscales_of(parent, index) if action == "UPSCALE" else []
+        if upscales and self._admission.profile.returns_existing:
+            existing = upscales[0]
             shown: Properties = {"status": existing.task.status, "imageUrl": existing.task.image_url}
             return Answer(code=21, description="任务已存在", result=existing.task.id, properties=shown)
         wanted = f"MJ::JOB::{_ACTIONS[action]}::{0 if action == 'REROLL' else index}::{parent.uuid}"
@@ -112,7 +108,7 @@ class Presses:
         order = self._pressed(parent, press, known[0], body)
         letter = "R" if action == "REROLL" else f"{action[0]}{index}"
         order = replace(order, action=action, description=f"/up {parent.task.id} {letter}")
-        return self._admission.submit_prompt("change", order, now_ms)
+        return self._admission.submit_prompt("change", self._answered_once(parent, order), now_ms)
 
     def simple_change(self, body: Body, base_url: str, now_ms: int) -> Answer:
         """A change in one line: "<task id> U2"."""
@@ -124,12 +120,34 @@ class Presses:
             replace(body, task_id=match[1], action=action, index=int(match[3] or 0)), base_url, now_ms
         )
 
+    def _answered_once(self, parent: Job, order: Order) -> Order:
+        """The order, marked if it repeats an upscale: Midjourney does not respond to a second press of the same U button, and
+        the task fails when its time is up (issue 76 of novicezk/midjourney-proxy). A press that failed at once has not reached
+        Midjourney: Discord had refused it."""
+        if order.work != "upscale":
+            return order
+        before = self._admission.engine.upscales_of(parent, order.number)
+        return replace(order, is_unanswered=any(not self._was_refused(job) for job in before))
+
+    def _was_refused(self, job: Job) -> bool:
+        return job.task.status == "FAILURE" and job.task.fail_reason != self._admission.profile.timed_out
+
     def _parent(self, task_id: str) -> tuple[Job | None, Answer]:
         parent = self._admission.engine.find(task_id)
+        if self._admission.profile.refuses_with_400:
+            return self._stored_parent(parent)
         if parent is None:
             return None, Answer(code=3, description="关联任务不存在或已失效")
         if parent.task.status != "SUCCESS":
             return None, Answer(code=4, description="关联任务状态错误")
+        return parent, Answer(code=1, description="")
+
+    def _stored_parent(self, parent: Job | None) -> tuple[Job | None, Answer]:
+        """new-api looks at its own record of the parent, which can be 15 s old (`relay/relay-mj.go`)."""
+        if parent is None:
+            return None, Answer(code=4, description="task_not_found")
+        if self._admission.engine.news.of(parent).status != "SUCCESS":
+            return None, Answer(code=4, description="task_status_not_success")
         return parent, Answer(code=1, description="")
 
     def _open_modal(self, parent: Job, order: Order, custom_id: str, now_ms: int) -> Answer:
@@ -174,6 +192,7 @@ class Presses:
             bot_type=parent.order.bot_type,
             state=body.state,
             notify_hook=body.notify_hook,
+            mode=(body.mode or "FAST").upper(),
         )
 
 

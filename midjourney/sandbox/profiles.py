@@ -10,16 +10,20 @@ from typing import Literal
 
 import msgspec
 
+from midjourney.sandbox.cors import Policy
+
 TaskShape = Literal["nov", "plus", "tru", "go"]
 
 
 class ServerProfile(msgspec.Struct, frozen=True, kw_only=True):
-    """The behaviour of one server. `serves`: its paths under `prefix`. `modes`: further prefixes with the same meaning.
+    """The behaviour of one server. `serves`: its paths under `prefix`. `modes`: further prefixes with the same meaning;
+    "{mode}" is any word.
 
     `auth`: the accepted ways to send the secret. `unauthorized`: the form of a 401. `returns_existing`: an upscale that was
     submitted before is answered 21 with its id. `rewrites_codes`: 22 becomes 1, and so does 21 except for Inpaint and
     CustomZoom. `refuses_with_400`: rejections are HTTP 400 with another envelope. `modal_description`: the description of an
-    answer that opens a modal. `has_imagine_all`: it supports the button "Imagine all" under a describe.
+    answer that opens a modal. `has_imagine_all`: it supports the button "Imagine all" under a describe. `timed_out`: the
+    failReason of a task that Midjourney did not answer within five minutes. `ids`: what a list of ids may hold.
     """
 
     name: str
@@ -41,6 +45,9 @@ class ServerProfile(msgspec.Struct, frozen=True, kw_only=True):
     bookmark_returns_parent: bool = False
     has_imagine_all: bool = False
     one_image: bool = False
+    cors: Policy = "none"
+    timed_out: str = "任务超时"
+    ids: Literal["strings or numbers", "strings"] = "strings or numbers"
 
     @property
     def prefixes(self) -> tuple[str, ...]:
@@ -87,9 +94,18 @@ PROFILES: dict[str, ServerProfile] = {
             name="mj-plus",
             serves=_VENDOR
             | _CHANGES
-            | {"task/{id}/cancel", "task/list", "task/list-by-ids", "task/query", "task/queue"},
+            | {
+                "account/{id}/fetch",
+                "account/query",
+                "task/{id}/cancel",
+                "task/list",
+                "task/list-by-ids",
+                "task/query",
+                "task/queue",
+            },
+            cors="spring",
         ),
-        ServerProfile(name="novicezk", serves=_OPEN | {"account/list"}, shape="nov"),
+        ServerProfile(name="novicezk", serves=_OPEN | {"account/list", "account/{id}/fetch"}, shape="nov"),
         ServerProfile(
             name="mj-proxy-2",
             serves=_OPEN,
@@ -120,11 +136,14 @@ PROFILES: dict[str, ServerProfile] = {
             modal_description="Waiting for window confirm",
             bookmark_returns_parent=True,
             has_imagine_all=True,
+            cors="aspnet",
+            timed_out="执行超时 5 分钟",
+            ids="strings",
         ),
         ServerProfile(
             name="new-api",
             serves=_VENDOR | _CHANGES | _NEWER,
-            modes=_MODES,
+            modes=("{mode}",),
             auth=frozenset({"bearer", "mj-api-secret", "raw"}),
             unauthorized="openai",
             shape="go",
@@ -133,6 +152,8 @@ PROFILES: dict[str, ServerProfile] = {
             refuses_with_400=True,
             drops_hooks=True,
             modal_description="Waiting for window confirm",
+            cors="gin",
+            ids="strings",
         ),
         ServerProfile(
             name="147ai", serves=_VENDOR, auth=frozenset({"raw"}), unauthorized="openai", integer_results=True

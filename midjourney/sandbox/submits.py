@@ -6,8 +6,9 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from midjourney.sandbox import chance
+from midjourney.sandbox import chance, drawing, images
 from midjourney.sandbox.admission import Admission
+from midjourney.sandbox.drawing import Picture
 from midjourney.sandbox.engine import Engine
 from midjourney.sandbox.jobs import Order
 from midjourney.sandbox.presses import Presses
@@ -46,10 +47,10 @@ class Submits:
 
     def _imagine(self, body: Body, base_url: str, now_ms: int) -> Answer:
         prompt = body.prompt or ""
-        images = [*(body.base64_array or []), *([body.base64] if body.base64 else [])]
+        pictures = [*(body.base64_array or []), *([body.base64] if body.base64 else [])]
         if self._admission.profile.one_image:
-            images = images[-1:] if body.base64 else []
-        if any(not self._admission.is_image(image) for image in images):
+            pictures = pictures[-1:] if body.base64 else []
+        if any(not self._admission.is_image(picture) for picture in pictures):
             return Answer(code=4, description="base64格式错误")
         order = _order(
             body, base_url, action="IMAGINE", work="imagine", prompt=prompt, description=f"/imagine {prompt}"
@@ -64,12 +65,12 @@ class Submits:
         return self._admission.submit_prompt("shorten", replace(order, text=_shortened(prompt)), now_ms)
 
     def _blend(self, body: Body, base_url: str, now_ms: int) -> Answer:
-        images = body.base64_array or []
-        if not 2 <= len(images) <= 5:
+        pictures = body.base64_array or []
+        if not 2 <= len(pictures) <= 5:
             return Answer(code=4, description="base64List参数错误")
         if (body.dimensions or "SQUARE") not in ("PORTRAIT", "SQUARE", "LANDSCAPE"):
             return Answer(code=4, description="dimensions参数错误")
-        if any(not self._admission.is_image(image) for image in images):
+        if any(not self._admission.is_image(picture) for picture in pictures):
             return Answer(code=4, description="base64格式错误")
         order = _order(
             body,
@@ -77,7 +78,7 @@ class Submits:
             action="BLEND",
             work="blend",
             prompt="a blend",
-            description=f"/blend {len(images)}",
+            description=f"/blend {len(pictures)}",
         )
         return self._admission.submit("blend", order, now_ms)
 
@@ -136,14 +137,20 @@ class Submits:
         return self._admission.submit("swap", order, now_ms)
 
     def _upload(self, body: Body, base_url: str, now_ms: int) -> Answer:
-        images = body.base64_array or []
-        if not images or any(not self._admission.is_image(image) for image in images):
+        pictures = body.base64_array or []
+        if not pictures or any(not self._admission.is_image(picture) for picture in pictures):
             return Answer(code=4, description="base64Array参数错误")
         links = [
-            f"{base_url}/mj/uploads/{chance.uuid(now_ms, place, len(image))}.png"
-            for place, image in enumerate(images)
+            _link(base_url, chance.uuid(now_ms, place, len(picture)), now_ms)
+            for place, picture in enumerate(pictures)
         ]
         return Answer(code=1, description="success", result=links)
+
+
+def _link(base_url: str, uuid: str, now_ms: int) -> str:
+    """The URL of an uploaded picture. What it shows is drawn, as all pictures of the sandbox are."""
+    name = drawing.name_of(Picture(path="w", seed=chance.number(uuid) % 2**32), uuid, 0)
+    return images.address(base_url, name, now_ms // 1000)
 
 
 def _order(body: Body, base_url: str, *, action: str, work: str, prompt: str, description: str) -> Order:
@@ -156,6 +163,7 @@ def _order(body: Body, base_url: str, *, action: str, work: str, prompt: str, de
         bot_type=body.bot_type or "MID_JOURNEY",
         state=body.state,
         notify_hook=body.notify_hook,
+        mode=(body.mode or "FAST").upper(),
     )
 
 

@@ -29,6 +29,10 @@ DURATION_MS = {
 FAILURE_MS = 400
 """Milliseconds until a refused prompt fails: the real "Invalid parameter" came 0.4 s after the submit."""
 
+TIMEOUT_MS = 300_000
+"""Milliseconds until a server gives up a task to which Midjourney does not respond: `timeoutMinutes` is 5 by default, and is
+checked every 30 s (novicezk and Plus: `TaskTimeoutSchedule.java`; trueai: `DiscordService.cs`, line 2617)."""
+
 _LONG = (
     (0.05, 0),
     (0.08, 0),
@@ -51,8 +55,10 @@ class Step(msgspec.Struct, frozen=True, kw_only=True):
     percent: int
 
 
-def steps(work: str, *, fails: bool, speed: float) -> list[Step]:
+def steps(work: str, *, fails: bool, speed: float, is_unanswered: bool = False) -> list[Step]:
     """All changes of a task after SUBMITTED. The last one ends it."""
+    if is_unanswered:
+        return [Step(after_ms=TIMEOUT_MS / speed, status="FAILURE", percent=0)]
     if fails:
         return [Step(after_ms=FAILURE_MS / speed, status="FAILURE", percent=0)]
     duration = DURATION_MS[work] / speed

@@ -78,5 +78,6 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     job_id: str | None = None
     bot_type: str | None = None
     enable_remix: bool | None = None
+    mode: str | None = None
     state: str | None = None
     notify_hook: str | None = None

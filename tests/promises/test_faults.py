@@ -30,8 +30,8 @@ FINAL = ("failure", "task-timeout", "blocked", "banned")
 # Of those the ones that keep the upstream from an imagine that was asked for, or from taking it.
 UNSENT = ("blocked", "banned")
 
-# Faults that need another to show: one that a restart sets off, and one of lists that are asked for when callbacks fail.
-BESIDE = {"renotify": "forget=0.3", "short-batch": "drop=1"}
+# Faults that need another to show: one that a restart sets off, and two of what is asked for when callbacks fail.
+BESIDE = {"renotify": "forget=0.3", "short-batch": "drop=1", "stale": "drop=1"}
 
 
 @pytest.mark.parametrize("chains", [FEW, pytest.param(MANY, marks=pytest.mark.soak)])

@@ -106,7 +106,9 @@ def test_what_a_rule_made_of_a_clients_task_is_hidden_from_others(shop: Shop, ev
     """The child has no ticket. Its client may use it by the upstream's id; to another it does not exist."""
     finished(shop, eventually, "ann's for the rule")
     eventually(lambda: shop.presses("ann's for the rule") == ["upsample 1"])
-    child = next(task for task in shop.upstream.shelf.all() if task.parent_id == shop.task("ann's for the rule").id)
+    child = next(
+        task for task in shop.upstream.shelf.all() if task.parent_id == shop.task("ann's for the rule").id
+    )
     eventually(lambda: shop.server.http.get(f"/api/tasks/main/{child.id}").json().get("status") == "SUCCESS")
     assert child.id not in shop.ann.ids_of("/task/list"), "children are hidden"
     assert shop.bob.http.get(f"/task/{child.id}/fetch").status_code == 404

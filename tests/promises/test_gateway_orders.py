@@ -42,7 +42,9 @@ def test_an_order_whose_answer_was_cut_off_is_recognised(shop: Shop, eventually)
     has its answer, the same body is a new order."""
     prompt = "cut off"
     with shop.while_it(registers_after_s=0.5), cut_off(shop, prompt=prompt):
-        shop.upstream.ledger.until(lambda: [one for one in shop.upstream.ledger.came("imagine") if one.body["prompt"] == prompt])
+        shop.upstream.ledger.until(
+            lambda: [one for one in shop.upstream.ledger.came("imagine") if one.body["prompt"] == prompt]
+        )
     eventually(lambda: shop.paid(prompt))
     [listed] = [task["id"] for task in shop.ann.http.get("/task/list").json() if task["prompt"] == prompt]
     assert shop.ann.imagine(prompt) == listed
@@ -54,7 +56,9 @@ def test_the_same_order_while_the_first_is_unanswered_is_one(shop: Shop, eventua
     """A client that waited too long sends it again over another connection, while the first still waits."""
     prompt = "impatient"
     with shop.while_it(registers_after_s=1), cut_off(shop, prompt=prompt):
-        shop.upstream.ledger.until(lambda: [one for one in shop.upstream.ledger.came("imagine") if one.body["prompt"] == prompt])
+        shop.upstream.ledger.until(
+            lambda: [one for one in shop.upstream.ledger.came("imagine") if one.body["prompt"] == prompt]
+        )
         ticket = shop.ann.imagine(prompt)
     eventually(lambda: shop.ann.has_ended(ticket))
     assert len(shop.paid(prompt)) == 1
@@ -123,7 +127,10 @@ def test_a_full_queue_is_no_matter_of_the_client(shop: Shop, eventually) -> None
     ticket = shop.ann.imagine("queue full")
     shop.upstream.ledger.until(lambda: shop.paid("queue full"))
     eventually(lambda: shop.ann.fetch(ticket)["status"] == "SUCCESS")
-    assert [one.code for one in shop.upstream.ledger.submits if one.body.get("prompt") == "queue full"] == [23, 1]
+    assert [one.code for one in shop.upstream.ledger.submits if one.body.get("prompt") == "queue full"] == [
+        23,
+        1,
+    ]
 
 
 def test_a_banned_prompt_is_said_with_its_word(shop: Shop) -> None:

@@ -18,7 +18,9 @@ KEYS = {
     "id", "action", "status", "prompt", "promptEn", "description", "state", "submitTime", "startTime", "finishTime", "progress",
     "imageUrl", "failReason", "buttons", "properties",
 }  # fmt: skip
-STATE = json.dumps({"user": "小明 🐈‍⬛", "url": "http:\\/\\/x/1", "text": "ä" * 5_000}).replace("x/1", "x\\/1")
+STATE = json.dumps({"user": "小明 🐈‍⬛", "url": "http:\\/\\/x/1", "text": "ä" * 5_000}).replace(
+    "x/1", "x\\/1"
+)
 """10 kB of JSON, with an emoji and an escaped slash."""
 
 
@@ -129,7 +131,9 @@ def test_an_unknown_task_is_a_404_with_an_envelope(shop: Shop) -> None:
     assert set(answer.json()) == {"code", "description", "result", "properties"}
 
 
-@pytest.mark.parametrize("prefix", ["/mj", "/mj-fast/mj", "/fast/mj", "/v1/mj", "/k/ann's%20key/mj", "/k/ann's%20key/fast/mj"])
+@pytest.mark.parametrize(
+    "prefix", ["/mj", "/mj-fast/mj", "/fast/mj", "/v1/mj", "/k/ann's%20key/mj", "/k/ann's%20key/fast/mj"]
+)
 def test_every_prefix_of_the_family_works(shop: Shop, prefix: str) -> None:
     """A key in the path is for clients that have no field for one."""
     client = Customer(shop.server.url, prefix=prefix)
@@ -149,7 +153,9 @@ def test_a_key_is_taken_in_each_of_the_familys_ways(shop: Shop, headers: dict[st
     assert answer.status_code == 200
 
 
-@pytest.mark.parametrize("headers", [{}, {"mj-api-secret": "nobody's"}, {"authorization": "Bearer"}, {"authorization": "Basic x"}])
+@pytest.mark.parametrize(
+    "headers", [{}, {"mj-api-secret": "nobody's"}, {"authorization": "Bearer"}, {"authorization": "Basic x"}]
+)
 def test_a_wrong_key_is_a_401_with_an_envelope(shop: Shop, headers: dict[str, str]) -> None:
     answer = shop.server.http.post("/mj/submit/imagine", json={"prompt": "stolen"}, headers=headers)
     assert answer.status_code == 401
@@ -157,16 +163,29 @@ def test_a_wrong_key_is_a_401_with_an_envelope(shop: Shop, headers: dict[str, st
     assert shop.paid("stolen") == []
 
 
-@pytest.mark.parametrize("path", ["/mj/submit/imagine", "/mj/task/1/fetch", "/mj/nothing", "/v1/mj/task/list", "/fast/mj/x/y"])
+@pytest.mark.parametrize(
+    "path", ["/mj/submit/imagine", "/mj/task/1/fetch", "/mj/nothing", "/v1/mj/task/list", "/fast/mj/x/y"]
+)
 def test_a_preflight_needs_no_key(shop: Shop, path: str) -> None:
-    asked = {"origin": "https://draw.example", "access-control-request-method": "POST", "access-control-request-headers": "x-mine"}
+    asked = {
+        "origin": "https://draw.example",
+        "access-control-request-method": "POST",
+        "access-control-request-headers": "x-mine",
+    }
     answer = shop.server.http.options(path, headers=asked)
     assert answer.status_code == 204
     assert answer.headers["access-control-allow-origin"] == "*"
     assert "access-control-allow-credentials" not in answer.headers
     assert answer.headers["access-control-allow-methods"] == "GET, POST, OPTIONS"
     allowed = set(answer.headers["access-control-allow-headers"].split(", "))
-    assert allowed >= {"content-type", "authorization", "mj-api-secret", "x-ptoken", "idempotency-key", "x-mine"}
+    assert allowed >= {
+        "content-type",
+        "authorization",
+        "mj-api-secret",
+        "x-ptoken",
+        "idempotency-key",
+        "x-mine",
+    }
 
 
 @pytest.mark.parametrize(

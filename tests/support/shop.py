@@ -68,7 +68,9 @@ class Shop:
     def presses(self, prompt: str) -> list[str]:
         """The buttons that were pressed and paid below the upstream's first picture of this prompt: "upsample 1"."""
         job = self.task(prompt).job
-        return [" ".join(one.custom_id.split("::")[2:4]) for one in self.upstream.ledger.paid() if one.job == job]
+        return [
+            " ".join(one.custom_id.split("::")[2:4]) for one in self.upstream.ledger.paid() if one.job == job
+        ]
 
     @contextlib.contextmanager
     def while_it(self, **manners: Any) -> Iterator[None]:

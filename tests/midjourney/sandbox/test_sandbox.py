@@ -9,11 +9,7 @@ import httpx
 import pytest
 
 from midjourney.sandbox.app import SandboxOptions, create_app
-from midjourney.sandbox.engine import Engine
-from midjourney.sandbox.faults import Faults
-from midjourney.sandbox.profiles import PROFILES
-from midjourney.sandbox.submits import Submits
-from midjourney.sandbox.wire import Answer, Body
+from tests.support.sandbox_account import Account
 
 PNG = "data:image/png;base64,iVBORw0KGgo="
 
@@ -91,12 +87,13 @@ def test_a_window_waits_and_runs_under_its_own_id(client: httpx.Client, eventual
 
 
 def test_the_same_upscale_again(client: httpx.Client, eventually: Any) -> None:
-    """By action: accepted, billed, and never heard of."""
+    """By action: accepted and billed, and given up when Midjourney has not responded for five minutes (Plus 3.7.5)."""
     task = grid(client, eventually)
     finished(client, eventually, press(client, task, "MJ::JOB::upsample::2")["result"])
     again = press(client, task, "MJ::JOB::upsample::2")
     assert again["code"] == 1
-    assert client.get(f"/mj/task/{again['result']}/fetch").json()["status"] == "SUBMITTED"
+    given_up = finished(client, eventually, again["result"])
+    assert (given_up["status"], given_up["failReason"]) == ("FAILURE", "任务超时")
     assert client.get("/sandbox/ledger").json()["billed"]["action"] == 2
 
 
@@ -139,45 +136,15 @@ def test_every_submit_is_answered_with_a_code(client: httpx.Client, path: str, b
     assert (answer.status_code, answer.json()["code"]) == (200, code)
 
 
-class Account:
-    """An engine and its submits, without a server: time is what a test says it is."""
-
-    def __init__(self, *, seed: int | None = 1, now_ms: int = 0, places: int = 1, queue: int = 1) -> None:
-        self.engine = Engine(
-            seed=seed,
-            now_ms=now_ms,
-            speed=1.0,
-            concurrency=places,
-            queue=queue,
-            profile=PROFILES["mj-plus"],
-            faults=Faults(),
-        )
-        self._submits = Submits(self.engine)
-        self.now_ms = now_ms
-
-    def submit(self, path: str, **fields: Any) -> Answer:
-        return self._submits.by_path[f"submit/{path}"](Body(**fields), "http://x", self.now_ms)
-
-    def let_pass(self, ms: int) -> None:
-        for _ in range(0, ms, 100):
-            self.now_ms += 100
-            self.engine.advance(self.now_ms)
-
-    def press(self, task_id: Any, label: str) -> Answer:
-        task = self.engine.jobs[task_id].task
-        custom_id = next(button.custom_id for button in task.buttons if button.label == label)
-        return self.submit("action", task_id=task_id, custom_id=custom_id)
-
-
 def test_a_full_queue_is_23_and_takes_a_window_with_it() -> None:
-    """One place, no queue: 23; and the waiting MODAL task is gone (Plus 3.7.5)."""
+    """One place, one that waits: 23; and the waiting MODAL task is gone (Plus 3.7.5)."""
     account = Account()
     first = account.submit("imagine", prompt="a cat")
     account.let_pass(6100)
     single = account.press(first.result, "U1").result
     account.let_pass(1000)
     window = account.press(single, "Custom Zoom").result
-    assert [account.submit("imagine", prompt="a cat").code for _ in range(3)] == [1, 22, 23]
+    assert [account.submit("imagine", prompt="a cat").code for _ in range(3)] == [1, 1, 23]
     assert account.submit("modal", task_id=window, prompt="x").code == 23
     assert window not in account.engine.jobs
     assert account.engine.ledger.running_max == 1
@@ -264,7 +231,7 @@ def test_the_rest_of_the_interface(client: httpx.Client, eventually: Any) -> Non
     listed = client.post("/mj/task/list-by-condition", json={"ids": [task["id"], "nobody"]}).json()
     assert [one["id"] for one in listed] == [task["id"]]
     assert client.get(f"/mj/task/{task['id']}/image-seed").json()["result"].isdigit()
-    assert client.get("/mj/task/nobody/image-seed").json()["code"] == 4
+    assert client.get("/mj/task/nobody/image-seed").json()["code"] == 3
     failing = client.post("/mj/submit/imagine", json={"prompt": "x --fail"}).json()["result"]
     assert "Invalid parameter" in finished(client, eventually, failing)["failReason"]
     assert client.post("/mj/submit/imagine", content=b"{").status_code == 400
