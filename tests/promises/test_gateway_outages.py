@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import free_port
 from tests.hostile.desk import Trouble
+from tests.hostile.upstream import Hostile
 from tests.support.customer import CLIENTS, ENDED, check_order
 
 HURRIED = "timeout_s = 1\nsettle_after_s = 0.5\n"
@@ -19,12 +19,10 @@ wait_max_s = 1
 """
 
 
-class Nobody:
-    """An upstream at which nobody listens yet."""
-
-    def __init__(self) -> None:
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+def stopped(upstream: Hostile) -> int:
+    """Stop an upstream; the port at which it may come back."""
+    upstream.stop()
+    return int(upstream.url.rsplit(":", 1)[-1])
 
 
 @pytest.fixture
@@ -43,12 +41,14 @@ def test_an_upstream_that_is_down_is_no_matter_of_the_client(
     serve: Any, start_hostile: Any, customer: Any, mailbox: Any, eventually: Any, database: dict[str, str]
 ) -> None:
     """Code 1 at once. It comes back later: the same ticket, SUCCESS, one charge, and the hook hears all of it."""
-    away, box = Nobody(), mailbox()
-    ann = customer(serve(away, CLIENTS, upstream_too=HURRIED, **database))
+    before, box = start_hostile(), mailbox()
+    ann = customer(serve(before, CLIENTS, upstream_too=HURRIED, **database))
+    eventually(lambda: before.ledger.lists())
+    port = stopped(before)
     ticket = ann.imagine("down at first", notifyHook=box.url)
     assert (ann.fetch(ticket)["status"], ann.fetch(ticket)["progress"]) == ("NOT_START", "0%")
     assert ticket in ann.ids_of("/task/queue")
-    upstream = start_hostile(port=away.port)
+    upstream = start_hostile(port=port)
     check_order(box.until_it_ends(ticket))
     assert ann.fetch(ticket)["status"] == "SUCCESS"
     assert len(upstream.ledger.paid("imagine")) == 1
@@ -60,15 +60,17 @@ def test_an_order_that_waits_too_long_is_withdrawn_unpaid(
     serve: Any, start_hostile: Any, customer: Any, mailbox: Any, eventually: Any, database: dict[str, str]
 ) -> None:
     """FAILURE, with the reason; when the upstream comes back, nothing is sent."""
-    away, box = Nobody(), mailbox()
-    server = serve(away, CLIENTS + SHORT, upstream_too=HURRIED, **database)
+    before, box = start_hostile(), mailbox()
+    server = serve(before, CLIENTS + SHORT, upstream_too=HURRIED, **database)
     hasty, ann = customer(server, "hasty"), customer(server)
+    eventually(lambda: before.ledger.lists())
+    port = stopped(before)
     ticket = hasty.imagine("too late", notifyHook=box.url)
     [end] = [one for one in box.until_it_ends(ticket) if one.task["status"] in ENDED]
     assert end.task["status"] == "FAILURE"
     assert "nothing is charged" in end.task["failReason"]
     assert hasty.fetch(ticket)["failReason"] == end.task["failReason"]
-    upstream = start_hostile(port=away.port)
+    upstream = start_hostile(port=port)
     witness = ann.imagine("in time")
     eventually(lambda: ann.fetch(witness)["status"] == "SUCCESS")
     assert [one.body["prompt"] for one in upstream.ledger.submits] == ["in time"]
@@ -113,7 +115,7 @@ def test_an_outcome_that_stays_unknown_is_never_sent_again(
 def test_an_outcome_that_stays_unknown_for_too_long_is_told_as_a_failure(
     serve: Any, start_hostile: Any, customer: Any, mailbox: Any, eventually: Any
 ) -> None:
-    """"outcome unknown, may have been charged" after `uncertain_max_s`."""
+    """It says "outcome unknown, may have been charged" after `uncertain_max_s`."""
     upstream = start_hostile(echoes_hook=False, state="dropped", is_silent=True, list_newest=0)
     box = mailbox()
     settings = "\n[gateway]\nuncertain_max_s = 1\n" + CLIENTS
@@ -148,7 +150,7 @@ press = "U1"
             upstream.tell(grid, server.hook)
             upstream.ledger.until(lambda grid=grid: [one for one in upstream.ledger.paid() if one.job == grid.job])
         made = [
-            client.ticket("action", taskId=grid.id, customId=button, notifyHook=f"{box.url}/{first}/{number}")
+            client.ticket("action", taskId=grid.id, customId=button, notifyHook=f"{box.url}/{number}")
             for number, client in enumerate((ann, bob))
         ]
         if first == "the clients":
