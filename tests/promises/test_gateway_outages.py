@@ -112,22 +112,6 @@ def test_an_outcome_that_stays_unknown_is_never_sent_again(
     assert [one.body["prompt"] for one in upstream.ledger.submits] == ["unknown", "known"]
 
 
-def test_an_outcome_that_stays_unknown_for_too_long_is_told_as_a_failure(
-    serve: Any, start_hostile: Any, customer: Any, mailbox: Any, eventually: Any
-) -> None:
-    """It says "outcome unknown, may have been charged" after `uncertain_max_s`."""
-    upstream = start_hostile(echoes_hook=False, state="dropped", is_silent=True, list_newest=0)
-    box = mailbox()
-    settings = "\n[gateway]\nuncertain_max_s = 1\n" + CLIENTS
-    ann = customer(serve(upstream, settings, upstream_too=HURRIED))
-    upstream.next_submit("silence", of="imagine")
-    ticket = ann.imagine("unknown for ever", notifyHook=box.url)
-    messages = box.until_it_ends(ticket)
-    assert messages[-1].task["failReason"] == "outcome unknown, may have been charged"
-    assert ann.fetch(ticket)["status"] == "FAILURE"
-    assert len(upstream.ledger.submits) == 1
-
-
 @both
 def test_two_clients_and_a_rule_press_one_button(
     serve: Any, start_hostile: Any, customer: Any, mailbox: Any, eventually: Any, database: dict[str, str]
@@ -148,7 +132,9 @@ press = "U1"
         button = grid.custom_id_of("U1")
         if first == "the rule":
             upstream.tell(grid, server.hook)
-            upstream.ledger.until(lambda grid=grid: [one for one in upstream.ledger.paid() if one.job == grid.job])
+            upstream.ledger.until(
+                lambda grid=grid: [one for one in upstream.ledger.paid() if one.job == grid.job]
+            )
         made = [
             client.ticket("action", taskId=grid.id, customId=button, notifyHook=f"{box.url}/{number}")
             for number, client in enumerate((ann, bob))
@@ -161,6 +147,8 @@ press = "U1"
         for ticket in made:
             check_order(box.until_it_ends(ticket))
         child = next(task for task in upstream.shelf.all() if task.parent_id == grid.id)
-        eventually(lambda child=child: server.http.get(f"/api/tasks/main/{child.id}").json()["status"] == "SUCCESS")
+        eventually(
+            lambda child=child: server.http.get(f"/api/tasks/main/{child.id}").json()["status"] == "SUCCESS"
+        )
         assert [ann.fetch(made[0])["imageUrl"]] == [bob.fetch(made[1])["imageUrl"]]
         assert len([one for one in upstream.ledger.paid() if one.job == grid.job]) == 1

@@ -31,13 +31,15 @@ def picture(shop: Shop, eventually: Any, prompt: str) -> str:
     return made
 
 
-
 def of_windows(shop: Shop) -> list[str]:
     """The kinds of the submits that windows caused, as they came."""
     return [
         one.path.rsplit("/", 1)[-1]
         for one in shop.upstream.ledger.submits
-        if one.path.endswith("/modal") or "CustomZoom" in one.custom_id or "Inpaint" in one.custom_id or "Pic" in one.custom_id
+        if one.path.endswith("/modal")
+        or "CustomZoom" in one.custom_id
+        or "Inpaint" in one.custom_id
+        or "Pic" in one.custom_id
     ]
 
 
