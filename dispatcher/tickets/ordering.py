@@ -248,9 +248,11 @@ def _use_blobs(connection: Connection, request: Request, submission_id: str) -> 
 def _join(connection: Connection, ticket: Ticket, now_ms: int) -> None:
     """Let a ticket catch up with a task that somebody else's press made, or is making."""
     (seen,) = known(connection, [ticket], now_ms)
-    if standing_of(seen).has_ended:
+    has_ended = standing_of(seen).has_ended
+    if has_ended:
         tickets.end(connection, [ticket.id], now_ms)
-    if ticket.hook:
+    # Without a task its hook will be told, with all others, what the upstream answers.
+    if ticket.hook and (seen.task is not None or has_ended):
         task_id = seen.task.id if seen.task is not None else ""
         announce(connection, ticket, "it joined a task that was made before", now_ms, task_id=task_id)
 

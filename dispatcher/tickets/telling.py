@@ -184,7 +184,8 @@ def _message(seen: Known, event: Event, client: Client) -> Standing | None:
     now = standing_of(seen, keeps_cancel=client.keep_cancel)
     if ticket.told_status in TERMINAL or (_is_gone(ticket) and ticket.told_status != f"{GONE}{event.id}"):
         return None
-    if signal in ENDS:
+    if signal in ENDS or (_is_gone(ticket) and now.has_ended):
+        # What was given up is made up for by one message: its other deliveries have passed by.
         return now if now.has_ended else None
     is_new_progress = now.status == Status.IN_PROGRESS and now.progress > max(ticket.told_progress, 0)
     if signal == CHANGED and (now.has_ended or (is_new_progress and seen.is_believed)):

@@ -128,8 +128,6 @@ def test_a_hook_whose_server_starts_later_hears_all_that_matters(shop: Shop) -> 
     port = int(gone.host.rsplit(":", 1)[-1])
     gone.stop()
     ticket = shop.ann.imagine("nobody listens", notifyHook=gone.url)
-    deadline = threading.Event()
-    deadline.wait(0)
     box = Mailbox(port)
     try:
         check_order(box.until_it_ends(ticket))
@@ -138,7 +136,7 @@ def test_a_hook_whose_server_starts_later_hears_all_that_matters(shop: Shop) -> 
 
 
 def test_a_hook_that_is_gone_hears_no_more(shop: Shop, eventually: Any) -> None:
-    """410: it is not called again, and a person can have the dead letter sent again."""
+    """410: it is not called again. If a person has the dead letter sent again, it says how the task stands then."""
     box = shop.mailbox()
     box.answers = lambda message: 410
     ticket = finished(shop, eventually, "gone", notifyHook=box.url)
@@ -157,14 +155,11 @@ def dead_letters(shop: Shop, box: Mailbox) -> list[Any]:
     return [one for one in dead if box.host in one["receiver"]]
 
 
-@pytest.mark.parametrize("status", [410, 404, 500])
-def test_one_bad_address_at_a_host_keeps_no_end_from_another(
-    shop: Shop, eventually: Any, status: int
-) -> None:
-    """Both clients pressed the same button, and their hooks are at one host: one of them refuses."""
-    grid = shop.upstream.finished_grid(f"two addresses, {status}")
+def test_one_address_that_is_gone_keeps_no_end_from_another(shop: Shop) -> None:
+    """Both clients pressed the same button, and their hooks are at one host: one of them answers 410."""
+    grid = shop.upstream.finished_grid("two addresses")
     box = shop.mailbox()
-    box.answers = lambda message: status if message.path == "/notify/ann" else 200
+    box.answers = lambda message: 410 if message.path == "/notify/ann" else 200
     with shop.while_it(holds=True):
         button = grid.custom_id_of("U1")
         shop.ann.ticket("action", taskId=grid.id, customId=button, notifyHook=f"{box.url}/ann")

@@ -92,7 +92,7 @@ def test_an_upscale_is_one_thing(shop: Shop, eventually) -> None:
     as_text = shop.ann.order("simple-change", content=f"{grid} U1")
     for told in (first, again, as_change, as_text):
         assert told["code"] == 1
-        eventually(lambda: shop.ann.fetch(told["result"])["status"] == "SUCCESS")
+        eventually(lambda told=told: shop.ann.fetch(told["result"])["status"] == "SUCCESS")
     assert shop.presses("upscaled again") == ["upsample 1"]
     pictures = {shop.ann.fetch(told["result"])["imageUrl"] for told in (first, again, as_change, as_text)}
     assert len(pictures) == 1
