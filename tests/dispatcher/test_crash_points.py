@@ -76,6 +76,7 @@ class World:
         self.worker: Worker | None = None
         self.database: Database | None = None
         self._loop = asyncio.get_running_loop()
+        self._committed = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
         upstream.answer = self.answer
 
@@ -125,6 +126,7 @@ class World:
         await self.database.open()
         if crash is not None:
             self.database.observe(crash)
+        self.database.observe(self._on_commit)
         self.worker = self.bench.worker()
         for loop in self.worker._loops:
             if loop.name in HURRIED:
@@ -173,6 +175,11 @@ class World:
         await self.database.close()
         self.database = None
 
+    def _on_commit(self, stage: str, _name: str) -> None:
+        """Called in the writing thread."""
+        if stage == "after":
+            self._loop.call_soon_threadsafe(self._committed.set)
+
     def die_soon(self) -> None:
         """Called in the writing thread."""
         self._loop.call_soon_threadsafe(self.dead.set)
@@ -191,7 +198,7 @@ class World:
         it never came."""
         names = [f"dog {time.monotonic()} {n}" for n in range(int(PATIENCE_S))]
         for name, before in zip(names, ["", *names], strict=False):
-            await asyncio.sleep(1)  # the ordinary course of things, not something to wait for
+            await asyncio.sleep(0.25)  # the ordinary course of things, not something to wait for
             await self.imagine(name)
             if before:
                 with contextlib.suppress(commands.NotOffered):  # that picture is not there yet
@@ -222,13 +229,14 @@ class World:
         assert self.database is not None
         deadline_s = time.monotonic() + PATIENCE_S  # its own, to tell what there is
         while True:
+            self._committed.clear()
             # To read a whole chain costs as much as to run it: it is read once it may have ended.
             if await self.database.read(lambda connection: _delivered(connection, name)) >= DELIVERIES:
                 state = await self.database.read(lambda connection: _state(connection, name))
                 if _at_rest(state):
                     break
             assert time.monotonic() < deadline_s, await self.database.read(lambda c: _state(c, name))
-            await asyncio.sleep(0.02)
+            await self._committed.wait()  # the heartbeat comes in any case
         asked = [_asked(*one) for one in self.upstream.received]
         return state | {"asked": sorted(one.replace(name, "X") for one in asked if name in one)}
 
@@ -298,7 +306,7 @@ async def world(
     monkeypatch.setattr("dispatcher.policy.submission_evidence.MODAL_MS", 0)
     monkeypatch.setattr("dispatcher.loops.heartbeat.BEAT_S", 0.2)
     # The list is looked at so seldom that it counts as late, and a start waits for a late list: 8 s for each stop. No copy is put back.
-    monkeypatch.setattr("dispatcher.loops.restores.HOLD_S", 0.2)
+    monkeypatch.setattr("dispatcher.loops.restores.HOLD_S", 0)
     bench.rules(RULES)
     bench.options |= {"look_after_s": 0.1, "quiet_s": 0.1, "settle_after_s": 0.2}
     bench.options |= {"timeout_s": 2.0}  # what is under way when the process dies has as long
