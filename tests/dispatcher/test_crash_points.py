@@ -78,6 +78,7 @@ class World:
         self._loop = asyncio.get_running_loop()
         self._committed = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
+        self._reads: set[asyncio.Task[Any]] = set()
         upstream.answer = self.answer
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -127,6 +128,7 @@ class World:
         if crash is not None:
             self.database.observe(crash)
         self.database.observe(self._on_commit)
+        self._read_whole(self.database)
         self.worker = self.bench.worker()
         for loop in self.worker._loops:
             if loop.name in HURRIED:
@@ -134,6 +136,18 @@ class World:
         name = self.worker._membership.name
         await self.database.write("release", lambda connection: _hour_passes(connection, name))
         await self.worker.start()
+
+    def _read_whole(self, database: Database) -> None:
+        """Who dies in a query leaves it to its end: a connection of aiosqlite that is cancelled at work is never closed."""
+        run = database._readers.run
+
+        async def run_whole(query: Callable[[Connection], Any]) -> Any:
+            read = asyncio.create_task(run(query))
+            self._reads.add(read)
+            read.add_done_callback(self._reads.discard)
+            return await asyncio.shield(read)
+
+        database._readers.run = run_whole  # type: ignore[method-assign]
 
     async def die(self) -> None:
         """Everything that runs is gone, and only what was committed is left."""
@@ -155,6 +169,7 @@ class World:
             writer._thread.shutdown()
         if self.database._announcer is not None:
             await self.database._announcer.stop()
+        await asyncio.gather(*self._reads, return_exceptions=True)
         await self.database._readers.close()
         await self.database._looks.close()
         if self.database.worker_lock is not None:
@@ -182,7 +197,11 @@ class World:
 
     def die_soon(self) -> None:
         """Called in the writing thread."""
-        self._loop.call_soon_threadsafe(self.dead.set)
+        self._loop.call_soon_threadsafe(self._is_dead)
+
+    def _is_dead(self) -> None:
+        self.dead.set()
+        self._committed.set()  # whoever waits for a commit waits in vain
 
     def wake(self) -> None:
         assert self.database is not None
@@ -225,10 +244,12 @@ class World:
         )
 
     async def end_state(self, name: str) -> dict[str, Any]:
-        """What there is of the chain of this prompt when nothing of it is to be done any more."""
+        """What there is of the chain of this prompt when nothing of it is to be done any more. Raises `Died`, between two reads."""
         assert self.database is not None
         deadline_s = time.monotonic() + PATIENCE_S  # its own, to tell what there is
         while True:
+            if self.dead.is_set():
+                raise Died
             self._committed.clear()
             # To read a whole chain costs as much as to run it: it is read once it may have ended.
             if await self.database.read(lambda connection: _delivered(connection, name)) >= DELIVERIES:
@@ -407,7 +428,6 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
         state = await ending
         await world.stop()
         return False, state
-    await cancelled(lambda: [ending])
     await asyncio.gather(ending, return_exceptions=True)
     await world.die()
     await world.start()
