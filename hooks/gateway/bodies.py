@@ -51,4 +51,6 @@ class Bodies:
                 yield Body(spooled, path)
         except BadBody as error:
             headers = list(error.headers.items())
-            raise Refused(error.status, REFUSED, error.problem, headers=headers) from error
+            # What is wrong in a body is for people, and many clients show them only what comes with a 200.
+            status = 200 if error.status == 400 else error.status
+            raise Refused(status, REFUSED, error.problem, headers=headers) from error
