@@ -37,8 +37,9 @@ run: $(RUN) ## Run the server; CONFIG=file.toml selects another configuration fi
 test: $(TEST) ## Run the tests; ARGS="-k name" selects some of them
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SLOWEST) $(ARGS)
 
+# Three workers left half of two cores idle: these tests wait too, and a worker costs three seconds of processor.
 quick: $(TEST) ## Run the tests that start no other process (no server, browser or PostgreSQL)
-	@$(BIN)/python -m pytest -n $(if $(ARGS),0,3) --dist worksteal -m "not soak and not process" $(ARGS)
+	@$(BIN)/python -m pytest -n $(if $(ARGS),0,5) --dist worksteal -m "not soak and not process" $(ARGS)
 
 soak: $(TEST) ## Run the long tests, with minutes of faults and load
 	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)

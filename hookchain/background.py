@@ -1,4 +1,4 @@
-"""Background loops of a server: store refusal counts, and reload tokens and logins."""
+"""Background loops of a server: store refusal counts, and reload tokens, logins and clients' keys."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from dispatcher.loops.count_traffic import LAST_WITHIN_S
 from dispatcher.loops.loop import Loop
 from hookchain.exposure import needs_token
 from hookchain.settings.load import Settings
+from hooks.gateway.clients import READ_EVERY_S as KEYS_EVERY_S
+from hooks.gateway.clients import Clients
 from hooks.hook_tokens import READ_EVERY_S, NotifyTokens
 from hooks.logins import READ_EVERY_S as LOGINS_EVERY_S
 from hooks.logins import Logins
@@ -71,3 +73,22 @@ async def refreshing_logins(settings: Settings, database: Database) -> AsyncIter
         yield logins
     finally:
         await loop.stop(LAST_WITHIN_S)
+
+
+@asynccontextmanager
+async def refreshing_clients(clients: Clients | None) -> AsyncIterator[None]:
+    """Reload the keys of the gateway's clients, so that a revoked key opens nothing a second later."""
+    if clients is None:
+        yield
+        return
+    loop = Loop("clients' keys", clients.read, interval_s=KEYS_EVERY_S)
+    loop.start()
+    try:
+        yield
+    finally:
+        await loop.stop(LAST_WITHIN_S)
+        try:
+            async with asyncio.timeout(LAST_WITHIN_S):
+                await clients.note_uses()
+        except (NotDurable, TimeoutError) as error:
+            log.error("it may not be noted when clients' keys were last used", why=str(error))

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import hmac
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.tickets.answers import REFUSED
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.keeping import PictureStore
 from dispatcher.tickets.views import PictureAddresses, Views
 from hookchain.settings.load import Settings
 from hookchain.upstreams import dialects_of
 from hooks.gateway.accounts import Accounts
-from hooks.gateway.answering import CrossOrigin, header
+from hooks.gateway.answering import CrossOrigin, Refused
 from hooks.gateway.bodies import Bodies
+from hooks.gateway.clients import Clients, TooManyWrongKeys, presented
 from hooks.gateway.gateway import Gateway
 from hooks.gateway.pictures import Pictures, Serve
 from hooks.gateway.pools import Pools
@@ -22,22 +23,25 @@ from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
 from hooks.gateway.tasks import TaskCalls
 from midjourney.client import Client as UpstreamClient
+from storage import clock
+from storage.blobs.store import BlobStore
 from storage.engine import Database
 
 if TYPE_CHECKING:
     from starlette.types import Scope
 
 
-def gateway_of(
+async def gateway_of(
     settings: Settings,
     database: Database,
     handles: Mapping[str, UpstreamHandle],
     upstream_clients: Mapping[str, UpstreamClient],
     secret: str,
     serve_picture: Serve,
+    clients: Clients | None,
 ) -> Gateway | None:
     """The gateway; None if it is off. `serve_picture` answers with the picture of a task."""
-    if not settings.clients:
+    if clients is None:
         return None
 
     async def seed_of(upstream: str, task_id: str) -> str:
@@ -46,32 +50,40 @@ def gateway_of(
     async def upload_to(upstream: str, images: list[str]) -> list[str]:
         return await upstream_clients[upstream].upload(images)
 
+    shared = settings.gateway
+    store = BlobStore(database, clock.now_ms)
+    await store.open()
     addresses = PictureAddresses(secret, settings.hook_base)
-    kept = PictureStore(settings.keep_pictures) if settings.keep_pictures else None
+    kept = PictureStore(shared.keep_pictures) if shared.keep_pictures else None
     return Gateway(
-        _FileClients(settings.clients),
+        _Keys(clients),
         Reads(database, Views(dialects_of(settings), addresses), handles),
-        Submits(database, handles, own_address=settings.hook_base),
+        Submits(
+            database,
+            handles,
+            own_address=settings.hook_base,
+            within_s=shared.answer_within_s,
+            action_within_s=shared.answer_action_within_s,
+        ),
         TaskCalls(database, handles, seed_of, upload_to),
         Accounts(database, settings.upstreams),
-        Bodies(),
+        Bodies(store, limit_bytes=shared.submit_limit_bytes, together_bytes=shared.spool_limit_bytes),
         Pools(database, settings.upstreams, settings.pools),
         Pictures(database, addresses, serve_picture, kept),
-        CrossOrigin(),
+        CrossOrigin(shared.cors_origins),
     )
 
 
-class _FileClients:
-    """The clients of the configuration file."""
+class _Keys:
+    """Finds clients by their keys."""
 
-    def __init__(self, clients: Mapping[str, Client]) -> None:
+    def __init__(self, clients: Clients) -> None:
         self._clients = clients
 
     async def client_of(self, scope: Scope, path_key: str) -> Client | None:
         """See `FindClient`."""
-        bearer = header(scope, b"authorization")
-        given = path_key or header(scope, b"mj-api-secret") or bearer.removeprefix("Bearer ").strip()
-        for client in self._clients.values():
-            if client.key and hmac.compare_digest(client.key.encode(), given.encode()):
-                return client
-        return None
+        address = scope["client"][0] if scope.get("client") else ""
+        try:
+            return await self._clients.find(presented(scope["headers"], path_key), address)
+        except TooManyWrongKeys as error:
+            raise Refused(429, REFUSED, str(error), headers=[("retry-after", "60")]) from error

@@ -1,4 +1,4 @@
-"""Lets a worker serve the gateway's clients: it tells their hooks, and answers their windows."""
+"""Lets a worker serve the gateway's clients: it tells their hooks, answers their windows, moves their orders, and ends what is overdue."""
 
 from __future__ import annotations
 
@@ -16,9 +16,19 @@ from dispatcher.tickets.views import PictureAddresses, Views
 from dispatcher.tickets.windows import Windows
 from hookchain.settings.load import Settings
 from hookchain.upstreams import dialects_of
+from hooks.gateway.clients import Clients
 from storage import clock
 from storage.deliveries.delivery_queue import Listen
 from storage.engine import Database
+
+
+async def clients_of_gateway(settings: Settings, database: Database) -> Clients | None:
+    """The clients and their keys, if the gateway is on: by the settings, or because a stored key is valid. None if it is off."""
+    if settings.gateway.enabled is False:
+        return None
+    clients = Clients(settings.clients, database)
+    await clients.read()
+    return clients if settings.gateway_is_on or clients.has_stored_keys else None
 
 
 def listening(
@@ -27,30 +37,26 @@ def listening(
     registry: Registry,
     handles: Mapping[str, UpstreamHandle],
     secret: str,
-) -> Listen | None:
-    """Adds the receivers of hooks and windows to the registry; returns who hears of events, or None without a gateway."""
-    if not settings.clients:
-        return None
+    clients: Clients,
+) -> Listen:
+    """Adds the receivers of hooks and windows to the registry; returns who hears of events."""
     views = Views(dialects_of(settings), PictureAddresses(secret, settings.hook_base))
-    teller = Teller(database, handles, lambda: settings.clients, views)
+    teller = Teller(database, handles, clients.named, views)
     registry.add_family(HOOK, teller.receiver)
     registry.add_family(CONFIRM, teller.confirming)
     registry.add_family(WINDOW, Windows(database).receiver)
-    if settings.keep_pictures:
-        registry.add_family(PICTURES, PictureStore(settings.keep_pictures).receiver)
-    return Listening(registry, lambda: settings.clients, keeps_pictures=bool(settings.keep_pictures))
+    to = settings.gateway.keep_pictures
+    if to:
+        registry.add_family(PICTURES, PictureStore(to).receiver)
+    return Listening(registry, clients.named, keeps_pictures=bool(to))
 
 
-def overdue(settings: Settings, database: Database) -> list[Loop]:
-    """The loop that ends overdue tickets; none without a gateway."""
-    moving = moving_of(settings)
-    if moving is None:
-        return []
-    return [Overdue(database, lambda: settings.clients, clock.now_ms, moving=moving).loop]
+def moving_of(settings: Settings, clients: Clients) -> Moving:
+    """What moves orders to other accounts."""
+    return Moving(clients.named, settings.pools, dialects_of(settings))
 
 
-def moving_of(settings: Settings) -> Moving | None:
-    """What moves orders to other accounts; None without a gateway."""
-    return (
-        Moving(lambda: settings.clients, settings.pools, dialects_of(settings)) if settings.clients else None
-    )
+def overdue(settings: Settings, database: Database, clients: Clients, moving: Moving) -> Loop:
+    """The loop that ends overdue tickets."""
+    uncertain_max_s = settings.gateway.uncertain_max_s
+    return Overdue(database, clients.named, clock.now_ms, uncertain_max_s=uncertain_max_s, moving=moving).loop

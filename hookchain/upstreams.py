@@ -17,6 +17,7 @@ from midjourney.client import Client
 from midjourney.dialects import Dialect, Upstream
 from midjourney.links import near_of
 from storage import clock
+from storage.blobs.store import BlobStore
 from storage.engine import Connection, Database
 from storage.upstreams import standings as stored_upstreams
 
@@ -50,13 +51,14 @@ def places_of(settings: Settings, clients: Mapping[str, Client] | None = None) -
 
 def clients_of(settings: Settings, database: Database) -> dict[str, Client]:
     """A client for each upstream, which the caller closes. A client connects only when it sends its first request."""
-    dialects = dialects_of(settings)
+    dialects, blobs = dialects_of(settings), BlobStore(database, clock.now_ms)
     return {
         name: Client(
             upstream,
             dialects[name],
             pace=partial(_wait_for_rate, database, upstream),
             timed=partial(_timed, database, name),
+            blobs=blobs,
         )
         for name, upstream in settings.upstreams.items()
     }

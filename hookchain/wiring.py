@@ -25,9 +25,10 @@ from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import LiveRules
 from dispatcher.tickets.listening import SIGNALS as SIGNALS_OF_TICKETS
-from hookchain.background import counting_refusals, refreshing_logins, refreshing_tokens
+from hookchain.background import counting_refusals, refreshing_clients, refreshing_logins, refreshing_tokens
 from hookchain.dashboard import page_context
 from hookchain.gateway import gateway_of
+from hookchain.listening import clients_of_gateway
 from hookchain.rules import read_rules, rules_of
 from hookchain.settings.load import Settings, SettingsError
 from hookchain.upstreams import dialects_of, open_places
@@ -39,6 +40,7 @@ from hooks.api.routes import Api
 from hooks.app import create_app
 from hooks.auth import Admin
 from hooks.dashboard.routes import Dashboard
+from hooks.gateway.clients import Clients
 from hooks.gateway.gateway import Gateway
 from hooks.health import Health
 from hooks.hook_tokens import NotifyTokens, registered_token
@@ -83,8 +85,6 @@ def connect_receivers(settings: Settings) -> Receivers:
     rules = LiveRules(rules_of(settings, evaluate_confined), settings.file, partial(_read_rules, settings))
     registry = Registry(SIGNALS)
     rules.watch(registry)
-    if settings.clients:
-        registry.want(SIGNALS_OF_TICKETS)
     return Receivers(plugins=plugins, rules=rules, registry=registry)
 
 
@@ -118,8 +118,8 @@ async def secret_of(settings: Settings, database: Database) -> str:
 @asynccontextmanager
 async def working(settings: Settings, receivers: Receivers) -> AsyncIterator[Worker]:
     """Run a worker without HTTP until the block ends."""
-    async with _opened(settings, receivers) as (database, secret):
-        worker = Worker(settings, database, receivers.registry, secret)
+    async with _opened(settings, receivers) as (database, secret, clients):
+        worker = Worker(settings, database, receivers.registry, secret, clients)
         await worker.start()
         try:
             yield worker
@@ -130,8 +130,8 @@ async def working(settings: Settings, receivers: Receivers) -> AsyncIterator[Wor
 @asynccontextmanager
 async def _opened(
     settings: Settings, receivers: Receivers, *, with_worker: bool = True
-) -> AsyncIterator[tuple[Database, str]]:
-    """The open database and the secret, while the loops that every process needs are running.
+) -> AsyncIterator[tuple[Database, str, Clients | None]]:
+    """The open database, the secret and the gateway's clients, while the loops that every process needs are running.
 
     Without a worker, all signals count as having receivers: the worker in another process, perhaps of a newer release, may
     have receivers that this process does not know.
@@ -142,6 +142,9 @@ async def _opened(
     follower = Loop("follow the clock", database.follow_clock, interval_s=CLOCK_INTERVAL_S)
     try:
         secret = await secret_of(settings, database)
+        clients = await clients_of_gateway(settings, database)
+        if clients is not None:
+            registry.want(SIGNALS_OF_TICKETS)
         if with_worker:
             database.fan_out_only(registry.connected_signals())
             rules.on_change = lambda: database.fan_out_only(registry.connected_signals())
@@ -149,7 +152,7 @@ async def _opened(
         tally.loop.start()
         follower.start()
         try:
-            yield database, secret
+            yield database, secret, clients
         finally:
             await follower.stop(LAST_WITHIN_S)
             await rules.loop.stop()
@@ -180,16 +183,17 @@ async def running(
 ) -> AsyncIterator[ServerParts]:
     """Start a server's parts, and stop them at the end."""
     async with (
-        _opened(settings, receivers, with_worker=with_worker) as (database, secret),
+        _opened(settings, receivers, with_worker=with_worker) as (database, secret, clients),
         open_places(settings, database) as (places, upstream_clients),
         counting_refusals(database) as refusals,
         refreshing_tokens(settings, database, secret) as tokens,
         refreshing_logins(settings, database) as logins,
+        refreshing_clients(clients),
     ):
         await database.write(
             "address", lambda connection: stored.remember_address(connection, settings.hook_base)
         )
-        worker = Worker(settings, database, receivers.registry, secret) if with_worker else None
+        worker = Worker(settings, database, receivers.registry, secret, clients) if with_worker else None
         if worker is not None:
             await worker.start()
         images, stream = Images(database, places), Stream(database)
@@ -205,7 +209,9 @@ async def running(
         gc.freeze()
         gc.set_threshold(UNCOLLECTED)
         quotas = Quotas(settings.quotas, database.path)
-        gateway = gateway_of(settings, database, places, upstream_clients, secret, images.serve)
+        gateway = await gateway_of(
+            settings, database, places, upstream_clients, secret, images.serve, clients
+        )
         try:
             hook = Ingest(
                 database,

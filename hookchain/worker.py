@@ -27,9 +27,11 @@ from dispatcher.runs.verifier import Verifier
 from hookchain.listening import listening, moving_of, overdue
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
+from hooks.gateway.clients import Clients
 from hooks.hook_tokens import is_own_hook, submission_token
 from storage import clock
 from storage import settings as stored
+from storage.blobs.store import BlobStore
 from storage.clock import uptime_s
 from storage.engine import Database
 from storage.upstreams import standings as stored_upstreams
@@ -71,7 +73,8 @@ class SubmissionHooks:
 
 
 class Worker:
-    """The loops for deliveries, submissions and evidence. Maintenance loops run only in the worker that leads."""
+    """The loops for deliveries, submissions and evidence. Maintenance loops run only in the worker that leads. `clients` are those of
+    the gateway, None if it is off."""
 
     def __init__(
         self,
@@ -79,6 +82,7 @@ class Worker:
         database: Database,
         registry: Registry,
         secret: str,
+        clients: Clients | None = None,
     ) -> None:
         self._database = database
         self._upstreams = tuple(settings.upstreams)
@@ -88,6 +92,7 @@ class Worker:
         self._restores = Restores(
             database, self._clients, partial(is_own_hook, secret), clock.now_ms, database.generation_file
         )
+        moving = moving_of(settings, clients) if clients is not None else None
         self._submitter = submitter = Submitter(
             database,
             self._clients,
@@ -98,7 +103,7 @@ class Worker:
             may_send_until_s=self._membership.may_send_until_s,
             generation_file=database.generation_file,
             may_submit=self._restores.may_submit,
-            elsewhere=moving_of(settings),
+            elsewhere=moving,
         )
         self._readbacks = {
             name: Readback(name, client, clock.now_ms) for name, client in self._clients.items()
@@ -117,7 +122,9 @@ class Worker:
             settings.budget,
             clock.now_ms,
             self._membership,
-            listen=listening(settings, database, registry, handles, secret),
+            listen=listening(settings, database, registry, handles, secret, clients)
+            if clients is not None
+            else None,
         )
         self._deliverer = deliverer
         self._membership.in_hand = lambda: (deliverer.active_runs.ids, frozenset(submitter.in_hand))
@@ -132,20 +139,14 @@ class Worker:
             clock.now_ms,
             poll_only=settings.poll_only,
         )
-        pruner = Pruner(database, settings.retention, clock.now_ms)
+        pruner = Pruner(database, settings.retention, clock.now_ms, BlobStore(database, clock.now_ms))
         packer = Packer(database, clock.now_ms)
         self._timekeeper = Timekeeper(database, self._membership.leads)
         places = Places(database, self._clients)
         watch = Watch(database, settings.upstreams)
-        chores = (
-            resolver.loop,
-            poller.loop,
-            pruner.loop,
-            packer.loop,
-            places.loop,
-            watch.loop,
-            *overdue(settings, database),
-        )
+        chores = [resolver.loop, poller.loop, pruner.loop, packer.loop, places.loop, watch.loop]
+        if clients is not None and moving is not None:
+            chores.append(overdue(settings, database, clients, moving))
         for loop in chores:
             loop.may_turn = self._membership.leads
         self._loops = (

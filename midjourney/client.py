@@ -10,6 +10,8 @@ from typing import TypeVar
 import httpx
 import msgspec
 
+from midjourney.blob_images import examined_in
+from midjourney.blob_texts import Blobs
 from midjourney.bounded import Answer
 from midjourney.codes import Outcome, Verdict, classify
 from midjourney.connections import LIST_BYTES, Connections, MayLeave
@@ -23,6 +25,7 @@ from midjourney.loading import with_images_loaded
 from midjourney.presses import is_upscale
 from midjourney.redact import shown_body, without_secrets, without_secrets_in
 from midjourney.requests import Request, kind_of
+from midjourney.streamed import StreamedBody
 from midjourney.types import Task
 from midjourney.wire import wire_body, wire_path
 
@@ -53,7 +56,7 @@ class Reply(msgspec.Struct, frozen=True, kw_only=True):
 
 class Client:
     """The client of one upstream. Close it with `aclose`. `pace` is awaited before tasks are read; `timed` measures each request
-    as "submit", "upload", "fetch", "list", "list_by_condition" or "image_seed"."""
+    as "submit", "upload", "fetch", "list", "list_by_condition" or "image_seed". `blobs` has the long texts that requests refer to."""
 
     def __init__(
         self,
@@ -63,6 +66,7 @@ class Client:
         transport: httpx.AsyncBaseTransport | None = None,
         pace: Pace | None = None,
         timed: Timed = nullcontext,
+        blobs: Blobs | None = None,
     ) -> None:
         self.upstream = upstream
         self.dialect = dialect
@@ -71,21 +75,26 @@ class Client:
         self._keeping = Keeping(dialect.statuses)
         self._connections = Connections(upstream, dialect, transport=transport)
         self._near = near_of(upstream)
+        self._blobs = blobs
 
     async def submit(
         self, request: Request, *, notify_hook: str = "", state: str = "", may_leave: MayLeave | None = None
     ) -> Reply:
         """Send one submission, once. The only call that costs money.
 
-        Images at private links are loaded first. `may_leave` is called at the last moment, when there is a connection to write to.
+        Images at private links are loaded first, and blobs are read once: a damaged one never leaves. `may_leave` is called at the last moment, when there is a connection to write to.
         Raises `InvalidRequest` before anything is sent, `NotSent` if the upstream cannot have received it, `NoAnswer` if it may
         have.
         """
         request = await with_images_loaded(request, self._near)
+        request, examined = await examined_in(request, self._blobs)
         body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
         path, kind = wire_path(request, self.dialect), kind_of(request)
+        content: object = body
+        if examined and self._blobs is not None:
+            content = StreamedBody(msgspec.json.encode(body), examined, self._blobs)
         with self._timed("submit"):
-            answer = await self._connections.send("POST", path, body, may_leave=may_leave)
+            answer = await self._connections.send("POST", path, content, may_leave=may_leave)
         # Some upstreams repeat the key or the hook in their errors: neither must be stored, logged or shown.
         content = without_secrets_in(answer.content, self.upstream.key, notify_hook)
         verdict = classify(

@@ -15,6 +15,7 @@ from midjourney.bounded import Answer, BadAnswer, Bounds, exchange
 from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import NoAnswer, NotSent
 from midjourney.steps import Leaving, at_once
+from midjourney.streamed import StreamedBody
 from midjourney.transport import outgoing
 
 _HEADERS = {"content-type": "application/json", "accept": "application/json, */*", "user-agent": "hookchain"}
@@ -81,11 +82,13 @@ class Connections:
         may_leave: MayLeave | None = None,
         largest_bytes: int = ANSWER_BYTES,
     ) -> Answer:
-        """Send one request and read its answer of at most `largest_bytes`. Raises `NotSent` or `NoAnswer`."""
+        """Send one request and read its answer of at most `largest_bytes`. The body is a value for JSON, or a `StreamedBody`. Raises `NotSent` or `NoAnswer`."""
         bounds = Bounds(
             sent_bytes=largest_bytes, unpacked_bytes=largest_bytes, within_s=self._upstream.timeout_s
         )
-        content = b"" if body is None else msgspec.json.encode(body)
+        content: bytes | StreamedBody = b""
+        if body is not None:
+            content = body if isinstance(body, StreamedBody) else msgspec.json.encode(body)
         try:
             request = self._request(method, path, content)
             leaving = at_once if may_leave is None else _last_moment(may_leave)
@@ -104,14 +107,15 @@ class Connections:
         except BadAnswer as error:
             raise NoAnswer(f"{self._upstream.url} sent an unusable answer: {error}") from error
 
-    def _request(self, method: str, path: str, content: bytes) -> httpx.Request:
+    def _request(self, method: str, path: str, content: bytes | StreamedBody) -> httpx.Request:
         """The request with its headers, as httpx completes them."""
         url, headers = self._prepared(path)
-        stream = httpx.ByteStream(content)
+        stream = content if isinstance(content, StreamedBody) else httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=stream, extensions=self._extensions)
-        if content or method == "POST":
+        if method == "POST" or len(content):
             request.headers["content-length"] = str(len(content))
-        request.read()
+        if isinstance(content, bytes):
+            request.read()
         return request
 
 

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 
 import msgspec
 
+from midjourney.blob_texts import blob_in
 from midjourney.bodies import container_of
 from midjourney.errors import InvalidRequest
 
@@ -85,7 +86,9 @@ def shortened(payload: object, depth: int = 0) -> object:
 
 
 def _cut(text: str) -> str | None:
-    """The part of an image that is shown; None for a text that is not an image."""
+    """The part of an image that is shown; None for a text that is not an image, but may be the name of one."""
+    if blob_in(text) is not None:
+        return None
     if _DATA_URL.fullmatch(text):
         return text.partition(",")[0]
     return text[:80] if _BASE64.fullmatch(text) else None

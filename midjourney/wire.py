@@ -7,6 +7,8 @@ from collections.abc import Mapping
 import msgspec
 
 from midjourney.addresses import is_link, is_private
+from midjourney.blob_images import check_size
+from midjourney.blob_texts import blob_in
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import BadImage, image_of_text
@@ -173,12 +175,15 @@ def _filled(**fields: object) -> dict[str, object]:
 
 def _written(image: str, dialect: Dialect) -> str:
     """An image in the form that every endpoint takes: a data URL; a link if the dialect takes links."""
-    if not image or (is_link(image) and dialect.takes_image_links):
-        return image
+    if not image or blob_in(image) or (is_link(image) and dialect.takes_image_links):
+        return image  # what a blob lacks has been put before it: see blob_images.py
     return image_of_text(image).data_url
 
 
 def _image(field: str, image: str, dialect: Dialect) -> None:
+    if (reference := blob_in(image)) is not None:
+        check_size(field, reference)  # its type is examined before it is sent
+        return
     if is_link(image):
         # An image at a private link is loaded, or refused, before the request is sent.
         if dialect.takes_image_links or is_private(image):

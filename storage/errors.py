@@ -9,6 +9,7 @@ StorageError
 ├── CannotMove       the tables of release 0.1.0 cannot be moved into their own schema now
 ├── MissingRight     the database role may not do what a migration needs
 ├── TooManyHooks     an upstream has reached its maximum number of valid hooks
+├── TooManyKeys      there are as many valid keys of clients as there may be
 └── BadDatabaseUrl   the URL does not name a database that this release supports
 """
 
@@ -49,6 +50,10 @@ class MissingRight(StorageError):
 
 class TooManyHooks(StorageError):
     """An upstream has reached its maximum number of valid hooks; the message says how to end the old ones."""
+
+
+class TooManyKeys(StorageError):
+    """There are as many valid keys of clients as there may be; the message says how to end some."""
 
 
 class BadDatabaseUrl(StorageError):

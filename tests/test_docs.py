@@ -20,7 +20,9 @@ from dispatcher.rules.language import LONGEST_TEXT
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.rules.values import LONGEST_VALUE, MOST_KEYS
+from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings.environment import keys, variable_of
+from hookchain.settings.gateway import GatewaySettings
 from hookchain.settings.load import SANDBOX, File, Settings
 from hooks.api.routes import Api
 from hooks.images.proxy import Images
@@ -42,10 +44,15 @@ HIDDEN = {
     "quotas",
     "platform",
     "listens",
+    "gateway",
+    "clients",
+    "pools",
 }
 
 
-@pytest.mark.parametrize("kind", [Settings, Upstream, Budget, PeriodBudget, Retention, Quota])
+@pytest.mark.parametrize(
+    "kind", [Settings, Upstream, Budget, PeriodBudget, Retention, Quota, GatewaySettings, Client, Pool]
+)
 def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
     """With its default, in a table."""
     assert [
@@ -61,6 +68,9 @@ def test_every_key_is_documented(kind: type[msgspec.Struct]) -> None:
         ("configuration", ("budget",), Budget),
         ("configuration", ("retention",), Retention),
         ("configuration", ("quotas",), Quota),
+        ("configuration", ("gateway",), GatewaySettings),
+        ("configuration", ("clients", "shop"), Client),
+        ("configuration", ("pools", "both"), Pool),
         ("dialects", ("dialects", "mine"), Dialect),
     ],
 )
@@ -69,7 +79,7 @@ def test_every_variable_is_documented_beside_its_key(
 ) -> None:
     """In the same row of the table."""
     rows = re.findall(r"^\|.*", (ROOT / f"docs/reference/{page}.md").read_text(), re.MULTILINE)
-    tables = {"upstreams", "budget", "retention", "quotas", "dialects"}
+    tables = {"upstreams", "budget", "retention", "quotas", "dialects", "gateway", "clients", "pools"}
     for key in keys(kind).keys() - tables:
         variable = variable_of((*table, key))
         assert any(f"`{key}`" in row and f"`{variable}`" in row for row in rows), variable

@@ -57,12 +57,14 @@ async def _end(tasks: Collection[asyncio.Task[Any]], deadline_s: float) -> None:
 
 
 class Loop:
-    """One chore: calls `turn` after each wake-up, and at least every `interval_s`."""
+    """One chore: calls `turn` after each wake-up, and at least every `interval_s`, or every `POLL_S`."""
 
-    def __init__(self, name: str, turn: Callable[[], Awaitable[None]], *, interval_s: float = POLL_S) -> None:
+    def __init__(
+        self, name: str, turn: Callable[[], Awaitable[None]], *, interval_s: float | None = None
+    ) -> None:
         self.name = name
         self._turn = turn
-        self._interval_s = interval_s
+        self._interval_s = POLL_S if interval_s is None else interval_s
         self._woken = asyncio.Event()
         self.is_stopping = False
         self.may_turn: Callable[[], bool] = lambda: True

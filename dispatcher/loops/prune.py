@@ -10,6 +10,7 @@ import structlog
 from dispatcher.loops.loop import Loop
 from dispatcher.policy.retention import Retention
 from storage import ended_chains, pruning, settings, traffic
+from storage.blobs.store import BlobStore
 from storage.budgets import counters
 from storage.clock import Clock, uptime_s
 from storage.engine import Connection, Database
@@ -60,8 +61,11 @@ def pruning_time(now_ms: int, last_ms: int, passed_ms: int) -> int:
 class Pruner:
     """Deletes what retention no longer keeps."""
 
-    def __init__(self, database: Database, keep: Retention, clock: Clock) -> None:
+    def __init__(
+        self, database: Database, keep: Retention, clock: Clock, blobs: BlobStore | None = None
+    ) -> None:
         self._database = database
+        self._blobs = blobs
         self._keep = keep
         self._clock = clock
         self._thinned = 0
@@ -82,6 +86,8 @@ class Pruner:
         await self._database.write(
             "prune", lambda connection: counters.drop_old(connection, now_ms - BUDGETS_MS)
         )
+        if self._blobs is not None:
+            await self._drop_blobs(self._blobs)
         if events or chains or tasks:
             log.info("pruned", events_thinned=events, chains=chains, tasks_without_chain=tasks)
 
@@ -154,6 +160,14 @@ class Pruner:
             at = following
             await asyncio.sleep(PAUSE_S)
         return gone
+
+    async def _drop_blobs(self, blobs: BlobStore) -> None:
+        """Their age counts by the clock alone: it is set by what uses them, and a lost one costs nobody money."""
+        while not self.loop.is_stopping:
+            if not await blobs.prune(self._clock()):
+                break
+            await asyncio.sleep(PAUSE_S)
+        await blobs.clean(self._clock())
 
     async def _trim_quarantine(self) -> None:
         rows, size, gone = self._keep.quarantine_rows, self._keep.quarantine_bytes, 0

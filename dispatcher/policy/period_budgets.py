@@ -33,21 +33,24 @@ _FREE = frozenset({"cancel"})
 class PeriodBudget(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """At most `submissions`, or at most `spend` in the currency of the prices, `per` hour, day or month.
 
-    `by`: counts separately for each upstream, rule or plugin function, chain, `state` or client; "" for all together. `name`
-    appears in refusals; without one, the budget is named after what it limits.
+    `by`: counts separately for each upstream, rule or plugin function, chain, `state` or client; "" for all together. `client`: only
+    for what this client of the gateway submits itself, and not for what rules add to its chains; "" for everybody. `name` appears
+    in refusals; without one, the budget is named after what it limits.
     """
 
     per: Per
     by: By = ""
     submissions: Annotated[int, msgspec.Meta(ge=0, le=1_000_000_000)] | None = None
     spend: Annotated[float, msgspec.Meta(ge=0, le=1_000_000_000)] | None = None
+    client: str = ""
     name: str = ""
 
     @property
     def title(self) -> str:
         """The name for people."""
         measure = "submissions" if self.spend is None else "spend"
-        return self.name or f"{measure} per {self.per}" + (f" by {self.by}" if self.by else "")
+        limited_to = f" of client {self.client}" if self.client else ""
+        return self.name or f"{measure} per {self.per}{limited_to}" + (f" by {self.by}" if self.by else "")
 
 
 class Budgets:
@@ -64,11 +67,15 @@ class Budgets:
         if bill.kind in _FREE:
             return []
         price = _micros(price_of(bill.kind, bill.request, self._prices.get(bill.upstream, {})))
-        scopes = {title: _scope(budget.by, bill) for title, budget in self._budgets.items()}
+        scopes = {
+            title: _scope(budget.by, bill)
+            for title, budget in self._budgets.items()
+            if not budget.client or bill.asked_by == asked_by_client(budget.client)
+        }
         return [
             self._claim(budget, str(scopes[title]), bill, price, now_ms)
             for title, budget in self._budgets.items()
-            if scopes[title] is not None
+            if scopes.get(title) is not None
         ]
 
     def _claim(self, budget: PeriodBudget, scope: str, bill: Bill, price: int, now_ms: int) -> Claim:
@@ -112,6 +119,11 @@ class Budgets:
                 used_row = rows.get((title, scope, period.name))
                 standing.append(_left(budget, scope, period.name, period.ends_at_ms, used_row))
         return standing
+
+
+def asked_by_client(name: str) -> str:
+    """Who asked for a submission, if a client of the gateway did."""
+    return f"{BY_HAND}client {name}"
 
 
 def fallback(prices: Mapping[str, float]) -> float:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 from dispatcher.plugins.receivers import Registry
 from dispatcher.tickets.clients import Children, Client
@@ -30,18 +30,18 @@ SIGNALS = HEARD
 
 
 class Listening:
-    """Routes events. `keeps_pictures`: the pictures of clients' tasks are kept here. `clients` returns the clients by name, as they are configured now."""
+    """Routes events. `keeps_pictures`: the pictures of clients' tasks are kept here. `named` returns a client by its name."""
 
     def __init__(
         self,
         registry: Registry,
-        clients: Callable[[], Mapping[str, Client]],
+        named: Callable[[str], Client],
         *,
         keeps_pictures: bool = False,
     ) -> None:
         self._keeps_pictures = keeps_pictures
         self._registry = registry
-        self._clients = clients
+        self._named = named
 
     def __call__(self, connection: Connection, events: Sequence[PendingEvent], now_ms: int) -> Route:
         """The route of these events."""
@@ -49,16 +49,15 @@ class Listening:
         return lambda event: self._names(event, found.get(event.id, NOBODY))
 
     def _children_of(self, client: str) -> Children:
-        known = self._clients().get(client)
-        return known.children if known is not None else "hide"
+        return self._named(client).children
 
     def _names(self, event: PendingEvent, audience: Audience) -> Sequence[str]:
         if audience.window:
             return [f"{WINDOW}{audience.window}"]
         connected = self._registry.receiver_names(event.signal, event.action)
-        client = self._clients().get(audience.client)
-        if client is not None and client.rules is not True:
-            allowed = client.rules or []
+        rules = self._named(audience.client).rules if audience.client else True
+        if rules is not True:
+            allowed = rules or []
             connected = tuple(
                 name for name in connected if name.removeprefix(RULE) in allowed or name in allowed
             )

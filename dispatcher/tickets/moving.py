@@ -15,6 +15,7 @@ from midjourney import wire
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.requests import decode_request
+from storage.blobs import rows as blobs
 from storage.budgets import charges
 from storage.engine import Connection
 from storage.records import MOVED, Staged, Submission
@@ -23,15 +24,15 @@ from storage.tickets import moves
 
 
 class Moving:
-    """`clients` returns the clients by name, as they are configured now."""
+    """`named` returns a client by its name."""
 
     def __init__(
         self,
-        clients: Callable[[], Mapping[str, Client]],
+        named: Callable[[str], Client],
         pools: Mapping[str, Pool],
         dialects: Mapping[str, Dialect],
     ) -> None:
-        self._clients = clients
+        self._named = named
         self._pools = pools
         self._dialects = dialects
 
@@ -57,6 +58,7 @@ class Moving:
             client=client_of(submission),
         )
         result = staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)
+        blobs.use(connection, decode_request(submission.request), result.submission_id)
         moves.follow(connection, submission.chain_id, submission.id, result.submission_id, to)
 
     def move_waiting(self, connection: Connection, submission: Submission, now_ms: int) -> bool:
@@ -87,10 +89,9 @@ class Moving:
         return moved
 
     def _target(self, connection: Connection, submission: Submission, attempt: int, now_ms: int) -> str:
-        client = self._clients().get(client_of(submission))
-        if client is None or not moves.is_clear(connection, submission.id, attempt):
+        if not moves.is_clear(connection, submission.id, attempt):
             return ""
-        pool = pool_of(client, self._pools, list(self._dialects))
+        pool = pool_of(self._named(client_of(submission)), self._pools, list(self._dialects))
         stopped, tried = moves.stopped(connection, now_ms), moves.tried(connection, submission.chain_id)
         for name in pool.upstreams:
             if (

@@ -26,6 +26,7 @@ from midjourney.dialects import Dialect
 from midjourney.presses import label_of, presses, with_buttons
 from midjourney.requests import Action, Change, Imagine, Modal, Request, SimpleChange, encode_request
 from midjourney.types import Status, Task
+from storage.blobs import rows as blobs
 from storage.engine import Connection
 from storage.events import event_log
 from storage.records import Submission, Ticket, beginning
@@ -221,6 +222,7 @@ def _submit(
     submission = submission_queue.find(connection, result.submission_id)
     if submission is None:
         raise Declined(FAILED, "this was done before, and has since been removed ([retention] chain_days)")
+    _use_blobs(connection, request, submission.id)
     ticket = _ticket(order, desk, upstream, now_ms)
     made = msgspec.structs.replace(
         ticket,
@@ -235,12 +237,22 @@ def _submit(
     return Placed(made)
 
 
+def _use_blobs(connection: Connection, request: Request, submission_id: str) -> None:
+    """Keep the large texts of a request for its submission."""
+    try:
+        blobs.use(connection, request, submission_id)
+    except blobs.BlobMissing as error:
+        raise Declined(FAILED, str(error)) from error
+
+
 def _join(connection: Connection, ticket: Ticket, now_ms: int) -> None:
     """Let a ticket catch up with a task that somebody else's press made, or is making."""
     (seen,) = known(connection, [ticket], now_ms)
-    if standing_of(seen).has_ended:
+    has_ended = standing_of(seen).has_ended
+    if has_ended:
         tickets.end(connection, [ticket.id], now_ms)
-    if ticket.hook:
+    # Without a task its hook will be told, with all others, what the upstream answers.
+    if ticket.hook and (seen.task is not None or has_ended):
         task_id = seen.task.id if seen.task is not None else ""
         announce(connection, ticket, "it joined a task that was made before", now_ms, task_id=task_id)
 
@@ -312,6 +324,8 @@ def _answer(connection: Connection, order: Order, request: Modal, desk: Desk, no
     else:
         opened = _open_task(connection, ticket, desk, now_ms)
         _staged(connection, msgspec.structs.replace(request, task_id=opened), ticket, desk, now_ms)
+    # The answer to a window that is still to be opened has no submission of its own yet.
+    _use_blobs(connection, request, submission_id)
     answer = encode_request(msgspec.structs.replace(request, task_id=""))
     tickets.answer_window(connection, ticket.id, submission_id=submission_id, answer=answer)
     answered = msgspec.structs.replace(ticket, is_window=False, submission_id=submission_id, answer=answer)

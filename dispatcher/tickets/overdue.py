@@ -7,7 +7,7 @@ takes nothing now moves to another account of its pool.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import partial
 
 from dispatcher.loops.loop import Loop
@@ -32,12 +32,12 @@ UNKNOWN = "outcome unknown, may have been charged"
 
 
 class Overdue:
-    """`clients` returns the clients by name, as they are configured now. `uncertain_max_s`: how long an outcome may stay unknown."""
+    """`named` returns a client by its name. `uncertain_max_s`: how long an outcome may stay unknown."""
 
     def __init__(
         self,
         database: Database,
-        clients: Callable[[], Mapping[str, Client]],
+        named: Callable[[str], Client],
         clock: Clock,
         *,
         uncertain_max_s: float = 3600.0,
@@ -45,7 +45,7 @@ class Overdue:
     ) -> None:
         self._moving = moving
         self._database = database
-        self._clients = clients
+        self._named = named
         self._clock = clock
         self._uncertain_max_ms = round(1000 * uncertain_max_s)
         self.loop = Loop("overdue tickets", self._turn, interval_s=EVERY_S)
@@ -70,7 +70,7 @@ class Overdue:
 
     def _end(self, connection: Connection, seen: Known, now_ms: int) -> bool:
         ticket, submission = seen.ticket, seen.submission
-        client = self._clients().get(ticket.client, Client(name=ticket.client))
+        client = self._named(ticket.client)
         age_ms = now_ms - ticket.created_at_ms
         if ticket.is_window:
             return age_ms > WINDOW_FOR_MS and self._fail(connection, seen, UNANSWERED, now_ms)

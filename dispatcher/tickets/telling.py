@@ -51,19 +51,19 @@ _OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, ha
 
 
 class Teller:
-    """Makes the receivers of hooks. `clients` returns the clients by name, as they are configured now."""
+    """Makes the receivers of hooks. `named` returns a client by its name."""
 
     def __init__(
         self,
         database: Database,
         handles: Mapping[str, UpstreamHandle],
-        clients: Callable[[], Mapping[str, Client]],
+        named: Callable[[str], Client],
         views: Views,
     ) -> None:
         self._views = views
         self._database = database
         self._handles = handles
-        self._clients = clients
+        self._named = named
 
     def receiver(self, name: str) -> Receiver:
         """The receiver that tells the hooks at one host."""
@@ -97,7 +97,7 @@ class Teller:
 
     async def _tell_one(self, seen: Known, event: Event) -> None:
         ticket, signal = seen.ticket, event.signal or ""
-        client = self._clients().get(ticket.client, Client(name=ticket.client))
+        client = self._named(ticket.client)
         if signal in ENDS or signal == CHANGED:
             seen = await self._confirmed(seen)
         told = _message(seen, event, client)

@@ -36,6 +36,7 @@ MODULES: Mapping[str, str] = {
     "budgets": "decisions",
     "plugins": "decisions",
     "token": "token",
+    "keys": "keys",
     "upstreams": "upstreams",
     "pause": "operate",
     "resume": "operate",

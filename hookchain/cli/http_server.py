@@ -18,7 +18,7 @@ from starlette.types import ASGIApp
 
 from hookchain.cli.api import CallFailed
 from hookchain.cli.stopping import stopping
-from hookchain.settings.load import KEEP_ALIVE_S
+from hookchain.settings.tables import KEEP_ALIVE_S
 from hooks.http.connection_limits import raise_open_files
 from hooks.http.connections import Connections
 

@@ -39,9 +39,9 @@ def check_tables(where: str, tables: object) -> None:
         check_numbers(lambda key, place=place: f"{place}: {key}", table, PeriodBudget)  # type: ignore[misc]
 
 
-def check_budgets(where: str, budgets: Sequence[PeriodBudget]) -> None:
-    """Raise `SettingsError` for a budget with no limit or two limits, and for two budgets with the same name."""
-    titles: set[str] = set()
+def check_budgets(where: str, budgets: Sequence[PeriodBudget], others: Sequence[PeriodBudget]) -> None:
+    """Raise `SettingsError` for a budget with no limit or two limits, and for two budgets with the same name, `others` included."""
+    titles = {budget.title for budget in others}
     for number, budget in enumerate(budgets, 1):
         place = _place(where, number, budget.name)
         if (budget.submissions is None) == (budget.spend is None):

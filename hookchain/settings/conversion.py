@@ -31,15 +31,15 @@ _NUMBERS: Mapping[object, str] = {int: "a whole number", float: "a number"}
 def converted(variable: str, text: str, kind: object) -> object:
     """`text` as a value of this type. Raises `SettingsError`.
 
-    Lists are written "a, b", tables "key=value, key=value", and lists of tables "a=1, b=2; a=3".
+    Lists are written "a, b", tables "key=value, key=value", and lists of tables "a=1, b=2; a=3". In a table whose values are lists,
+    each is written "key=a b".
     """
     origin, arguments = get_origin(kind), get_args(kind)
     # Bounds are checked later, together with those of the file.
     if origin is Annotated:
         return converted(variable, text, arguments[0])
-    # An optional key.
     if origin in (Union, UnionType):
-        return converted(variable, text, arguments[0])
+        return _one_or_several(variable, text, arguments)
     if origin is Literal:
         return _choice(variable, text, arguments)
     if origin in (list, tuple, frozenset) and isinstance(arguments[0], type(msgspec.Struct)):
@@ -53,6 +53,13 @@ def converted(variable: str, text: str, kind: object) -> object:
     if kind in _NUMBERS:
         return _number(variable, text, kind)
     return text
+
+
+def _one_or_several(variable: str, text: str, kinds: tuple[object, ...]) -> object:
+    """A value of the first type, unless the text can only be a list and a list is allowed: `str | list[str]`, `bool | list[str]`."""
+    several = next((kind for kind in kinds if get_origin(kind) is list), None)
+    is_list = "," in text or (kinds[0] is bool and text.lower() not in _SWITCH)
+    return converted(variable, text, several if several is not None and is_list else kinds[0])
 
 
 def _structs(variable: str, text: str, kind: type[msgspec.Struct]) -> list[dict[str, object]]:
@@ -90,7 +97,9 @@ def _table(variable: str, text: str, kind: object) -> dict[str, object]:
             raise SettingsError(f"{variable} has {part!r}; write KEY=VALUE, separated by commas")
         if key in table:
             raise SettingsError(f"{variable} sets {key!r} twice; write each key once")
-        table[key] = converted(f"{variable}, {key},", value, kind)
+        # The comma divides the table already.
+        listed = ",".join(value.split()) if get_origin(kind) is list else value
+        table[key] = converted(f"{variable}, {key},", listed, kind)
     return table
 
 

@@ -5,6 +5,8 @@
     HOOKCHAIN_UPSTREAM_URL          [upstreams.main] url
     HOOKCHAIN_UPSTREAMS_RELAY_URL   [upstreams.relay] url
     HOOKCHAIN_DIALECTS_MINE_PREFIX  [dialects.mine] prefix
+    HOOKCHAIN_CLIENTS_SHOP_KEY      [clients.shop] key
+    HOOKCHAIN_GATEWAY               [gateway] enabled
 
 A variable's name has no lower-case letters and no "-". So RELAY means the upstream in the file whose name is the same in
 capitals, with "_" for "-". If the file has no such upstream, the variable adds a new one, `relay`.
@@ -23,8 +25,10 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import PeriodBudget
 from dispatcher.policy.retention import Retention
 from dispatcher.rules.spelling import nearest
+from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings.conversion import SettingsError as SettingsError
 from hookchain.settings.conversion import converted
+from hookchain.settings.gateway import GatewaySettings
 from hooks.quotas import Quota
 from midjourney.dialects import DIALECTS, Dialect, Upstream
 
@@ -55,18 +59,24 @@ _SERVER: Mapping[str, tuple[str, object]] = {
     "HOOKCHAIN_BUDGETS": ("budgets", list[PeriodBudget]),
     "LOG_LEVEL": ("log_level", LogLevel),
     "LOG_FORMAT": ("log_format", LogFormat),
+    "HOOKCHAIN_GATEWAY": ("gateway.enabled", bool),
 }
+"""Variables with a name of their own → the key that each sets."""
+
 _TABLES: Mapping[str, tuple[tuple[str, ...], type[msgspec.Struct]]] = {
     "HOOKCHAIN_BUDGET_": (("budget",), Budget),
     "HOOKCHAIN_RETENTION_": (("retention",), Retention),
     "HOOKCHAIN_QUOTAS_": (("quotas",), Quota),
     "HOOKCHAIN_UPSTREAM_": (("upstreams", MAIN), Upstream),
+    "HOOKCHAIN_GATEWAY_": (("gateway",), GatewaySettings),
 }
 """Prefix of variables → the table whose keys follow the prefix."""
 
 _NAMED: Mapping[str, tuple[str, type[msgspec.Struct]]] = {
     "HOOKCHAIN_UPSTREAMS_": ("upstreams", Upstream),
     "HOOKCHAIN_DIALECTS_": ("dialects", Dialect),
+    "HOOKCHAIN_CLIENTS_": ("clients", Client),
+    "HOOKCHAIN_POOLS_": ("pools", Pool),
 }
 """Prefix of variables → the table of named tables. A name follows the prefix, and a key follows the name."""
 
@@ -92,19 +102,27 @@ def keys(kind: type[msgspec.Struct]) -> Mapping[str, object]:
 
 
 def known_variables() -> list[str]:
-    """All variables with a fixed name. Variables that contain the name of an upstream or a dialect are not included."""
-    of_tables = [prefix + key.upper() for prefix, (_, kind) in _TABLES.items() for key in keys(kind)]
+    """All variables with a fixed name. Variables that contain the name of an upstream, a dialect, a client or a pool are not included."""
+    of_tables = [prefix + key.upper() for prefix in _TABLES for key in _keys_after(prefix)]
     return [CONFIG, TOML, *_SERVER, *of_tables]
+
+
+@cache
+def _keys_after(prefix: str) -> Mapping[str, object]:
+    """The keys that this prefix of `_TABLES` sets, with their types: all of the table except those with a variable of their own."""
+    table, kind = _TABLES[prefix]
+    own = {key for key, _ in _SERVER.values()}
+    return {key: type_ for key, type_ in keys(kind).items() if ".".join((*table, key)) not in own}
 
 
 def variable_of(path: Path) -> str:
     """The variable that sets this key. Raises KeyError if there is none."""
     *table, key = path
     for variable, (server_key, _) in _SERVER.items():
-        if path == (server_key,):
+        if path == tuple(server_key.split(".")):
             return variable
-    for prefix, (where, kind) in _TABLES.items():
-        if table == [*where] and key in keys(kind):
+    for prefix, (where, _) in _TABLES.items():
+        if table == [*where] and key in _keys_after(prefix):
             return prefix + key.upper()
     for prefix, (where_named, kind) in _NAMED.items():
         if table[:1] == [where_named] and len(table) == 2 and key in keys(kind):
@@ -116,10 +134,10 @@ def key_of(variable: str) -> Key | None:
     """The key that this variable sets; None if it is not one of hookchain's."""
     if variable in _SERVER:
         key, kind = _SERVER[variable]
-        return Key((key,), kind)
-    for prefix, (table, struct) in _TABLES.items():
+        return Key(tuple(key.split(".")), kind)
+    for prefix, (table, _) in _TABLES.items():
         if variable.startswith(prefix):
-            for key, kind in keys(struct).items():
+            for key, kind in _keys_after(prefix).items():
                 if variable == prefix + key.upper():
                     return Key((*table, key), kind)
     for prefix, (named, struct) in _NAMED.items():
@@ -156,7 +174,7 @@ def check_variables(environment: Mapping[str, str]) -> None:
 
 
 def _suggestion(name: str) -> str:
-    """A sentence with the nearest known variable. Considers variables with any upstream's or dialect's name in them too."""
+    """A sentence with the nearest known variable. Considers variables with the name of any named table in them too."""
     name = _in_capitals(name)
     bare = name.removeprefix("HOOKCHAIN_")
     if bare in _SERVER:

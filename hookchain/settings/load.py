@@ -6,7 +6,6 @@ import os
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
-from typing import Annotated
 from zoneinfo import ZoneInfo
 
 import msgspec
@@ -14,71 +13,30 @@ import msgspec
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import Budgets, PeriodBudget, price_warnings
 from dispatcher.policy.retention import Retention
-from dispatcher.rules.spelling import nearest
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
 from hookchain.settings.budgets import check_budgets, check_tables, zone_of
+from hookchain.settings.clients import check_gateway, checked_clients, checked_pools, day_budgets
 from hookchain.settings.conversion import SettingsError as SettingsError
 from hookchain.settings.dialects import dialect_of
 from hookchain.settings.environment import (
     CONFIG,
     TOML,
-    LogFormat,
-    LogLevel,
     apply_environment,
     check_variables,
-    inner_table,
-    keys,
 )
 from hookchain.settings.file import display_path, parse, read
+from hookchain.settings.gateway import GatewaySettings
 from hookchain.settings.platforms import Platform, detect, warning
+from hookchain.settings.tables import BODY_LIMIT_BYTES as BODY_LIMIT_BYTES
+from hookchain.settings.tables import KEEP_ALIVE_S, File, check_keys, check_numbers, check_urls
 from hooks.quotas import Quota
 from midjourney.dialects import DIALECTS, Dialect, Upstream
 
 DEFAULT_FILE = "hookchain.toml"
-BODY_LIMIT_BYTES = 1024 * 1024
-"""Default limit of a callback's size. Real callbacks have 0.4 to 10 kB; a relay that fills `maskBase64` adds a PNG."""
-
 DATABASE_FILE = "hookchain.db"
 SANDBOX = "sandbox"
 """Name of the built-in upstream that is used when none is configured."""
-
-
-KEEP_ALIVE_S = 180.0
-"""Longer than the idle time-out of common reverse proxies: nginx 60 s, Heroku, Traefik and Go 90 s, Caddy 120 s."""
-
-
-class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """The keys of hookchain.toml, except `[[rules]]`."""
-
-    database_url: str = ""
-    host: str = ""
-    port: Annotated[int, msgspec.Meta(ge=0, le=65_535)] = 8000
-    public_url: str = ""
-    secret: str = ""
-    admin_token: str = ""
-    plugins: list[str] = []
-    image_folders: list[str] = []
-    log_level: LogLevel = "info"
-    log_format: LogFormat = "console"
-    keep_alive_s: Annotated[float, msgspec.Meta(ge=1, le=24 * 3600)] = KEEP_ALIVE_S
-    body_limit_bytes: Annotated[int, msgspec.Meta(ge=1000, le=1024**3)] = BODY_LIMIT_BYTES
-    poll_only: bool = False
-    worker: bool = True
-    volume: str = ""
-    timezone: str = "UTC"
-    budget: Budget = Budget()
-    budgets: list[PeriodBudget] = []
-    retention: Retention = Retention()
-    quotas: Quota = Quota()
-    upstreams: dict[str, Upstream] = {}
-    dialects: dict[str, dict[str, object]] = {}
-    clients: dict[str, Client] = {}
-    pools: dict[str, Pool] = {}
-    keep_pictures: str = ""
-
-
-_TABLES: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention, "quotas": Quota}
 
 
 class Settings(msgspec.Struct, frozen=True, kw_only=True):
@@ -118,14 +76,28 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     budgets: tuple[PeriodBudget, ...] = ()
     timezone: str = "UTC"
     image_folders: tuple[Path, ...] = ()
+    gateway: GatewaySettings = GatewaySettings()
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     pools: Mapping[str, Pool] = msgspec.field(default_factory=dict)
-    keep_pictures: str = ""
 
     @property
     def plan(self) -> Budgets | None:
-        """The budgets against which submissions are counted; None without `[[budgets]]`."""
-        return Budgets(self.budgets, ZoneInfo(self.timezone), self.prices) if self.budgets else None
+        """The budgets against which submissions are counted, those of clients' days too; None if there are none."""
+        budgets = self.all_budgets
+        return Budgets(budgets, ZoneInfo(self.timezone), self.prices) if budgets else None
+
+    @property
+    def all_budgets(self) -> list[PeriodBudget]:
+        """`[[budgets]]`, and those that the day keys of clients stand for."""
+        return [*self.budgets, *day_budgets(self.clients.values())]
+
+    @property
+    def gateway_is_on(self) -> bool:
+        """True if the settings switch the gateway on. If they do not switch it off (`gateway.enabled` is None), a stored key
+        switches it on as well."""
+        if self.gateway.enabled is not None:
+            return self.gateway.enabled
+        return bool(self.clients or self.pools)
 
     @property
     def prices(self) -> dict[str, Mapping[str, float]]:
@@ -135,7 +107,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def price_warnings(self) -> list[str]:
         """Warnings about missing prices of upstreams whose spending a budget limits."""
-        return price_warnings(self.budgets, self.prices)
+        return price_warnings(self.all_budgets, self.prices)
 
     @property
     def listening_url(self) -> str:
@@ -178,18 +150,22 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     text = toml if toml.strip() else read(path, required=bool(config))
     tables = parse(text, path)
     tables.pop("rules", None)
-    _check_keys(tables, path)
+    check_keys(tables, path)
     set_by = apply_environment(tables, environment)
-    _check_urls(tables, display_path(path))
+    check_urls(tables, display_path(path))
     budgets_at = set_by.get(("budgets",)) or f"{display_path(path)}, [[budgets]]"
     check_tables(budgets_at, tables.get("budgets", []))
     if platform is not None and platform.keep_alive_s:
         tables.setdefault("keep_alive_s", platform.keep_alive_s)
     places = partial(_place, display_path(path), set_by)
-    _check_numbers(tables, places)
+    check_numbers(tables, places)
     file = _convert(tables, path)
     _check_values(file, places)
-    check_budgets(budgets_at, file.budgets)
+    upstreams = file.upstreams or (SANDBOX,)
+    pools = checked_pools(file.pools, upstreams, places)
+    clients = checked_clients(file.clients, pools, upstreams, places)
+    check_gateway(file.gateway, partial(places, "gateway"))
+    check_budgets(budgets_at, file.budgets, day_budgets(clients.values()))
     zone_of(places("timezone"), file.timezone)
     dialects = DIALECTS | {
         name: dialect_of(name, table, f"{display_path(path)}, [dialects.{name}]")
@@ -226,9 +202,9 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         budgets=tuple(file.budgets),
         timezone=file.timezone,
         image_folders=tuple(path.parent / folder for folder in file.image_folders),
-        pools=file.pools,
-        keep_pictures=file.keep_pictures,
-        clients={name: msgspec.structs.replace(client, name=name) for name, client in file.clients.items()},
+        gateway=file.gateway,
+        clients=clients,
+        pools=pools,
     )
 
 
@@ -237,50 +213,10 @@ def _default_database(volume: str) -> str:
     return f"sqlite:///{Path(volume) / DATABASE_FILE}" if volume else f"sqlite:///{DATABASE_FILE}"
 
 
-def _check_keys(tables: dict[str, object], path: Path) -> None:
-    where = display_path(path)
-    _check_table(tables, File, where)
-    for name, kind in _TABLES.items():
-        _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
-    for name, upstream in _as_table(tables.get("upstreams", {}), f"{where}, upstreams").items():
-        _check_table(upstream, Upstream, f"{where}, [upstreams.{name}]")
-    for name, dialect in _as_table(tables.get("dialects", {}), f"{where}, dialects").items():
-        _check_table(dialect, Dialect, f"{where}, [dialects.{name}]")
-
-
-def _check_urls(tables: dict[str, object], where: str) -> None:
-    upstreams = inner_table(tables, "upstreams")
-    for name in upstreams:
-        if "url" not in inner_table(upstreams, name):
-            raise SettingsError(f'{where}, [upstreams.{name}]: `url` is missing; write url = "https://…"')
-
-
-def _as_table(value: object, where: str) -> dict[str, object]:
-    if not isinstance(value, dict):
-        raise SettingsError(f"{where} must be a table")
-    return value
-
-
-def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
-    known = {*keys(kind)} | ({"rules"} if kind is File else set())
-    for key in _as_table(table, where):
-        if key not in known:
-            raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
-
-
 def _place(file: str, set_by: Mapping[tuple[str, ...], str], *path: str) -> str:
     """Where a key was set: its variable, or its file and table."""
     *table, key = path
     return set_by.get(path) or (f"{file}, [{'.'.join(table)}]: {key}" if table else f"{file}: {key}")
-
-
-def _check_numbers(tables: Mapping[str, object], place: Callable[..., str]) -> None:
-    bounds.check_numbers(place, tables, File)
-    for name, kind in _TABLES.items():
-        bounds.check_numbers(partial(place, name), inner_table(tables, name), kind)
-    upstreams = inner_table(tables, "upstreams")
-    for name in upstreams:
-        bounds.check_upstream_numbers(partial(place, "upstreams", name), inner_table(upstreams, name))
 
 
 def _check_values(file: File, place: Callable[..., str]) -> None:

@@ -1,62 +1,54 @@
-"""Reads the body of a client's request."""
+"""Reads the body of a client's request: large texts go to blobs as they arrive."""
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from dispatcher.tickets.answers import REFUSED
 from hooks.gateway.answering import Refused
-from hooks.gateway.submits import digest_of
-from midjourney.bodies import understood
-from midjourney.errors import Undecodable
+from hooks.gateway.spool import BadBody, Spool, SpooledBody
+from hooks.http.encoding import decoded
+from storage.blobs.store import BlobStore
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope
 
-LIMIT_BYTES = 64 * 1024 * 1024
 
+class Body:
+    """The fields of a body, and a digest that equal bodies for the same path share."""
 
-class Body(msgspec.Struct, frozen=True):
-    """The fields of a body, and a digest that equal bodies share."""
+    def __init__(self, spooled: SpooledBody, path: str) -> None:
+        self._spooled = spooled
+        self.fields: Mapping[str, object] = spooled.fields
+        self.digest = hashlib.sha256(f"{path} {spooled.digest}".encode()).hexdigest()
 
-    fields: Mapping[str, object]
-    digest: str
+    async def keep(self) -> None:
+        """Make its large texts durable: before the order is stored that refers to them. Raises `NotDurable`."""
+        await self._spooled.keep()
 
 
 class Bodies:
-    """Reads bodies within limits of size."""
+    """Reads bodies within limits of size, time and room."""
 
-    def __init__(self, limit_bytes: int = LIMIT_BYTES) -> None:
-        self._limit = limit_bytes
+    def __init__(self, store: BlobStore, *, limit_bytes: int, together_bytes: int) -> None:
+        self._store = store
+        self._spool = Spool(store, submit_limit_bytes=limit_bytes, spool_limit_bytes=together_bytes)
+        self._limit_bytes = limit_bytes
+
+    async def close(self) -> None:
+        """Close the store of large texts."""
+        await self._store.close()
 
     @asynccontextmanager
     async def of(self, scope: Scope, receive: Receive, path: str) -> AsyncIterator[Body]:
         """The body of a request, while the block runs. Raises `Refused`."""
-        parts: list[bytes] = []
-        size = 0
-        while True:
-            message = await receive()
-            if message["type"] == "http.disconnect":
-                raise Refused(400, REFUSED, "the body is not complete")
-            parts.append(message.get("body", b""))
-            size += len(parts[-1])
-            if size > self._limit:
-                raise Refused(
-                    413,
-                    REFUSED,
-                    f"a body may have at most {self._limit} bytes",
-                    headers=[("connection", "close")],
-                )
-            if not message.get("more_body", False):
-                break
+        receive = decoded(receive, scope["headers"], self._limit_bytes)
         try:
-            fields = understood(b"".join(parts)) if size else {}
-        except Undecodable as error:
-            raise Refused(400, REFUSED, f"the body is not JSON: {error.reason}") from error
-        if not isinstance(fields, dict):
-            raise Refused(400, REFUSED, "the body must be a JSON object")
-        yield Body(fields, digest_of(path, fields))
+            async with self._spool.spooled(scope, receive) as spooled:
+                yield Body(spooled, path)
+        except BadBody as error:
+            headers = list(error.headers.items())
+            raise Refused(error.status, REFUSED, error.problem, headers=headers) from error

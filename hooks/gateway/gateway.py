@@ -73,6 +73,7 @@ class Gateway:
     async def stop(self) -> None:
         """Store what is left to be stored."""
         await self._submits.stop()
+        await self._bodies.close()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Handle one request for a path of the gateway (`place_of`)."""
@@ -126,6 +127,7 @@ class Gateway:
                     client=client,
                 )
                 upstreams = await self._accounts_for(client, place, body)
+                await body.keep()
             except Declined as declined:
                 await write(send, envelope(refused(declined.code, str(declined))), headers)
                 return

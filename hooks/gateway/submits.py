@@ -5,11 +5,8 @@ From the commit of the ticket on nothing is lost, whatever becomes of this proce
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from functools import partial
-
-import msgspec
 
 from dispatcher.by_hand import pressing
 from dispatcher.by_hand.commands import CommandError
@@ -152,8 +149,3 @@ def _why(error: CommandError, order: Order) -> str:
         if isinstance(cause, InvalidRequest)
         else str(error)
     )
-
-
-def digest_of(path: str, fields: Mapping[str, object]) -> str:
-    """A digest of an order, equal for equal bodies whatever the order of their keys."""
-    return hashlib.sha256(path.encode() + b"\0" + msgspec.json.encode(fields, order="sorted")).hexdigest()

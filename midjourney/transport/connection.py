@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import asyncio
 import select
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from typing import cast
 
 import httpx
@@ -81,11 +82,17 @@ class Connection(asyncio.BufferedProtocol):
     # One request and its answer.
 
     async def send(
-        self, method: str, head: bytes, body: bytes, steps: Steps | None, within_s: float | None
+        self,
+        method: str,
+        head: bytes,
+        body: bytes,
+        steps: Steps | None,
+        within_s: float | None,
+        rest: AsyncGenerator[bytes] | None = None,
     ) -> None:
         """Write a request on a connection that is ready. Raises what `Steps.leaving` raises, before the first byte is written.
 
-        If the answer comes earlier, the rest is not written, and the connection will not be used again.
+        `rest` gives the pieces of a body that is not held as a whole; `body` is its beginning. If the answer comes earlier, the rest is not written, and the connection will not be used again.
         """
         transport = self._transport
         assert transport is not None
@@ -93,27 +100,40 @@ class Connection(asyncio.BufferedProtocol):
             steps.leaving()
         self._steps = steps
         self._answers.begin(method)
-        if len(head) + len(body) <= PIECE_BYTES:
+        if rest is None and len(head) + len(body) <= PIECE_BYTES:
             transport.write(head + body)
         else:
             self._is_written = False
             try:
                 async with asyncio.timeout(within_s):
-                    await self._write_pieces(transport, memoryview(head + body))
+                    self._is_written = await self._write_all(transport, head + body, rest)
             except TimeoutError as error:
                 raise httpx.WriteTimeout("the request could not be written in time") from error
         if steps is not None:
             steps.written()
 
-    async def _write_pieces(self, transport: asyncio.Transport, request: memoryview) -> None:
+    async def _write_all(
+        self, transport: asyncio.Transport, beginning: bytes, rest: AsyncGenerator[bytes] | None
+    ) -> bool:
+        """Write all of a request; returns False if it became useless."""
+        if not await self._write_pieces(transport, memoryview(beginning)):
+            return False
+        if rest is not None:
+            async with aclosing(rest):
+                async for piece in rest:
+                    if not await self._write_pieces(transport, memoryview(piece)):
+                        return False
+        return True
+
+    async def _write_pieces(self, transport: asyncio.Transport, request: memoryview) -> bool:
         transport.set_write_buffer_limits(0)
         for start in range(0, len(request), PIECE_BYTES):
             transport.write(request[start : start + PIECE_BYTES])
             while not self._may_write and not self._is_over():
                 await self._change()
             if self._is_over():
-                return
-        self._is_written = True
+                return False
+        return True
 
     def _is_over(self) -> bool:
         """True if writing on is useless."""

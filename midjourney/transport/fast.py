@@ -16,6 +16,7 @@ from typing import TypeVar
 import httpx
 
 from midjourney.steps import Steps
+from midjourney.streamed import StreamedBody
 from midjourney.transport.connection import Connection
 from midjourney.transport.dial import Dialer, Origin
 from midjourney.transport.pool import Pool
@@ -39,8 +40,13 @@ class Transport(httpx.AsyncBaseTransport):
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request, and return its answer with the body unread."""
-        body = request.read() if isinstance(request.stream, httpx.SyncByteStream) else await request.aread()
-        head, origin = _head(request, len(body)), _origin(request)
+        stream, rest = request.stream, None
+        if isinstance(stream, StreamedBody):
+            body, rest, size = stream.opening, stream.rest(), len(stream)
+        else:
+            body = request.read() if isinstance(stream, httpx.SyncByteStream) else await request.aread()
+            size = len(body)
+        head, origin = _head(request, size), _origin(request)
         seconds = request.extensions.get("timeout") or {}
         trace = request.extensions.get("trace")
         steps = trace if isinstance(trace, Steps) else None
@@ -49,7 +55,7 @@ class Transport(httpx.AsyncBaseTransport):
         )
         loan = _Loan(self._pool, origin, connection, None if steps else seconds.get("read"))
         try:
-            await connection.send(request.method, head, body, steps, seconds.get("write"))
+            await connection.send(request.method, head, body, steps, seconds.get("write"), rest)
             status, headers = await loan.within(connection.head())
         except BaseException:
             loan.end()

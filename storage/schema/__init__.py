@@ -9,6 +9,8 @@ that schema (`hookchain_data.tasks`): `storage/driver/postgres.py` adds it when 
 
 from __future__ import annotations
 
+from storage.schema.blobs import blob_pieces, blob_uses, blobs
+from storage.schema.clients import client_keys
 from storage.schema.duties import attempts, deliveries, firings, spent, submissions
 from storage.schema.facts import aliases, chains, events, quarantine, refusals, tasks
 from storage.schema.gateway import seeds, tickets
@@ -20,8 +22,12 @@ __all__ = [
     "SCHEMA",
     "aliases",
     "attempts",
+    "blob_pieces",
+    "blob_uses",
+    "blobs",
     "budgets",
     "chains",
+    "client_keys",
     "deliveries",
     "events",
     "firings",

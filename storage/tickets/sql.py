@@ -85,9 +85,16 @@ BEGAN_BY = Query(
     """
     SELECT chains.client FROM tasks JOIN chains ON chains.id = tasks.chain_id
     WHERE tasks.upstream = :upstream AND tasks.id = :task_id AND chains.client <> ''
+    UNION ALL
+    SELECT chains.client FROM events
+    JOIN submissions ON submissions.id = events.submission_id
+    JOIN chains ON chains.id = submissions.chain_id
+    WHERE events.upstream = :upstream AND events.task_id = :task_id AND events.submission_id <> '' AND chains.client <> ''
+    LIMIT 1
     """,
     str,
 )
+"""The client whose order began the chain of a task; also of a task whose callback came before the answer that names it."""
 OWNERS_OF_SUBMISSION = Query("SELECT DISTINCT client FROM tickets WHERE submission_id = :submission_id", str)
 
 # What is known of tickets.

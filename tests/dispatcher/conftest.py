@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
-import socket
 import tomllib
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,6 @@ from typing import Any
 
 import msgspec
 import pytest
-import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import Response
@@ -37,6 +35,7 @@ from storage.records import Delivery, Event, Incoming, Submission
 from storage.submissions import submission_queue
 from storage.tasks import rows as tasks
 from tests.conftest import PATIENCE_S
+from tests.support.served import served
 
 UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 U = [f"MJ::JOB::upsample::{number}::{UUID}" for number in (1, 2, 3, 4)]
@@ -133,17 +132,10 @@ async def upstream() -> AsyncIterator[StubUpstream]:
             Route("/mj/task/{id}/fetch", stub.fetch),
         ]
     )
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    sock = socket.create_server(("127.0.0.1", 0))
-    stub.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    serving = asyncio.create_task(server._serve([sock]))
-    yield stub
-    stub.gate.set()
-    stub.unknown_gate.set()
-    server.should_exit = True
-    await serving
-    sock.close()
+    async with served(app) as stub.url:
+        yield stub
+        stub.gate.set()
+        stub.unknown_gate.set()
 
 
 @pytest.fixture

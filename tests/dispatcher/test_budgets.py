@@ -172,3 +172,29 @@ async def test_a_failure_that_only_a_callback_tells_gives_nothing_back(bench: An
     await bench.until_quiet()
     (used,) = await bench.database.read(lambda c: counters.used(c, now_ms()))
     assert used.submissions == 1
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "counts"),
+    [
+        ("person:client shop", True),
+        ("person:client shop2", False),
+        ("person:page", False),
+        ("rule:upscale", False),
+    ],
+)
+def test_a_budget_of_a_client_counts_what_it_asks_for_itself(asked_by: str, counts: bool) -> None:
+    """Not what rules and people add to its chains, nor another client's."""
+    plan = Budgets([PeriodBudget(per="day", client="shop", submissions=1)], UTC, {})
+    one = Bill(
+        upstream="main",
+        kind="imagine",
+        request=b"{}",
+        asked_by=asked_by,
+        chain_id="c",
+        client="shop",
+        state="",
+    )
+    assert [claim.charge.budget for claim in plan.claims(one, 0)] == [
+        "submissions per day of client shop"
+    ] * counts

@@ -76,7 +76,9 @@ class World:
         self.worker: Worker | None = None
         self.database: Database | None = None
         self._loop = asyncio.get_running_loop()
+        self._committed = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
+        self._reads: set[asyncio.Task[Any]] = set()
         upstream.answer = self.answer
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -125,6 +127,8 @@ class World:
         await self.database.open()
         if crash is not None:
             self.database.observe(crash)
+        self.database.observe(self._on_commit)
+        self._read_whole(self.database)
         self.worker = self.bench.worker()
         for loop in self.worker._loops:
             if loop.name in HURRIED:
@@ -132,6 +136,18 @@ class World:
         name = self.worker._membership.name
         await self.database.write("release", lambda connection: _hour_passes(connection, name))
         await self.worker.start()
+
+    def _read_whole(self, database: Database) -> None:
+        """Who dies in a query leaves it to its end: a connection of aiosqlite that is cancelled at work is never closed."""
+        run = database._readers.run
+
+        async def run_whole(query: Callable[[Connection], Any]) -> Any:
+            read = asyncio.create_task(run(query))
+            self._reads.add(read)
+            read.add_done_callback(self._reads.discard)
+            return await asyncio.shield(read)
+
+        database._readers.run = run_whole  # type: ignore[method-assign]
 
     async def die(self) -> None:
         """Everything that runs is gone, and only what was committed is left."""
@@ -153,6 +169,7 @@ class World:
             writer._thread.shutdown()
         if self.database._announcer is not None:
             await self.database._announcer.stop()
+        await asyncio.gather(*self._reads, return_exceptions=True)
         await self.database._readers.close()
         await self.database._looks.close()
         if self.database.worker_lock is not None:
@@ -173,9 +190,18 @@ class World:
         await self.database.close()
         self.database = None
 
+    def _on_commit(self, stage: str, _name: str) -> None:
+        """Called in the writing thread."""
+        if stage == "after":
+            self._loop.call_soon_threadsafe(self._committed.set)
+
     def die_soon(self) -> None:
         """Called in the writing thread."""
-        self._loop.call_soon_threadsafe(self.dead.set)
+        self._loop.call_soon_threadsafe(self._is_dead)
+
+    def _is_dead(self) -> None:
+        self.dead.set()
+        self._committed.set()  # whoever waits for a commit waits in vain
 
     def wake(self) -> None:
         assert self.database is not None
@@ -191,7 +217,7 @@ class World:
         it never came."""
         names = [f"dog {time.monotonic()} {n}" for n in range(int(PATIENCE_S))]
         for name, before in zip(names, ["", *names], strict=False):
-            await asyncio.sleep(1)  # the ordinary course of things, not something to wait for
+            await asyncio.sleep(0.25)  # the ordinary course of things, not something to wait for
             await self.imagine(name)
             if before:
                 with contextlib.suppress(commands.NotOffered):  # that picture is not there yet
@@ -218,17 +244,20 @@ class World:
         )
 
     async def end_state(self, name: str) -> dict[str, Any]:
-        """What there is of the chain of this prompt when nothing of it is to be done any more."""
+        """What there is of the chain of this prompt when nothing of it is to be done any more. Raises `Died`, between two reads."""
         assert self.database is not None
         deadline_s = time.monotonic() + PATIENCE_S  # its own, to tell what there is
         while True:
+            if self.dead.is_set():
+                raise Died
+            self._committed.clear()
             # To read a whole chain costs as much as to run it: it is read once it may have ended.
             if await self.database.read(lambda connection: _delivered(connection, name)) >= DELIVERIES:
                 state = await self.database.read(lambda connection: _state(connection, name))
                 if _at_rest(state):
                     break
             assert time.monotonic() < deadline_s, await self.database.read(lambda c: _state(c, name))
-            await asyncio.sleep(0.02)
+            await self._committed.wait()  # the heartbeat comes in any case
         asked = [_asked(*one) for one in self.upstream.received]
         return state | {"asked": sorted(one.replace(name, "X") for one in asked if name in one)}
 
@@ -298,7 +327,7 @@ async def world(
     monkeypatch.setattr("dispatcher.policy.submission_evidence.MODAL_MS", 0)
     monkeypatch.setattr("dispatcher.loops.heartbeat.BEAT_S", 0.2)
     # The list is looked at so seldom that it counts as late, and a start waits for a late list: 8 s for each stop. No copy is put back.
-    monkeypatch.setattr("dispatcher.loops.restores.HOLD_S", 0.2)
+    monkeypatch.setattr("dispatcher.loops.restores.HOLD_S", 0)
     bench.rules(RULES)
     bench.options |= {"look_after_s": 0.1, "quiet_s": 0.1, "settle_after_s": 0.2}
     bench.options |= {"timeout_s": 2.0}  # what is under way when the process dies has as long
@@ -399,7 +428,6 @@ async def stopped_at(world: World, stage: str, name: str, nth: int) -> tuple[boo
         state = await ending
         await world.stop()
         return False, state
-    await cancelled(lambda: [ending])
     await asyncio.gather(ending, return_exceptions=True)
     await world.die()
     await world.start()

@@ -45,7 +45,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in hundredths of a second."""
     monkeypatch.setattr("dispatcher.policy.outcomes.delay_s", lambda attempt, **_: 0.01)
     monkeypatch.setattr("dispatcher.policy.queue_full.delay_s", lambda attempt, **_: 0.01)
-    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.1)
 
 
 async def ask(bench: Any, *, key: str = "", request: Imagine = WHOLE) -> str:

@@ -92,7 +92,7 @@ async def test_a_task_that_its_upstream_forgot_is_lost(bench: Any, monkeypatch: 
         heard.append(task.id)
 
     bench.options |= {"quiet_s": 0.02}
-    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.1)
     await bench.start()
     await bench.callback(status="IN_PROGRESS", buttons=[])
 

@@ -32,10 +32,10 @@ GRID: dict[str, Any] = {"id": "grid", "status": "SUCCESS", "action": "IMAGINE"}
 
 @pytest.fixture(autouse=True)
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Backoff and polling in hundredths of a second."""
+    """Backoff in hundredths of a second, and polling in tenths."""
     monkeypatch.setattr("dispatcher.policy.outcomes.delay_s", lambda attempt, **_: 0.01 * 2**attempt)
     monkeypatch.setattr("dispatcher.policy.queue_full.delay_s", lambda attempt, **_: 0.01 * 2**attempt)
-    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.1)
 
 
 async def test_a_list_that_echoes_no_marks_proves_nothing(bench: Any) -> None:

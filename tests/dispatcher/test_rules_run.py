@@ -256,7 +256,7 @@ async def test_once_per_root_ends_for_a_window_that_somebody_else_opened(
     bench: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A rule answers it, the upstream hangs up and then lists it as moving on; it is the root of what comes of it."""
-    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.1)
     bench.options |= {"dialect": "mj-plus", "settle_after_s": 0.0}
     bench.rules(
         rule(on="submission.needs_modal", modal="a cat")

@@ -125,8 +125,11 @@ async def test_a_claim_that_is_ours_and_was_never_sent_is_sent(bench: Any) -> No
 
 
 @pytest.mark.parametrize("status", [404, 500])
-async def test_where_there_is_no_list_a_window_proves_its_answer(bench: Any, status: int) -> None:
+async def test_where_there_is_no_list_a_window_proves_its_answer(
+    bench: Any, monkeypatch: pytest.MonkeyPatch, status: int
+) -> None:
     """Three answers to windows are lost; callbacks tell of SUCCESS, which the upstream confirms. Nobody has to settle them."""
+    monkeypatch.setattr("dispatcher.loops.restores.HOLD_S", 0)  # nobody waits for its list
     bench.rules(PRESS_ZOOM + ANSWER)
     bench.upstream.list_status = status
     windows = iter(["w1", "w2", "w3"])

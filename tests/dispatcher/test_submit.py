@@ -51,7 +51,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """Backoff in hundredths of a second."""
     monkeypatch.setattr("dispatcher.policy.outcomes.delay_s", lambda attempt, **_: 0.01)
     monkeypatch.setattr("dispatcher.policy.queue_full.delay_s", lambda attempt, **_: 0.01)
-    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.1)
 
 
 async def test_all_four_upscales_are_pressed_by_their_own_ids(bench: Any) -> None:
@@ -218,8 +218,11 @@ async def test_every_answer_is_an_event(bench: Any, answer: Any, state: str, sig
     assert len(bench.upstream.received) == 1
 
 
-async def test_an_upstream_that_cannot_be_reached_costs_nothing_and_is_tried_again(bench: Any) -> None:
+async def test_an_upstream_that_cannot_be_reached_costs_nothing_and_is_tried_again(
+    bench: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Nothing listens there: the submission waits, and what it waits for is said."""
+    monkeypatch.setattr("dispatcher.loops.restores.HOLD_S", 0)  # nobody waits for its list
     bench.rules(PRESS_ONE)
     bench.upstream.url = "http://127.0.0.1:9"
     bench.options["verify"] = "trust"

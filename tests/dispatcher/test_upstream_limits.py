@@ -120,10 +120,10 @@ async def test_an_answer_closes_the_breaker_for_everybody(bench: Any) -> None:
 
 @pytest.fixture
 def quick(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Polling and backoff in hundredths of a second."""
+    """Backoff in hundredths of a second, and polling in tenths."""
     monkeypatch.setattr("dispatcher.policy.outcomes.delay_s", lambda attempt, **_: 0.01)
     monkeypatch.setattr("dispatcher.policy.queue_full.delay_s", lambda attempt, **_: 0.01)
-    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.1)
 
 
 @pytest.mark.usefixtures("quick")

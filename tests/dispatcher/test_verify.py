@@ -24,7 +24,7 @@ def quick(monkeypatch: pytest.MonkeyPatch) -> None:
     """The second question comes at once."""
     monkeypatch.setattr("dispatcher.runs.verifier.AGAIN_AFTER_S", 0.01)
     monkeypatch.setattr("dispatcher.policy.run_endings.delay_s", lambda attempt, **_: 0.01)
-    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.02)
+    monkeypatch.setattr("dispatcher.loops.loop.POLL_S", 0.1)
 
 
 async def decided(bench: Any) -> str:

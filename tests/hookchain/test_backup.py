@@ -10,6 +10,8 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from tests.conftest import MEASURING, PATIENCE_S
 from tests.hostile.manners import Manners
 from tests.hostile.upstream import hostile
@@ -23,6 +25,7 @@ def hookchain(cwd: Path, *arguments: str, **environment: str) -> subprocess.Comp
     return forked.run(list(arguments), cwd=cwd, environment=MEASURING | environment, timeout=PATIENCE_S)
 
 
+@pytest.mark.process
 def test_it_refuses_what_would_lose_something(new_database: Path) -> None:
     """A file that is there, a directory, the database itself, a place that is not there: exit code 1, and one line."""
     (new_database / "kept").write_text("mine")
@@ -40,12 +43,14 @@ def test_it_refuses_what_would_lose_something(new_database: Path) -> None:
     assert [file.name for file in new_database.glob(".*")] == []
 
 
+@pytest.mark.process
 def test_without_a_database_none_is_made(tmp_path: Path) -> None:
     ended = hookchain(tmp_path, "backup", "copy.db")
     assert (ended.returncode, ended.stderr) == (1, "hookchain: the database hookchain.db does not exist\n")
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.process
 def test_a_damaged_database_gives_no_copy(new_database: Path) -> None:
     file = new_database / "hookchain.db"
     pages = bytearray(file.read_bytes())
@@ -56,6 +61,7 @@ def test_a_damaged_database_gives_no_copy(new_database: Path) -> None:
     assert not (new_database / "copy.db").exists()
 
 
+@pytest.mark.process
 def test_a_postgresql_has_its_own_tool(tmp_path: Path) -> None:
     """It is named, with our schema."""
     ended = hookchain(tmp_path, "backup", "copy.dump", DATABASE_URL="postgresql://nobody@127.0.0.1:1/x")

@@ -13,8 +13,10 @@ import pytest
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import PeriodBudget
 from dispatcher.policy.retention import Retention
+from dispatcher.tickets.clients import Client, Pool
 from hookchain.rules import rules_of
 from hookchain.settings.environment import key_of, variable_of
+from hookchain.settings.gateway import GatewaySettings
 from hookchain.settings.load import File, SettingsError, load_settings
 from hooks.quotas import Quota
 from midjourney.dialects import Dialect, Upstream
@@ -210,11 +212,20 @@ def fields_of(kind: type[msgspec.Struct]) -> set[str]:
 
 def test_every_key_has_a_variable() -> None:
     """Each key of the file, of each of its tables, and of a second upstream: the variable sets this key, and no other."""
-    tables: dict[str, type[msgspec.Struct]] = {"budget": Budget, "retention": Retention, "quotas": Quota}
-    paths: list[tuple[str, ...]] = [(key,) for key in fields_of(File) - {*tables, "upstreams", "dialects"}]
+    tables: dict[str, type[msgspec.Struct]] = {
+        "budget": Budget,
+        "retention": Retention,
+        "quotas": Quota,
+        "gateway": GatewaySettings,
+    }
+    paths: list[tuple[str, ...]] = [
+        (key,) for key in fields_of(File) - {*tables, "upstreams", "dialects", "clients", "pools"}
+    ]
     paths += [(table, key) for table, kind in tables.items() for key in fields_of(kind)]
     paths += [("upstreams", name, key) for name in ("main", "relay") for key in fields_of(Upstream)]
     paths += [("dialects", "mine", key) for key in fields_of(Dialect) | {"like"}]
+    paths += [("clients", "shop", key) for key in fields_of(Client)]
+    paths += [("pools", "both", key) for key in fields_of(Pool)]
     variables = {variable_of(path) for path in paths}
     assert len(variables) == len(paths)
     for path in paths:
@@ -225,14 +236,14 @@ def test_every_key_has_a_variable() -> None:
 
 def test_the_name_of_an_upstream_ends_where_its_key_begins() -> None:
     """No key ends as another does, whatever is added: HOOKCHAIN_UPSTREAMS_A_TIMEOUT_S has one meaning."""
-    for kind in (Upstream, Dialect):
+    for kind in (Upstream, Dialect, Client, Pool):
         keys = fields_of(kind)
         assert [(one, other) for one in keys for other in keys if one.endswith(f"_{other}")] == []
 
 
 def test_every_number_has_bounds() -> None:
     """Whatever is added, too."""
-    for kind in (File, Budget, Retention, Quota, Upstream, PeriodBudget):
+    for kind in (File, Budget, Retention, Quota, Upstream, PeriodBudget, GatewaySettings, Client):
         fields = {field.name: field.type for field in msgspec.structs.fields(kind)}
         numbers = {name for name, type_ in fields.items() if {int, float} & kinds_in(type_)}
         assert numbers, kind

@@ -15,6 +15,8 @@ import pytest
 from tests.hostile.tasks import Task
 from tests.support.silence import SilentSite
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def start(database_url: str, tmp_path: Path) -> Iterator[Callable[..., SilentSite]]:

@@ -16,6 +16,8 @@ from storage.migrate import migrate
 from tests.support import postgres
 from tests.support.silence import SilentSite
 
+pytestmark = pytest.mark.process
+
 NO_LISTS: list[Any] = ["404", "silence"]
 LOSSES: list[Any] = ["closed", "504", "silence"]
 ONE = frozenset({"imagine"})

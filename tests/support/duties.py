@@ -222,6 +222,7 @@ class Submissions:
             "adopt_answer": lambda: self._adopt_answer(taken),
             "retry": lambda: self.retry(id_),
             "limit": lambda: self._move(id_, by, to),
+            "withdraw": lambda: self._move(id_, by, to),
             "drop": lambda: self.drop(id_),
             "release": lambda: releases.release(self.connection, id_, self.now_ms, by="person:test"),
         }

@@ -35,6 +35,7 @@ class Forked:
     def __init__(
         self, arguments: list[str], *, cwd: Path, environment: Mapping[str, str], without: str = ""
     ) -> None:
+        sys.audit("os.fork")  # another process does it for this one: see tests/support/selection.py
         ours, theirs = _context.Pipe(duplex=False)
         self._process = _context.Process(
             target=_run, args=(arguments, cwd, dict(environment), without, theirs), daemon=True
@@ -72,6 +73,7 @@ def run(
     arguments: list[str], *, cwd: Path, environment: Mapping[str, str], timeout: float
 ) -> subprocess.CompletedProcess[str]:
     """What `subprocess.run` does: its exit code, and what it wrote, once it has ended."""
+    sys.audit("os.fork")
     with tempfile.TemporaryDirectory() as directory:
         written = [Path(directory, "stdout"), Path(directory, "stderr")]
         process = _context.Process(target=_run_into, args=(arguments, cwd, dict(environment), written))

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import asyncio
 import io
 import json
-import socket
 import time
 from collections.abc import AsyncIterator, Callable
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-import uvicorn
 from PIL import Image as Pillow
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,6 +21,7 @@ from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS
 from midjourney.links import Near
 from midjourney.types import Task
+from tests.support.served import served
 
 METHODS = ["GET", "POST", "PUT", "HEAD"]
 
@@ -55,15 +53,8 @@ async def web() -> AsyncIterator[Web]:
     """On a free port."""
     made = Web()
     app = Starlette(routes=[Route("/{path:path}", made.handle, methods=METHODS)])
-    config = uvicorn.Config(app, log_level="critical", lifespan="off", timeout_graceful_shutdown=1)
-    server = uvicorn.Server(config)
-    sock = socket.create_server(("127.0.0.1", 0))
-    made.url = f"http://127.0.0.1:{sock.getsockname()[1]}"
-    serving = asyncio.create_task(server._serve([sock]))
-    yield made
-    server.should_exit = True
-    await serving
-    sock.close()
+    async with served(app) as made.url:
+        yield made
 
 
 def png(width: int = 64, height: int = 64, colour: str = "red") -> bytes:

@@ -1,0 +1,214 @@
+"""Reads the body of an order without holding it: long strings go to files as they arrive, and what is left is small.
+
+    spool = Spool(blob_store, submit_limit_bytes=…, spool_limit_bytes=…)      one for the process
+    async with spool.spooled(scope, receive) as body:                          raises BadBody
+        body.fields      the JSON object; a string of more than 8 kB is "blob:sha256:<hash>:<bytes>"
+        body.digest      equal for equal bodies, however they are written or ordered
+        body.blobs       what the fields refer to
+        await body.keep()                                                      raises NotDurable
+
+`keep` makes the blobs durable: await it before the transaction that stages the submission, in which `storage.blobs.rows.use` ties
+them to it. What was not kept is deleted when the block ends, so that orders that are refused leave nothing.
+
+A client cannot name a blob itself: a string that looks like a name is refused. Fields in `TEXTS` stay text, whatever their length.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from collections.abc import AsyncIterator, Callable, Mapping
+from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from midjourney.blob_texts import Reference
+from midjourney.errors import InvalidRequest
+from midjourney.long_strings import LongStrings
+from storage.blobs.files import Draft
+from storage.blobs.store import BlobStore
+
+if TYPE_CHECKING:
+    from starlette.types import Receive, Scope
+
+SUBMIT_LIMIT_BYTES = 64 * 1024 * 1024
+"""A blend of five pictures of 8 MB in base64 has 54 MB."""
+
+SPOOL_LIMIT_BYTES = 512 * 1024 * 1024
+"""All bodies that are being received or handled."""
+
+STALLED_S = 10.0
+"""Seconds without a byte after which a body is given up, as callbacks are."""
+
+WHOLE_WITHIN_S = 300.0
+"""Seconds for a whole body: 64 MB at 1.7 Mbit/s. One that sends a byte a second only takes up room."""
+
+RETRY_AFTER_S = 5
+
+IN_A_THREAD_BYTES = 16 * 1024
+"""A longer piece is read in a thread: it goes to a disk, which may be slow."""
+
+TEXTS = {"state": 64 * 1024, "prompt": 32 * 1024, "notifyHook": 16 * 1024}
+"""Fields that are read here, and how many bytes they may have. 6,000 characters of a prompt in Chinese have 18 kB."""
+
+
+class BadBody(Exception):
+    """A body that is refused: with an HTTP status, a text for people, and headers of the answer."""
+
+    def __init__(self, status: int, problem: str, headers: Mapping[str, str] | None = None) -> None:
+        super().__init__(problem)
+        self.status = status
+        self.problem = problem
+        self.headers = {"connection": "close"} if headers is None else dict(headers)
+
+
+class SpooledBody:
+    """A body that has been received."""
+
+    def __init__(self, fields: Mapping[str, object], drafts: list[Draft], store: BlobStore) -> None:
+        self.fields = fields
+        self.digest = hashlib.sha256(msgspec.json.encode(fields, order="sorted")).hexdigest()
+        self._drafts = {one.reference: one for one in drafts}
+        self._is_kept = False
+        self._store = store
+
+    @property
+    def blobs(self) -> list[Reference]:
+        """The blobs of the body, each once."""
+        return list(self._drafts)
+
+    async def keep(self) -> None:
+        """Store the blobs. When this returns they are durable. Raises `NotDurable`, and `OSError` if the disk is full."""
+        if not self._is_kept:
+            await self._store.keep(list(self._drafts.values()))
+            self._is_kept = True
+
+
+class Spool:
+    """Receives bodies within limits of size, time, and room for all of them."""
+
+    def __init__(
+        self,
+        store: BlobStore,
+        *,
+        submit_limit_bytes: int = SUBMIT_LIMIT_BYTES,
+        spool_limit_bytes: int = SPOOL_LIMIT_BYTES,
+        stalled_s: float = STALLED_S,
+        whole_within_s: float = WHOLE_WITHIN_S,
+    ) -> None:
+        self._store = store
+        self._submit_limit = submit_limit_bytes
+        self._spool_limit = spool_limit_bytes
+        self._stalled_s = stalled_s
+        self._whole_within_s = whole_within_s
+        self.in_flight_bytes = 0
+
+    @asynccontextmanager
+    async def spooled(self, scope: Scope, receive: Receive) -> AsyncIterator[SpooledBody]:
+        """The body of a request, while the block runs. Raises `BadBody`."""
+        drafts: list[Draft] = []
+        taken = _Taken(self)
+
+        def draft() -> Draft:
+            drafts.append(self._store.draft())
+            return drafts[-1]
+
+        try:
+            declared = self._declared(scope)
+            taken.up_to(declared)
+            fields = await self._fields(receive, taken, draft)
+            yield SpooledBody(fields, drafts, self._store)
+        finally:
+            taken.give_back()
+            for one in drafts:
+                one.discard()
+
+    def _declared(self, scope: Scope) -> int:
+        headers = {name.lower(): value for name, value in scope["headers"]}
+        if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
+            raise BadBody(415, "a body must not be compressed")
+        if headers.get(b"content-type", b"").strip().lower().startswith(b"multipart/"):
+            raise BadBody(415, "a body must be JSON")
+        given = headers.get(b"content-length", b"")
+        declared = int(given) if given.isdigit() and len(given) < 19 else 0
+        self._check_size(declared)
+        return declared
+
+    def _check_size(self, size: int) -> None:
+        if size > self._submit_limit:
+            raise BadBody(413, f"a body may have at most {self._submit_limit} bytes")
+
+    async def _fields(
+        self, receive: Receive, taken: _Taken, draft: Callable[[], Draft]
+    ) -> Mapping[str, object]:
+        reader, size = LongStrings(draft, TEXTS), 0
+        try:
+            async with asyncio.timeout(self._whole_within_s):
+                more = True
+                while more:
+                    async with asyncio.timeout(self._stalled_s):
+                        message = await receive()
+                    if message["type"] == "http.disconnect":
+                        raise BadBody(400, "the body is not complete")
+                    piece = message.get("body", b"")
+                    more = message.get("more_body", False)
+                    size += len(piece)
+                    self._check_size(size)
+                    taken.up_to(size)
+                    await _read(reader, piece)
+        except TimeoutError as error:
+            raise BadBody(408, f"the body did not arrive completely: {size} bytes came") from error
+        except InvalidRequest as error:
+            raise BadBody(400, str(error)) from error
+        except OSError as error:
+            headers = {"retry-after": str(RETRY_AFTER_S), "connection": "close"}
+            raise BadBody(503, f"the body cannot be stored: {error.strerror}", headers) from error
+        try:
+            return reader.end() if size else {}
+        except InvalidRequest as error:
+            raise BadBody(400, str(error), {}) from error
+
+    def take(self, size: int) -> None:
+        """Take room for so many bytes. Raises `BadBody` if there is not enough."""
+        if self.in_flight_bytes + size > self._spool_limit:
+            headers = {"retry-after": str(RETRY_AFTER_S), "connection": "close"}
+            raise BadBody(503, "too many large bodies are being received: try again", headers)
+        self.in_flight_bytes += size
+
+    def give_back(self, size: int) -> None:
+        """Give room back."""
+        self.in_flight_bytes -= size
+
+
+class _Taken:
+    """The room that one body takes."""
+
+    def __init__(self, spool: Spool) -> None:
+        self._spool = spool
+        self._size = 0
+
+    def up_to(self, size: int) -> None:
+        """Take more, if so many bytes have not been taken yet."""
+        if size > self._size:
+            self._spool.take(size - self._size)
+            self._size = size
+
+    def give_back(self) -> None:
+        """Take nothing any more."""
+        self._spool.give_back(self._size)
+        self._size = 0
+
+
+async def _read(reader: LongStrings, piece: bytes) -> None:
+    if len(piece) < IN_A_THREAD_BYTES:
+        reader.feed(piece)
+        return
+    reading = asyncio.get_running_loop().run_in_executor(None, reader.feed, piece)
+    try:
+        await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        await asyncio.wait([reading])  # it writes to files that are about to be deleted
+        if not reading.cancelled():
+            reading.exception()
+        raise

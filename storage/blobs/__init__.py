@@ -1,0 +1,1 @@
+"""Long texts that requests refer to: files beside SQLite, rows of PostgreSQL."""

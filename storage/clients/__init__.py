@@ -1,0 +1,1 @@
+"""Clients of the gateway in the database: their stored keys."""
