@@ -1,4 +1,4 @@
-"""A server that kills itself, as `kill -9` would, at a named transaction: `STAGE NAME`, counted from the first callback.
+"""A server that kills itself, as `kill -9` would, at a named transaction: `STAGE NAME`, counted from the first callback, or the first order of a client.
 
 `before begin_attempt` dies when all statements of the transaction have run but nothing is committed; `after` dies when
 the commit is on disk and nobody has been told.
@@ -27,7 +27,7 @@ class Crash:
         self._armed = False
 
     def __call__(self, stage: str, name: str) -> None:
-        self._armed = self._armed or name == "ingest"
+        self._armed = self._armed or name in ("ingest", "command")
         if self._armed and (stage, name) == self._at:
             os.kill(os.getpid(), signal.SIGKILL)
 
