@@ -8,6 +8,7 @@ TEST := $(VENV)/.test
 CONFIG ?=
 ARGS ?=
 PROTOTYPE ?=
+CLIENTS ?=
 # The number of tests that run at the same time. It exceeds the number of cores because most tests wait for processes: four workers
 # left two cores half idle. A few chosen tests start faster without worker processes.
 WORKERS ?= $(if $(ARGS),0,6)
@@ -16,7 +17,7 @@ SLOWEST := --durations=15 --durations-min=3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick soak check format bench figures drawing abuse screenshots build lock lock-check upgrade clean
+.PHONY: help setup run test quick soak check format bench figures drawing abuse screenshots clients build lock lock-check upgrade clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1	/' | expand -t 20
@@ -69,6 +70,9 @@ abuse: $(TEST) ## Run all attacks against a server and update the table in docs/
 
 screenshots: $(TEST) ## Update the screenshots in docs/ with the sandbox (needs Chromium)
 	@$(BIN)/python -m tests.screenshots docs/screenshots
+
+clients: $(TEST) ## Run real clients of others, in the folder CLIENTS, against the gateway (CONTRIBUTING.md says how to get them)
+	@CLIENTS="$(abspath $(CLIENTS))" $(BIN)/python -m pytest -n 2 --dist worksteal $(SLOWEST) tests/clients $(ARGS)
 
 build: $(TEST) ## Build the wheel and the sdist in dist/ reproducibly
 	@scripts/build
