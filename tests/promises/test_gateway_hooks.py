@@ -18,15 +18,15 @@ SETTINGS = (
     CLIENTS
     + """
 [clients.public]
-key = "public's key"
+key = "public-key-1"
 
 [clients.signed]
-key = "signed's key"
+key = "signed-key-1"
 hook_hosts = ["127.0.0.0/8"]
 hook_secret = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3"
 
 [clients.usual]
-key = "usual's key"
+key = "usual-key-1"
 hook_hosts = ["127.0.0.1"]
 """
 )

@@ -16,15 +16,15 @@ SETTINGS = (
     CLIENTS
     + """
 [clients.one]
-key = "one's key"
+key = "one-key-1"
 at_once = 1
 
 [clients.short]
-key = "short's key"
+key = "short-key-1"
 queue_max = 2
 
 [clients.slow]
-key = "slow's key"
+key = "slow-key-1"
 rate = 2
 
 [[rules]]

@@ -32,7 +32,7 @@ def cut_off(shop: Shop, **body: object) -> Iterator[None]:
     written = json.dumps(body).encode()
     address = urlsplit(shop.server.url)
     with socket.create_connection((address.hostname, address.port)) as client:
-        head = f"POST /mj/submit/imagine HTTP/1.1\r\nhost: x\r\nmj-api-secret: ann's key\r\ncontent-length: {len(written)}\r\n\r\n"
+        head = f"POST /mj/submit/imagine HTTP/1.1\r\nhost: x\r\nmj-api-secret: ann-key-1\r\ncontent-length: {len(written)}\r\n\r\n"
         client.sendall(head.encode() + written)
         yield
 

@@ -13,7 +13,7 @@ from tests.support.customer import CLIENTS, ENDED, check_order
 HURRIED = "timeout_s = 1\nsettle_after_s = 0.5\n"
 SHORT = """
 [clients.hasty]
-key = "hasty's key"
+key = "hasty-key-1"
 hook_hosts = ["127.0.0.1"]
 wait_max_s = 1
 """

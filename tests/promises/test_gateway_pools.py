@@ -35,7 +35,7 @@ upstreams = ["first", "spare"]
 modes = {modes}
 
 [clients.ann]
-key = "ann's key"
+key = "ann-key-1"
 pool = "both"
 hook_hosts = ["127.0.0.1"]
 """

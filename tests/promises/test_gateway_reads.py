@@ -132,7 +132,7 @@ def test_an_unknown_task_is_a_404_with_an_envelope(shop: Shop) -> None:
 
 
 @pytest.mark.parametrize(
-    "prefix", ["/mj", "/mj-fast/mj", "/fast/mj", "/v1/mj", "/k/ann's%20key/mj", "/k/ann's%20key/fast/mj"]
+    "prefix", ["/mj", "/mj-fast/mj", "/fast/mj", "/v1/mj", "/k/ann-key-1/mj", "/k/ann-key-1/fast/mj"]
 )
 def test_every_prefix_of_the_family_works(shop: Shop, prefix: str) -> None:
     """A key in the path is for clients that have no field for one."""
@@ -146,7 +146,7 @@ def test_every_prefix_of_the_family_works(shop: Shop, prefix: str) -> None:
 
 @pytest.mark.parametrize(
     "headers",
-    [{"mj-api-secret": "bob's key"}, {"authorization": "Bearer bob's key"}, {"authorization": "bob's key"}],
+    [{"mj-api-secret": "bob-key-1"}, {"authorization": "Bearer bob-key-1"}, {"authorization": "bob-key-1"}],
 )
 def test_a_key_is_taken_in_each_of_the_familys_ways(shop: Shop, headers: dict[str, str]) -> None:
     answer = shop.server.http.get("/mj/task/list", headers=headers)
@@ -191,13 +191,13 @@ def test_a_preflight_needs_no_key(shop: Shop, path: str) -> None:
 @pytest.mark.parametrize(
     ("method", "path", "key", "content", "status"),
     [
-        ("GET", "/mj/task/list", "ann's key", b"", 200),
-        ("GET", "/mj/task/1700000000000000/fetch", "ann's key", b"", 404),
-        ("GET", "/mj/nothing", "ann's key", b"", 404),
+        ("GET", "/mj/task/list", "ann-key-1", b"", 200),
+        ("GET", "/mj/task/1700000000000000/fetch", "ann-key-1", b"", 404),
+        ("GET", "/mj/nothing", "ann-key-1", b"", 404),
         ("GET", "/mj/task/list", "nobody's", b"", 401),
-        ("POST", "/mj/submit/imagine", "ann's key", b"no json", 400),
-        ("POST", "/mj/submit/imagine", "ann's key", b"[]", 400),
-        ("POST", "/mj/submit/imagine", "ann's key", b"x" * (64 * 1024 * 1024 + 1), 413),
+        ("POST", "/mj/submit/imagine", "ann-key-1", b"no json", 400),
+        ("POST", "/mj/submit/imagine", "ann-key-1", b"[]", 400),
+        ("POST", "/mj/submit/imagine", "ann-key-1", b"x" * (64 * 1024 * 1024 + 1), 413),
     ],
 )
 def test_every_answer_is_json_that_other_origins_can_read(

@@ -17,11 +17,11 @@ from tests.conftest import PATIENCE_S
 
 CLIENTS = """
 [clients.ann]
-key = "ann's key"
+key = "ann-key-1"
 hook_hosts = ["127.0.0.1"]
 
 [clients.bob]
-key = "bob's key"
+key = "bob-key-1"
 hook_hosts = ["127.0.0.1"]
 """
 """Two clients, whose hooks may be on this machine."""
@@ -35,7 +35,7 @@ class Customer:
     def __init__(self, url: str, name: str = "ann", *, prefix: str = "/mj") -> None:
         self.http = httpx.Client(
             base_url=f"{url}{prefix}",
-            headers={"mj-api-secret": f"{name}'s key"},
+            headers={"mj-api-secret": f"{name}-key-1"},
             timeout=PATIENCE_S,
             trust_env=False,
             verify=False,
