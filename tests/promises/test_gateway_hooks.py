@@ -141,18 +141,17 @@ def test_a_hook_that_is_gone_hears_no_more(shop: Shop, eventually: Any) -> None:
     box.answers = lambda message: 410
     ticket = finished(shop, eventually, "gone", notifyHook=box.url)
     finished(shop, eventually, "after gone")
-    dead = eventually(lambda: dead_letters(shop, box))
+    [dead] = eventually(lambda: dead_letters(shop, box))
     assert [one.standing for one in box.tries] == [("SUBMITTED", "0%")]
     box.answers = lambda message: 200
-    for one in dead:
-        shop.server.http.post(f"/api/deliveries/{one['id']}/retry").raise_for_status()
+    shop.server.http.post(f"/api/dead-letters/{dead}/retry").raise_for_status()
     box.until_it_ends(ticket)
 
 
-def dead_letters(shop: Shop, box: Mailbox) -> list[Any]:
-    """What was given up at a hook."""
-    dead = shop.server.get("/api/deliveries?state=dead")["deliveries"]
-    return [one for one in dead if box.host in one["receiver"]]
+def dead_letters(shop: Shop, box: Mailbox) -> list[str]:
+    """The dead letters of a hook."""
+    found = shop.server.get(f"/api/dead-letters?receiver=hook:{box.host}")["dead_letters"]
+    return [one["id"] for one in found]
 
 
 def test_one_address_that_is_gone_keeps_no_end_from_another(shop: Shop) -> None:

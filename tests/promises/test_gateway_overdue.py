@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.tickets.clients import Client
 from dispatcher.tickets.overdue import Overdue
 from storage import clock
 from storage.engine import Database
@@ -22,7 +23,7 @@ def after(url: str, ms: int) -> None:
         database = Database(url)
         await database.open()
         turned = asyncio.Event()
-        loop = Overdue(database, dict, lambda: clock.now_ms() + ms).loop
+        loop = Overdue(database, lambda name: Client(name=name), lambda: clock.now_ms() + ms).loop
         loop.may_turn = lambda: turned.set() or True
         loop.start()
         await turned.wait()
