@@ -63,12 +63,6 @@ class BadBody(Exception):
         self.headers = {"connection": "close"} if headers is None else dict(headers)
 
 
-def _status_of(error: InvalidRequest) -> int:
-    """Clients show the description of an answer 200 to people, so a field that is wrong is answered with that. A body that cannot be
-    read is a mistake of the program."""
-    return 400 if error.field == "body" else 200
-
-
 class SpooledBody:
     """A body that has been received."""
 
@@ -166,14 +160,14 @@ class Spool:
         except TimeoutError as error:
             raise BadBody(408, f"the body did not arrive completely: {size} bytes came") from error
         except InvalidRequest as error:
-            raise BadBody(_status_of(error), str(error)) from error
+            raise BadBody(400, str(error)) from error
         except OSError as error:
             headers = {"retry-after": str(RETRY_AFTER_S), "connection": "close"}
             raise BadBody(503, f"the body cannot be stored: {error.strerror}", headers) from error
         try:
             return reader.end() if size else {}
         except InvalidRequest as error:
-            raise BadBody(_status_of(error), str(error), {}) from error
+            raise BadBody(400, str(error), {}) from error
 
     def take(self, size: int) -> None:
         """Take room for so many bytes. Raises `BadBody` if there is not enough."""
