@@ -156,3 +156,8 @@ def open_of(connection: Connection, client: str, most: int) -> list[Ticket]:
 def open_after(connection: Connection, after_ms: int, before_ms: int, most: int) -> list[Ticket]:
     """Tickets of all clients that have not ended and were made between two times, the oldest first."""
     return sql.OPEN_AFTER.all(connection, after_ms=after_ms, before_ms=before_ms, most=most)
+
+
+def drop_old(connection: Connection, before_ms: int, most: int) -> int:
+    """Drop up to `most` tickets that ended before a time; returns their number."""
+    return len(sql.DROP_OLD.all(connection, before_ms=before_ms, most=most))

@@ -112,7 +112,7 @@ def test_an_upscale_that_failed_is_made_again(shop: Shop, eventually: Any) -> No
 
 @pytest.mark.parametrize(("label", "press"), [("V1", "variation 1"), ("🔄", "reroll 0")])
 def test_a_variation_or_a_reroll_is_made_as_often_as_it_is_ordered(
-    shop: Shop, eventually, label: str, press: str
+    shop: Shop, eventually: Any, label: str, press: str
 ) -> None:
     prompt = f"made again by {label}"
     grid = finished(shop, eventually, prompt)
