@@ -590,9 +590,13 @@ OUTGOING = [
 
 GATEWAY = [
     *rows(
-        "dispatcher/tickets/ordering.py",
+        "dispatcher/tickets/presses.py",
         ("tests/promises/test_gateway_orders.py",),
         ("each press of an upscale is paid", 'if button.kind != "upscale":', "if True:"),
+    ),
+    *rows(
+        "dispatcher/tickets/ordering.py",
+        ("tests/promises/test_gateway_orders.py",),
         (
             "a key of a client may come with another body",
             "if first is not None and first.digest != order.digest:",
@@ -605,13 +609,17 @@ GATEWAY = [
         ),
     ),
     *rows(
-        "dispatcher/tickets/ordering.py",
+        "dispatcher/tickets/presses.py",
         ("tests/promises/test_gateway_windows.py",),
         (
             "a window that nobody may ever answer is opened at the upstream",
             'if isinstance(request, Action) and opens_window(button) and dialect.has("modal"):',
             "if False:",
         ),
+    ),
+    *rows(
+        "dispatcher/tickets/window_orders.py",
+        ("tests/promises/test_gateway_windows.py",),
         ("a window takes two answers", "if not ticket.is_window:", "if False:"),
     ),
     *rows(
@@ -622,7 +630,11 @@ GATEWAY = [
             "self._submits.receipts.written(client.name, order.digest, placed.ticket.id)",
             "pass",
         ),
-        ("an answer is noted as written although the client has gone", "if gone:", "if False:"),
+        (
+            "an answer is noted as written although the client has gone",
+            "is_heard = not hangs_up.done() and not _has_hung_up(scope)",
+            "is_heard = True",
+        ),
     ),
     *rows(
         "storage/tickets/tickets.py",
