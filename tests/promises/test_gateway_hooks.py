@@ -165,7 +165,7 @@ def test_one_address_that_is_gone_keeps_no_end_from_another(shop: Shop) -> None:
         button = grid.custom_id_of("U1")
         shop.ann.ticket("action", taskId=grid.id, customId=button, notifyHook=f"{box.url}/ann")
         bobs = shop.bob.ticket("action", taskId=grid.id, customId=button, notifyHook=f"{box.url}/bob")
-        shop.upstream.go_on()
+        shop.upstream.go_on(next(task for task in shop.upstream.shelf.all() if task.parent_id == grid.id))
         check_order(box.until_it_ends(bobs))
 
 
