@@ -136,6 +136,7 @@ def use_blobs(connection: Connection, request: Request, submission_id: str) -> N
 
 def _join(connection: Connection, ticket: Ticket, now_ms: int) -> None:
     """Let a ticket catch up with a task that somebody else's press made, or is making."""
+    tickets.hold_submission(connection, ticket.submission_id)
     (seen,) = known(connection, [ticket], now_ms)
     has_ended = standing_of(seen).has_ended
     if has_ended:

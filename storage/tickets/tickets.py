@@ -28,6 +28,12 @@ def one_at_a_time(connection: Connection, client: str) -> None:
     locks.client(connection, client)
 
 
+def hold_submission(connection: Connection, submission_id: str) -> None:
+    """Let no answer to a submission be settled until the transaction ends, so that a ticket that joins it misses nothing: the answer is
+    there already, or its event will find the ticket."""
+    locks.submissions(connection, [submission_id])
+
+
 def add(connection: Connection, ticket: Ticket, upstreams: Collection[str]) -> Ticket:
     """Store a ticket under a new id, unique among tickets and the tasks of these upstreams; returns it. Raises `IdsUsedUp`."""
     values = msgspec.structs.asdict(ticket)
