@@ -16,26 +16,18 @@ from starlette.types import ASGIApp
 from dispatcher.loops.count_traffic import LAST_WITHIN_S, TrafficCount
 from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
-from dispatcher.plugins.discovery import Plugin, load_plugins
-from dispatcher.plugins.errors import RuleError
-from dispatcher.plugins.receivers import Registry
-from dispatcher.plugins.signals import SIGNALS
-from dispatcher.rules.checks import action_keys
-from dispatcher.rules.compile import CompiledRule
-from dispatcher.rules.confined import evaluate_confined
-from dispatcher.rules.reload import LiveRules
 from dispatcher.tickets.listening import SIGNALS as SIGNALS_OF_TICKETS
 from hookchain.background import counting_refusals, refreshing_clients, refreshing_logins, refreshing_tokens
 from hookchain.dashboard import page_context
 from hookchain.gateway import gateway_of
 from hookchain.listening import clients_of_gateway
-from hookchain.rules import read_rules, rules_of
-from hookchain.settings.load import Settings, SettingsError
+from hookchain.receivers import Receivers as Receivers
+from hookchain.receivers import connect_receivers as connect_receivers
+from hookchain.receivers import loaded
+from hookchain.settings.load import Settings
 from hookchain.upstreams import dialects_of, open_places
 from hookchain.worker import Worker
 from hooks.api.loaded import GetLoaded
-from hooks.api.reports import Loaded, Rule, RulesInUse
-from hooks.api.reports import Plugin as LoadedPlugin
 from hooks.api.routes import Api
 from hooks.app import create_app
 from hooks.auth import Admin
@@ -52,7 +44,6 @@ from hooks.metrics import Metrics
 from hooks.quotas import Quotas
 from hooks.session import Sessions
 from hooks.stream import Stream
-from hooks.times import when
 from storage import settings as stored
 from storage.engine import Database
 from storage.migrate import migrate
@@ -69,31 +60,6 @@ without it: Python's 700 made it look at them again and again, for a twelfth of 
 
 CLOCK_INTERVAL_S = 2.0
 """Interval at which a process reads the database's clock."""
-
-
-class Receivers(msgspec.Struct, frozen=True, kw_only=True):
-    """The loaded plugins, the rules, and the registry of all receivers by name."""
-
-    plugins: list[Plugin]
-    rules: LiveRules
-    registry: Registry
-
-
-def connect_receivers(settings: Settings) -> Receivers:
-    """Load plugins and connect rules. Raises `PluginError` and `SettingsError`."""
-    plugins = load_plugins(settings.plugins, settings.directory)
-    rules = LiveRules(rules_of(settings, evaluate_confined), settings.file, partial(_read_rules, settings))
-    registry = Registry(SIGNALS)
-    rules.watch(registry)
-    return Receivers(plugins=plugins, rules=rules, registry=registry)
-
-
-def _read_rules(settings: Settings) -> Sequence[CompiledRule]:
-    """The rules that are now in the configuration file. Raises `RuleError`."""
-    try:
-        return read_rules(settings.file, settings.upstreams, settings.image_folders, evaluate_confined)
-    except SettingsError as error:
-        raise RuleError(str(error)) from error
 
 
 def hook_url(settings: Settings, secret: str, upstream: str, salt: str = "") -> str:
@@ -198,7 +164,7 @@ async def running(
             await worker.start()
         images, stream = Images(database, places), Stream(database)
         connections = Connections()
-        get_loaded = partial(_loaded, receivers)
+        get_loaded = partial(loaded, receivers)
         context = page_context(
             settings, database, tokens, places, get_loaded, has_token=lambda: bool(logins.token)
         )
@@ -280,26 +246,4 @@ def _application(
         [*health.routes(), *metrics.routes(), *api.routes(), *pages],
         public_url=settings.known_url,
         gateway=gateway,
-    )
-
-
-def _loaded(receivers: Receivers) -> Loaded:
-    """The active rules and plugins, as the API shows them."""
-    status, registry = receivers.rules.status, receivers.registry
-    rules = [
-        Rule(
-            name=compiled.rule.name,
-            where=compiled.where,
-            on=compiled.rule.on,
-            condition=compiled.rule.when,
-            does=action_keys(compiled.rule),
-        )
-        for compiled in receivers.rules.rules
-    ]
-    return Loaded(
-        rules=RulesInUse(
-            file=status.file, error=status.error, loaded_at=when(status.loaded_at_ms), rules=rules
-        ),
-        plugins=[LoadedPlugin(name=plugin.name, origin=plugin.origin) for plugin in receivers.plugins],
-        receivers={name: registry.signals_of(name) for name in registry.names()},
     )

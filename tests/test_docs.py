@@ -23,7 +23,8 @@ from dispatcher.rules.values import LONGEST_VALUE, MOST_KEYS
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings.environment import keys, variable_of
 from hookchain.settings.gateway import GatewaySettings
-from hookchain.settings.load import SANDBOX, File, Settings
+from hookchain.settings.load import SANDBOX, Settings
+from hookchain.settings.tables import File
 from hooks.api.routes import Api
 from hooks.images.proxy import Images
 from hooks.quotas import Quota

@@ -16,6 +16,7 @@ from storage.clock import Clock, uptime_s
 from storage.engine import Connection, Database
 from storage.events import quarantine
 from storage.pruning import Cursor
+from storage.tickets import tickets
 
 log = structlog.get_logger("hookchain")
 
@@ -81,6 +82,7 @@ class Pruner:
             before_ms = now_ms - int(DAY_MS * self._keep.chain_days)
             chains = await self._drop_chains(before_ms)
             tasks = await self._drop_tasks(before_ms)
+            await self._drop_tickets(before_ms)
         await self._trim_quarantine()
         await self._drop_traffic(now_ms - DAY_MS * TRAFFIC_DAYS)
         await self._database.write(
@@ -160,6 +162,14 @@ class Pruner:
             at = following
             await asyncio.sleep(PAUSE_S)
         return gone
+
+    async def _drop_tickets(self, before_ms: int) -> None:
+        while not self.loop.is_stopping:
+            if not await self._database.write(
+                "prune", partial(tickets.drop_old, before_ms=before_ms, most=ROWS_PER_BATCH)
+            ):
+                break
+            await asyncio.sleep(PAUSE_S)
 
     async def _drop_blobs(self, blobs: BlobStore) -> None:
         """Their age counts by the clock alone: it is set by what uses them, and a lost one costs nobody money."""

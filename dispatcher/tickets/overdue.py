@@ -88,10 +88,7 @@ class Overdue:
             return True
         if submission.state == "waiting" and age_ms > 1000 * client.wait_max_s:
             why = f"it waited for {client.wait_max_s:g} seconds and was not sent, so nothing is charged"
-            if not withdrawing.withdraw(connection, ticket, why, now_ms):
-                return False
-            announce(connection, ticket, why, now_ms)
-            return True
+            return withdrawing.withdraw(connection, ticket, why, now_ms)
         if submission.state == "uncertain" and now_ms - submission.updated_at_ms > self._uncertain_max_ms:
             return self._fail(connection, seen, UNKNOWN, now_ms)
         return False

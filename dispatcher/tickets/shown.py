@@ -40,6 +40,7 @@ KEYS = (
 """The keys that a task always has."""
 
 FORGOTTEN = "the upstream does not know the task any more"
+REMOVED = "it has ended, and what became of it has been removed"
 CANCELLED = "the task was cancelled"
 FAILED = "the upstream gave no reason"
 
@@ -73,6 +74,8 @@ def standing_of(known: Known, *, keeps_cancel: bool = False) -> Standing:
         return _failed(FORGOTTEN)
     if submission is not None and submission.state in _ENDED_HERE and submission.outcome != "window_lost":
         return _failed(reason_of(submission, known.answer))
+    if ticket.ended_at_ms is not None and submission is None:
+        return _failed(REMOVED)
     return Standing(Status.NOT_START, 0)
 
 

@@ -28,9 +28,7 @@ ClientName = Annotated[str, typer.Argument(metavar="CLIENT", help="Name of the c
 
 DAY_S = 24 * 3600
 
-keys = typer.Typer(
-    help="Add, list, revoke or rotate the keys of the gateway's clients.", no_args_is_help=True
-)
+keys = typer.Typer(help="Add, list, revoke or rotate clients' keys.", no_args_is_help=True)
 
 
 class NewKey(msgspec.Struct, frozen=True, kw_only=True):
@@ -67,7 +65,9 @@ def add_key(client: ClientName, as_json: AsJson = False) -> None:
 
 @keys.command("list")
 def list_keys(as_json: AsJson = False) -> None:
-    """List all stored keys, revoked ones too, by client. Keys of the configuration file are not listed."""
+    """List all stored keys, by client.
+
+    Revoked ones too; keys of the configuration file are not listed."""
     found = _write(load_settings(), stored_keys.listed)
     now_ms = clock.now_ms()
     if as_json:
@@ -111,7 +111,9 @@ def rotate_key(
     ] = DAY_S,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new key for a client, and end its other stored keys after an overlap."""
+    """Make a new key, and end the client's other keys.
+
+    They stay valid for the overlap."""
     settings = load_settings()
     made = _write(
         settings,

@@ -29,7 +29,8 @@ from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.gateway import GatewaySettings
 from hookchain.settings.platforms import Platform, detect, warning
 from hookchain.settings.tables import BODY_LIMIT_BYTES as BODY_LIMIT_BYTES
-from hookchain.settings.tables import KEEP_ALIVE_S, File, check_keys, check_numbers, check_urls
+from hookchain.settings.tables import KEEP_ALIVE_S, check_keys, check_numbers, check_urls
+from hookchain.settings.tables import File as File
 from hooks.quotas import Quota
 from midjourney.dialects import DIALECTS, Dialect, Upstream
 

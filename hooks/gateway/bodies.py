@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 from dispatcher.tickets.answers import REFUSED
 from hooks.gateway.answering import Refused
 from hooks.gateway.spool import BadBody, Spool, SpooledBody
-from hooks.http.encoding import decoded
 from storage.blobs.store import BlobStore
 
 if TYPE_CHECKING:
@@ -36,7 +35,6 @@ class Bodies:
     def __init__(self, store: BlobStore, *, limit_bytes: int, together_bytes: int) -> None:
         self._store = store
         self._spool = Spool(store, submit_limit_bytes=limit_bytes, spool_limit_bytes=together_bytes)
-        self._limit_bytes = limit_bytes
 
     async def close(self) -> None:
         """Close the store of large texts."""
@@ -45,12 +43,12 @@ class Bodies:
     @asynccontextmanager
     async def of(self, scope: Scope, receive: Receive, path: str) -> AsyncIterator[Body]:
         """The body of a request, while the block runs. Raises `Refused`."""
-        receive = decoded(receive, scope["headers"], self._limit_bytes)
         try:
             async with self._spool.spooled(scope, receive) as spooled:
                 yield Body(spooled, path)
         except BadBody as error:
             headers = list(error.headers.items())
-            # What is wrong in a body is for people, and many clients show them only what comes with a 200.
-            status = 200 if error.status == 400 else error.status
+            # What is wrong in a field is for people, and many clients show them only what comes with a 200.
+            names_a_field = error.status == 400 and not error.problem.startswith(("body", "the body"))
+            status = 200 if names_a_field else error.status
             raise Refused(status, REFUSED, error.problem, headers=headers) from error

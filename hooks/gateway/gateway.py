@@ -13,7 +13,7 @@ import structlog
 
 from dispatcher.tickets.answers import FAILED, NOT_FOUND, REFUSED, refused
 from dispatcher.tickets.clients import Client
-from dispatcher.tickets.ordering import Declined
+from dispatcher.tickets.desk import Declined
 from dispatcher.tickets.orders import KIND_OF_PATH
 from hooks.gateway.accounts import Accounts
 from hooks.gateway.answering import Answer, CrossOrigin, Refused, envelope, header, write
@@ -193,7 +193,7 @@ def mode_in(fields: Mapping[str, object]) -> str:
 
 def _has_hung_up(scope: Scope) -> bool:
     """True if the client has closed its connection, or its side of it, before the answer was written: it may never read it."""
-    has_hung_up = scope.get(HAS_HUNG_UP)
+    has_hung_up = scope.get("state", {}).get(HAS_HUNG_UP)
     return bool(has_hung_up is not None and has_hung_up())
 
 

@@ -24,8 +24,8 @@ from dispatcher.tickets.answers import (
     window,
 )
 from dispatcher.tickets.clients import Client
+from dispatcher.tickets.desk import Declined, Desk, Placed
 from dispatcher.tickets.hooks import BadHook, checked_hook
-from dispatcher.tickets.ordering import Declined, Desk, Placed
 from dispatcher.tickets.orders import KIND_OF_PATH, LONGEST_STATE, Order, about, request_of, written_as
 from hooks.gateway.receipts import Receipts
 from hooks.gateway.verdicts import Verdicts

@@ -8,7 +8,7 @@ import socket
 import struct
 from typing import Any
 
-from hooks.http.connections import Connections, Phase
+from hooks.http.connections import HAS_HUNG_UP, Connections, Phase
 from hooks.http.tally import Refused
 
 _RESET_ON_CLOSE = struct.pack("ii", 1, 0)
@@ -40,6 +40,9 @@ class Bounded(asyncio.Protocol):
     _unsent_bytes = 0
     _unsent_since = 0.0
 
+    def _has_hung_up(self) -> bool:
+        return self._sends_no_more or self.transport.is_closing()
+
     @property
     def phase(self) -> Phase:
         """What the connection waits for; after a refusal, only for its end."""
@@ -66,8 +69,10 @@ class Bounded(asyncio.Protocol):
         return self.head_bytes + body + self.transport.get_write_buffer_size()
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Start the first deadline."""
+        """Start the first deadline. What is put into uvicorn's `app_state` is in the scope of each request, as `state`."""
         super().connection_made(transport)
+        uvicorns: Any = self
+        uvicorns.app_state = {**uvicorns.app_state, HAS_HUNG_UP: self._has_hung_up}
         self.since = self.loop.time()
         self.watched.add(self, self.loop)
 

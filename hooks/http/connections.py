@@ -20,7 +20,7 @@ NEWCOMERS_SHARE = 4
 
 
 HAS_HUNG_UP = "hookchain.has_hung_up"
-"""The key of a request's scope under which it has a function that returns True if the client has closed the connection, or at least
+"""The key of `state` in a request's scope under which it has a function that returns True if the client has closed the connection, or at least
 its sending side: the two look the same until an answer is written."""
 
 

@@ -14,14 +14,14 @@ PHP's `stream_socket_shutdown` rely on it. uvicorn alone would close the whole c
 
 from __future__ import annotations
 
-from typing import Any, cast
+from typing import Any
 
 from httptools import HttpParserCallbackError, HttpParserError, HttpParserUpgrade, HttpRequestParser
 from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from hooks.http.bounded import Bounded
-from hooks.http.connections import HAS_HUNG_UP, Connections, Phase
+from hooks.http.connections import Connections, Phase
 from hooks.http.flow import Flow
 from hooks.http.tally import Refused
 from hooks.http.upgrade import head_without_offer
@@ -274,11 +274,7 @@ class Protocol(Bounded, HttpToolsProtocol):
     def on_headers_complete(self) -> None:
         """Start the request, unless it will be parsed a second time."""
         if not self._offers_upgrade():
-            cast(dict[str, object], self.scope)[HAS_HUNG_UP] = self._has_hung_up
             super().on_headers_complete()
-
-    def _has_hung_up(self) -> bool:
-        return self._sends_no_more or self.transport.is_closing()
 
     def on_message_complete(self) -> None:
         """End the request, unless it will be parsed a second time."""

@@ -37,6 +37,7 @@ tickets = Table(
     partial("tickets_of_submission", "submission_id", where="submission_id <> ''"),
     partial("tickets_of_task", "task_id", "upstream", where="task_id <> ''"),
     partial("tickets_of_button", "parent_id", "client", where="parent_id <> ''"),
+    partial("tickets_ended", "ended_at_ms", where="ended_at_ms IS NOT NULL"),
     partial("tickets_open", "created_at_ms", where="ended_at_ms IS NULL"),
 )
 

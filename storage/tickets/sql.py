@@ -167,6 +167,17 @@ FIRST_OF_CHAIN = Query(
     Ticket,
 )
 
+# Retention. A ticket with an Idempotency-Key stays: its key means the same order for ever.
+DROP_OLD = Query(
+    """
+    DELETE FROM tickets WHERE id IN (
+        SELECT id FROM tickets WHERE ended_at_ms < :before_ms AND idempotency_key = '' ORDER BY ended_at_ms LIMIT :most
+    )
+    RETURNING id
+    """,
+    str,
+)
+
 # Who hears an event.
 
 PLACES = Query(

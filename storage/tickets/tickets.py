@@ -28,6 +28,12 @@ def one_at_a_time(connection: Connection, client: str) -> None:
     locks.client(connection, client)
 
 
+def hold_submission(connection: Connection, submission_id: str) -> None:
+    """Let no answer to a submission be settled until the transaction ends, so that a ticket that joins it misses nothing: the answer is
+    there already, or its event will find the ticket."""
+    locks.submissions(connection, [submission_id])
+
+
 def add(connection: Connection, ticket: Ticket, upstreams: Collection[str]) -> Ticket:
     """Store a ticket under a new id, unique among tickets and the tasks of these upstreams; returns it. Raises `IdsUsedUp`."""
     values = msgspec.structs.asdict(ticket)
@@ -156,3 +162,8 @@ def open_of(connection: Connection, client: str, most: int) -> list[Ticket]:
 def open_after(connection: Connection, after_ms: int, before_ms: int, most: int) -> list[Ticket]:
     """Tickets of all clients that have not ended and were made between two times, the oldest first."""
     return sql.OPEN_AFTER.all(connection, after_ms=after_ms, before_ms=before_ms, most=most)
+
+
+def drop_old(connection: Connection, before_ms: int, most: int) -> int:
+    """Drop up to `most` tickets that ended before a time; returns their number."""
+    return len(sql.DROP_OLD.all(connection, before_ms=before_ms, most=most))

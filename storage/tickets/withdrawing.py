@@ -10,13 +10,14 @@ from storage.events import event_log
 from storage.records import Ticket
 from storage.submissions import submission_queue
 from storage.tickets import sql, tickets
+from storage.tickets.audience import announce
 
 
 def withdraw(connection: Connection, ticket: Ticket, why: str, now_ms: int) -> bool:
     """End a ticket of which nothing has left; False if something has, or may have. Its submission is withdrawn with it, unless
     somebody else wants it too."""
     if not ticket.submission_id:
-        return tickets.end(connection, [ticket.id], now_ms, fail_reason=why) == 1
+        return _end(connection, ticket, why, now_ms)
     locks.submissions(connection, [ticket.submission_id])
     submission = submission_queue.find(connection, ticket.submission_id)
     if submission is None or submission.state != "waiting":
@@ -53,4 +54,13 @@ def withdraw(connection: Connection, ticket: Ticket, why: str, now_ms: int) -> b
                 now_ms=now_ms,
             ),
         )
-    return tickets.end(connection, [ticket.id], now_ms, fail_reason=why) == 1
+        return tickets.end(connection, [ticket.id], now_ms, fail_reason=why) == 1
+    return _end(connection, ticket, why, now_ms)
+
+
+def _end(connection: Connection, ticket: Ticket, why: str, now_ms: int) -> bool:
+    """End a ticket about which no event will tell its hook."""
+    if not tickets.end(connection, [ticket.id], now_ms, fail_reason=why):
+        return False
+    announce(connection, ticket, why, now_ms)
+    return True

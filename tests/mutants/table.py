@@ -588,6 +588,70 @@ OUTGOING = [
     ),
 ]
 
+GATEWAY = [
+    *rows(
+        "dispatcher/tickets/presses.py",
+        ("tests/promises/test_gateway_orders.py",),
+        ("each press of an upscale is paid", 'if button.kind != "upscale":', "if True:"),
+    ),
+    *rows(
+        "dispatcher/tickets/ordering.py",
+        ("tests/promises/test_gateway_orders.py",),
+        (
+            "a key of a client may come with another body",
+            "if first is not None and first.digest != order.digest:",
+            "if False:",
+        ),
+        (
+            "an order whose answer was cut off is taken again",
+            "return tickets.unanswered(connection, client.name, order.digest, now_ms)",
+            "return None",
+        ),
+    ),
+    *rows(
+        "dispatcher/tickets/presses.py",
+        ("tests/promises/test_gateway_windows.py",),
+        (
+            "a window that nobody may ever answer is opened at the upstream",
+            'if isinstance(request, Action) and opens_window(button) and dialect.has("modal"):',
+            "if False:",
+        ),
+    ),
+    *rows(
+        "dispatcher/tickets/window_orders.py",
+        ("tests/promises/test_gateway_windows.py",),
+        ("a window takes two answers", "if not ticket.is_window:", "if False:"),
+    ),
+    *rows(
+        "hooks/gateway/gateway.py",
+        ("tests/promises/test_gateway_orders.py",),
+        (
+            "no receipt is kept of an answer that was written",
+            "self._submits.receipts.written(client.name, order.digest, placed.ticket.id)",
+            "pass",
+        ),
+        (
+            "an answer is noted as written although the client has gone",
+            "is_heard = not hangs_up.done() and not _has_hung_up(scope)",
+            "is_heard = True",
+        ),
+    ),
+    *rows(
+        "storage/tickets/tickets.py",
+        ("tests/promises/test_gateway_isolation.py",),
+        (
+            "a client reads tasks of another",
+            "return bool(owners) or began != client",
+            "return began != client",
+        ),
+        (
+            "a client reads what rules made of another's",
+            "return bool(owners) or began != client",
+            "return bool(owners)",
+        ),
+    ),
+]
+
 MUTANTS = [
     *BUDGET,
     *COUNTS,
@@ -601,4 +665,5 @@ MUTANTS = [
     *RUNS,
     *FORGED,
     *OUTGOING,
+    *GATEWAY,
 ]

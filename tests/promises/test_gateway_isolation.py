@@ -102,6 +102,16 @@ def test_both_ids_of_a_relay_are_hidden(shop: Shop, eventually: Any) -> None:
             assert shop.bob.order("change", taskId=given, action="UPSCALE", index=1)["code"] == 3
 
 
+def test_what_a_client_made_of_an_old_task_is_its_own(shop: Shop, eventually: Any) -> None:
+    """All may use the picture from before the switch, whose chain nobody here began; what ann made of it is hers."""
+    pressed = shop.ann.press(shop.before.id, "U1")["result"]
+    eventually(lambda: shop.ann.fetch(pressed)["status"] == "SUCCESS")
+    child = next(task for task in shop.upstream.shelf.all() if task.parent_id == shop.before.id)
+    assert shop.bob.fetch(shop.before.id)["status"] == "SUCCESS"
+    assert shop.bob.http.get(f"/task/{child.id}/fetch").status_code == 404
+    assert shop.bob.among(child.id) == []
+
+
 def test_what_a_rule_made_of_a_clients_task_is_hidden_from_others(shop: Shop, eventually: Any) -> None:
     """The child has no ticket. Its client may use it by the upstream's id; to another it does not exist."""
     finished(shop, eventually, "ann's for the rule")

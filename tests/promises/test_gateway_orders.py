@@ -7,6 +7,7 @@ import json
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import Any
 from urllib.parse import urlsplit
 
 import pytest
@@ -18,7 +19,7 @@ pytestmark = pytest.mark.xdist_group("gateway orders")
 SETTINGS = CLIENTS
 
 
-def test_the_same_imagine_on_purpose_is_two_orders(shop: Shop, eventually) -> None:
+def test_the_same_imagine_on_purpose_is_two_orders(shop: Shop, eventually: Any) -> None:
     """The client has the answer to the first when it sends the second."""
     tickets = {shop.ann.imagine("twice on purpose") for _ in range(2)}
     assert len(tickets) == 2
@@ -37,7 +38,7 @@ def cut_off(shop: Shop, **body: object) -> Iterator[None]:
         yield
 
 
-def test_an_order_whose_answer_was_cut_off_is_recognised(shop: Shop, eventually) -> None:
+def test_an_order_whose_answer_was_cut_off_is_recognised(shop: Shop, eventually: Any) -> None:
     """The client hangs up while the upstream takes the order, and sends it again before and after the upstream has answered. Once it
     has its answer, the same body is a new order."""
     prompt = "cut off"
@@ -52,7 +53,7 @@ def test_an_order_whose_answer_was_cut_off_is_recognised(shop: Shop, eventually)
     eventually(lambda: len(shop.paid(prompt)) == 2)
 
 
-def test_the_same_order_while_the_first_is_unanswered_is_one(shop: Shop, eventually) -> None:
+def test_the_same_order_while_the_first_is_unanswered_is_one(shop: Shop, eventually: Any) -> None:
     """A client that waited too long sends it again over another connection, while the first still waits."""
     prompt = "impatient"
     with shop.while_it(registers_after_s=1), cut_off(shop, prompt=prompt):
@@ -64,7 +65,7 @@ def test_the_same_order_while_the_first_is_unanswered_is_one(shop: Shop, eventua
     assert len(shop.paid(prompt)) == 1
 
 
-def test_an_idempotency_key_is_the_same_ticket_for_ever(shop: Shop, eventually) -> None:
+def test_an_idempotency_key_is_the_same_ticket_for_ever(shop: Shop, eventually: Any) -> None:
     """Although each answer is delivered. The keys of two clients have nothing to do with each other."""
     tickets = {shop.ann.imagine("with a key", key="order 7") for _ in range(3)}
     assert len(tickets) == 1
@@ -82,7 +83,7 @@ def test_an_idempotency_key_with_another_body_is_refused(shop: Shop) -> None:
     assert shop.paid("another body") == []
 
 
-def test_an_upscale_is_one_thing(shop: Shop, eventually) -> None:
+def test_an_upscale_is_one_thing(shop: Shop, eventually: Any) -> None:
     """Whoever presses it again, later too, gets the task that was made: code 1, never 21, and not paid."""
     grid = finished(shop, eventually, "upscaled again")
     first = shop.ann.press(grid, "U1")
@@ -98,7 +99,7 @@ def test_an_upscale_is_one_thing(shop: Shop, eventually) -> None:
     assert len(pictures) == 1
 
 
-def test_an_upscale_that_failed_is_made_again(shop: Shop, eventually) -> None:
+def test_an_upscale_that_failed_is_made_again(shop: Shop, eventually: Any) -> None:
     grid = finished(shop, eventually, "upscaled in vain")
     with shop.while_it(fails_with="no luck"):
         first = shop.ann.press(grid, "U2")["result"]
@@ -111,7 +112,7 @@ def test_an_upscale_that_failed_is_made_again(shop: Shop, eventually) -> None:
 
 @pytest.mark.parametrize(("label", "press"), [("V1", "variation 1"), ("🔄", "reroll 0")])
 def test_a_variation_or_a_reroll_is_made_as_often_as_it_is_ordered(
-    shop: Shop, eventually, label: str, press: str
+    shop: Shop, eventually: Any, label: str, press: str
 ) -> None:
     prompt = f"made again by {label}"
     grid = finished(shop, eventually, prompt)
@@ -121,7 +122,7 @@ def test_a_variation_or_a_reroll_is_made_as_often_as_it_is_ordered(
     assert shop.presses(prompt) == [press] * 2
 
 
-def test_a_full_queue_is_no_matter_of_the_client(shop: Shop, eventually) -> None:
+def test_a_full_queue_is_no_matter_of_the_client(shop: Shop, eventually: Any) -> None:
     """Code 1 at once; it is sent again until the upstream takes it, and is paid once."""
     shop.upstream.next_submit("queue full", of="imagine")
     ticket = shop.ann.imagine("queue full")

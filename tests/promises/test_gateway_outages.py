@@ -143,10 +143,11 @@ press = "U1"
             upstream.tell(grid, server.hook)
             eventually(lambda: not server.get("/api/deliveries?state=waiting")["deliveries"])
         assert len(set(made)) == 2
-        upstream.go_on()
+        box.until(lambda made=made: all(box.about(ticket) for ticket in made))
+        child = next(task for task in upstream.shelf.all() if task.parent_id == grid.id)
+        upstream.go_on(child)
         for ticket in made:
             check_order(box.until_it_ends(ticket))
-        child = next(task for task in upstream.shelf.all() if task.parent_id == grid.id)
         eventually(
             lambda child=child: server.http.get(f"/api/tasks/main/{child.id}").json()["status"] == "SUCCESS"
         )

@@ -24,7 +24,12 @@ def after(url: str, ms: int) -> None:
         await database.open()
         turned = asyncio.Event()
         loop = Overdue(database, lambda name: Client(name=name), lambda: clock.now_ms() + ms).loop
-        loop.may_turn = lambda: turned.set() or True
+
+        def turns() -> bool:
+            turned.set()
+            return True
+
+        loop.may_turn = turns
         loop.start()
         await turned.wait()
         await loop.stop()

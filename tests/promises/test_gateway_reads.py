@@ -95,7 +95,7 @@ def test_no_fetch_asks_the_upstream(shop: Shop, eventually: Any) -> None:
         for thread in threads:
             thread.join()
         caused = [one for one in shop.upstream.ledger.reads[before:] if one.how == "fetch"]
-        shop.upstream.go_on()
+        shop.upstream.go_on(shop.task("polled while it runs"))
     eventually(lambda: shop.ann.has_ended(running))
     assert len(caused) < 20, "1200 questions of clients are none of the upstream's"
 

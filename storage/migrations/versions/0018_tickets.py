@@ -53,6 +53,7 @@ def upgrade() -> None:
     _index("tickets_of_submission", ["submission_id"], where="submission_id <> ''")
     _index("tickets_of_task", ["task_id", "upstream"], where="task_id <> ''")
     _index("tickets_of_button", ["parent_id", "client"], where="parent_id <> ''")
+    _index("tickets_ended", ["ended_at_ms"], where="ended_at_ms IS NOT NULL")
     _index("tickets_open", ["created_at_ms"], where="ended_at_ms IS NULL")
 
 
