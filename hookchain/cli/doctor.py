@@ -11,6 +11,7 @@ import msgspec
 import typer
 
 from hookchain.cli.api import CallFailed
+from hookchain.cli.as_client import check_as_client
 from hookchain.cli.output import say, say_json
 from hookchain.diagnosis import diagnose
 from hookchain.exposure import check_token
@@ -41,12 +42,23 @@ from storage.upstreams import hook_salts, list_facts, standings
 def doctor(
     upstream: Annotated[str, typer.Argument(help="Upstream to check; all if omitted.")] = "",
     url: Annotated[str, typer.Option(help="URL to check instead; it need not be configured.")] = "",
-    key: Annotated[str, typer.Option(help="API key for --url.")] = "",
+    key: Annotated[str, typer.Option(help="API key for --url or --as-client.")] = "",
     exposed: Annotated[
         bool,
         typer.Option(
             "--exposed", help="Instead, request the public address without a login and report what is open."
         ),
+    ] = False,
+    as_client: Annotated[
+        str,
+        typer.Option(
+            "--as-client",
+            help="Instead, ask this URL what known clients ask, and report what would break in them.",
+        ),
+    ] = "",
+    submit: Annotated[
+        bool,
+        typer.Option("--submit", help="With --as-client: also order one picture per client, at its price."),
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -55,6 +67,9 @@ def doctor(
     Reports whether each one is reachable, whether it accepts the key, which dialect fits, whether any callback
     has arrived, and which callbacks were refused.
     """
+    if as_client:
+        check_as_client(as_client, key, submits=submit, as_json=as_json)
+        return
     settings = load_settings()
     if exposed:
         _check_exposure(url or settings.known_url, as_json=as_json)

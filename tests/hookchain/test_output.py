@@ -85,7 +85,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "submit": [["imagine", f"prompt={HOSTILE}"], ["imagine", f"prompt={HOSTILE}", "--json"]],
     "press": [["TASK", "U1"], ["TASK", HOSTILE]],
     "modal": [["TASK", "--prompt", "x"], [HOSTILE]],
-    "doctor": [[], ["--json"], [HOSTILE]],
+    "doctor": [[], ["--json"], [HOSTILE], ["--as-client", HOSTILE]],
     "url": [[], ["--json"], [HOSTILE]],
     "replay": [["1"]],
     "costs": [[], ["--by", "chain"], ["--json"]],
