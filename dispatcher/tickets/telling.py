@@ -43,6 +43,9 @@ REFUSED_FOR_MS = 60_000
 ANSWER_FIRST_MS = 2_000
 """For so long a message waits until the client has the answer to its order, so that it knows the id in it."""
 
+NOT_SHOWN_YET_S = 1.0
+"""Pause before the upstream is asked again about an end that it does not show yet."""
+
 GONE = "gone:"
 """Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
 
@@ -100,6 +103,9 @@ class Teller:
         client = self._named(ticket.client)
         if signal in ENDS or signal == CHANGED:
             seen = await self._confirmed(seen)
+            if not seen.is_believed:
+                # Its answers may lag behind its own callback. When it shows the end, no further signal will tell us.
+                raise Retry("the upstream does not show the end yet", after_s=NOT_SHOWN_YET_S)
         told = _message(seen, event, client)
         if told is None:
             return

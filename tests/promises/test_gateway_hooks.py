@@ -68,6 +68,23 @@ def test_each_thing_is_told_once_and_in_order(shop: Shop, eventually: Any) -> No
     assert [one.headers["content-type"] for one in messages] == ["application/json"] * 5
 
 
+def test_an_end_that_the_upstream_does_not_show_yet_is_told_when_it_does(shop: Shop, eventually: Any) -> None:
+    """A callback says SUCCESS, a fetch right after it still says IN_PROGRESS (novicezk issue 252, or a forged callback), and the true
+    end gives no second callback that is news."""
+    box = shop.mailbox()
+    with shop.while_it(holds=True):
+        ticket = shop.ann.imagine("shown late", notifyHook=box.url)
+        task = shop.task("shown late")
+        progress(shop, task, 31)
+        box.until(lambda: "31%" in [one.standing[1] for one in box.about(ticket)])
+        asked = len(shop.upstream.ledger.asked(task.id, "fetch"))
+        shop.upstream.post(task.hook, shop.upstream.forged(task, status="SUCCESS", progress="100%"))
+        eventually(lambda: len(shop.upstream.ledger.asked(task.id, "fetch")) > asked)
+        assert "SUCCESS" not in [one.standing[0] for one in box.about(ticket)]
+        shop.upstream.finish(task)
+    check_order(box.until_it_ends(ticket))
+
+
 def test_what_the_hook_is_told_is_what_a_fetch_shows(shop: Shop, eventually: Any) -> None:
     box = shop.mailbox()
     ticket = shop.ann.imagine("told as fetched", notifyHook=box.url)
