@@ -43,8 +43,8 @@ REFUSED_FOR_MS = 60_000
 ANSWER_FIRST_MS = 2_000
 """For so long a message waits until the client has the answer to its order, so that it knows the id in it."""
 
-NOT_SHOWN_YET_S = 1.0
-"""Pause before the upstream is asked again about an end that it does not show yet."""
+NOT_YET_S = 1.0
+"""Pause before the next look at an end that cannot be told yet."""
 
 GONE = "gone:"
 """Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
@@ -103,9 +103,8 @@ class Teller:
         client = self._named(ticket.client)
         if signal in ENDS or signal == CHANGED:
             seen = await self._confirmed(seen)
-            if not seen.is_believed:
-                # Its answers may lag behind its own callback. When it shows the end, no further signal will tell us.
-                raise Retry("the upstream does not show the end yet", after_s=NOT_SHOWN_YET_S)
+            if why := _not_yet(seen, event):
+                raise Retry(why, after_s=NOT_YET_S)
         told = _message(seen, event, client)
         if told is None:
             return
@@ -200,6 +199,16 @@ def _message(seen: Known, event: Event, client: Client) -> Standing | None:
         return Standing(Status.SUBMITTED, 0)
     # An end that is not confirmed yet will be told in a moment.
     return now if is_new_progress and signal not in MADE and seen.is_believed else None
+
+
+def _not_yet(seen: Known, event: Event) -> str:
+    """Why an end has to wait, or "". No other signal will tell of it, so its message must not pass by."""
+    if not seen.is_believed:
+        return "the upstream does not show the end yet"  # its answers may lag behind its own callback
+    is_of_a_task = (event.signal or "").startswith("task.")
+    if is_of_a_task and seen.task is None and not standing_of(seen).has_ended:
+        return "the answer to the order did not come, and nothing shows yet that the task belongs to it"
+    return ""
 
 
 def _is_gone(ticket: Ticket) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from tests.hostile.desk import Trouble
 from tests.hostile.tasks import Task
 from tests.support.customer import CLIENTS, Mailbox, Message, check_order
 from tests.support.shop import Shop, finished
@@ -83,6 +84,18 @@ def test_an_end_that_the_upstream_does_not_show_yet_is_told_when_it_does(shop: S
         assert "SUCCESS" not in [one.standing[0] for one in box.about(ticket)]
         shop.upstream.finish(task)
     check_order(box.until_it_ends(ticket))
+
+
+@pytest.mark.parametrize("trouble", ["504", "silence"])
+def test_the_end_of_a_task_whose_answer_was_lost_is_told(shop: Shop, trouble: Trouble) -> None:
+    """The callbacks come before there is evidence of whose the task is; no other callback follows."""
+    box = shop.mailbox()
+    prompt = f"ended before it was found: {trouble}"
+    shop.upstream.next_submit(trouble, of="imagine")
+    ticket = shop.ann.imagine(prompt, notifyHook=box.url)
+    box.until_it_ends(ticket)
+    assert [one.standing[0] for one in box.about(ticket)].count("SUCCESS") == 1
+    assert len(shop.paid(prompt)) == 1
 
 
 def test_what_the_hook_is_told_is_what_a_fetch_shows(shop: Shop, eventually: Any) -> None:
