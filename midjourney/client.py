@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from typing import TypeVar
 
@@ -11,7 +11,7 @@ import httpx
 import msgspec
 
 from midjourney.blob_images import examined_in
-from midjourney.blob_texts import Blobs
+from midjourney.blob_texts import Blobs, Examined, Reference, blob_in
 from midjourney.bounded import Answer
 from midjourney.codes import Outcome, Verdict, classify
 from midjourney.connections import LIST_BYTES, Connections, MayLeave
@@ -20,11 +20,11 @@ from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import InvalidRequest, Undecodable, UpstreamRefused
 from midjourney.image_data import image_of_text
 from midjourney.keeping import KEPT_BYTES, Keeping
-from midjourney.links import near_of
+from midjourney.links import images_of, near_of
 from midjourney.loading import with_images_loaded
 from midjourney.presses import is_upscale
 from midjourney.redact import shown_body, without_secrets, without_secrets_in
-from midjourney.requests import Request, kind_of
+from midjourney.requests import Imagine, Request, kind_of
 from midjourney.streamed import StreamedBody
 from midjourney.types import Task
 from midjourney.wire import wire_body, wire_path
@@ -90,22 +90,26 @@ class Client:
         request, examined = await examined_in(request, self._blobs)
         body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
         path, kind = wire_path(request, self.dialect), kind_of(request)
-        content: object = body
-        if examined and self._blobs is not None:
-            content = StreamedBody(msgspec.json.encode(body), examined, self._blobs)
+        content = self._content(body, examined)
         with self._timed("submit"):
             answer = await self._connections.send("POST", path, content, may_leave=may_leave)
         # Some upstreams repeat the key or the hook in their errors: neither must be stored, logged or shown.
-        content = without_secrets_in(answer.content, self.upstream.key, notify_hook)
+        told = without_secrets_in(answer.content, self.upstream.key, notify_hook)
         verdict = classify(
             kind,
             answer.status,
-            content,
+            told,
             bare_21_existed=kind in self.dialect.existed_on or is_upscale(request),
             retry_after_s=_retry_after_s(answer.headers),
         )
         message = self._message(path, body, answer, verdict)
-        return Reply(status=answer.status, body=content, verdict=verdict, message=message)
+        return Reply(status=answer.status, body=told, verdict=verdict, message=message)
+
+    def _content(self, body: object, examined: Mapping[Reference, Examined]) -> object:
+        """The body as it is sent: its blobs are read while it is written."""
+        if not examined or self._blobs is None:
+            return body
+        return StreamedBody(msgspec.json.encode(body), examined, self._blobs)
 
     async def upload(self, images: list[str]) -> list[str]:
         """Upload images to where Midjourney can load them; returns their URLs, in the same order.
@@ -113,9 +117,14 @@ class Client:
         Raises `InvalidRequest` for anything but an image, `UpstreamRefused` if the upload fails, and as `fetch` does.
         """
         path = self._path("upload")
-        body = {"base64Array": [image_of_text(image).data_url for image in images]}
+        carrier, examined = await examined_in(Imagine(prompt="", images=tuple(images)), self._blobs)
+        written = [
+            image if blob_in(image) else image_of_text(image).data_url for _, image in images_of(carrier)
+        ]
+        body: dict[str, object] = {"base64Array": written}
+        content = self._content(body, examined)
         with self._timed("upload"):
-            answer = await self._connections.send("POST", path, body)
+            answer = await self._connections.send("POST", path, content)
         try:
             decoded = decode_answer(answer.content)
         except Undecodable as error:

@@ -135,8 +135,9 @@ class Gateway:
             try:
                 placed, told = await self._submits.order(client, order, upstreams)
             finally:
+                is_gone = hangs_up.done()  # asked before it is cancelled, which is an end as well
                 hangs_up.cancel()
-        is_heard = not hangs_up.done() and not _has_hung_up(scope)
+        is_heard = not is_gone and not _has_hung_up(scope)
         await write(send, envelope(told), headers)
         if placed is not None and is_heard:
             self._submits.receipts.written(client.name, order.digest, placed.ticket.id)
@@ -167,8 +168,9 @@ class Gateway:
             case "POST", ["task", given, "cancel"]:
                 return await self._calls.cancel(client, given, self._pools.members(client))
             case "POST", ["submit", "upload-discord-images"]:
-                fields = await self._fields(scope, receive, place)
-                return await self._calls.upload(client, fields, self._pools.members(client))
+                async with self._bodies.of(scope, receive, place.rest) as body:
+                    await body.keep()
+                    return await self._calls.upload(body.fields, self._pools.members(client))
             case "GET", ["account", "list"]:
                 return await self._accounts.list(self._pools.members(client))
             case _:

@@ -100,7 +100,7 @@ class TaskCalls:
         self._database.wakeups.wake("events", "submissions")
         return envelope(Envelope(code=1, description="success", result=given))
 
-    async def upload(self, _client: Client, fields: Mapping[str, object], upstreams: Sequence[str]) -> Answer:
+    async def upload(self, fields: Mapping[str, object], upstreams: Sequence[str]) -> Answer:
         """Upload pictures where Midjourney can load them; `result` is the list of their addresses."""
         images = fields.get("base64Array")
         if not isinstance(images, list) or not images or not all(isinstance(image, str) for image in images):
