@@ -7,10 +7,16 @@ from collections.abc import Mapping
 import msgspec
 
 from midjourney.errors import InvalidRequest
-from midjourney.requests import KINDS, Modal, Request, RequestKind, as_change
-from midjourney.requests import Action as Action
-from midjourney.requests import Change as Change
-from midjourney.requests import SimpleChange as SimpleChange
+from midjourney.requests import (
+    KINDS,
+    Action,
+    Change,
+    Modal,
+    Request,
+    RequestKind,
+    SimpleChange,
+    as_change,
+)
 
 KIND_OF_PATH: dict[str, RequestKind] = {
     "submit/imagine": "imagine",
@@ -44,8 +50,6 @@ _NAMES: Mapping[str, str] = {
 
 OWN = frozenset({"notifyHook", "state"})
 """Fields that are the client's own, and never sent on."""
-
-LONGEST_STATE = 64 * 1024
 
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,8 +117,8 @@ def _value(name: str, value: object) -> object:
         and not isinstance(value, bool)
     ):
         return str(value)
-    if name in ("action", "bot_type", "dimensions") and isinstance(value, str):
-        return value.upper() if name != "action" else value
+    if name in ("bot_type", "dimensions") and isinstance(value, str):
+        return value.upper()
     return value
 
 

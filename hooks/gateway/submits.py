@@ -26,7 +26,7 @@ from dispatcher.tickets.answers import (
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.desk import Declined, Desk, Placed
 from dispatcher.tickets.hooks import BadHook, checked_hook
-from dispatcher.tickets.orders import KIND_OF_PATH, LONGEST_STATE, Order, about, request_of, written_as
+from dispatcher.tickets.orders import KIND_OF_PATH, Order, about, request_of, written_as
 from hooks.gateway.receipts import Receipts
 from hooks.gateway.verdicts import Verdicts
 from midjourney.errors import InvalidRequest
@@ -34,22 +34,19 @@ from storage import clock
 from storage.engine import Connection, Database
 from storage.tickets import tickets
 
-ANSWER_WITHIN_S = 20.0
-ACTION_WITHIN_S = 45.0
-"""Plus takes up to 30 s to open a window. Clients give up after 60 s (the WeChat bot, new-api)."""
-
 
 class Submits:
-    """The handler of orders. `own_address` is the one at which clients reach this server, "" if it is not known."""
+    """The handler of orders. `own_address` is the one at which clients reach this server. `within_s` and `action_within_s`: how long an
+    order, and a press, wait for the upstream's first word."""
 
     def __init__(
         self,
         database: Database,
         handles: Mapping[str, UpstreamHandle],
         *,
-        own_address: str = "",
-        within_s: float = ANSWER_WITHIN_S,
-        action_within_s: float = ACTION_WITHIN_S,
+        own_address: str,
+        within_s: float,
+        action_within_s: float,
     ) -> None:
         self._database = database
         self._handles = handles
@@ -72,8 +69,6 @@ class Submits:
         state = fields.get("state")
         if state is not None and (not isinstance(state, str) or "\0" in state):
             raise Declined(REFUSED, "state: write a text without NUL")
-        if state is not None and len(state.encode()) > LONGEST_STATE:
-            raise Declined(REFUSED, f"state: at most {LONGEST_STATE} bytes")
         try:
             hook = checked_hook(fields.get("notifyHook"), client, self._own_address)
             request = request_of(kind, fields)

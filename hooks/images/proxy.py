@@ -144,7 +144,20 @@ class Images:
         """
         try:
             width = _width(request)
-            picture = await self._picture(request.path_params["upstream"], request.path_params["task_id"])
+        except Problem as problem:
+            return _unkept(problem)
+        named = request.path_params["upstream"], request.path_params["task_id"]
+        return await self._response(*named, width, lambda picture: _cache_control(request, picture))
+
+    async def serve(self, upstream: str, task_id: str) -> Response:
+        """Respond with the picture of a task in its original size, as `image` does, to anybody: the caller knows who may see it."""
+        return await self._response(upstream, task_id, None, lambda _picture: "public, max-age=86400")
+
+    async def _response(
+        self, upstream: str, task_id: str, width: int | None, cache_control: Callable[[Picture], str]
+    ) -> Response:
+        try:
+            picture = await self._picture(upstream, task_id)
             image = await self._image(picture, width)
         except Problem as problem:
             return _unkept(problem)
@@ -154,24 +167,7 @@ class Images:
             return busy(f"Too many pictures are requested: {error}").response()
         headers = _HEADERS | {
             "content-disposition": f'inline; filename="{_file_name(picture.task_id, image)}"',
-            "cache-control": _cache_control(request, picture),
-        }
-        return PiecewiseResponse(image.data, self._outgoing, media_type=image.media_type, headers=headers)
-
-    async def serve(self, upstream: str, task_id: str) -> Response:
-        """Respond with the picture of a task in its original size, as `image` does, to anybody: the caller knows who may see it."""
-        try:
-            picture = await self._picture(upstream, task_id)
-            image = await self._image(picture, None)
-        except Problem as problem:
-            return _unkept(problem)
-        except BadImage as error:
-            return _unkept(_problem(error))
-        except Busy as error:
-            return busy(f"Too many pictures are requested: {error}").response()
-        headers = _HEADERS | {
-            "content-disposition": f'inline; filename="{_file_name(picture.task_id, image)}"',
-            "cache-control": "public, max-age=86400",
+            "cache-control": cache_control(picture),
         }
         return PiecewiseResponse(image.data, self._outgoing, media_type=image.media_type, headers=headers)
 
