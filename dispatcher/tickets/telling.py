@@ -114,8 +114,12 @@ class Teller:
         except GiveUp:
             await self._note(ticket.id, f"{GONE}{event.id}", -1)
             raise
-        else:
-            await self._note(ticket.id, str(told.status), told.progress)
+        await self._note(ticket.id, str(told.status), told.progress)
+        if signal == CHANGED and told.status == Status.SUBMITTED:
+            # It joined a task that was made before: what it has become comes at once, and not with the next event.
+            for again in await self._known(event):
+                if again.ticket.id == ticket.id:
+                    await self._tell_one(again, event)
 
     async def _note(self, ticket_id: str, status: str, progress: int) -> None:
         """Store the last that a ticket's hook was told."""
@@ -193,7 +197,7 @@ def _message(seen: Known, event: Event, client: Client) -> Standing | None:
         # What was given up is made up for by one message: its other deliveries have passed by.
         return now if now.has_ended else None
     is_new_progress = now.status == Status.IN_PROGRESS and now.progress > max(ticket.told_progress, 0)
-    if signal == CHANGED and (now.has_ended or (is_new_progress and seen.is_believed)):
+    if signal == CHANGED and now.has_ended:
         return now
     if not ticket.told_status or _is_gone(ticket):
         return Standing(Status.SUBMITTED, 0)

@@ -632,7 +632,7 @@ GATEWAY = [
         ),
         (
             "an answer is noted as written although the client has gone",
-            "is_heard = not hangs_up.done() and not _has_hung_up(scope)",
+            "is_heard = not is_gone and not _has_hung_up(scope)",
             "is_heard = True",
         ),
     ),

@@ -119,6 +119,9 @@ def test_only_the_receiver_that_ends_the_process_is_charged(
     assert starts > deaths
     assert "alone_at_the_time" in server.output
     assert "KeyboardInterrupt" in found["mixed:interrupts"]["error"]
+    eventually(
+        lambda: len(sandbox.accepted("/action")) >= 4
+    )  # one after the other: upscales of a grid have a lane
     assert sorted(body["customId"].split("::")[3] for body in sandbox.accepted("/action")) == list("1234")
     if deaths == 5:
         eventually(lambda: deliveries(server)["mixed:deadly"]["state"] == "dead", within_s=180)

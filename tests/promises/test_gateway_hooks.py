@@ -98,6 +98,23 @@ def test_the_end_of_a_task_whose_answer_was_lost_is_told(shop: Shop, trouble: Tr
     assert len(shop.paid(prompt)) == 1
 
 
+def test_an_order_that_joins_a_task_hears_at_once_what_that_has_become(shop: Shop, eventually: Any) -> None:
+    """The same upscale is ordered again while it runs: its hook hears SUBMITTED and the present percentage, without a further event."""
+    box = shop.mailbox()
+    grid = finished(shop, eventually, "joined on the way")
+    with shop.while_it(holds=True):
+        first = shop.ann.press(grid, "U1")["result"]
+        upscale = shop.upstream.shelf.all()[-1]
+        progress(shop, upscale, 46)
+        eventually(lambda: shop.ann.fetch(first)["progress"] == "46%")
+        second = shop.ann.press(grid, "U1", notifyHook=box.url)["result"]
+        box.until(lambda: len(box.about(second)) == 2)
+        assert [one.standing for one in box.about(second)] == [("SUBMITTED", "0%"), ("IN_PROGRESS", "46%")]
+        shop.upstream.finish(upscale)
+    check_order(box.until_it_ends(second))
+    assert shop.presses("joined on the way") == ["upsample 1"]
+
+
 def test_what_the_hook_is_told_is_what_a_fetch_shows(shop: Shop, eventually: Any) -> None:
     box = shop.mailbox()
     ticket = shop.ann.imagine("told as fetched", notifyHook=box.url)
