@@ -62,6 +62,7 @@ async def gateway_of(
             database,
             handles,
             own_address=settings.hook_base,
+            upstreams=[upstream.url for upstream in settings.upstreams.values()],
             within_s=shared.answer_within_s,
             action_within_s=shared.answer_action_within_s,
         ),

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
-from dispatcher.tickets.answers import REFUSED
+from dispatcher.tickets.answers import FAILED, REFUSED
 from hooks.gateway.answering import Refused
 from hooks.gateway.spool import BadBody, Spool, SpooledBody
 from storage.blobs.store import BlobStore
@@ -28,6 +28,10 @@ class Body:
         """Make its large texts durable: before the order is stored that refers to them. Raises `NotDurable`."""
         await self._spooled.keep()
 
+    async def release(self) -> None:
+        """Drop its large texts, unless something uses them: nothing was ordered. Raises `NotDurable`."""
+        await self._spooled.release()
+
 
 class Bodies:
     """Reads bodies within limits of size, time and room."""
@@ -41,14 +45,15 @@ class Bodies:
         await self._store.close()
 
     @asynccontextmanager
-    async def of(self, scope: Scope, receive: Receive, path: str) -> AsyncIterator[Body]:
-        """The body of a request, while the block runs. Raises `Refused`."""
+    async def of(self, scope: Scope, receive: Receive, path: str, client: str) -> AsyncIterator[Body]:
+        """The body of a client's request, while the block runs. Raises `Refused`."""
         try:
-            async with self._spool.spooled(scope, receive) as spooled:
+            async with self._spool.spooled(scope, receive, client) as spooled:
                 yield Body(spooled, path)
         except BadBody as error:
             headers = list(error.headers.items())
             # What is wrong in a field is for people, and many clients show them only what comes with a 200.
             names_a_field = error.status == 400 and not error.problem.startswith(("body", "the body"))
             status = 200 if names_a_field else error.status
-            raise Refused(status, REFUSED, error.problem, headers=headers) from error
+            code = FAILED if status == 503 else REFUSED
+            raise Refused(status, code, error.problem, headers=headers) from error

@@ -104,6 +104,11 @@ class Gateway:
         except StorageError as error:
             log.exception("a request of a client could not be kept", path=place.rest if place else "")
             answer = envelope(refused(FAILED, f"this cannot be kept: {error}"[:300]))
+        except (
+            Exception
+        ):  # a bug of ours: clients read JSON only, and pages of other origins need the headers
+            log.exception("a request of a client failed", path=place.rest if place else "")
+            answer = Answer(status=500, body=refused(FAILED, "hookchain failed; its log says why"))
         await write(send, answer, headers)
 
     async def _order(
@@ -116,7 +121,7 @@ class Gateway:
         headers: Sequence[tuple[str, str]],
     ) -> None:
         """Take an order. If the client hangs up before it has its answer, the order stands, and can be sent again for the same ticket."""
-        async with self._bodies.of(scope, receive, place.rest) as body:
+        async with self._bodies.of(scope, receive, place.rest, client.name) as body:
             try:
                 order = self._submits.read(
                     place.rest,
@@ -137,6 +142,8 @@ class Gateway:
             finally:
                 is_gone = hangs_up.done()  # asked before it is cancelled, which is an end as well
                 hangs_up.cancel()
+            if placed is None or not placed.is_new:
+                await body.release()
         is_heard = not is_gone and not _has_hung_up(scope)
         await write(send, envelope(told), headers)
         if placed is not None and is_heard:
@@ -159,18 +166,21 @@ class Gateway:
             case "GET", ["task", "queue"]:
                 return await self._reads.queue(client)
             case "POST", ["task", "list-by-condition" | "list-by-ids"]:
-                fields = await self._fields(scope, receive, place)
+                fields = await self._fields(client, scope, receive, place)
                 return await self._reads.among(client, fields, self._pools.members(client))
             case "POST", ["task", "query"]:
-                return await self._reads.page(client, await self._fields(scope, receive, place))
+                return await self._reads.page(client, await self._fields(client, scope, receive, place))
             case "GET", ["task", given, "image-seed"]:
                 return await self._calls.image_seed(client, given, self._pools.members(client))
             case "POST", ["task", given, "cancel"]:
                 return await self._calls.cancel(client, given, self._pools.members(client))
             case "POST", ["submit", "upload-discord-images"]:
-                async with self._bodies.of(scope, receive, place.rest) as body:
+                async with self._bodies.of(scope, receive, place.rest, client.name) as body:
                     await body.keep()
-                    return await self._calls.upload(body.fields, self._pools.members(client))
+                    try:
+                        return await self._calls.upload(body.fields, self._pools.members(client))
+                    finally:
+                        await body.release()
             case "GET", ["account", "list"]:
                 return await self._accounts.list(self._pools.members(client))
             case _:
@@ -178,8 +188,10 @@ class Gateway:
                     404, NOT_FOUND, f"there is no {scope['method']} {place.rest} here. There is: {THERE_IS}"
                 )
 
-    async def _fields(self, scope: Scope, receive: Receive, place: Place) -> Mapping[str, object]:
-        async with self._bodies.of(scope, receive, place.rest) as body:
+    async def _fields(
+        self, client: Client, scope: Scope, receive: Receive, place: Place
+    ) -> Mapping[str, object]:
+        async with self._bodies.of(scope, receive, place.rest, client.name) as body:
             return body.fields
 
 

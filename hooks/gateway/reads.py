@@ -28,6 +28,9 @@ log = structlog.get_logger("hookchain")
 MOST_LISTED = 500
 """Tasks in a list. Real servers keep their tasks for a month, and list them all."""
 
+MOST_PAGED = 2000
+"""Tasks that can be reached page by page: the newest. All of them are read for a page."""
+
 UNKNOWN_FOR_MS = 60_000
 """How long an upstream is not asked again about an id that it did not know."""
 
@@ -129,13 +132,12 @@ class Reads:
 
     async def page(self, client: Client, fields: Mapping[str, object]) -> Answer:
         """A page of the client's tasks, as the admin page of Plus asks for it: `pageNumber` from 0, `pageSize`, `status`."""
-        number, size = (
-            _whole(fields.get("pageNumber"), 0),
-            min(_whole(fields.get("pageSize"), 20) or 20, MOST_LISTED),
-        )
+        size = min(_whole(fields.get("pageSize"), 20) or 20, MOST_LISTED)
+        number = min(_whole(fields.get("pageNumber"), 0), MOST_PAGED)
+        most = min((number + 1) * size + 1, MOST_PAGED)
         seen = await self._database.read(
             lambda connection: known(
-                connection, tickets.newest(connection, client.name, (number + 1) * size + 1), clock.now_ms()
+                connection, tickets.newest(connection, client.name, most), clock.now_ms()
             )
         )
         wanted = str(fields.get("status") or "")

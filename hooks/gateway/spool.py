@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
@@ -84,6 +85,11 @@ class SpooledBody:
             await self._store.keep(list(self._drafts.values()))
             self._is_kept = True
 
+    async def release(self) -> None:
+        """Drop the blobs that were kept, unless something uses them: the order was refused. Raises `NotDurable`."""
+        if self._is_kept:
+            await self._store.release(self.blobs)
+
 
 class Spool:
     """Receives bodies within limits of size, time, and room for all of them."""
@@ -103,12 +109,13 @@ class Spool:
         self._stalled_s = stalled_s
         self._whole_within_s = whole_within_s
         self.in_flight_bytes = 0
+        self._by_owner: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def spooled(self, scope: Scope, receive: Receive) -> AsyncIterator[SpooledBody]:
-        """The body of a request, while the block runs. Raises `BadBody`."""
+    async def spooled(self, scope: Scope, receive: Receive, owner: str = "") -> AsyncIterator[SpooledBody]:
+        """The body of a request, while the block runs. One `owner` may take half of the room. Raises `BadBody`."""
         drafts: list[Draft] = []
-        taken = _Taken(self)
+        taken = _Taken(self, owner)
 
         def draft() -> Draft:
             drafts.append(self._store.draft())
@@ -169,34 +176,40 @@ class Spool:
         except InvalidRequest as error:
             raise BadBody(400, str(error), {}) from error
 
-    def take(self, size: int) -> None:
+    def take(self, size: int, owner: str) -> None:
         """Take room for so many bytes. Raises `BadBody` if there is not enough."""
-        if self.in_flight_bytes + size > self._spool_limit:
+        share = max(self._submit_limit, self._spool_limit // 2)
+        if self.in_flight_bytes + size > self._spool_limit or self._by_owner[owner] + size > share:
             headers = {"retry-after": str(RETRY_AFTER_S), "connection": "close"}
             raise BadBody(503, "too many large bodies are being received: try again", headers)
         self.in_flight_bytes += size
+        self._by_owner[owner] += size
 
-    def give_back(self, size: int) -> None:
+    def give_back(self, size: int, owner: str) -> None:
         """Give room back."""
         self.in_flight_bytes -= size
+        self._by_owner[owner] -= size
+        if not self._by_owner[owner]:
+            del self._by_owner[owner]
 
 
 class _Taken:
     """The room that one body takes."""
 
-    def __init__(self, spool: Spool) -> None:
+    def __init__(self, spool: Spool, owner: str) -> None:
         self._spool = spool
+        self._owner = owner
         self._size = 0
 
     def up_to(self, size: int) -> None:
         """Take more, if so many bytes have not been taken yet."""
         if size > self._size:
-            self._spool.take(size - self._size)
+            self._spool.take(size - self._size, self._owner)
             self._size = size
 
     def give_back(self) -> None:
         """Take nothing any more."""
-        self._spool.give_back(self._size)
+        self._spool.give_back(self._size, self._owner)
         self._size = 0
 
 

@@ -36,7 +36,7 @@ from storage.tickets import tickets
 
 
 class Submits:
-    """The handler of orders. `own_address` is the one at which clients reach this server. `within_s` and `action_within_s`: how long an
+    """The handler of orders. `own_address` is the one at which clients reach this server, and `upstreams` are those of the accounts. `within_s` and `action_within_s`: how long an
     order, and a press, wait for the upstream's first word."""
 
     def __init__(
@@ -45,12 +45,14 @@ class Submits:
         handles: Mapping[str, UpstreamHandle],
         *,
         own_address: str,
+        upstreams: Sequence[str],
         within_s: float,
         action_within_s: float,
     ) -> None:
         self._database = database
         self._handles = handles
         self._own_address = own_address
+        self._upstreams = upstreams
         self._within_s = within_s
         self._action_within_s = action_within_s
         self._verdicts = Verdicts(database)
@@ -70,7 +72,7 @@ class Submits:
         if state is not None and (not isinstance(state, str) or "\0" in state):
             raise Declined(REFUSED, "state: write a text without NUL")
         try:
-            hook = checked_hook(fields.get("notifyHook"), client, self._own_address)
+            hook = checked_hook(fields.get("notifyHook"), client, self._own_address, self._upstreams)
             request = request_of(kind, fields)
         except (InvalidRequest, BadHook) as error:
             raise Declined(REFUSED, str(error)) from error

@@ -115,6 +115,7 @@ class TaskCalls:
         target = await self._database.read(
             partial(targets.find, client=client.name, given=given, upstreams=upstreams, now_ms=clock.now_ms())
         )
-        if target is None:
+        # What only the account may know is answered like another client's: the difference would tell which of them exist.
+        if target is None or target.is_new:
             raise Refused(404, NOT_FOUND, f"there is no task {given!r}")
         return target

@@ -61,6 +61,14 @@ def use(connection: Connection, request: Request, submission_id: str) -> None:
         sql.USE(connection, sha256=one, used_by=submission_id)
 
 
+def release(connection: Connection, references: Sequence[Reference], now_ms: int) -> None:
+    """Let the blobs of an order that was refused be dropped by the next pruning, unless something uses them.
+
+    Another order that has stored one of them, and is not staged yet, is then refused with `BlobMissing`, and can be sent again.
+    """
+    sql.PROLONG(connection, hashes=sorted({one.sha256 for one in references}), until_ms=now_ms)
+
+
 def known(connection: Connection, hashes: Sequence[str]) -> set[str]:
     """Those of these blobs that have a row."""
     return set(sql.KNOWN.all(connection, hashes=hashes))

@@ -53,6 +53,15 @@ class BlobStore:
             else:
                 await self._keep_pieces(draft)
 
+    async def release(self, references: Sequence[Reference]) -> None:
+        """Drop texts that were stored for an order which was refused, unless something else uses them."""
+        if references:
+            now_ms = self._clock()
+            await self._database.write(
+                "release_blobs", partial(rows.release, references=references, now_ms=now_ms)
+            )
+            await self.prune(now_ms)
+
     async def _keep_pieces(self, draft: Draft) -> None:
         pieces, number = draft.pieces(rows.PIECE_BYTES), 0
         while piece := await asyncio.to_thread(next, pieces, b""):

@@ -291,10 +291,19 @@ def test_an_address_that_must_not_be_called_is_refused_with_the_order(shop: Shop
 
 
 def test_our_own_address_is_refused_for_it_would_be_a_loop(shop: Shop) -> None:
-    for hook in (shop.server.hook, f"{shop.server.url}/mj/submit/imagine", shop.server.url):
+    over_tls = shop.server.url.replace("http:", "https:")
+    for hook in (shop.server.hook, f"{shop.server.url}/mj/submit/imagine", shop.server.url, over_tls):
         told = shop.ann.order("imagine", prompt="a loop", notifyHook=hook)
         assert (told["code"], told["result"]) == (4, None)
     assert shop.paid("a loop") == []
+
+
+@pytest.mark.parametrize("path", ["/mj/submit/imagine", "/anything"])
+def test_an_account_is_no_hook_for_it_would_take_each_message_for_an_order(shop: Shop, path: str) -> None:
+    """A message has a prompt, and some accounts want no key."""
+    told = shop.ann.order("imagine", prompt="ordered by a message", notifyHook=f"{shop.upstream.url}{path}")
+    assert (told["code"], told["result"]) == (4, None)
+    assert shop.paid("ordered by a message") == []
 
 
 def test_a_message_is_signed_if_the_client_has_a_secret(shop: Shop) -> None:

@@ -69,6 +69,14 @@ def test_another_clients_task_is_unknown(shop: Shop, anns: list[str], ask: str) 
     assert not [one for one in shop.upstream.ledger.requests[before:] if one.kind in ("image-seed", "cancel")]
 
 
+@pytest.mark.parametrize("ask", ASKS)
+def test_an_id_that_nobody_has_is_answered_alike(shop: Shop, ask: str) -> None:
+    """Otherwise the answer would tell which ids other clients have."""
+    told = ASKS[ask](shop.bob, "1700000000000123")
+    assert (told.status_code, told.json()["code"]) == (404, 3)
+    assert told.json()["description"] == "there is no task '1700000000000123'"
+
+
 @pytest.mark.parametrize("order", ORDERS)
 def test_another_clients_task_cannot_be_pressed(shop: Shop, anns: list[str], order: str) -> None:
     before = len(shop.upstream.ledger.submits)

@@ -198,6 +198,8 @@ def test_a_preflight_needs_no_key(shop: Shop, path: str) -> None:
         ("POST", "/mj/submit/imagine", "ann-key-1", b"no json", 400),
         ("POST", "/mj/submit/imagine", "ann-key-1", b"[]", 400),
         ("POST", "/mj/submit/imagine", "ann-key-1", b"x" * (64 * 1024 * 1024 + 1), 413),
+        ("POST", "/mj/task/query", "ann-key-1", b'{"pageNumber":1000000000000000000,"pageSize":9}', 200),
+        ("POST", "/mj/task/query", "ann-key-1", b'{"pageNumber":-1,"pageSize":"many"}', 200),
     ],
 )
 def test_every_answer_is_json_that_other_origins_can_read(

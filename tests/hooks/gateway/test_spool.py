@@ -139,6 +139,33 @@ async def test_all_bodies_together_have_a_limit(store: BlobStore) -> None:
         assert received.blobs
 
 
+async def test_one_client_leaves_room_for_others(store: BlobStore) -> None:
+    """It may have half of the room, declared or sent: what it does not send keeps nobody else out."""
+    body = json.dumps({"image": IMAGE}).encode()
+    size = len(body) + 10
+    spool = Spool(store, submit_limit_bytes=size, spool_limit_bytes=2 * size)
+    declared = scope(content_length=str(len(body)))
+    async with spool.spooled(declared, Sender(body), "bob"):
+        with pytest.raises(BadBody) as refused:
+            async with spool.spooled(declared, Sender(body), "bob"):
+                pytest.fail("it was accepted")
+        assert refused.value.status == 503
+        async with spool.spooled(declared, Sender(body), "ann") as received:
+            assert received.blobs
+
+
+async def test_what_was_kept_for_a_refused_order_is_dropped(store: BlobStore) -> None:
+    """The disk must not fill with pictures that nobody has ordered."""
+    body = json.dumps({"image": IMAGE}).encode()
+    async with Spool(store).spooled(scope(), Sender(body)) as received:
+        await received.keep()
+        assert [piece async for piece in store.pieces(received.blobs[0])]
+        await received.release()
+        with pytest.raises(LookupError):
+            assert [piece async for piece in store.pieces(received.blobs[0])]
+    assert files(store) == []
+
+
 async def test_a_body_that_stalls_is_given_up(store: BlobStore) -> None:
     """So that it takes up no room for ever."""
     refused = await _refused(Spool(store, stalled_s=0.05), scope(), Sender(b'{"a": "', then="stall"))
