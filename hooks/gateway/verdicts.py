@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Sequence
 from functools import partial
 
 import msgspec
@@ -69,13 +69,16 @@ class Verdicts:
             self._wake.clear()
             waiting = list(self._waiting.values())
             try:
-                found, stopped = await self._database.read(partial(_read, waiting=waiting))
+                found, stopped = await self._database.read(
+                    partial(_read, ids=[one.ticket.id for one in waiting])
+                )
             except StorageError as error:
                 log.warning("orders wait for a database that cannot be read", why=str(error))
                 await asyncio.sleep(LONGEST_GAP_S)
                 continue
-            for one, seen in zip(waiting, found, strict=True):
-                _tell(one, seen, stopped)
+            for one in waiting:
+                if (seen := found.get(one.ticket.id)) is not None:
+                    _tell(one, seen, stopped)
             await asyncio.sleep(GAP_S)
 
     async def stop(self) -> None:
@@ -85,15 +88,12 @@ class Verdicts:
             await asyncio.gather(self._task, return_exceptions=True)
 
 
-def _read(connection: Connection, waiting: Collection[Waiting]) -> tuple[list[Known], frozenset[str]]:
+def _read(connection: Connection, ids: Sequence[str]) -> tuple[dict[str, Known], frozenset[str]]:
+    """What is known of the tickets about which there may be something to tell, by id, and the upstreams to which nothing is sent."""
     now_ms = clock.now_ms()
-    present = tickets.present(
-        connection, {one.ticket.id for one in waiting}
-    )  # an order may have moved to another account
-    return (
-        known(connection, [present.get(one.ticket.id, one.ticket) for one in waiting], now_ms),
-        moves.stopped(connection, now_ms),
-    )
+    stopped = moves.stopped(connection, now_ms)
+    decidable = tickets.present(connection, tickets.decidable(connection, ids, stopped))
+    return {seen.ticket.id: seen for seen in known(connection, list(decidable.values()), now_ms)}, stopped
 
 
 def _tell(waiting: Waiting, seen: Known, stopped: frozenset[str]) -> None:

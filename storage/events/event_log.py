@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy import Connection
@@ -126,3 +127,15 @@ def latest_payload(connection: Connection, upstream: str, task_id: str) -> bytes
         return b""
     newest = sql.NEWEST_PAYLOAD.first(connection, upstream=upstream, task_id=task_id)
     return b"" if newest is None else newest.payload
+
+
+def newest_payloads(connection: Connection, upstream: str, task_ids: Sequence[str]) -> dict[str, bytes]:
+    """What `latest_payload` says of each of these tasks that has a payload, by id."""
+    newest = sql.NEWEST_PAYLOADS.all(connection, upstream=upstream, task_ids=task_ids)
+    return {found.task_id: found.payload for found in newest}
+
+
+def latest_payloads(connection: Connection, upstream: str, task_ids: Sequence[str]) -> dict[str, bytes]:
+    """The payload that `latest` gives for each of these tasks that has one, by id."""
+    found = sql.LATEST_PAYLOADS.all(connection, upstream=upstream, task_ids=task_ids)
+    return {latest.task_id: latest.payload for latest in found}

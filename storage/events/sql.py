@@ -71,6 +71,34 @@ NEWEST_PAYLOAD = Query(
 )
 
 
+class OfTask(NamedTuple):
+    """The payload to show of a task."""
+
+    task_id: str
+    payload: Payload
+
+
+_ADVANCED = "upstream = :upstream AND task_id IN (:task_ids) AND advanced /*sqlite = 1 */"
+NEWEST_PAYLOADS = Query(
+    f"""
+    SELECT task_id, payload FROM events
+    WHERE id IN (SELECT max(id) FROM events WHERE {_ADVANCED} GROUP BY task_id)
+    """,
+    OfTask,
+)
+LATEST_PAYLOADS = Query(
+    f"""
+    SELECT task_id, payload FROM events
+    WHERE id IN (
+        SELECT coalesce(max(CASE WHEN {_IS_FACT} THEN id END), max(id)) FROM events
+        WHERE {_ADVANCED}
+        GROUP BY task_id
+    )
+    """,
+    OfTask,
+)
+
+
 class Note(NamedTuple):
     """The note of an event."""
 

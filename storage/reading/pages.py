@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from sqlalchemy import Connection, and_, text
 
 from storage import schema
+from storage.events import event_log
 from storage.reading import keyset, sql, sql_figures
 from storage.reading.keyset import Listing, Page, equals
 from storage.records import Attempt, ChainRow, Delivery, Event, Submission, TaskRow
@@ -165,8 +166,8 @@ def latest_payloads(connection: Connection, rows: Sequence[TaskRow]) -> dict[tup
     payloads: dict[tuple[str, str], bytes] = {}
     for upstream in {row.upstream for row in rows}:
         ids = [row.id for row in rows if row.upstream == upstream]
-        for newest in sql.NEWEST_PAYLOADS.all(connection, upstream=upstream, task_ids=ids):
-            payloads[upstream, newest.task_id] = newest.payload
+        for task_id, payload in event_log.newest_payloads(connection, upstream, ids).items():
+            payloads[upstream, task_id] = payload
     return payloads
 
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from storage.driver.decoder import columns_of
 from storage.driver.statements import Query
-from storage.records import Attempt, Delivery, Event, Payload, Submission, TaskRow
+from storage.records import Attempt, Delivery, Event, Submission, TaskRow
 
 _EVENT = columns_of(Event)
 _DELIVERY = columns_of(Delivery)
@@ -23,26 +23,6 @@ NEWEST_EVENTS = Query(
     ORDER BY id DESC LIMIT :most
     """,
     Event,
-)
-
-
-class Newest(NamedTuple):
-    """The newest payload of a task."""
-
-    task_id: str
-    payload: Payload
-
-
-NEWEST_PAYLOADS = Query(
-    """
-    SELECT task_id, payload FROM events
-    WHERE id IN (
-        SELECT max(id) FROM events
-        WHERE upstream = :upstream AND task_id IN (:task_ids) AND advanced /*sqlite = 1 */
-        GROUP BY task_id
-    )
-    """,
-    Newest,
 )
 
 # Deliveries.

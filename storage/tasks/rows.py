@@ -42,10 +42,18 @@ def blank(upstream: str, task_id: str, now_ms: int) -> TaskRow:
 
 def find(connection: Connection, upstream: str, task_id: str) -> TaskRow | None:
     """One task, by its id or an alias, or None."""
-    row = find_all(connection, upstream, [task_id]).get(task_id)
-    if row is None and (name := aliases.names(connection, upstream, [task_id]).get(task_id)):
-        return find_all(connection, upstream, [name]).get(name)
-    return row
+    return find_named(connection, upstream, [task_id]).get(task_id)
+
+
+def find_named(connection: Connection, upstream: str, names: Collection[str]) -> dict[str, TaskRow]:
+    """The known ones of these tasks, by the name that was given: an id or an alias."""
+    found = find_all(connection, upstream, names)
+    if not (missing := [name for name in names if name not in found]):
+        return found
+    if not (ids := aliases.names(connection, upstream, missing)):
+        return found
+    rows = find_all(connection, upstream, set(ids.values()))
+    return found | {name: rows[task_id] for name, task_id in ids.items() if task_id in rows}
 
 
 def find_all(connection: Connection, upstream: str, task_ids: Collection[str]) -> dict[str, TaskRow]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import msgspec
 from sqlalchemy import Connection
@@ -14,6 +14,12 @@ from storage.tickets import sql
 
 BELIEVED_AFTER_MS = 60_000
 """An end that only a callback reported is shown after this time even if the upstream could not be asked about it."""
+
+
+_Place = tuple[str, str]
+"""An upstream and an id of a task there."""
+
+_Pair = tuple[Ticket, Submission | None]
 
 
 class Known(msgspec.Struct, frozen=True, kw_only=True):
@@ -38,11 +44,18 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def known(connection: Connection, tickets: Sequence[Ticket], now_ms: int) -> list[Known]:
-    """What is known of each of these tickets, in the same order."""
+    """What is known of each of these tickets, in the same order. The number of statements does not depend on theirs."""
     submissions = _submissions(
         connection, {ticket.submission_id for ticket in tickets if ticket.submission_id}
     )
-    return [_known(connection, ticket, submissions.get(ticket.submission_id), now_ms) for ticket in tickets]
+    pairs = [(ticket, submissions.get(ticket.submission_id)) for ticket in tickets]
+    rows = _tasks(connection, pairs)
+    payloads = _payloads(connection, rows.values())
+    answers = _answers(connection, pairs, rows)
+    return [
+        _known(ticket, submission, rows.get(_place(ticket, submission)), payloads, answers, now_ms)
+        for ticket, submission in pairs
+    ]
 
 
 def _submissions(connection: Connection, ids: Iterable[str]) -> dict[str, Submission]:
@@ -59,23 +72,78 @@ def _submissions(connection: Connection, ids: Iterable[str]) -> dict[str, Submis
     return found | {opener: rows[answer] for opener, answer in answers.items() if answer in rows}
 
 
-def _known(connection: Connection, ticket: Ticket, submission: Submission | None, now_ms: int) -> Known:
-    task_id = _task_id(ticket, submission)
-    upstream = submission.upstream if submission is not None else ticket.upstream
-    row = tasks.find(connection, upstream, task_id) if task_id else None
+def _tasks(connection: Connection, pairs: Iterable[_Pair]) -> dict[_Place, TaskRow]:
+    """The tasks of tickets, by the account and the id under which each ticket knows its task."""
+    rows: dict[_Place, TaskRow] = {}
+    for upstream, ids in _by_upstream(_place(*pair) for pair in pairs).items():
+        for task_id, row in tasks.find_named(connection, upstream, ids).items():
+            rows[upstream, task_id] = row
+    return rows
+
+
+def _payloads(connection: Connection, rows: Iterable[TaskRow]) -> dict[_Place, bytes]:
+    """The payload to show of each task: the newest, or of an ended task the newest that the upstream vouches for."""
+    shown = [row for row in rows if row.status]
+    payloads: dict[_Place, bytes] = {}
+    for read, has_ended in ((event_log.newest_payloads, False), (event_log.latest_payloads, True)):
+        places = ((row.upstream, row.id) for row in shown if (row.finished_at_ms is not None) is has_ended)
+        for upstream, ids in _by_upstream(places).items():
+            for task_id, payload in read(connection, upstream, ids).items():
+                payloads[upstream, task_id] = payload
+    return payloads
+
+
+def _answers(
+    connection: Connection, pairs: Iterable[_Pair], rows: Mapping[_Place, TaskRow]
+) -> dict[str, bytes]:
+    """The last answers to the submissions that made no task, by submission."""
+    wanted = {
+        submission.id
+        for ticket, submission in pairs
+        if submission is not None
+        and submission.state in ("accepted", "needs_modal", "rejected", "dead")
+        and not _is_shown(rows.get(_place(ticket, submission)))
+    }
+    return dict(sql.LAST_ANSWERS.all(connection, ids=sorted(wanted))) if wanted else {}
+
+
+def _known(
+    ticket: Ticket,
+    submission: Submission | None,
+    row: TaskRow | None,
+    payloads: Mapping[_Place, bytes],
+    answers: Mapping[str, bytes],
+    now_ms: int,
+) -> Known:
     if row is None or not row.status:
-        answer = (
-            last_answer(connection, submission.id)
-            if submission is not None and _needs_answer(submission)
-            else b""
-        )
+        answer = answers.get(submission.id, b"") if submission is not None else b""
         return Known(ticket=ticket, submission=submission, task=row, answer=answer)
-    if row.finished_at_ms is None:
-        payload = event_log.latest_payload(connection, upstream, row.id)
-        return Known(ticket=ticket, submission=submission, task=row, payload=payload)
-    payload, _ = event_log.latest(connection, upstream, row.id)
-    is_believed = row.confirmed or now_ms - row.finished_at_ms > BELIEVED_AFTER_MS
-    return Known(ticket=ticket, submission=submission, task=row, payload=payload, is_believed=is_believed)
+    finished_ms = row.finished_at_ms
+    return Known(
+        ticket=ticket,
+        submission=submission,
+        task=row,
+        payload=payloads.get((row.upstream, row.id), b""),
+        is_believed=finished_ms is None or row.confirmed or now_ms - finished_ms > BELIEVED_AFTER_MS,
+    )
+
+
+def _is_shown(row: TaskRow | None) -> bool:
+    return row is not None and bool(row.status)
+
+
+def _by_upstream(places: Iterable[_Place]) -> dict[str, list[str]]:
+    """The ids at each account, each once, without ""."""
+    ids: dict[str, dict[str, None]] = {}
+    for upstream, task_id in places:
+        if task_id:
+            ids.setdefault(upstream, {})[task_id] = None
+    return {upstream: list(found) for upstream, found in ids.items()}
+
+
+def _place(ticket: Ticket, submission: Submission | None) -> _Place:
+    """The account that works on a ticket, and its id of the ticket's task; "" while there is none."""
+    return submission.upstream if submission is not None else ticket.upstream, _task_id(ticket, submission)
 
 
 def _task_id(ticket: Ticket, submission: Submission | None) -> str:
@@ -85,12 +153,3 @@ def _task_id(ticket: Ticket, submission: Submission | None) -> str:
     if submission is not None and submission.kind == "modal":
         return submission.parent_id
     return ticket.task_id
-
-
-def _needs_answer(submission: Submission) -> bool:
-    return submission.state in ("accepted", "needs_modal", "rejected", "dead")
-
-
-def last_answer(connection: Connection, submission_id: str) -> bytes:
-    """The upstream's last answer to a submission, or b""."""
-    return sql.LAST_ANSWER.first(connection, id=submission_id) or b""

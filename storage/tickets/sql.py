@@ -107,6 +107,13 @@ class Answering(NamedTuple):
     id: str
 
 
+class LastAnswer(NamedTuple):
+    """The upstream's answer to the last attempt of a submission."""
+
+    submission_id: str
+    answer: bytes
+
+
 class Place(NamedTuple):
     """An event's submissions and its chain's client: the submission that it is about, the one that made its task, and the one that
     opened the modal which that one answered. `asked_by`: who asked for the first."""
@@ -133,8 +140,23 @@ ANSWERS_TO_MODALS = Query(
     """,
     Answering,
 )
-LAST_ANSWER = Query(
-    "SELECT answer FROM attempts WHERE submission_id = :id ORDER BY number DESC LIMIT 1", bytes
+LAST_ANSWERS = Query(
+    """
+    SELECT submission_id, answer FROM attempts
+    WHERE submission_id IN (:ids)
+      AND number = (SELECT max(number) FROM attempts AS later WHERE later.submission_id = attempts.submission_id)
+    """,
+    LastAnswer,
+)
+DECIDABLE = Query(
+    """
+    SELECT tickets.id FROM tickets LEFT JOIN submissions ON submissions.id = tickets.submission_id
+    WHERE tickets.id IN (:ids) AND (
+      submissions.id IS NULL OR tickets.fail_reason <> '' OR submissions.state NOT IN ('waiting', 'sending')
+      OR (submissions.state = 'waiting' AND (submissions.attempts > 0 OR submissions.upstream IN (:stopped)))
+    )
+    """,
+    str,
 )
 OPEN_TICKETS_OF = Query(
     f"SELECT {_TICKET} FROM tickets WHERE submission_id IN (:submission_ids) AND submission_id <> ''", Ticket

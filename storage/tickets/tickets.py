@@ -53,7 +53,12 @@ def find(connection: Connection, client: str, ids: Collection[str]) -> dict[str,
 
 def present(connection: Connection, ids: Collection[str]) -> dict[str, Ticket]:
     """These tickets, of any client, as they are now, by id."""
-    return {ticket.id: ticket for ticket in sql.AMONG.all(connection, ids=list(ids))}
+    return {ticket.id: ticket for ticket in sql.AMONG.all(connection, ids=list(ids))} if ids else {}
+
+
+def decidable(connection: Connection, ids: Collection[str], stopped: Collection[str]) -> list[str]:
+    """The ones of these tickets whose submissions have an answer, have failed once, or wait for a stopped upstream."""
+    return sql.DECIDABLE.all(connection, ids=list(ids), stopped=list(stopped)) if ids else []
 
 
 def by_id(connection: Connection, ticket_id: str) -> Ticket | None:
