@@ -58,5 +58,11 @@ def moving_of(settings: Settings, clients: Clients) -> Moving:
 
 def overdue(settings: Settings, database: Database, clients: Clients, moving: Moving) -> Loop:
     """The loop that ends overdue tickets."""
-    uncertain_max_s = settings.gateway.uncertain_max_s
-    return Overdue(database, clients.named, clock.now_ms, uncertain_max_s=uncertain_max_s, moving=moving).loop
+    return Overdue(
+        database,
+        clients.named,
+        clock.now_ms,
+        uncertain_max_s=settings.gateway.uncertain_max_s,
+        run_max_s=settings.gateway.run_max_s,
+        moving=moving,
+    ).loop

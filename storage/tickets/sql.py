@@ -173,8 +173,9 @@ TIE = Command(
 OPEN_AFTER = Query(
     f"""
     SELECT {_TICKET} FROM tickets
-    WHERE ended_at_ms IS NULL AND created_at_ms > :after_ms AND created_at_ms < :before_ms
-    ORDER BY created_at_ms LIMIT :most
+    WHERE ended_at_ms IS NULL AND created_at_ms >= :after_ms AND created_at_ms < :before_ms
+      AND (created_at_ms > :after_ms OR id > :after_id)
+    ORDER BY created_at_ms, id LIMIT :most
     """,
     Ticket,
 )

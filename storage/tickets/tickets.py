@@ -164,9 +164,13 @@ def open_of(connection: Connection, client: str, most: int) -> list[Ticket]:
     return sql.OPEN.all(connection, client=client, most=most)
 
 
-def open_after(connection: Connection, after_ms: int, before_ms: int, most: int) -> list[Ticket]:
-    """Tickets of all clients that have not ended and were made between two times, the oldest first."""
-    return sql.OPEN_AFTER.all(connection, after_ms=after_ms, before_ms=before_ms, most=most)
+def open_after(connection: Connection, after: Ticket | None, before_ms: int, most: int) -> list[Ticket]:
+    """Tickets of all clients that have not ended and were made before a time, the oldest first. `after`: the last one of those that
+    were read before."""
+    after_ms, after_id = (after.created_at_ms, after.id) if after is not None else (0, "")
+    return sql.OPEN_AFTER.all(
+        connection, after_ms=after_ms, after_id=after_id, before_ms=before_ms, most=most
+    )
 
 
 def drop_old(connection: Connection, before_ms: int, most: int) -> int:

@@ -73,6 +73,33 @@ def test_an_outcome_that_stays_unknown_ends_as_a_failure_that_says_so(
     assert len(upstream.ledger.submits) == 1
 
 
+def test_a_task_that_the_upstream_does_not_end_ends_after_a_day(
+    site: Any, customer: Any, mailbox: Any, eventually: Any
+) -> None:
+    """Most clients wait for an end, and for nothing else. It stays the end, whatever becomes of the task later."""
+    upstream, server, url = site(holds=True)
+    ann: Customer = customer(server)
+    box = mailbox()
+    ticket = ann.imagine("runs for ever", notifyHook=box.url)
+    box.until(lambda: box.about(ticket))
+    after(url, 23 * HOUR_MS)
+    assert ann.fetch(ticket)["status"] == "SUBMITTED"
+    after(url, 24 * HOUR_MS + 60_000)
+    shown = ann.fetch(ticket)
+    assert shown["status"] == "FAILURE"
+    assert shown["failReason"] == "the upstream did not end it in time, may have been charged"
+    end = box.until_it_ends(ticket)[-1].task
+    assert (end["status"], end["failReason"]) == ("FAILURE", shown["failReason"])
+    upstream.go_on(upstream.shelf.all()[-1])
+    witness = ann.imagine("runs as well", notifyHook=box.url)
+    upstream.go_on(upstream.shelf.all()[-1])
+    box.until_it_ends(witness)
+    later = ann.fetch(ticket)
+    assert (later["status"], later["failReason"]) == ("FAILURE", shown["failReason"])
+    assert [one.task["status"] for one in box.about(ticket)].count("FAILURE") == 1
+    assert len(upstream.ledger.paid()) == 2
+
+
 def test_a_window_that_nobody_answers_ends_after_a_day_and_cost_nothing(
     site: Any, customer: Any, mailbox: Any
 ) -> None:
