@@ -148,16 +148,6 @@ LAST_ANSWERS = Query(
     """,
     LastAnswer,
 )
-DECIDABLE = Query(
-    """
-    SELECT tickets.id FROM tickets LEFT JOIN submissions ON submissions.id = tickets.submission_id
-    WHERE tickets.id IN (:ids) AND (
-      submissions.id IS NULL OR tickets.fail_reason <> '' OR submissions.state NOT IN ('waiting', 'sending')
-      OR (submissions.state = 'waiting' AND (submissions.attempts > 0 OR submissions.upstream IN (:stopped)))
-    )
-    """,
-    str,
-)
 OPEN_TICKETS_OF = Query(
     f"SELECT {_TICKET} FROM tickets WHERE submission_id IN (:submission_ids) AND submission_id <> ''", Ticket
 )
@@ -244,13 +234,22 @@ MOVE_TICKETS = Command(
     "UPDATE tickets SET submission_id = :new_id, upstream = :upstream WHERE submission_id = :old_id"
 )
 MOVE_CHAIN = Command("UPDATE chains SET upstream = :upstream WHERE id = :chain_id")
-STOPPED = Query(
-    """
+_STOPPED = """
     SELECT name FROM upstreams
     WHERE paused OR (held_until_ms > :now_ms AND held_until_ms <= :now_ms + held_ms)
       OR (open_until_ms > :now_ms AND open_until_ms <= :now_ms + open_ms)
+"""
+STOPPED = Query(_STOPPED, str)
+DECIDABLE = Query(
+    f"""
+    SELECT {columns_of(Ticket, "tickets")} FROM tickets
+    LEFT JOIN submissions ON submissions.id = tickets.submission_id
+    WHERE tickets.id IN (:ids) AND (
+      submissions.id IS NULL OR tickets.fail_reason <> '' OR submissions.state NOT IN ('waiting', 'sending')
+      OR (submissions.state = 'waiting' AND (submissions.attempts > 0 OR submissions.upstream IN ({_STOPPED})))
+    )
     """,
-    str,
+    Ticket,
 )
 BUSY = Query(
     """

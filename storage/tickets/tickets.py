@@ -56,9 +56,10 @@ def present(connection: Connection, ids: Collection[str]) -> dict[str, Ticket]:
     return {ticket.id: ticket for ticket in sql.AMONG.all(connection, ids=list(ids))} if ids else {}
 
 
-def decidable(connection: Connection, ids: Collection[str], stopped: Collection[str]) -> list[str]:
-    """The ones of these tickets whose submissions have an answer, have failed once, or wait for a stopped upstream."""
-    return sql.DECIDABLE.all(connection, ids=list(ids), stopped=list(stopped)) if ids else []
+def decidable(connection: Connection, ids: Collection[str], now_ms: int) -> list[Ticket]:
+    """The ones of these tickets whose submissions have an answer, have failed once, or wait for an upstream to which nothing is
+    sent now (`moves.stopped`)."""
+    return sql.DECIDABLE.all(connection, ids=list(ids), now_ms=now_ms) if ids else []
 
 
 def by_id(connection: Connection, ticket_id: str) -> Ticket | None:
