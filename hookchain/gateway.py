@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.tickets.answers import REFUSED
 from dispatcher.tickets.clients import Client
-from dispatcher.tickets.keeping import PictureStore
 from dispatcher.tickets.views import PictureAddresses, Views
 from hookchain.settings.load import Settings
 from hookchain.upstreams import dialects_of
@@ -54,7 +53,6 @@ async def gateway_of(
     store = BlobStore(database, clock.now_ms)
     await store.open()
     addresses = PictureAddresses(secret, settings.hook_base)
-    kept = PictureStore(shared.keep_pictures) if shared.keep_pictures else None
     return Gateway(
         _Keys(clients),
         Reads(database, Views(dialects_of(settings), addresses), handles),
@@ -70,7 +68,7 @@ async def gateway_of(
         Accounts(database, settings.upstreams),
         Bodies(store, limit_bytes=shared.submit_limit_bytes, together_bytes=shared.spool_limit_bytes),
         Pools(database, settings.upstreams, settings.pools),
-        Pictures(database, addresses, serve_picture, kept),
+        Pictures(database, addresses, serve_picture),
         CrossOrigin(shared.cors_origins),
     )
 

@@ -16,6 +16,7 @@ from starlette.types import ASGIApp
 from dispatcher.loops.count_traffic import LAST_WITHIN_S, TrafficCount
 from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.tickets.keeping import PictureStore
 from dispatcher.tickets.listening import SIGNALS as SIGNALS_OF_TICKETS
 from hookchain.background import counting_refusals, refreshing_clients, refreshing_logins, refreshing_tokens
 from hookchain.dashboard import page_context
@@ -162,7 +163,9 @@ async def running(
         worker = Worker(settings, database, receivers.registry, secret, clients) if with_worker else None
         if worker is not None:
             await worker.start()
-        images, stream = Images(database, places), Stream(database)
+        keeps = settings.gateway.keep_pictures if clients is not None else ""
+        images = Images(database, places, kept=PictureStore(keeps) if keeps else None)
+        stream = Stream(database)
         connections = Connections()
         get_loaded = partial(loaded, receivers)
         context = page_context(

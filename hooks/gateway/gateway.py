@@ -86,7 +86,7 @@ class Gateway:
             if place is None:
                 raise Refused(404, NOT_FOUND, f"there is no such path here. There is: {THERE_IS}")
             if scope["method"] in ("GET", "HEAD") and place.rest.startswith("image/"):
-                response = await self._pictures.get(place.rest.removeprefix("image/"))
+                response = await self._pictures.get(place.rest.removeprefix("image/"), scope["query_string"])
                 response.headers.update(dict(headers))
                 await response(scope, receive, send)
                 return

@@ -1,4 +1,5 @@
-"""Fetches the original pictures of tasks, and gets a new address from the upstream once the old one has expired.
+"""Finds the original pictures of tasks: those that are kept here, or else at their address, for which the upstream gives a new one
+once it has expired.
 
 Discord signs an address for at most a day, and only the upstream can give a new one. Such a request costs no money, but the
 upstream's goodwill: it is made at most once a minute for each task, and the new address is remembered until it expires.
@@ -9,15 +10,17 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
+from typing import Protocol
 
 import msgspec
 import structlog
 
 from dispatcher.effects.archive import LARGEST_BYTES, SOON_MS, expires_at_ms
+from dispatcher.effects.store import StoreError
 from dispatcher.plugins.chain import UpstreamHandle
 from hooks.images.flights import Flights
 from midjourney.errors import ProtocolError
-from midjourney.image_data import BadImage, Image
+from midjourney.image_data import BadImage, Image, image_of_bytes
 from midjourney.loading import TIMEOUT_S, NotServed, fetch_image
 from storage.clock import now_ms
 from storage.errors import StorageError
@@ -47,6 +50,14 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
         return self.upstream, self.task_id
 
 
+class Kept(Protocol):
+    """Pictures that are kept here."""
+
+    async def get(self, upstream: str, task_id: str) -> bytes | None:
+        """The original picture of a task, or None. Raises `StoreError`."""
+        ...
+
+
 class _Refreshed(msgspec.Struct, frozen=True, kw_only=True):
     """The new address that an upstream gave for an expired one; "" if it gave none."""
 
@@ -56,18 +67,20 @@ class _Refreshed(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Originals:
-    """Fetches original pictures. `places` are the upstreams by name; those with `refresh` can give a new address. `clock` returns
-    epoch milliseconds."""
+    """Finds original pictures. `places` are the upstreams by name; those with `refresh` can give a new address. `kept`: where pictures
+    are kept, if anywhere. `clock` returns epoch milliseconds."""
 
     def __init__(
         self,
         places: Mapping[str, UpstreamHandle],
         *,
+        kept: Kept | None = None,
         timeout_s: float = TIMEOUT_S,
         refresh_within_s: float = REFRESH_WITHIN_S,
         clock: Callable[[], int] = now_ms,
     ) -> None:
         self._places = places
+        self._kept = kept
         self._timeout_s = timeout_s
         self._refresh_within_s = refresh_within_s
         self._clock = clock
@@ -91,6 +104,8 @@ class Originals:
         await self._refreshes.aclose()
 
     async def _fetch(self, picture: Picture) -> Image:
+        if (data := await self._data_of(picture)) is not None:
+            return image_of_bytes(data, what="the kept picture")
         address = self._address_of(picture)
         expires_ms = expires_at_ms(address)
         if expires_ms is not None and expires_ms < self._clock() + SOON_MS:
@@ -104,6 +119,16 @@ class Originals:
             if not fresh or fresh == address:
                 raise
         return await self._load(picture, fresh)
+
+    async def _data_of(self, picture: Picture) -> bytes | None:
+        """Return the picture that is kept here, or None."""
+        if self._kept is None:
+            return None
+        try:
+            return await self._kept.get(*picture.task)
+        except StoreError as error:
+            log.warning("a kept picture could not be read", task=picture.task_id, why=str(error))
+            return None
 
     async def _load(self, picture: Picture, address: str) -> Image:
         place = self._places.get(picture.upstream)

@@ -19,7 +19,7 @@ from dispatcher.effects.store import file_name
 from dispatcher.pictures.confined import thumbnail
 from dispatcher.plugins.chain import UpstreamHandle
 from hooks.images.flights import Busy, Flights
-from hooks.images.originals import REFRESH_WITHIN_S, Originals, Picture
+from hooks.images.originals import REFRESH_WITHIN_S, Kept, Originals, Picture
 from hooks.images.outgoing import Outgoing, PiecewiseResponse, busy
 from hooks.images.thumbnail_cache import ThumbnailCache
 from hooks.problems import Problem
@@ -98,7 +98,8 @@ def is_video(image_url: str) -> bool:
 
 
 class Images:
-    """Serves pictures of the tasks in a database. `places` are the upstreams; those with `refresh` can give a new address.
+    """Serves pictures of the tasks in a database. `places` are the upstreams; those with `refresh` can give a new address. `kept`: where
+    pictures are kept, if anywhere.
 
     Close it with `aclose` before the HTTP clients of `places`.
     """
@@ -108,6 +109,7 @@ class Images:
         database: Database,
         places: Mapping[str, UpstreamHandle],
         *,
+        kept: Kept | None = None,
         queued: int = MOST_QUEUED,
         timeout_s: float = TIMEOUT_S,
         refresh_within_s: float = REFRESH_WITHIN_S,
@@ -116,7 +118,7 @@ class Images:
     ) -> None:
         self._database = database
         self._originals = Originals(
-            places, timeout_s=timeout_s, refresh_within_s=refresh_within_s, clock=clock
+            places, kept=kept, timeout_s=timeout_s, refresh_within_s=refresh_within_s, clock=clock
         )
         self.flights: Flights[Image] = Flights(
             concurrent=CONCURRENT_FETCHES,
@@ -143,15 +145,19 @@ class Images:
         502: the picture could not be fetched, with the reason. 503: too busy.
         """
         try:
-            width = _width(request)
+            width = _pixels(request.query_params.get("width"))
         except Problem as problem:
             return _unkept(problem)
         named = request.path_params["upstream"], request.path_params["task_id"]
         return await self._response(*named, width, lambda picture: _cache_control(request, picture))
 
-    async def serve(self, upstream: str, task_id: str) -> Response:
-        """Respond with the picture of a task in its original size, as `image` does, to anybody: the caller knows who may see it."""
-        return await self._response(upstream, task_id, None, lambda _picture: "public, max-age=86400")
+    async def serve(self, upstream: str, task_id: str, width: str | None) -> Response:
+        """Respond with the picture of a task as `image` does, to anybody: the caller knows who may see it."""
+        try:
+            pixels = _pixels(width)
+        except Problem as problem:
+            return _unkept(problem)
+        return await self._response(upstream, task_id, pixels, lambda _picture: "public, max-age=86400")
 
     async def _response(
         self, upstream: str, task_id: str, width: int | None, cache_control: Callable[[Picture], str]
@@ -204,8 +210,7 @@ class Images:
             raise BadImage(str(error)) from error
 
 
-def _width(request: Request) -> int | None:
-    width = request.query_params.get("width")
+def _pixels(width: str | None) -> int | None:
     if width is None:
         return None
     if width not in map(str, WIDTHS):

@@ -6,6 +6,7 @@ from __future__ import annotations
 import base64
 import io
 import secrets
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -39,15 +40,17 @@ def large_png() -> str:
 
 
 @pytest.fixture
-def opened(start_sandbox: Any, start_server: Any, database_url: str, customer: Any) -> tuple[Any, Customer]:
+def opened(
+    start_sandbox: Any, start_server: Any, database_url: str, customer: Any
+) -> tuple[Any, Any, Customer]:
     sandbox = start_sandbox("--speed", "50")
     server = start_server(toml=SETTINGS.format(url=sandbox.url), DATABASE_URL=database_url)
-    return sandbox, customer(server)
+    return sandbox, server, customer(server)
 
 
 def test_a_large_blend_ordered_twice_on_purpose_is_two(opened: Any, eventually: Any) -> None:
     """The client has the answer to the first when it sends the second. What arrives is byte for byte what it sent."""
-    sandbox, ann = opened
+    sandbox, _, ann = opened
     images = [large_png(), large_png()]
     tickets = {ann.ticket("blend", base64Array=images) for _ in range(2)}
     assert len(tickets) == 2
@@ -57,7 +60,7 @@ def test_a_large_blend_ordered_twice_on_purpose_is_two(opened: Any, eventually: 
 
 def test_large_pictures_are_uploaded(opened: Any) -> None:
     """As the web page sends them: `result` is a list of addresses, one for each picture."""
-    _, ann = opened
+    *_, ann = opened
     told = ann.http.post(
         "/submit/upload-discord-images", json={"base64Array": [large_png(), large_png()]}
     ).json()
@@ -65,9 +68,9 @@ def test_large_pictures_are_uploaded(opened: Any) -> None:
     assert all(link.startswith("http") for link in told["result"])
 
 
-def test_a_picture_has_an_address_of_ours(opened: Any, eventually: Any) -> None:
+def test_a_picture_has_an_address_of_ours(opened: Any, eventually: Any, tmp_path: Path) -> None:
     """Pages of other origins may read it without a key, and a changed address leads nowhere. It is kept, so the account may go."""
-    sandbox, ann = opened
+    sandbox, server, ann = opened
     ticket = ann.imagine("a picture of ours")
     eventually(lambda: ann.has_ended(ticket))
     address = ann.fetch(ticket)["imageUrl"]
@@ -80,6 +83,12 @@ def test_a_picture_has_an_address_of_ours(opened: Any, eventually: Any) -> None:
     assert (shown.status_code, shown.headers["access-control-allow-origin"]) == (200, "*")
     assert Image.open(io.BytesIO(shown.content)).size[0] > 0
     assert get(address.replace("-", "-0")).status_code == 404
-    eventually(lambda: "content-disposition" not in get(address).headers)  # from the kept file
+    eventually(lambda: [file for file in (tmp_path / "pictures").rglob("*") if file.is_file()])
     sandbox.stop()
     assert get(address).content == shown.content
+    small = get(f"{address}?width=384")
+    assert (small.status_code, small.headers["access-control-allow-origin"]) == (200, "*")
+    assert Image.open(io.BytesIO(small.content)).size[0] == 384
+    assert get(f"{address}?width=385").status_code == 422
+    [task] = server.http.get("/api/tasks").json()["tasks"]
+    assert server.http.get(f"/images/main/{task['id']}?width=192").status_code == 200
