@@ -5,11 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import itertools
+import re
 from collections import Counter
 from collections.abc import AsyncIterator
 from typing import Any
 
 import httptools
+
+from benchmarks.payloads import callback
 
 PREFIX = "16"
 """Begins its ids. Fourteen digits that count its submissions follow."""
@@ -25,6 +28,7 @@ class _Connection(asyncio.Protocol):
         self._numbers = numbers
         self._takes_s = takes_s
         self._path = ""
+        self._body = b""
 
     def connection_made(self, transport: Any) -> None:
         self._transport = transport
@@ -36,22 +40,28 @@ class _Connection(asyncio.Protocol):
     def on_url(self, url: bytes) -> None:
         self._path = url.decode()
 
+    def on_body(self, body: bytes) -> None:
+        self._body += body
+
     def on_message_complete(self) -> None:
+        body, self._body = self._body, b""
         if "/submit/" in self._path:
             self._asked["submit"] += 1
             answer = f'{{"code":1,"description":"Submit success","result":"{PREFIX}{next(self._numbers):014d}"}}'.encode()
-            asyncio.get_running_loop().call_later(self._takes_s, self._answer, 200, answer)
-        elif self._path.endswith(("/task/list", "/list-by-condition")):
-            self._asked["read"] += 1
-            self._answer(200, b"[]")
-        else:
-            self._asked["read"] += 1
-            self._answer(404, b"{}")
+            asyncio.get_running_loop().call_later(self._takes_s, self._answer, answer)
+            return
+        self._asked["read"] += 1
+        self._answer(self._tasks(body))
 
-    def _answer(self, status: int, answer: bytes) -> None:
-        head = (
-            f"HTTP/1.1 {status} -\r\ncontent-type: application/json\r\ncontent-length: {len(answer)}\r\n\r\n"
-        )
+    def _tasks(self, body: bytes) -> bytes:
+        """What it answers to a question about tasks: all of them run."""
+        if found := re.search(r"/task/(\w+)/fetch", self._path):
+            return callback(found[1], "IN_PROGRESS", 1)
+        ids = re.findall(r"\d+", body.decode()) if self._path.endswith("/list-by-condition") else []
+        return b"[%s]" % b",".join(callback(task_id, "IN_PROGRESS", 1) for task_id in ids)
+
+    def _answer(self, answer: bytes) -> None:
+        head = f"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {len(answer)}\r\n\r\n"
         self._transport.write(head.encode() + answer)
 
 
