@@ -25,9 +25,10 @@ from midjourney.loading import with_images_loaded
 from midjourney.presses import is_upscale
 from midjourney.redact import shown_body, without_secrets, without_secrets_in
 from midjourney.requests import Imagine, Request, kind_of
-from midjourney.streamed import StreamedBody
+from midjourney.streamed import json_body
+from midjourney.streamed_forms import form_body
 from midjourney.types import Task
-from midjourney.wire import wire_body, wire_path
+from midjourney.wire import FORMS, wire_body, wire_path
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 """The longest wait that a server may request; more is an error of the server."""
@@ -90,7 +91,10 @@ class Client:
         request, examined = await examined_in(request, self._blobs)
         body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
         path, kind = wire_path(request, self.dialect), kind_of(request)
-        content = self._content(body, examined)
+        if kind in FORMS and body is not None:
+            content: object = form_body(body, FORMS[kind], examined, self._blobs)
+        else:
+            content = self._content(body, examined)
         with self._timed("submit"):
             answer = await self._connections.send("POST", path, content, may_leave=may_leave)
         # Some upstreams repeat the key or the hook in their errors: neither must be stored, logged or shown.
@@ -109,7 +113,7 @@ class Client:
         """The body as it is sent: its blobs are read while it is written."""
         if not examined or self._blobs is None:
             return body
-        return StreamedBody(msgspec.json.encode(body), examined, self._blobs)
+        return json_body(msgspec.json.encode(body), examined, self._blobs)
 
     async def upload(self, images: list[str]) -> list[str]:
         """Upload images to where Midjourney can load them; returns their URLs, in the same order.

@@ -96,6 +96,11 @@ _BUTTONS = {
 _CHANGES = {"change": "submit/change", "simple_change": "submit/simple-change"}
 _FULL = {"cancel": "task/{id}/cancel", "list": "task/list"}
 _NEWER = {"edit": "submit/edits", "video": "submit/video"}
+_TRUEAI = {
+    "retexture": "submit/retexture",
+    "show": "submit/show",  # SubmitController.cs until version 8; a newer server refuses it with 404, unpaid
+    "video_swap": "insight-face/video-swap",
+}
 
 
 def _but(paths: Mapping[str, str], *kinds: str) -> dict[str, str]:
@@ -104,6 +109,7 @@ def _but(paths: Mapping[str, str], *kinds: str) -> dict[str, str]:
 
 _MARKED = frozenset(
     {"imagine", "action", "change", "simple_change", "blend", "describe", "shorten", "swap", "edit", "video"}
+    | _TRUEAI.keys()
 )
 """Submits that carry notifyHook and state. A modal does not: every known server keeps those of the action that opened it."""
 
@@ -144,7 +150,7 @@ DIALECTS: dict[str, Dialect] = {
             name="trueai",
             about="trueai-org/midjourney-proxy 11 (open source, C#)",
             auth=("mj-api-secret", "raw"),  # it does not strip "Bearer "
-            paths=_BUTTONS | _FULL | _NEWER,
+            paths=_BUTTONS | _FULL | _NEWER | _TRUEAI,
             takes_hook=_MARKED,
             takes_state=_MARKED,
             takes_bot_type=_BOTS,

@@ -15,6 +15,9 @@ import msgspec
 from midjourney.bodies import understood
 from midjourney.errors import InvalidRequest, Undecodable
 
+VIDEO = "targetFile"
+"""The field that holds a video; all others hold images."""
+
 _MANY = dict.fromkeys(("base64Array", "base64", "images", "image"), "base64Array")
 _DESCRIBED = dict.fromkeys(("base64", "base64Array", "image"), "base64")
 _EDITED = dict.fromkeys(("image", "base64", "base64Array"), "image")
@@ -28,8 +31,10 @@ _FILES: Mapping[str, Mapping[str, str]] = {
     "submit/describe": _DESCRIBED,
     "submit/edits": _EDITED | _MASK,
     "submit/edit": _EDITED | _MASK,
+    "submit/retexture": _EDITED,
     "submit/video": {"image": "image", "endImage": "endImage"},
     "submit/modal": _MASK,
+    "insight-face/video-swap": _SOURCE | dict.fromkeys(("targetFile", "target", "video"), VIDEO),
     "insight-face/swap": _SOURCE | dict.fromkeys(("targetBase64", "target"), "targetBase64"),
 }
 """The fields that hold a file, by path, and the name of each in JSON."""
@@ -51,6 +56,9 @@ _TEXTS = (
     "motion",
     "videoType",
     "mode",
+    "jobId",
+    "sourceUrl",
+    "targetUrl",
 )
 _NAMES = {name.lower(): name for name in (*_TEXTS, *_INTEGERS, *_BOOLEANS, *_OBJECTS)}
 _WITH_BRACKETS = re.compile(r"(.+?)\[\d{0,3}\]")

@@ -7,10 +7,11 @@ from collections.abc import Callable, Mapping
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import MultipartParser, parse_options_header
 
-from hooks.gateway.form_fields import FormFields, fields_of_form
+from hooks.gateway.form_fields import VIDEO, FormFields, fields_of_form
 from hooks.gateway.form_values import File, Text, image_type
 from midjourney.errors import InvalidRequest
 from midjourney.long_strings import LONGEST_BYTES, MOST_LONG_STRINGS, MOST_TEXT_BYTES, Sink
+from midjourney.videos import video_type
 
 MOST_PARTS = 100
 """Known forms have five parts, and a blend of five pictures has eight."""
@@ -101,7 +102,8 @@ class Form:
             raise InvalidRequest(name, "send it as it is, without a Content-Transfer-Encoding")
         if b"filename" in options:
             self._field = self._form.file(name)
-            self._value = File(name, self._sink, image_type, has_name=bool(options[b"filename"]))
+            type_of = video_type if self._field == VIDEO else image_type
+            self._value = File(name, self._sink, type_of, has_name=bool(options[b"filename"]))
         else:
             self._field = self._form.text(name)
             most = self._texts.get(self._field)
