@@ -21,6 +21,7 @@ from midjourney.errors import InvalidRequest, Undecodable, UpstreamRefused
 from midjourney.image_data import image_of_text
 from midjourney.keeping import KEPT_BYTES, Keeping
 from midjourney.links import images_of, near_of
+from midjourney.lists import Listed
 from midjourney.loading import with_images_loaded
 from midjourney.presses import is_upscale
 from midjourney.redact import shown_body, without_secrets, without_secrets_in
@@ -187,10 +188,11 @@ class Client:
 
     async def list_by_condition(self, task_ids: list[str]) -> list[Task]:
         """The ones of these tasks that the upstream knows, in any order. Raises as `fetch` does."""
-        return await self._tasks("list_by_condition", "POST", {"ids": task_ids})
+        return list((await self._tasks("list_by_condition", "POST", {"ids": task_ids})).tasks)
 
-    async def list_all(self) -> list[Task]:
-        """The tasks that the upstream holds: all of them (novicezk, Plus), or the latest 100 (trueai v11).
+    async def list_all(self) -> Listed:
+        """The tasks that the upstream holds: all of them (novicezk, Plus), or the latest 100 (trueai v11). One that cannot be read
+        does not hide the others, but is counted.
 
         Raises as `fetch` does, and `InvalidRequest` if the dialect has no such list (relays over new-api).
         """
@@ -209,7 +211,7 @@ class Client:
         if self._pace is not None:
             await self._pace()
 
-    async def _tasks(self, kind: str, method: str, body: object = None) -> list[Task]:
+    async def _tasks(self, kind: str, method: str, body: object = None) -> Listed:
         path = self._path(kind)
         await self._may_ask()
         with self._timed(kind):
