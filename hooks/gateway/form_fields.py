@@ -41,7 +41,9 @@ _FILES: Mapping[str, Mapping[str, str]] = {
 
 _LISTS = frozenset({"base64Array"})
 _INTEGERS = frozenset({"index", "batchSize"})
-_BOOLEANS = frozenset({"loop", "enableRemix", "chooseSameChannel"})
+_BOOLEANS = frozenset(
+    {"loop", "enableRemix", "chooseSameChannel", "remix", "remixAutoConsidered", "nijiRemix"}
+)
 _OBJECTS = frozenset({"accountFilter", "filter"})
 _TEXTS = (
     "prompt",

@@ -132,7 +132,11 @@ async def test_what_is_not_ours_or_not_news_is_left_alone(sweeping: Any) -> None
     )
     upstream.tasks["lied about"] = grid("lied about", "")
     del upstream.tasks["unknown"]
-    await sweeping.until_states("accepted")
+
+    async def pressed() -> bool:
+        return f"{U[0]}-ours" in upstream.pressed()
+
+    await sweeping.until(pressed)
     await swept(sweeping)
     await sweeping.until_quiet()
     assert upstream.pressed() == [f"{U[0]}-ours"]

@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
+from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.support.customer import CLIENTS, Customer
+
+CRASHING = str(Path(__file__).parent / "crashing_server.py")
+OFFERED = CLIENTS + '[dialects.mj-plus]\npaths = { retexture = "submit/retexture", show = "submit/show" }\n'
+"""For the upstream that lies, which speaks another dialect than trueai."""
 
 UPSTREAM = """
 [upstreams.main]
@@ -168,3 +175,40 @@ def test_the_account_of_a_pool_that_offers_it_gets_it(
     eventually(lambda: ann.has_ended(ticket))
     assert trueai.ledger()["billed"]["retexture"] == 1
     assert plus.ledger()["submissions"] == []
+
+
+@pytest.mark.parametrize("loss", ["closed", "504", "silence"])
+@pytest.mark.parametrize("kind", ["retexture", "show"])
+def test_whatever_becomes_of_the_answer_it_is_paid_once(
+    serve: Any, start_hostile: Any, customer: Any, eventually: Any, database_url: str, kind: str, loss: str
+) -> None:
+    """An upstream that lies takes the order, and its answer is lost."""
+    upstream = start_hostile()
+    upstream.desk.troubles = [(kind, loss)]
+    hurried = "timeout_s = 2\nsettle_after_s = 0.5\n"
+    ann = customer(serve(upstream, OFFERED, upstream_too=hurried, DATABASE_URL=database_url))
+    told = order(ann, kind)
+    assert told["code"] == 1, told
+    eventually(lambda: ann.fetch(told["result"])["status"] == "SUCCESS")
+    assert len(upstream.ledger.paid()) == 1
+
+
+@pytest.mark.parametrize(
+    ("name", "stage"), [("command", "after"), ("begin_attempt", "after"), ("settle_attempt", "before")]
+)
+@pytest.mark.parametrize("kind", ["retexture", "show"])
+def test_a_crash_loses_and_doubles_nothing(
+    serve: Any, start_hostile: Any, customer: Any, eventually: Any, kind: str, name: str, stage: str
+) -> None:
+    """Killed between the ticket and the answer: the client sends its order again, and gets the same ticket."""
+    upstream = start_hostile()
+    hurried = "timeout_s = 2\nsettle_after_s = 0.5\n"
+    server = serve(upstream, OFFERED, upstream_too=hurried, command=[CRASHING, stage, name])
+    with contextlib.suppress(httpx.TransportError):
+        order(customer(server), kind)
+    assert server.wait() == -9
+    ann = customer(serve(upstream, OFFERED, upstream_too=hurried))
+    [kept] = ann.ids_of("/task/list")
+    assert order(ann, kind)["result"] == kept
+    eventually(lambda: ann.fetch(kept)["status"] == "SUCCESS")
+    assert len(upstream.ledger.paid()) == 1

@@ -138,8 +138,9 @@ async def test_parts_within_an_object_are_put_together(store: BlobStore) -> None
         ("AccountFilter.Modes[0]", text("RELAX")),
         ("AccountFilter.Modes[1]", text("FAST")),
         ("accountFilter.instanceId", text("1")),
+        ("accountFilter.remix", text("true")),
     )
-    assert fields["accountFilter"] == {"modes": ["RELAX", "FAST"], "instanceId": "1"}
+    assert fields["accountFilter"] == {"modes": ["RELAX", "FAST"], "instanceId": "1", "remix": True}
 
 
 async def test_a_long_text_is_a_picture_too(store: BlobStore) -> None:
@@ -266,6 +267,25 @@ async def test_a_text_that_cannot_be_read_is_refused_by_name(
 ) -> None:
     body, _ = written((name, text(value)), boundary="x")
     assert (await _refused(store, "submit/imagine", body)).problem.startswith(says)
+
+
+async def test_a_form_has_the_limits_of_all_bodies(store: BlobStore) -> None:
+    """Of size, of time, and of room for all of them; and one whose sender goes away leaves nothing."""
+    body, about = written(("image", ("a.png", LARGE, "image/png")))
+    form = form_of("submit/describe")
+
+    async def status(spool: Spool, sender: Sender) -> int:
+        with pytest.raises(BadBody) as refused:
+            async with spool.spooled(about, sender, form=form):
+                pytest.fail("it was accepted")
+        assert (spool.in_flight_bytes, files(store)) == (0, [])
+        return refused.value.status
+
+    assert await status(Spool(store, submit_limit_bytes=10_000), Sender(body)) == 413
+    assert await status(Spool(store, submit_limit_bytes=10_000, spool_limit_bytes=9_000), Sender(body)) == 503
+    assert await status(Spool(store, stalled_s=0.05), Sender(body[:-20], then="stall")) == 408
+    assert await status(Spool(store, whole_within_s=0.05), Sender(body[:-20], then="stall")) == 408
+    assert await status(Spool(store), Sender(body[:-20], then="leave")) == 400
 
 
 async def test_an_encoded_part_is_refused(store: BlobStore) -> None:
