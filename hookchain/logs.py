@@ -44,6 +44,8 @@ def set_up_logs(level: str, style: str) -> None:
     )
     # Libraries log requests with their URLs, and a hook's URL is a credential, so only their warnings are logged.
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
+    # It warns of each form that it cannot read, which is the sender's mistake: the answer says so.
+    logging.getLogger("python_multipart").setLevel(logging.ERROR)
 
 
 def _printable(

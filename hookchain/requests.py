@@ -12,10 +12,13 @@ from midjourney.requests import (
     Imagine,
     Modal,
     Request,
+    Retexture,
     Shorten,
+    Show,
     SimpleChange,
     Swap,
     Video,
+    VideoSwap,
 )
 
 __all__ = [
@@ -28,8 +31,11 @@ __all__ = [
     "Imagine",
     "Modal",
     "Request",
+    "Retexture",
     "Shorten",
+    "Show",
     "SimpleChange",
     "Swap",
     "Video",
+    "VideoSwap",
 ]

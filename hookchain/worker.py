@@ -19,21 +19,24 @@ from dispatcher.loops.prune import Pruner
 from dispatcher.loops.resolve import Resolver
 from dispatcher.loops.restores import Restores
 from dispatcher.loops.submit import Submitter
+from dispatcher.loops.sweep import Sweeper
 from dispatcher.loops.timekeeper import Timekeeper
 from dispatcher.loops.watch import Watch
 from dispatcher.plugins.receivers import Registry
+from dispatcher.policy.retention import Retention
 from dispatcher.runs.readback import Readback
 from dispatcher.runs.verifier import Verifier
 from hookchain.listening import listening, moving_of, overdue
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
 from hooks.gateway.clients import Clients
-from hooks.hook_tokens import is_own_hook, submission_token
+from hooks.hook_tokens import is_own_hook, registered_token, submission_token
 from storage import clock
 from storage import settings as stored
 from storage.blobs.store import BlobStore
 from storage.clock import uptime_s
 from storage.engine import Database
+from storage.upstreams import hook_salts
 from storage.upstreams import standings as stored_upstreams
 
 log = structlog.get_logger("hookchain")
@@ -70,6 +73,12 @@ class SubmissionHooks:
             self._address = address or ""
             self._address_until_s = uptime_s() + ADDRESS_FOR_S if self._address else -math.inf
         return self._address or self._settings.hook_base
+
+
+async def registered_tokens(database: Database, secret: str, upstream: str) -> frozenset[str]:
+    """The tokens of the hook that is registered at an upstream: all that are valid, after rotations."""
+    salts = await database.read(partial(hook_salts.find, upstreams=[upstream]))
+    return frozenset(registered_token(secret, upstream, salt) for salt in salts[upstream].valid)
 
 
 class Worker:
@@ -145,6 +154,18 @@ class Worker:
         places = Places(database, self._clients)
         watch = Watch(database, settings.upstreams)
         chores = [resolver.loop, poller.loop, pruner.loop, packer.loop, places.loop, watch.loop]
+        if any(upstream.sweep_every_s for upstream in settings.upstreams.values()):
+            sweeper = Sweeper(
+                database,
+                self._clients,
+                self._readbacks,
+                partial(registered_tokens, database, secret),
+                partial(is_own_hook, secret),
+                registry.connected_signals,
+                clock.now_ms,
+                kept_s=_kept_s(settings.retention),
+            )
+            chores.append(sweeper.loop)
         if clients is not None and moving is not None:
             chores.append(overdue(settings, database, clients, moving))
         for loop in chores:
@@ -208,3 +229,8 @@ class Worker:
         await asyncio.gather(self._restores.begin(), self._historian.begin())
         for loop in self._loops:
             loop.start()
+
+
+def _kept_s(retention: Retention) -> float:
+    """For how long a task is certainly remembered after its end: half of the time after which it is deleted."""
+    return retention.chain_days * 86_400 / 2 or math.inf

@@ -12,7 +12,8 @@ from midjourney.blob_texts import Blobs, Examined, Reference, blob_in, examine, 
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import LARGEST_BYTES, BadImage, image_of_bytes, image_of_text
 from midjourney.links import images_of
-from midjourney.requests import Blend, Imagine, Request
+from midjourney.requests import Blend, Imagine, Request, VideoSwap
+from midjourney.videos import check_examined
 
 
 async def examined_in(request: Request, blobs: Blobs | None) -> tuple[Request, Mapping[Reference, Examined]]:
@@ -23,6 +24,8 @@ async def examined_in(request: Request, blobs: Blobs | None) -> tuple[Request, M
     """
     images = {field: reference for field, image in images_of(request) if (reference := blob_in(image))}
     others = [("extra", reference) for reference in references_in(request.extra)]
+    video = blob_in(request.target) if isinstance(request, VideoSwap) else None
+    others += [("target", video)] if video is not None else []
     if not images and not others:
         return request, {}
     if blobs is None:
@@ -33,6 +36,8 @@ async def examined_in(request: Request, blobs: Blobs | None) -> tuple[Request, M
     for field, reference in [*images.items(), *others]:
         if reference not in examined:
             examined[reference] = await examine(blobs, field, reference)
+    if video is not None:
+        check_examined("target", examined[video])
     written = dict(images_of(request))
     for field, reference in images.items():
         written[field] = f"{prefix(field, examined[reference])}{reference}"

@@ -56,11 +56,12 @@ class Blobs(Protocol):
 
 class Examined(msgspec.Struct, frozen=True):
     """What was seen of a blob that has been read once: its beginning, its length within a JSON string, and whether it is base64
-    (after the comma of a data URL, if it is one)."""
+    (after the comma of a data URL, if it is one), and of how many bytes."""
 
     start: bytes
     escaped_bytes: int
     is_base64: bool
+    decoded_bytes: int = 0
 
 
 def reference_of(text: object) -> Reference | None:
@@ -115,7 +116,7 @@ async def examine(blobs: Blobs, field: str, reference: Reference) -> Examined:
         raise NotSent(f"{field}: {reference} cannot be read: {error}") from error
     if (digest.hexdigest(), size) != (reference.sha256, reference.size):
         raise InvalidRequest(field, f"{reference} is damaged")
-    return Examined(start, escaped_bytes, checker.is_valid)
+    return Examined(start, escaped_bytes, checker.is_valid, checker.decoded_bytes)
 
 
 class _Base64:
@@ -145,3 +146,8 @@ class _Base64:
     def is_valid(self) -> bool:
         """True if all of it was. Padding that is missing is tolerated, as for images that are not blobs."""
         return self._is_plain and self._characters % 4 != 1 and self._padding <= 2
+
+    @property
+    def decoded_bytes(self) -> int:
+        """How many bytes it stands for: four characters are three, and two or three at its end are one or two."""
+        return self._characters * 3 // 4

@@ -21,13 +21,15 @@ from midjourney.errors import InvalidRequest, Undecodable, UpstreamRefused
 from midjourney.image_data import image_of_text
 from midjourney.keeping import KEPT_BYTES, Keeping
 from midjourney.links import images_of, near_of
+from midjourney.lists import Listed
 from midjourney.loading import with_images_loaded
 from midjourney.presses import is_upscale
 from midjourney.redact import shown_body, without_secrets, without_secrets_in
 from midjourney.requests import Imagine, Request, kind_of
-from midjourney.streamed import StreamedBody
+from midjourney.streamed import json_body
+from midjourney.streamed_forms import form_body
 from midjourney.types import Task
-from midjourney.wire import wire_body, wire_path
+from midjourney.wire import FORMS, wire_body, wire_path
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 """The longest wait that a server may request; more is an error of the server."""
@@ -90,7 +92,10 @@ class Client:
         request, examined = await examined_in(request, self._blobs)
         body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
         path, kind = wire_path(request, self.dialect), kind_of(request)
-        content = self._content(body, examined)
+        if kind in FORMS and body is not None:
+            content: object = form_body(body, FORMS[kind], examined, self._blobs)
+        else:
+            content = self._content(body, examined)
         with self._timed("submit"):
             answer = await self._connections.send("POST", path, content, may_leave=may_leave)
         # Some upstreams repeat the key or the hook in their errors: neither must be stored, logged or shown.
@@ -109,7 +114,7 @@ class Client:
         """The body as it is sent: its blobs are read while it is written."""
         if not examined or self._blobs is None:
             return body
-        return StreamedBody(msgspec.json.encode(body), examined, self._blobs)
+        return json_body(msgspec.json.encode(body), examined, self._blobs)
 
     async def upload(self, images: list[str]) -> list[str]:
         """Upload images to where Midjourney can load them; returns their URLs, in the same order.
@@ -183,10 +188,11 @@ class Client:
 
     async def list_by_condition(self, task_ids: list[str]) -> list[Task]:
         """The ones of these tasks that the upstream knows, in any order. Raises as `fetch` does."""
-        return await self._tasks("list_by_condition", "POST", {"ids": task_ids})
+        return list((await self._tasks("list_by_condition", "POST", {"ids": task_ids})).tasks)
 
-    async def list_all(self) -> list[Task]:
-        """The tasks that the upstream holds: all of them (novicezk, Plus), or the latest 100 (trueai v11).
+    async def list_all(self) -> Listed:
+        """The tasks that the upstream holds: all of them (novicezk, Plus), or the latest 100 (trueai v11). One that cannot be read
+        does not hide the others, but is counted.
 
         Raises as `fetch` does, and `InvalidRequest` if the dialect has no such list (relays over new-api).
         """
@@ -205,7 +211,7 @@ class Client:
         if self._pace is not None:
             await self._pace()
 
-    async def _tasks(self, kind: str, method: str, body: object = None) -> list[Task]:
+    async def _tasks(self, kind: str, method: str, body: object = None) -> Listed:
         path = self._path(kind)
         await self._may_ask()
         with self._timed(kind):

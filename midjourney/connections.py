@@ -112,6 +112,8 @@ class Connections:
         url, headers = self._prepared(path)
         stream = content if isinstance(content, StreamedBody) else httpx.ByteStream(content)
         request = httpx.Request(method, url, headers=headers, stream=stream, extensions=self._extensions)
+        if isinstance(content, StreamedBody):
+            request.headers["content-type"] = content.content_type
         if method == "POST" or len(content):
             request.headers["content-length"] = str(len(content))
         if isinstance(content, bytes):

@@ -17,7 +17,7 @@ from midjourney.buttons import Button
 from midjourney.errors import Undecodable
 from midjourney.statuses import NO_STATUSES, Status, canonical_status
 from midjourney.types import Properties, SubmitAnswer, Task
-from midjourney.wrapping import article, bare, fields_of
+from midjourney.wrapping import article, fields_of
 
 LONGEST_WORD = 64
 """Characters of an action and a status. The longest known one has 24; longer ones are truncated."""
@@ -67,10 +67,6 @@ class _WireTask(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
 
 _PERCENT = re.compile(r"\s*(\d{1,3})(?:\.\d+)?\s*%?\s*")
 _typed = msgspec.json.Decoder(_WireTask)
-_entries_of = msgspec.json.Decoder(
-    list[msgspec.Raw] | dict[str, msgspec.Raw] | str | int | float | bool | None
-)
-"""Decodes each entry separately, so that an error in one does not affect the others."""
 
 
 def decode_task(body: bytes, statuses: Mapping[str, Status] = NO_STATUSES) -> Task:
@@ -84,7 +80,7 @@ def decode_task(body: bytes, statuses: Mapping[str, Status] = NO_STATUSES) -> Ta
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         wire = None
     if wire is None or not wire.is_plain:
-        return _lenient_task(fields_of(body), body, statuses)
+        return lenient_task(fields_of(body), body, statuses)
     return Task(
         id=_task_id(wire.id),
         status=canonical_status(wire.status, statuses)[:LONGEST_WORD],
@@ -121,33 +117,6 @@ def kept_task(payload: bytes, statuses: Mapping[str, Status] = NO_STATUSES) -> T
         return decode_task(payload, statuses) if payload else None
     except Undecodable:
         return None
-
-
-def decode_tasks(body: bytes, statuses: Mapping[str, Status] = NO_STATUSES) -> list[Task]:
-    """The tasks in a `list-by-condition` answer; entries that are not tasks are skipped, as are unknown ids.
-
-    `statuses` as in `decode_task`. Raises `Undecodable` if the answer is not a JSON array.
-    """
-    entries = understood(body, _entries_of.decode)
-    if isinstance(entries, str):  # JSON text
-        entries = understood(entries.encode("utf-8", "replace"), _entries_of.decode)
-    elif isinstance(entries, dict):  # one gateway wraps its lists
-        inner = next((entries[key] for key in ("data", "result") if key in entries), b"null")
-        entries = understood(bytes(inner), _entries_of.decode)
-    if not isinstance(entries, list):
-        raise Undecodable("a list of tasks was expected", is_json=True)
-    tasks = []
-    for entry in entries:
-        try:
-            tasks.append(_entry(bytes(entry), statuses))
-        except Undecodable:
-            continue
-    return tasks
-
-
-def _entry(body: bytes, statuses: Mapping[str, Status]) -> Task:
-    """The task in one entry of a list, which counts as its wrapper."""
-    return _lenient_task(bare(understood(body)), body, statuses)
 
 
 def decode_answer(body: bytes) -> SubmitAnswer:
@@ -202,7 +171,8 @@ def _nested_answer(answer: dict[str, object], inner: dict[str, object], body: by
     )
 
 
-def _lenient_task(payload: dict[str, object], body: bytes, statuses: Mapping[str, Status]) -> Task:
+def lenient_task(payload: dict[str, object], body: bytes, statuses: Mapping[str, Status]) -> Task:
+    """The task with these fields; `body` is its payload. Raises `Undecodable` if its id is unusable."""
     status = payload.get("status")
     buttons, unread = read_buttons(payload.get("buttons"))
     return Task(

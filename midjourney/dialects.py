@@ -96,6 +96,11 @@ _BUTTONS = {
 _CHANGES = {"change": "submit/change", "simple_change": "submit/simple-change"}
 _FULL = {"cancel": "task/{id}/cancel", "list": "task/list"}
 _NEWER = {"edit": "submit/edits", "video": "submit/video"}
+_TRUEAI = {
+    "retexture": "submit/retexture",
+    "show": "submit/show",  # SubmitController.cs until version 8; a newer server refuses it with 404, unpaid
+    "video_swap": "insight-face/video-swap",
+}
 
 
 def _but(paths: Mapping[str, str], *kinds: str) -> dict[str, str]:
@@ -104,6 +109,7 @@ def _but(paths: Mapping[str, str], *kinds: str) -> dict[str, str]:
 
 _MARKED = frozenset(
     {"imagine", "action", "change", "simple_change", "blend", "describe", "shorten", "swap", "edit", "video"}
+    | _TRUEAI.keys()
 )
 """Submits that carry notifyHook and state. A modal does not: every known server keeps those of the action that opened it."""
 
@@ -144,7 +150,7 @@ DIALECTS: dict[str, Dialect] = {
             name="trueai",
             about="trueai-org/midjourney-proxy 11 (open source, C#)",
             auth=("mj-api-secret", "raw"),  # it does not strip "Bearer "
-            paths=_BUTTONS | _FULL | _NEWER,
+            paths=_BUTTONS | _FULL | _NEWER | _TRUEAI,
             takes_hook=_MARKED,
             takes_state=_MARKED,
             takes_bot_type=_BOTS,
@@ -222,6 +228,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     opens a modal). `settle_after_s`: how long after the time-out of a request with an unknown outcome the upstream may still be
     working on it. `list_lag_s`: how far the upstream's own list of tasks may lag behind. `look_after_s`: how long after a submit its
     task is first polled, if no callback came; `quiet_s`: how long after the last callback it is polled again.
+    `sweep_every_s`: how often its list is searched for tasks that should have called us, and never did (0: not at all).
     `longest_job_s`: after this time a submission with an unknown outcome no longer counts towards `jobs` (0: learned from tasks).
     `uncertain`: what happens to a submission that no evidence settles: "hold" it for a person, or "retry" it once.
     `news_within_s`: a task that is first seen longer than this after its end is history, and triggers nothing.
@@ -241,6 +248,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     list_lag_s: Seconds = 600.0
     look_after_s: Seconds = 1.0
     quiet_s: Seconds = 30.0
+    sweep_every_s: Seconds = 0.0
     news_within_s: Annotated[float, msgspec.Meta(ge=0, le=36_500 * _DAY_S)] = 86_400.0
     longest_job_s: Seconds = 0.0
     verify: Literal["fetch", "trust"] = "fetch"

@@ -7,7 +7,6 @@ otherwise: a task whose own fields are too long is rejected.
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Callable, Mapping
 from operator import itemgetter
@@ -15,8 +14,9 @@ from operator import itemgetter
 import msgspec
 
 from midjourney.bodies import container_of, parsed
-from midjourney.decode import decode_task, decode_tasks
+from midjourney.decode import decode_task
 from midjourney.errors import Undecodable
+from midjourney.lists import Listed, decode_list
 from midjourney.redact import shortened
 from midjourney.statuses import NO_STATUSES, Status
 from midjourney.types import Task
@@ -66,13 +66,17 @@ class Keeping:
         """The task in an answer, with its limited payload. Raises `Undecodable`, also if its own fields are too long."""
         return self._kept(decode_task(body, self._statuses))
 
-    def tasks(self, body: bytes) -> list[Task]:
-        """The tasks in a list; those whose own fields are too long are skipped. Raises `Undecodable` as `decode_tasks` does."""
-        tasks = []
-        for task in decode_tasks(body, self._statuses):
-            with contextlib.suppress(Undecodable):
+    def tasks(self, body: bytes) -> Listed:
+        """The tasks in a list; those whose own fields are too long count as not read. Raises `Undecodable` as `decode_list` does."""
+        listed = decode_list(body, self._statuses)
+        tasks: list[Task] = []
+        unread = listed.unread
+        for task in listed.tasks:
+            try:
                 tasks.append(self._kept(task))
-        return tasks
+            except Undecodable:
+                unread += 1
+        return Listed(tasks, unread)
 
     def _kept(self, task: Task) -> Task:
         if len(task.raw) <= LEAN_BYTES:

@@ -13,7 +13,20 @@ import msgspec
 from midjourney.addresses import is_at, is_link, is_named, is_private, links_in, shown
 from midjourney.dialects import Upstream
 from midjourney.errors import InvalidRequest
-from midjourney.requests import Blend, Describe, Edit, Imagine, Modal, Request, Shorten, Swap, Video
+from midjourney.requests import (
+    Blend,
+    Describe,
+    Edit,
+    Imagine,
+    Modal,
+    Request,
+    Retexture,
+    Shorten,
+    Show,
+    Swap,
+    Video,
+    VideoSwap,
+)
 
 _UNREACHABLE = "an address in a private network, which Midjourney cannot reach: the request was not sent, and costs nothing"
 
@@ -53,12 +66,18 @@ def images_of(request: Request) -> list[tuple[str, str]]:
     match request:
         case Imagine() | Blend():
             return [(f"images[{place}]", image) for place, image in enumerate(request.images)]
-        case Describe():
+        case Describe() | Retexture():
             return [("image", request.image)]
         case Edit():
             return [("image", request.image), *_given(("mask", request.mask))]
         case Swap():
             return [("source", request.source), ("target", request.target)]
+        case VideoSwap():
+            # A link to the video is checked as those to images are; at a private host it cannot be loaded as one.
+            return [
+                ("source", request.source),
+                *(_given(("target", request.target)) if is_link(request.target) else []),
+            ]
         case Video():
             return _given(("image", request.image), ("end_image", request.end_image))
         case Modal():
@@ -86,8 +105,10 @@ def check_image(field: str, image: str, near: Near) -> None:
 def check_texts(request: Request) -> None:
     """Raise `InvalidRequest` for a private link in a prompt or in `extra`. Such a link is never loaded, because only the upstream
     knows whether it is an image."""
-    if isinstance(request, Imagine | Shorten | Edit | Video | Modal):
+    if isinstance(request, Imagine | Shorten | Edit | Retexture | Video | Modal):
         _check_text("prompt", request.prompt)
+    if isinstance(request, Show):
+        _check_text("job_id", request.job_id)
     for field, value in request.extra.items():
         if field not in _NOT_FETCHED:
             for text in _texts(value):

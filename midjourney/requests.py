@@ -59,8 +59,33 @@ class Edit(_Request, frozen=True, kw_only=True, tag="edit"):
     mask: str = ""
 
 
+class Retexture(_Request, frozen=True, kw_only=True, tag="retexture"):
+    """Draws the user's own image anew by a prompt, and keeps its shapes."""
+
+    prompt: str
+    image: str
+
+
+class Show(_Request, frozen=True, kw_only=True, tag="show"):
+    """Reads a job of Midjourney, which need not be known to the upstream, into a task. `job_id` is its uuid, or the URL of its image.
+
+    trueai answers with the task that has the job, if there is one; else `accountFilter.instanceId` must name the account.
+    """
+
+    job_id: str
+    bot_type: BotType = ""
+
+
 class Swap(_Request, frozen=True, kw_only=True, tag="swap"):
     """Puts the face of `source` into `target` (InsightFace)."""
+
+    source: str
+    target: str
+
+
+class VideoSwap(_Request, frozen=True, kw_only=True, tag="video_swap"):
+    """Puts the face of `source` into the video `target`: a data URL, or a link. It is sent as a multipart form, the only way in
+    which trueai takes it."""
 
     source: str
     target: str
@@ -122,7 +147,10 @@ Request = (
     | Describe
     | Shorten
     | Edit
+    | Retexture
+    | Show
     | Swap
+    | VideoSwap
     | Video
     | Action
     | Change
@@ -138,7 +166,10 @@ RequestKind = Literal[
     "describe",
     "shorten",
     "edit",
+    "retexture",
+    "show",
     "swap",
+    "video_swap",
     "video",
     "action",
     "change",
@@ -153,7 +184,10 @@ KINDS: dict[RequestKind, type[Request]] = {
     "describe": Describe,
     "shorten": Shorten,
     "edit": Edit,
+    "retexture": Retexture,
+    "show": Show,
     "swap": Swap,
+    "video_swap": VideoSwap,
     "video": Video,
     "action": Action,
     "change": Change,

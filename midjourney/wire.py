@@ -25,14 +25,23 @@ from midjourney.requests import (
     Imagine,
     Modal,
     Request,
+    RequestKind,
+    Retexture,
     Shorten,
+    Show,
     SimpleChange,
     Swap,
     Video,
+    VideoSwap,
     as_change,
     kind_of,
     parent_of,
 )
+from midjourney.videos import check_video
+
+FORMS: Mapping[RequestKind, frozenset[str]] = {"video_swap": frozenset({"targetFile"})}
+"""Kinds that are sent as multipart forms, and their fields that are files: trueai 11 takes them in no other way (`[FromForm]
+InsightVideoFaceSwapDto`)."""
 
 LONGEST_PROMPT = 6000
 """Characters. Midjourney's own limit is about 6,000; longer prompts fail after they were paid for."""
@@ -64,8 +73,10 @@ def _check_own_fields(request: Request, dialect: Dialect) -> None:
             _prompt(request.prompt)
             if dialect.image_field == "base64" and len(request.images) > 1:
                 raise InvalidRequest("images", f"dialect {dialect.name} takes one image with a prompt")
-        case Shorten() | Edit():
+        case Shorten() | Edit() | Retexture():
             _prompt(request.prompt)
+        case Show() | VideoSwap():
+            _check_new_fields(request)
         case Blend() if not 2 <= len(request.images) <= 5:
             raise InvalidRequest("images", f"a blend takes 2 to 5 images, not {len(request.images)}")
         case Change() if (request.index is None) != (request.action == "REROLL"):
@@ -78,6 +89,13 @@ def _check_own_fields(request: Request, dialect: Dialect) -> None:
             raise InvalidRequest("custom_id", "is empty: take it from the task's buttons")
         case _:
             pass
+
+
+def _check_new_fields(request: Show | VideoSwap) -> None:
+    if isinstance(request, VideoSwap):
+        check_video("target", request.target)
+    elif not request.job_id.strip():
+        raise InvalidRequest("job_id", "is empty: it is the uuid of a job, or the URL of its image")
 
 
 def wire_path(request: Request, dialect: Dialect) -> str:
@@ -122,20 +140,36 @@ def _fields(request: Request, dialect: Dialect) -> dict[str, object]:
         case Blend():
             images = [_written(image, dialect) for image in request.images]
             return _filled(base64Array=images, dimensions=request.dimensions, botType=request.bot_type)
-        case Describe():
-            return _filled(base64=_written(request.image, dialect), botType=request.bot_type)
         case Shorten():
             return _filled(prompt=request.prompt, botType=request.bot_type)
+        case Show():
+            return _filled(jobId=request.job_id.strip(), botType=request.bot_type)
+        case Video():
+            return _video(request, dialect)
+        case _:
+            return _fields_with_images(request, dialect)
+
+
+def _fields_with_images(
+    request: Describe | Edit | Retexture | Swap | VideoSwap, dialect: Dialect
+) -> dict[str, object]:
+    match request:
+        case Describe():
+            return _filled(base64=_written(request.image, dialect), botType=request.bot_type)
         case Edit():
             image, mask = _written(request.image, dialect), _written(request.mask, dialect)
             return _filled(prompt=request.prompt, image=image, maskBase64=mask)
+        case Retexture():
+            return _filled(prompt=request.prompt, image=_written(request.image, dialect))
         case Swap():
             return {
                 "sourceBase64": _written(request.source, dialect),
                 "targetBase64": _written(request.target, dialect),
             }
-        case Video():
-            return _video(request, dialect)
+        case VideoSwap():
+            source = "sourceUrl" if is_link(request.source) else "sourceBase64"
+            target = "targetUrl" if is_link(request.target) else "targetFile"
+            return {source: _written(request.source, dialect), target: request.target}
 
 
 def _fields_about_a_task(

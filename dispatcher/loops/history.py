@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -102,13 +102,20 @@ class Historian:
         log.info("the history of an upstream is known", upstream=name, tasks=kept)
 
 
-async def _listed(client: Client) -> list[Task]:
+async def _listed(client: Client) -> Sequence[Task]:
     """The tasks in the upstream's list; none if it has no list."""
     if not client.dialect.has("list"):
         return []
     try:
-        return await client.list_all()
+        listed = await client.list_all()
     except UpstreamRefused as error:
         if error.status in (404, 405, 501):
             return []
         raise
+    if listed.unread:
+        log.warning(
+            "entries of an upstream's list cannot be read: hookchain recognises them as old by their times alone",
+            upstream=client.upstream.name,
+            entries=listed.unread,
+        )
+    return listed.tasks

@@ -11,6 +11,7 @@ from dispatcher.policy.absence import is_absent
 from dispatcher.policy.submission_evidence import Listing
 from midjourney.client import Client
 from midjourney.errors import ProtocolError, UpstreamRefused
+from midjourney.lists import Listed
 from midjourney.types import Task
 from storage.engine import Connection, Database
 from storage.records import Submission
@@ -23,6 +24,8 @@ log = structlog.get_logger("hookchain")
 
 NO_LIST = (404, 405, 501)
 """HTTP statuses of a server that has no list."""
+
+UNREAD = "entries of an upstream's list cannot be read, so that it does not show what is missing"
 
 OURS = 500
 """With how many of our newest tasks a list is compared."""
@@ -41,12 +44,16 @@ class Look(msgspec.Struct, frozen=True, kw_only=True):
 
     def shows_not_running(self, submission: Submission) -> bool:
         """True if the list shows that no running task can be the submission's."""
-        return self.listing is not None and is_absent(
-            self.listing.tasks,
-            self.listing.rows,
-            began_ms=submission.started_at_ms or submission.updated_at_ms,
-            ended_ms=submission.updated_at_ms,
-            asked_ms=self.asked_ms,
+        return (
+            self.listing is not None
+            and not self.listing.unread
+            and is_absent(
+                self.listing.tasks,
+                self.listing.rows,
+                began_ms=submission.started_at_ms or submission.updated_at_ms,
+                ended_ms=submission.updated_at_ms,
+                asked_ms=self.asked_ms,
+            )
         )
 
 
@@ -59,7 +66,7 @@ async def look(
 ) -> Look:
     """Ask an upstream for what may prove or disprove these submissions."""
     name, asked_ms = client.upstream.name, clock()
-    listed: list[Task] | None = None
+    listed: Listed | None = None
     has_no_list = not client.dialect.has("list")
     if not has_no_list:
         try:
@@ -68,7 +75,10 @@ async def look(
             has_no_list = isinstance(error, UpstreamRefused) and error.status in NO_LIST
             if not (has_no_list and habits.is_missing):
                 log.info("an upstream shows no list", upstream=name, why=str(error))
-    shown = [*(listed or []), *await _fetch_modals(client, wanted, listed or [])]
+    found = listed.tasks if listed is not None else []
+    if listed is not None and listed.unread:
+        log.warning(UNREAD, upstream=name, entries=listed.unread)
+    shown = [*found, *await _fetch_modals(client, wanted, found)]
     if listed is None:
         return Look(asked_ms=asked_ms, tasks=shown, has_no_list=has_no_list)
     listing = await database.read(lambda connection: _known(connection, name, listed, asked_ms))
@@ -91,17 +101,18 @@ async def _fetch_modals(client: Client, wanted: Sequence[Submission], listed: Se
     return fetched
 
 
-def _known(connection: Connection, name: str, listed: list[Task], asked_ms: int) -> Listing:
+def _known(connection: Connection, name: str, listed: Listed, asked_ms: int) -> Listing:
     """The list, with what the database knows about its tasks."""
-    ids = [task.id for task in listed]
+    ids = [task.id for task in listed.tasks]
     others = aliases.names(connection, name, ids)
     rows = tasks.find_all(connection, name, [*ids, *others.values()]) if ids else {}
     named = {task_id: rows[other] for task_id in ids if (other := others.get(task_id, task_id)) in rows}
     ours = uncertain.newest_of_ours(connection, name, OURS)
     return Listing(
         asked_ms=asked_ms,
-        tasks=listed,
+        tasks=listed.tasks,
+        unread=listed.unread,
         rows=named,
-        marked=uncertain.marks_of_ours(connection, name, {task.id: task.raw for task in listed}),
+        marked=uncertain.marks_of_ours(connection, name, {task.id: task.raw for task in listed.tasks}),
         ours=[own for own in ours if own.began_ms <= asked_ms],
     )

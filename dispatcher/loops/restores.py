@@ -11,7 +11,7 @@ submissions are adopted. If some cannot be found, the upstream stays paused unti
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 
 import structlog
@@ -22,6 +22,7 @@ from dispatcher.policy.submission_evidence import LAG_FACTOR
 from midjourney.client import Client
 from midjourney.dialects import Upstream
 from midjourney.errors import ProtocolError, UpstreamRefused
+from midjourney.lists import Listed
 from midjourney.types import Task
 from storage.clock import uptime_s
 from storage.engine import Connection, Database
@@ -44,6 +45,8 @@ LONGEST_PAUSE_S = 60.0
 
 MOST_LOOKS = 5
 """After so many failed requests for the list at a start, it counts as unreadable."""
+
+UNREAD = "entries of an upstream's list cannot be read, and may be submissions that this database lacks"
 
 HOLD_S = 10.0
 """How long after a start nothing is submitted to an upstream that does not list its tasks, or lists them late: it may be starting too.
@@ -141,10 +144,14 @@ class Restores:
                 log.info("a person has resumed a restored upstream", upstream=name)
                 return
             listed, is_list = await self._listed(name)
-            found = await self._found(name, listed, sign)
+            found = await self._found(name, listed.tasks, sign)
             looked = await self._adopt(name, listed, found, is_list=is_list)
             self._report(name, looked)
-            if self._left[name] and late_s > 0:
+            if listed.unread:
+                # It may hide submissions of ours, as a list that cannot be read at all.
+                self._left[name] = max(0, self._left[name] - 1)
+                log.warning(UNREAD, upstream=name, entries=listed.unread)
+            elif self._left[name] and late_s > 0:
                 log.info("waits for an upstream that lists tasks late", upstream=name, for_s=round(late_s, 1))
                 self.loop.wake_after(late_s)
             elif self._left[name]:
@@ -168,19 +175,21 @@ class Restores:
         facts = await self._database.read(partial(list_facts.find, upstream=name))
         return self._began_s + (facts.lag_ms or 0) / 1000 - uptime_s()
 
-    async def _listed(self, name: str) -> tuple[list[Task], bool]:
-        """The tasks in the upstream's list, and whether it has a list at all."""
+    async def _listed(self, name: str) -> tuple[Listed, bool]:
+        """The upstream's list, and whether it has one at all."""
         client = self._clients[name]
         if not client.dialect.has("list"):
-            return [], False
+            return Listed([]), False
         try:
             return await client.list_all(), True
         except UpstreamRefused as error:
             if error.status in (404, 405, 501):
-                return [], False
+                return Listed([]), False
             raise
 
-    async def _found(self, name: str, listed: list[Task], sign: UnknownSubmission | None) -> list[MarkedTask]:
+    async def _found(
+        self, name: str, listed: Sequence[Task], sign: UnknownSubmission | None
+    ) -> list[MarkedTask]:
         client = self._clients[name]
         known = Known(
             upstream=name,
@@ -197,7 +206,7 @@ class Restores:
         return found + found_in([task], known, sign.mark)
 
     async def _adopt(
-        self, name: str, listed: list[Task], found: list[MarkedTask], *, is_list: bool
+        self, name: str, listed: Listed, found: list[MarkedTask], *, is_list: bool
     ) -> CheckResult:
         client, now_ms = self._clients[name], self._clock()
 
@@ -205,10 +214,11 @@ class Restores:
             return restores.examine(
                 connection,
                 upstream=name,
-                listed=listed,
+                listed=listed.tasks,
                 marked=found,
-                answers=answers_in(listed, name, client.dialect),
+                answers=answers_in(listed.tasks, name, client.dialect),
                 is_list=is_list,
+                is_whole=not listed.unread,
                 settled_ms=_settled_ms(client.upstream, list_facts.find(connection, name)),
                 now_ms=now_ms,
             )

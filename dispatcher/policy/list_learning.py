@@ -24,7 +24,9 @@ ENOUGH_IN_ORDER = 3
 
 
 def learn(known: ListFacts, listing: Listing) -> ListFacts:
-    """Update what is known of an upstream's list after a look at it."""
+    """Update what is known of an upstream's list after a look at it. One that could not be read as a whole teaches only that it exists."""
+    if listing.unread:
+        return msgspec.structs.replace(known, is_missing=False)
     lags_ms, timed_until_ms = _timed(known, listing)
     took_ms = max((own.took_ms for own in listing.ours if own.took_ms is not None), default=0)
     return msgspec.structs.replace(

@@ -36,7 +36,7 @@ OwnHook = Callable[[str, str, str], bool]
 """Returns True if a token belongs to the hook of a submission: (upstream, token, submission id)."""
 
 _HOOK = re.compile(
-    rb"/notify(?:\\?/|%2F)([A-Za-z0-9_-]{24})(?:\\?/|%2F)([0-9a-f]{24})(?![0-9a-f])", re.IGNORECASE
+    rb"(?:/|%2F)notify(?:\\?/|%2F)([A-Za-z0-9_-]{24})(?:\\?/|%2F)([0-9a-f]{24})(?![0-9a-f])", re.IGNORECASE
 )
 """A submission's hook, wherever a payload echoes it: unchanged, with slashes escaped (PHP), or percent-encoded in another URL."""
 

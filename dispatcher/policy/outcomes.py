@@ -17,10 +17,13 @@ from midjourney.requests import (
     Edit,
     Imagine,
     Request,
+    Retexture,
     Shorten,
+    Show,
     SimpleChange,
     Swap,
     Video,
+    VideoSwap,
     as_change,
 )
 from midjourney.types import Status
@@ -163,7 +166,10 @@ _ACTIONS: dict[type, str] = {
     Describe: "DESCRIBE",
     Shorten: "SHORTEN",
     Swap: "SWAP_FACE",
+    VideoSwap: "SWAP_VIDEO_FACE",
     Edit: "EDIT",
+    Retexture: "RETEXTURE",
+    Show: "SHOW",
     Video: "VIDEO",
 }
 """The action of the task that each kind of request makes, as Plus and trueai name it."""

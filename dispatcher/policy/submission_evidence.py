@@ -6,7 +6,8 @@ be ruled out first (decision 0019). A list disproves a submission if it
 - was asked for after the request could have ended,
 - is fresh: it shows a witness, a task of ours whose request began after that; or, if we submitted nothing later, it was asked for so
   long afterwards that no lag ever seen at this upstream explains the missing task,
-- is complete: it reaches back to before the attempt, and lacks no task of ours of the same kind that the witness came after,
+- is complete: all its entries can be read, it reaches back to before the attempt, and it lacks no task of ours of the same kind that
+  the witness came after,
 - carries the marks of tasks of this kind, and
 - contains no task of unknown origin that could be the one.
 """
@@ -48,6 +49,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
 
     `rows` are those that the database knows, by the id in the list; the row itself may have another id. `marked` are our
     submissions whose marks a task carries, by the same ids. `ours` are the tasks that we had made by then, listed or not.
+    `unread` entries of the list could not be read: each may be any task.
     """
 
     asked_ms: int
@@ -55,6 +57,7 @@ class Listing(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     rows: Mapping[str, TaskRow]
     marked: Mapping[str, Collection[str]]
     ours: Sequence[Ours]
+    unread: int = 0
 
     @cached_property
     def reaches_ms(self) -> int | None:
@@ -207,6 +210,8 @@ def objection(
         return f"it was lost {uncertain.times} times: a person should look at this upstream"
     if listing.asked_ms < ended_ms:
         return "the request may still be under way"
+    if listing.unread:
+        return f"{listing.unread} entries of the list cannot be read, and may be its task"
     since_ms = submission.started_at_ms or submission.updated_at_ms
     if listing.reaches_ms is None or listing.reaches_ms >= since_ms:
         return "the list does not reach back to before the request"

@@ -105,7 +105,7 @@ class Readback:
         """The children of a task in the upstream's list, which is cached for a few seconds."""
         if self._list[0] < uptime_s() - LISTED_FOR_S:
             try:
-                self._list = (uptime_s(), tuple(await self._client.list_all()))
+                self._list = (uptime_s(), tuple((await self._client.list_all()).tasks))
             except UpstreamRefused as error:
                 log.info("an upstream shows no list", upstream=self._name, why=str(error))
                 self._list = (uptime_s(), ())

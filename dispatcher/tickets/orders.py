@@ -30,7 +30,10 @@ KIND_OF_PATH: dict[str, RequestKind] = {
     "submit/edits": "edit",
     "submit/edit": "edit",
     "submit/video": "video",
+    "submit/retexture": "retexture",
+    "submit/show": "show",
     "insight-face/swap": "swap",
+    "insight-face/video-swap": "video_swap",
 }
 """The kind of order that each path makes, without its prefix."""
 
@@ -45,8 +48,19 @@ _NAMES: Mapping[str, str] = {
     "sourceBase64": "source",
     "targetBase64": "target",
     "base64Array": "images",
+    "jobId": "job_id",
 }
 """Names in a body that differ from ours (protocol notes, section a)."""
+
+_OF_A_VIDEO_SWAP: Mapping[str, str] = {
+    "sourceBase64": "source",
+    "sourceUrl": "source",
+    "targetFile": "target",
+    "targetUrl": "target",
+}
+"""Those of a video swap, which names links apart."""
+
+_ONE_IMAGE = frozenset({"describe", "edit", "retexture"})
 
 OWN = frozenset({"notifyHook", "state"})
 """Fields that are the client's own, and never sent on."""
@@ -75,6 +89,8 @@ def request_of(kind: RequestKind, fields: Mapping[str, object]) -> Request:
             continue
         ours = _ours(name, kind)
         if ours in names:
+            if ours in known and kind == "video_swap":
+                raise InvalidRequest(name, "is given twice: as a file, or as a link")
             known[ours] = _value(ours, value)
         else:
             extra[name] = value
@@ -91,10 +107,10 @@ def request_of(kind: RequestKind, fields: Mapping[str, object]) -> Request:
 
 
 def _ours(name: str, kind: RequestKind) -> str:
-    if name == "base64":
-        return {"describe": "image", "edit": "image"}.get(kind, "images")
-    if name == "base64Array" and kind in ("describe", "edit"):
-        return "image"
+    if name in ("base64", "base64Array"):
+        return "image" if kind in _ONE_IMAGE else "images"
+    if kind == "video_swap":
+        return _OF_A_VIDEO_SWAP.get(name, name)
     return _NAMES.get(name, name)
 
 
@@ -102,6 +118,8 @@ def written_as(name: str, kind: RequestKind) -> str:
     """The name of one of our fields in the bodies that clients send."""
     if name == "image" and kind == "describe":
         return "base64"
+    if kind == "video_swap" and name == "target":
+        return "targetFile"
     return next((theirs for theirs, ours in _NAMES.items() if ours == name), name)
 
 
@@ -133,7 +151,10 @@ def _required(kind: RequestKind) -> tuple[str, ...]:
         "describe": ("image",),
         "shorten": ("prompt",),
         "edit": ("prompt", "image"),
+        "retexture": ("prompt", "image"),
+        "show": ("job_id",),
         "swap": ("source", "target"),
+        "video_swap": ("source", "target"),
     }.get(kind, ())
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import os
 from pathlib import Path
 from typing import Annotated
@@ -20,9 +21,11 @@ from hookchain.printable import printable, printable_in
 from hookchain.settings.load import SettingsError, load_settings
 from hooks.api.answers import ChainDetail, EventPage, Pressed, Submission, TaskDetail, TaskPage
 from midjourney.addresses import is_link, is_private
+from midjourney.errors import InvalidRequest
 from midjourney.image_data import BadImage
 from midjourney.loading import load_image
 from midjourney.requests import KINDS
+from midjourney.videos import video_type
 
 Upstream = Annotated[str, typer.Option(help="Upstream to use, if there are several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -183,6 +186,8 @@ def _request_of(kind: str, fields: list[str]) -> dict[str, object]:
             images.append(_image(value))
         elif field in _JSON_EXAMPLES:
             body[field] = _json_value(field, value)
+        elif (name, field) == ("video_swap", "target"):
+            body[field] = _video(value)
         else:
             body[field] = _image(value) if field in _IMAGES else value
     return body | ({"images": images} if images else {})
@@ -198,6 +203,17 @@ def _json_value(field: str, value: str) -> object:
 _IMAGES = frozenset({"images", "image", "end_image", "mask", "source", "target"})
 _JSON_EXAMPLES = {"index": "2", "batch_size": "4", "loop": "true", "extra": '{"botType": "NIJI_JOURNEY"}'}
 """Fields whose value is JSON, each with an example."""
+
+
+def _video(value: str) -> str:
+    """The video in a file as a data URL; a link stays a link."""
+    if is_link(value) or value.startswith("data:"):
+        return value
+    try:
+        content = Path(value).read_bytes()
+        return f"data:{video_type(value, content)};base64,{base64.b64encode(content).decode()}"
+    except (OSError, InvalidRequest) as error:
+        raise SettingsError(str(error)) from error
 
 
 def _image(value: str) -> str:

@@ -75,6 +75,10 @@ def check_upstream(
         raise SettingsError(
             f"{place('dialect')} is {upstream.dialect!r}, an unknown dialect.{nearest(upstream.dialect, dialects)}"
         )
+    if upstream.sweep_every_s and not dialects[upstream.dialect].has("list"):
+        raise SettingsError(
+            f"{place('sweep_every_s')} needs a list of all tasks, and dialect {upstream.dialect} has none; remove it"
+        )
     check_header(place("key"), upstream.key)
     _check_hosts(place("private_hosts"), upstream.private_hosts)
     return msgspec.structs.replace(upstream, name=name)

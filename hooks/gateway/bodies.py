@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from dispatcher.tickets.answers import FAILED, REFUSED
 from hooks.gateway.answering import Refused
+from hooks.gateway.form_fields import form_of
 from hooks.gateway.spool import BadBody, Spool, SpooledBody
 from storage.blobs.store import BlobStore
 
@@ -48,7 +49,7 @@ class Bodies:
     async def of(self, scope: Scope, receive: Receive, path: str, client: str) -> AsyncIterator[Body]:
         """The body of a client's request, while the block runs. Raises `Refused`."""
         try:
-            async with self._spool.spooled(scope, receive, client) as spooled:
+            async with self._spool.spooled(scope, receive, client, form_of(path)) as spooled:
                 yield Body(spooled, path)
         except BadBody as error:
             headers = list(error.headers.items())

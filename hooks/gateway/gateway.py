@@ -34,7 +34,7 @@ log = structlog.get_logger("hookchain")
 
 NO_KEY = "unknown key: send yours as mj-api-secret or Authorization: Bearer, or put /k/KEY before the path"
 AWAY = "the database is away, so nothing was kept; try again soon"
-THERE_IS = "submit/…, task/{id}/fetch, task/list, task/queue, task/list-by-condition, insight-face/swap, account/list"
+THERE_IS = "submit/…, task/{id}/fetch, task/list, task/queue, task/list-by-condition, insight-face/swap, insight-face/video-swap, account/list"
 
 
 class FindClient(Protocol):

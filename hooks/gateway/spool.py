@@ -1,7 +1,7 @@
 """Reads the body of an order without holding it: long strings go to files as they arrive, and what is left is small.
 
     spool = Spool(blob_store, submit_limit_bytes=…, spool_limit_bytes=…)      one for the process
-    async with spool.spooled(scope, receive) as body:                          raises BadBody
+    async with spool.spooled(scope, receive, form=…) as body:                  raises BadBody
         body.fields      the JSON object; a string of more than 8 kB is "blob:sha256:<hash>:<bytes>"
         body.digest      equal for equal bodies, however they are written or ordered
         body.blobs       what the fields refer to
@@ -9,6 +9,8 @@
 
 `keep` makes the blobs durable: await it before the transaction that stages the submission, in which `storage.blobs.rows.use` ties
 them to it. What was not kept is deleted when the block ends, so that orders that are refused leave nothing.
+
+A multipart form becomes the same as JSON with the same content (`forms`), and has the same digest, whatever its boundary.
 
 A client cannot name a blob itself: a string that looks like a name is refused. Fields in `TEXTS` stay text, whatever their length.
 """
@@ -20,10 +22,12 @@ import hashlib
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import msgspec
 
+from hooks.gateway.form_fields import FormFields
+from hooks.gateway.forms import Form, boundary_of
 from midjourney.blob_texts import Reference
 from midjourney.errors import InvalidRequest
 from midjourney.long_strings import LongStrings
@@ -62,6 +66,18 @@ class BadBody(Exception):
         self.status = status
         self.problem = problem
         self.headers = {"connection": "close"} if headers is None else dict(headers)
+
+
+class Reader(Protocol):
+    """Reads one body. Each method raises `InvalidRequest`."""
+
+    def feed(self, piece: bytes) -> None:
+        """Read the next piece."""
+        ...
+
+    def end(self) -> dict[str, object]:
+        """The fields, when all of it has been read."""
+        ...
 
 
 class SpooledBody:
@@ -112,8 +128,11 @@ class Spool:
         self._by_owner: Counter[str] = Counter()
 
     @asynccontextmanager
-    async def spooled(self, scope: Scope, receive: Receive, owner: str = "") -> AsyncIterator[SpooledBody]:
-        """The body of a request, while the block runs. One `owner` may take half of the room. Raises `BadBody`."""
+    async def spooled(
+        self, scope: Scope, receive: Receive, owner: str = "", form: FormFields | None = None
+    ) -> AsyncIterator[SpooledBody]:
+        """The body of a request, while the block runs: JSON, or what `form` takes. One `owner` may take half of the room. Raises
+        `BadBody`."""
         drafts: list[Draft] = []
         taken = _Taken(self, owner)
 
@@ -122,21 +141,20 @@ class Spool:
             return drafts[-1]
 
         try:
-            declared = self._declared(scope)
+            headers = {name.lower(): value for name, value in scope["headers"]}
+            declared = self._declared(headers)
+            reader = _reader(headers, form, draft)
             taken.up_to(declared)
-            fields = await self._fields(receive, taken, draft)
+            fields = await self._fields(receive, taken, reader)
             yield SpooledBody(fields, drafts, self._store)
         finally:
             taken.give_back()
             for one in drafts:
                 one.discard()
 
-    def _declared(self, scope: Scope) -> int:
-        headers = {name.lower(): value for name, value in scope["headers"]}
+    def _declared(self, headers: Mapping[bytes, bytes]) -> int:
         if headers.get(b"content-encoding", b"identity").strip().lower() not in (b"", b"identity"):
             raise BadBody(415, "a body must not be compressed")
-        if headers.get(b"content-type", b"").strip().lower().startswith(b"multipart/"):
-            raise BadBody(415, "a body must be JSON")
         given = headers.get(b"content-length", b"")
         declared = int(given) if given.isdigit() and len(given) < 19 else 0
         self._check_size(declared)
@@ -146,10 +164,8 @@ class Spool:
         if size > self._submit_limit:
             raise BadBody(413, f"a body may have at most {self._submit_limit} bytes")
 
-    async def _fields(
-        self, receive: Receive, taken: _Taken, draft: Callable[[], Draft]
-    ) -> Mapping[str, object]:
-        reader, size = LongStrings(draft, TEXTS), 0
+    async def _fields(self, receive: Receive, taken: _Taken, reader: Reader) -> Mapping[str, object]:
+        size = 0
         try:
             async with asyncio.timeout(self._whole_within_s):
                 more = True
@@ -213,7 +229,23 @@ class _Taken:
         self._size = 0
 
 
-async def _read(reader: LongStrings, piece: bytes) -> None:
+def _reader(headers: Mapping[bytes, bytes], form: FormFields | None, draft: Callable[[], Draft]) -> Reader:
+    """What reads a body, by its type: known clients declare their JSON as anything but a form."""
+    content_type = headers.get(b"content-type", b"").strip()
+    if not content_type.lower().startswith(b"multipart/"):
+        return LongStrings(draft, TEXTS)
+    if form is None:
+        raise BadBody(415, "a body must be JSON")
+    try:
+        boundary = boundary_of(content_type)
+        if boundary is None:
+            raise BadBody(415, "a body must be JSON or multipart/form-data")
+        return Form(boundary, form, draft, TEXTS)
+    except InvalidRequest as error:
+        raise BadBody(400, str(error)) from error
+
+
+async def _read(reader: Reader, piece: bytes) -> None:
     if len(piece) < IN_A_THREAD_BYTES:
         reader.feed(piece)
         return

@@ -108,10 +108,11 @@ class Submits:
         return placed, await self._answer(client, order, placed)
 
     async def _upstream_of(self, client: Client, order: Order, upstreams: Sequence[str]) -> str:
-        """Where an order goes: what is about a task, to the account that has the task."""
+        """Where an order goes: what is about a task, to the account that has the task; new work to the best account that offers it."""
         given = about(order.request)
         if not given:
-            return upstreams[0]
+            offering = [name for name in upstreams if self._handles[name].dialect.has(order.kind)]
+            return (offering or upstreams)[0]
         target = await self._database.read(
             lambda connection: targets.find(connection, client.name, given, upstreams, clock.now_ms())
         )

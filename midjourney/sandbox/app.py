@@ -15,7 +15,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from midjourney.sandbox import drawing, images
+from midjourney.sandbox import drawing, forms, images
 from midjourney.sandbox.answers import Answers
 from midjourney.sandbox.cors import Cors
 from midjourney.sandbox.engine import Engine
@@ -149,10 +149,13 @@ class Sandbox:
         path = next(path for path in self._answers.paths if request.url.path.endswith(f"/{path}"))
         base_url = str(request.base_url).rstrip("/")
         with self._engine.ledger.submitting():
+            body = await forms.body_of(path, request)
+            if body is None:
+                return Response(status_code=415)
             return await self._answers.answer(
                 path,
                 request.url.path,
-                await request.body(),
+                body,
                 base_url,
                 _now_ms(),
                 on_started=self._notify_started,

@@ -18,10 +18,12 @@ KINDS = (
     "video",
     "swap",
     "show",
+    "retexture",
+    "video-swap",
 )
 
 _BASE64_FIELDS = frozenset(
-    {"base64", "base64Array", "maskBase64", "image", "endImage", "sourceBase64", "targetBase64"}
+    {"base64", "base64Array", "maskBase64", "image", "endImage", "sourceBase64", "targetBase64", "targetFile"}
 )
 # Characters; enough for the media type and to distinguish two images.
 _BASE64_SHOWN = 40

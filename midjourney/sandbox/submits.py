@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 
 from msgspec.structs import replace
@@ -18,6 +19,9 @@ _DESCRIBED = (
     "1️⃣ a quiet harbour at dawn, watercolour --ar 1:1\n\n2️⃣ paper cut mountains under two moons --ar 1:1\n\n"
     "3️⃣ a small robot gardener, studio light --ar 1:1\n\n4️⃣ northern lights over a frozen lake --ar 1:1"
 )
+
+
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 
 
 class Submits:
@@ -37,7 +41,7 @@ class Submits:
             "submit/shorten": self._shorten,
             "submit/edits": self._edit,
             "submit/edit": self._edit,
-            "submit/retexture": self._edit,
+            "submit/retexture": self._retexture,
             "submit/video": self._video,
             "submit/show": self._show,
             "submit/upload-discord-images": self._upload,
@@ -93,13 +97,19 @@ class Submits:
         return self._admission.submit("describe", replace(order, text=_DESCRIBED), now_ms)
 
     def _edit(self, body: Body, base_url: str, now_ms: int) -> Answer:
+        return self._edited("edit", body, base_url, now_ms)
+
+    def _retexture(self, body: Body, base_url: str, now_ms: int) -> Answer:
+        return self._edited("retexture", body, base_url, now_ms)
+
+    def _edited(self, kind: str, body: Body, base_url: str, now_ms: int) -> Answer:
         if not self._admission.is_image(body.image or ""):
             return Answer(code=4, description="image参数错误")
         prompt = body.prompt or ""
         order = _order(
-            body, base_url, action="EDIT", work="edit", prompt=prompt, description=f"/edit {prompt}"
+            body, base_url, action=kind.upper(), work="edit", prompt=prompt, description=f"/{kind} {prompt}"
         )
-        return self._admission.submit_prompt("edit", order, now_ms)
+        return self._admission.submit_prompt(kind, order, now_ms)
 
     def _video(self, body: Body, base_url: str, now_ms: int) -> Answer:
         if body.action == "extend" and self._admission.engine.find(str(body.task_id or "")) is None:
@@ -117,8 +127,16 @@ class Submits:
         return self._admission.submit("video", replace(order, parent_id=str(body.task_id or "")), now_ms)
 
     def _show(self, body: Body, base_url: str, now_ms: int) -> Answer:
-        if not body.job_id:
-            return Answer(code=4, description="jobId不能为空")
+        """trueai's `SubmitController.Show`: the task that has the job already, or a new one at the account that is named."""
+        found = _UUID.search(body.job_id or "")
+        if found is None:
+            return Answer(code=4, description="job id 格式错误" if body.job_id else "请填写 job id 或 url")
+        for job in self._admission.engine.jobs.values():
+            if job.uuid == found[0] and job.task.status == "SUCCESS":
+                ran_by = {"discordInstanceId": job.task.properties.get("discordInstanceId")}
+                return Answer(code=1, description="提交成功", result=job.task.id, properties=ran_by)
+        if not (body.account_filter or {}).get("instanceId"):
+            return Answer(code=4, description="show 命令必须指定实例")
         description = f"/show {body.job_id}"
         order = _order(
             body, base_url, action="SHOW", work="imagine", prompt="a shown job", description=description
@@ -133,8 +151,15 @@ class Submits:
         return self._admission.submit("swap", replace(order, bot_type="INSIGHT_FACE"), now_ms)
 
     def _video_swap(self, body: Body, base_url: str, now_ms: int) -> Answer:
+        """trueai's `InsightFaceController.VideoFaceSwap`, and what `VideoFaceSwapInstance` refuses at once."""
+        if not body.source_base64 and not body.source_url:
+            return Answer(code=4, description="人脸图片不能为空")
+        if not body.target_file and not body.target_url:
+            return Answer(code=4, description="目标视频不能为空")
+        if body.source_base64 and not self._admission.is_image(body.source_base64):
+            return Answer(code=4, description="人脸图片格式错误")
         order = _order(body, base_url, action="SWAP_VIDEO_FACE", work="swap", prompt="", description="/swap")
-        return self._admission.submit("swap", order, now_ms)
+        return self._admission.submit("video-swap", replace(order, bot_type="INSIGHT_FACE"), now_ms)
 
     def _upload(self, body: Body, base_url: str, now_ms: int) -> Answer:
         pictures = body.base64_array or []

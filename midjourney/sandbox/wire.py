@@ -76,6 +76,10 @@ class Body(msgspec.Struct, frozen=True, kw_only=True, rename="camel"):
     target_base64: str | None = None
     mask_base64: str | None = None
     job_id: str | None = None
+    source_url: str | None = None
+    target_url: str | None = None
+    target_file: str | None = None
+    account_filter: dict[str, object] | None = None
     bot_type: str | None = None
     enable_remix: bool | None = None
     mode: str | None = None

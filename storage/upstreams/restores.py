@@ -6,7 +6,7 @@ upstream. Until then the upstream is paused, for all processes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 from sqlalchemy import Connection
@@ -165,11 +165,12 @@ def unknown_at(connection: Connection, upstream: str) -> UnknownSubmission | Non
 def examine(
     connection: Connection,
     upstream: str,
-    listed: list[Task],
+    listed: Sequence[Task],
     marked: list[MarkedTask],
     answers: list[Staged],
     *,
     is_list: bool,
+    is_whole: bool = True,
     settled_ms: int,
     now_ms: int,
 ) -> CheckResult:
@@ -177,7 +178,7 @@ def examine(
 
     If requests were counted, all of them must be found. Otherwise the list must show the newest task that the copy knew, a second
     examination, `settled_ms` after the first, must find nothing more, because lists lag and are cut short, and the list must not
-    show tasks of ours without marks beside others that the copy does not know.
+    show tasks of ours without marks beside others that the copy does not know. `is_whole`: all its entries could be read.
     """
     settings.forget(connection, _unknown_key(upstream))
     was_used = _was_used(connection, upstream)
@@ -198,7 +199,9 @@ def examine(
         is_known = left.found >= left.missing
     else:
         reaches = not left.newest or left.newest in _names(connection, upstream, listed)
-        is_known = is_list and reaches and not left.hides and now_ms - left.since_ms >= settled_ms
+        is_known = (
+            is_list and is_whole and reaches and not left.hides and now_ms - left.since_ms >= settled_ms
+        )
     if is_known:
         resumed = _end(connection, upstream, left, now_ms)
         return CheckResult(adopted=adopted.total + answered, remaining=None, resumed=resumed)
@@ -224,7 +227,7 @@ def _newest_of_ours(connection: Connection, upstream: str) -> str:
     return sql.NEWEST_OF_OURS.first(connection, upstream=upstream, unknown=["", LOST, REFUTED]) or ""
 
 
-def _may_hide_ours(connection: Connection, upstream: str, listed: list[Task]) -> bool:
+def _may_hide_ours(connection: Connection, upstream: str, listed: Sequence[Task]) -> bool:
     """True if a list shows tasks of ours without marks, and others that the database does not know, which may be ours too."""
     others = aliases.names(connection, upstream, [task.id for task in listed])
     names = {task.id: others.get(task.id, task.id) for task in listed}
@@ -236,7 +239,7 @@ def _may_hide_ours(connection: Connection, upstream: str, listed: list[Task]) ->
     )
 
 
-def _names(connection: Connection, upstream: str, listed: list[Task]) -> set[str]:
+def _names(connection: Connection, upstream: str, listed: Sequence[Task]) -> set[str]:
     shown = {task.id for task in listed}
     return shown | set(aliases.names(connection, upstream, shown).values())
 

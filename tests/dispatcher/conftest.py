@@ -71,6 +71,9 @@ class StubUpstream:
         self.most_in_flight = 0
         self.url = ""
         self.lists = 0
+        self.list_gate = asyncio.Event()
+        self.list_gate.set()
+        """Until it is set, lists wait."""
 
     async def submit(self, request: Request) -> Response:
         body = json.loads(await request.body())
@@ -98,6 +101,7 @@ class StubUpstream:
 
     async def list_all(self, _request: Request) -> Response:
         self.lists += 1
+        await self.list_gate.wait()
         if self.list_status != 200:
             return Response(status_code=self.list_status)
         return Response(json.dumps(self.listed).encode(), media_type="application/json")
@@ -135,6 +139,7 @@ async def upstream() -> AsyncIterator[StubUpstream]:
     async with served(app) as stub.url:
         yield stub
         stub.gate.set()
+        stub.list_gate.set()
         stub.unknown_gate.set()
 
 

@@ -17,6 +17,7 @@ from storage.clock import now_ms
 from storage.driver.statements import Command
 from storage.submissions import sql
 from storage.tasks import rows as tasks
+from storage.upstreams import restores
 from tests.dispatcher.conftest import U
 from tests.support.staged import stage, wanted
 
@@ -93,6 +94,94 @@ async def test_a_second_loss_is_left_to_a_person(bench: Any) -> None:
 
     await bench.until(looked)
     assert len(bench.upstream.received) == 4
+
+
+def nested(levels: int) -> dict[str, Any]:
+    """A property that no reader of JSON may follow to its end."""
+    value: dict[str, Any] = {}
+    for _ in range(levels):
+        value = {"a": value}
+    return value
+
+
+async def test_an_entry_of_the_list_that_is_nested_too_deep_hides_no_proof(bench: Any) -> None:
+    """The others are read: the press whose answer was lost is found by its mark."""
+    bench.rules(PRESS_ONE)
+    bench.upstream.keeps_list = True
+    bench.upstream.listed = [GRID, {"id": "x", "status": "SUCCESS", "properties": nested(150)}]
+
+    def answer(path: str, body: dict[str, Any]) -> Any:
+        bench.upstream.list_task("found", body)
+        return None
+
+    bench.upstream.answer = answer
+    await bench.start()
+    await bench.callback()
+    (made,) = await bench.until_states("accepted")
+    assert made.task_ids == ("found",)
+    assert len(bench.upstream.received) == 1
+
+
+async def test_an_entry_that_cannot_be_read_disproves_nothing(bench: Any) -> None:
+    """It may be the press whose answer was lost. Once the list can be read as a whole, the press is sent again."""
+    bench.rules(PRESS_ONE)
+    bench.options |= {"settle_after_s": 0.0, "timeout_s": 0.5}
+    bench.upstream.keeps_list = True
+    hidden = {"id": "x", "status": "SUCCESS", "properties": nested(150)}
+    bench.upstream.listed = [GRID, hidden]
+
+    def answer(_path: str, body: dict[str, Any]) -> Any:
+        number = len(bench.upstream.received)
+        return None if number == 1 else (200, {"code": 1, "result": f"t{number}"})
+
+    bench.upstream.answer = answer
+    await bench.start()
+    await bench.callback()
+    (lost,) = await bench.until_states("uncertain")
+    await asyncio.sleep(0.5)  # its request could have ended
+    await bench.ask(Action(task_id="grid", custom_id=U[1]))
+    await bench.until_quiet()
+    lists = bench.upstream.lists
+
+    async def looked() -> bool:
+        return bool(bench.upstream.lists > lists + 1)
+
+    await bench.until(looked)
+    assert len(bench.upstream.received) == 2
+    bench.upstream.listed.remove(hidden)
+    await bench.until_state(lost.id, "accepted")
+    assert len(bench.upstream.received) == 3
+
+
+async def test_an_entry_that_cannot_be_read_keeps_a_restored_upstream_paused(bench: Any) -> None:
+    """It may be a submission that the copy lacks; once it can be read, the upstream is resumed."""
+    bench.options |= {"settle_after_s": 0.0, "timeout_s": 0.2}
+    bench.upstream.keeps_list = True
+    await bench.start()
+    await bench.until_state(await bench.ask(Imagine(prompt="a cat")), "accepted")
+    await bench.stop()
+    hidden = {"id": "x", "status": "SUCCESS", "properties": nested(150)}
+    bench.upstream.listed.append(hidden)
+    await bench.database.write(
+        "test", lambda connection: restores.start_check(connection, "main", None, now_ms())
+    )
+    await bench.start()
+    lists = bench.upstream.lists
+
+    async def looked() -> bool:
+        return bool(bench.upstream.lists > lists + 1)
+
+    async def check() -> Any:
+        return await bench.database.read(lambda connection: restores.find(connection, "main"))
+
+    await bench.until(looked)
+    assert await check() is not None
+    bench.upstream.listed.remove(hidden)
+
+    async def resumed() -> bool:
+        return await check() is None
+
+    await bench.until(resumed)
 
 
 async def test_a_press_that_only_opens_a_window_is_sent_again(

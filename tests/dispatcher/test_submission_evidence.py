@@ -130,6 +130,7 @@ def test_a_list_that_is_fresh_and_complete_disproves() -> None:
         (listing(shown(WITNESS)), "reach back"),
         (listing(), "reach back"),
         (listing(shown(OLD), shown(WITNESS), asked_ms=ENDED_MS - 1), "under way"),
+        (listing(shown(OLD), shown(WITNESS), unread=1), "1 entries of the list cannot be read"),
         (listing(task("t1"), task("t2")), "with its mark"),
         (listing(shown(OLD), shown(WITNESS), task("x")), "may be its task"),
         (listing(shown(OLD), shown(WITNESS), task("x", submitTime=SENT_MS - 1_000)), "may be its task"),
@@ -143,6 +144,7 @@ def test_a_list_that_is_fresh_and_complete_disproves() -> None:
         "it may begin later",
         "it is empty",
         "a server may still be at it",
+        "an entry is nested too deep",
         "tasks of this kind bear no marks",
         "a stranger",
         "a stranger of a second before, by the upstream's clock",
@@ -305,3 +307,10 @@ def test_a_task_that_is_listed_under_another_name_counts() -> None:
 def test_a_window_that_still_waits_proves_no_answer(status: str, moved: bool) -> None:
     """Plus 3.7.5 shows MODAL until an answered window leaves the queue."""
     assert has_moved_on(status) is moved
+
+
+def test_a_list_that_cannot_be_read_as_a_whole_teaches_only_that_it_exists() -> None:
+    """What it seems to lack may be what cannot be read."""
+    known = ListFacts(is_missing=True, most_entries=1)
+    found = listing(shown(WITNESS), shown(OLD), unread=1)
+    assert learn(known, found) == ListFacts(is_missing=False, most_entries=1)

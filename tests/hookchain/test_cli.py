@@ -218,17 +218,21 @@ def test_any_kind_of_request_is_submitted(
     port = server.url.rsplit(":")[-1]
     picture = tmp_path / "a picture.png"
     picture.write_bytes(b"\x89PNG\r\n\x1a\n rest")
+    video = tmp_path / "a video.mp4"
+    video.write_bytes(b"\0\0\0\x18ftypmp42")
     for typed in (
         ["blend", f"images={picture}", f"images={picture}", "dimensions=SQUARE"],
         ["describe", f"image={picture}"],
         ["shorten", "prompt=a long prompt"],
         ["swap", f"source={picture}", f"target={picture}"],
         ["edit", "prompt=a hat", f"image={picture}"],
+        ["retexture", "prompt=wool", f"image={picture}"],
+        ["video-swap", f"source={picture}", f"target={video}"],
         ["video", "motion=high", f"image={picture}", "batch_size=2"],
     ):
         done = command.run(tmp_path, "submit", *typed, PORT=port)
         assert done.returncode == 0, done.stderr
-    eventually(lambda: len(sandbox.ledger()["submissions"]) >= 6)
+    eventually(lambda: len(sandbox.ledger()["submissions"]) >= 8)
     sent = {entry["path"].split("/mj/")[1]: entry for entry in sandbox.ledger()["submissions"]}
     assert {entry["code"] for entry in sent.values()} <= {1, 22}
     assert sent["submit/video"]["body"]["batchSize"] == 2

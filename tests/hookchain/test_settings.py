@@ -59,6 +59,16 @@ def test_one_upstream_can_be_set_by_environment_alone(tmp_path: Path) -> None:
     )
 
 
+def test_a_sweep_needs_a_list(tmp_path: Path) -> None:
+    """Without one it would do nothing, and nobody would know."""
+    given = {"HOOKCHAIN_UPSTREAM_URL": "http://a", "HOOKCHAIN_UPSTREAM_SWEEP_EVERY_S": "60"}
+    assert load_settings(given, tmp_path).upstreams["main"].sweep_every_s == 60
+    with pytest.raises(
+        SettingsError, match="SWEEP_EVERY_S needs a list of all tasks, and dialect new-api has none"
+    ):
+        load_settings(given | {"HOOKCHAIN_UPSTREAM_DIALECT": "new-api"}, tmp_path)
+
+
 def test_the_familys_variables_are_aliases(tmp_path: Path) -> None:
     """MJ_SERVER and MJ_API_SECRET, behind our own."""
     found = load_settings({"MJ_SERVER": "http://a", "MJ_API_SECRET": "k"}, tmp_path).upstreams["main"]

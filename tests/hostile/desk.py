@@ -22,7 +22,7 @@ one of the ways of `Loss`."""
 TAKEN: tuple[Trouble | None, ...] = (None, "none", "lost", "closed", "reset", "502", "504", "silence")
 
 WITH_A_PROMPT = {"imagine": "IMAGINE", "shorten": "SHORTEN"}
-WITH_AN_IMAGE = {"blend": "BLEND", "describe": "DESCRIBE"}
+WITH_AN_IMAGE = {"blend": "BLEND", "describe": "DESCRIBE", "retexture": "RETEXTURE"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,9 +109,11 @@ class Desk:
                 else _no(4, "prompt不能为空")
             )
         if kind in WITH_AN_IMAGE:
-            if not (body.get("base64Array") or body.get("base64")):
+            if not (body.get("base64Array") or body.get("base64") or body.get("image")):
                 return _no(4, "base64不能为空")
             return self._new(kind, WITH_AN_IMAGE[kind], prompt, f"/{kind} image.png", body, manners)
+        if kind == "show":
+            return self._new(kind, "SHOW", prompt, f"/show {body.get('jobId')}", body, manners)
         if kind == "action":
             return self._press(kind, body, str(body.get("customId") or ""), manners)
         if kind == "change":

@@ -174,7 +174,7 @@ async def test_tasks_are_fetched_and_listed(wire: Wire, client: Callable[..., Cl
     wire.respond(200, json.dumps([TASK, {"no": "task"}]).encode())
     assert [one.id for one in await client().list_by_condition(["1", "2"])] == ["1"]
     assert wire.bodies == [{"ids": ["1", "2"]}]
-    assert [one.id for one in await client().list_all()] == ["1"]
+    assert [one.id for one in (await client().list_all()).tasks] == ["1"]
 
 
 async def test_what_is_fetched_may_be_wrapped_and_in_the_words_of_the_dialect(wire: Wire) -> None:
@@ -185,7 +185,7 @@ async def test_what_is_fetched_may_be_wrapped_and_in_the_words_of_the_dialect(wi
     wire.respond(200, json.dumps({"code": 1, "data": completed}).encode())
     fetched = await asking.fetch("1")
     wire.respond(200, json.dumps({"code": 1, "data": [completed]}).encode())
-    listed = [*await asking.list_by_condition(["1"]), *await asking.list_all()]
+    listed = [*await asking.list_by_condition(["1"]), *(await asking.list_all()).tasks]
     await asking.aclose()
     assert fetched is not None
     assert [(one.id, one.status) for one in (fetched, *listed)] == [("1", "SUCCESS")] * 3

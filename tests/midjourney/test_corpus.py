@@ -9,8 +9,9 @@ from typing import Any
 import pytest
 
 from midjourney.codes import Outcome, classify
-from midjourney.decode import decode_task, decode_tasks
+from midjourney.decode import decode_task
 from midjourney.errors import Undecodable
+from midjourney.lists import decode_list
 from midjourney.types import Status, canonical_status
 
 CORPUS = Path(__file__).parent.parent / "corpus"
@@ -85,9 +86,9 @@ def test_a_list_gives_its_tasks(sample: dict[str, Any]) -> None:
     body = (CORPUS / sample["file"]).read_bytes()
     if sample["file"] == "newapi-doc-mj-self.json":
         with pytest.raises(Undecodable):
-            decode_tasks(body)
+            decode_list(body)
         return
-    assert [task.id for task in decode_tasks(body)] == [entry["id"] for entry in json.loads(body)]
+    assert [task.id for task in decode_list(body).tasks] == [entry["id"] for entry in json.loads(body)]
 
 
 @pytest.mark.parametrize("sample", samples(*MEANINGS))

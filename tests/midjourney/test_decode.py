@@ -11,8 +11,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midjourney.decode import decode_answer, decode_task, decode_tasks, kept_task
+from midjourney.decode import decode_answer, decode_task, kept_task
 from midjourney.errors import Undecodable
+from midjourney.lists import decode_list
 from midjourney.types import Status
 
 json_values = st.recursive(
@@ -202,7 +203,7 @@ def test_a_number_that_is_too_large_is_no_reason_to_lose_a_task() -> None:
 @pytest.mark.parametrize("around", [b"[%s]", b'{"code": 1, "data": [%s]}'])
 def test_an_odd_task_in_a_list_hides_none_of_the_others(odd: bytes, around: bytes) -> None:
     """Each is read by itself, and shown or left out."""
-    listed = decode_tasks(around % b", ".join([encoded(id="first"), odd, encoded(id="last")]))
+    listed = decode_list(around % b", ".join([encoded(id="first"), odd, encoded(id="last")])).tasks
     assert [task.id for task in listed if task.id in ("first", "last")] == ["first", "last"]
 
 
@@ -210,7 +211,7 @@ def test_an_odd_task_in_a_list_hides_none_of_the_others(odd: bytes, around: byte
 def test_what_is_no_list_of_tasks_is_told(body: bytes) -> None:
     """An answer to nobody's question."""
     with pytest.raises(Undecodable):
-        decode_tasks(body)
+        decode_list(body)
 
 
 def test_rows_of_buttons_are_flattened() -> None:

@@ -27,10 +27,13 @@ from midjourney.requests import (
     Imagine,
     Modal,
     Request,
+    Retexture,
     Shorten,
+    Show,
     SimpleChange,
     Swap,
     Video,
+    VideoSwap,
 )
 from midjourney.types import Task
 
@@ -170,6 +173,10 @@ def rows(dialect: str) -> list[Row]:
     if dialect in ("trueai", "new-api"):
         video = {"motion": "high", "prompt": "run", "image": PNG}
         found.append(("video", Video(prompt="run", image=PNG, motion="high"), "submit/video", video | MARK))
+    if dialect == "trueai":
+        wool = {"prompt": "wool", "image": PNG}
+        found.append(("retexture", Retexture(prompt="wool", image=PNG), "submit/retexture", wool | MARK))
+        found.append(("show", Show(job_id=f" {UUID} "), "submit/show", {"jobId": UUID} | MARK))
     return found
 
 
@@ -241,6 +248,9 @@ EXAMPLES: dict[str, Request] = {
     "cancel": Cancel(task_id="1"),
     "modal": Modal(task_id="1"),
     "swap": Swap(source=PNG, target=PNG),
+    "retexture": Retexture(prompt="x", image=PNG),
+    "show": Show(job_id="x"),
+    "video_swap": VideoSwap(source=PNG, target="https://a.example/a.mp4"),
     "simple_change": SimpleChange(content="1 U1"),
 }
 

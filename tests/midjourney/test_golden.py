@@ -12,8 +12,9 @@ from typing import Any
 import pytest
 
 from midjourney.codes import classify
-from midjourney.decode import decode_task, decode_tasks
+from midjourney.decode import decode_task
 from midjourney.errors import Undecodable
+from midjourney.lists import decode_list
 from midjourney.types import Task
 
 CORPUS = Path(__file__).parent.parent / "corpus"
@@ -36,7 +37,7 @@ def reading(sample: dict[str, Any]) -> Any:
         return task_reading(decode_task(body))
     if sample["kind"] == "list":
         try:
-            return [task_reading(task) for task in decode_tasks(body)]
+            return [task_reading(task) for task in decode_list(body).tasks]
         except Undecodable as error:
             return {"no tasks": error.reason}
     wrapped = json.loads(body)

@@ -72,7 +72,7 @@ def test_a_task_whose_own_fields_are_too_long_is_not_believed() -> None:
     with pytest.raises(Undecodable, match=f"own fields have more than {KEPT_BYTES} bytes"):
         Keeping().task(body)
     found = Keeping().tasks(b"[" + body + b"," + body_of(id="2") + b"]")
-    assert [task.id for task in found] == ["2"]
+    assert ([task.id for task in found.tasks], found.unread) == (["2"], 1)
 
 
 def test_what_one_upstream_says_at_length_has_a_quota() -> None:

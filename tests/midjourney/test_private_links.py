@@ -12,7 +12,20 @@ import pytest
 from midjourney.client import Client
 from midjourney.dialects import DIALECTS, Upstream
 from midjourney.errors import InvalidRequest, NotSent
-from midjourney.requests import Blend, Describe, Edit, Imagine, Modal, Request, Shorten, Swap, Video
+from midjourney.requests import (
+    Blend,
+    Describe,
+    Edit,
+    Imagine,
+    Modal,
+    Request,
+    Retexture,
+    Shorten,
+    Show,
+    Swap,
+    Video,
+    VideoSwap,
+)
 
 PNG_BYTES = b"\x89PNG\r\n\x1a\n rest"
 PNG = "data:image/png;base64,iVBORw0KGgogcmVzdA=="
@@ -76,6 +89,11 @@ EVERYWHERE = [
     ("mask", Edit(prompt="a cat", image=PUBLIC, mask=PRIVATE)),
     ("source", Swap(source=PRIVATE, target=PUBLIC)),
     ("target", Swap(source=PUBLIC, target=PRIVATE)),
+    ("image", Retexture(prompt="a cat", image=PRIVATE)),
+    ("source", VideoSwap(source=PRIVATE, target=PUBLIC)),
+    ("target", VideoSwap(source=PUBLIC, target=PRIVATE)),
+    ("prompt", Retexture(prompt=f"{PRIVATE} a cat", image=PUBLIC)),
+    ("job_id", Show(job_id=PRIVATE)),
     ("image", Video(image=PRIVATE)),
     ("end_image", Video(image=PUBLIC, end_image=PRIVATE)),
     ("mask", Modal(task_id="1", mask=PRIVATE)),

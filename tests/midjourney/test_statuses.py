@@ -9,8 +9,9 @@ import msgspec
 import pytest
 
 from hookchain.settings.load import SettingsError, load_settings
-from midjourney.decode import decode_task, decode_tasks, kept_task
+from midjourney.decode import decode_task, kept_task
 from midjourney.dialects import DIALECTS
+from midjourney.lists import decode_list
 from midjourney.presses import presses
 from midjourney.statuses import Status, canonical_status
 
@@ -38,7 +39,11 @@ def test_nothing_is_odd_about_a_task_that_may_go_on(changed: dict[str, str]) -> 
 
 def test_a_dialect_may_name_the_status() -> None:
     """Then it is a SUCCESS, wherever it is read: in callbacks, fetches, lists, and what is kept of them."""
-    for task in (decode_task(BODY, MINE), kept_task(BODY, MINE), *decode_tasks(b"[" + BODY + b"]", MINE)):
+    for task in (
+        decode_task(BODY, MINE),
+        kept_task(BODY, MINE),
+        *decode_list(b"[" + BODY + b"]", MINE).tasks,
+    ):
         assert task is not None
         assert (task.status, task.unknown_end, task.oddity) == ("SUCCESS", "", "")
         assert len(presses(task, "U*", DIALECT)) == 4

@@ -12,9 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from midjourney.decode import decode_task, decode_tasks, kept_task
+from midjourney.decode import decode_task, kept_task
 from midjourney.dialects import DIALECTS
 from midjourney.errors import Undecodable
+from midjourney.lists import decode_list
 from midjourney.presses import presses
 from midjourney.types import Task
 from midjourney.wrapping import unwrapped
@@ -194,7 +195,7 @@ def test_a_list_is_a_wrapper_already() -> None:
     entries = [PAYLOADS[0], renamed(PAYLOADS[1], "task_id"), {"data": PAYLOADS[2]}]
     expected = [PAYLOADS[0]["id"], PAYLOADS[1]["id"]]
     for body in (entries, {"code": 1, "data": entries}, json.dumps(entries)):
-        assert [task.id for task in decode_tasks(body_of(body))] == expected
+        assert [task.id for task in decode_list(body_of(body)).tasks] == expected
 
 
 def test_what_is_no_task_is_shown_as_it_came() -> None:

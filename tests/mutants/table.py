@@ -373,9 +373,37 @@ RESTORES = [
         ("a copy is checked at each start", "settings.keep(connection, _SERVER, present)", "pass"),
     ),
     *rows(
+        "storage/upstreams/restores.py",
+        (
+            "tests/dispatcher/test_regressions.py::test_an_entry_that_cannot_be_read_keeps_a_restored_upstream_paused",
+        ),
+        (
+            "a list that cannot be read ends a check",
+            "is_list and is_whole and reaches",
+            "is_list and reaches",
+        ),
+    ),
+    *rows(
         "dispatcher/loops/restores.py",
         ("tests/promises/test_restores.py::test_a_start_waits_for_a_list_that_is_known_to_be_late",),
         ("a start does not wait for a late list", "if self._left[name] and late_s > 0:", "if False:"),
+    ),
+]
+
+SWEEP = [
+    *rows(
+        "dispatcher/loops/sweep.py",
+        ("tests/dispatcher/test_sweep.py::test_what_is_not_ours_or_not_news_is_left_alone",),
+        (
+            "a list that lies is believed",
+            " or not has_registered_hook(report.task, tokens):",
+            ":",
+        ),
+    ),
+    *rows(
+        "dispatcher/policy/sweeping.py",
+        ("tests/dispatcher/test_sweep.py::test_what_is_not_ours_or_not_news_is_left_alone",),
+        ("old tasks are news", "return ended_ms is not None and ended_ms >= since_ms", "return True"),
     ),
 ]
 
@@ -389,6 +417,7 @@ EVIDENCE = rows(
         "    left_ms = started_ms\n",
     ),
     ("lost once too often", "    if uncertain.times > most:", "    if uncertain.times > most + 1:"),
+    ("a list that cannot be read as a whole disproves", "    if listing.unread:", "    if False:"),
     (
         "a list disproves while the request may be under way",
         "    if listing.asked_ms < ended_ms:",
@@ -662,6 +691,7 @@ MUTANTS = [
     *LIMITS,
     *EVIDENCE,
     *RESTORES,
+    *SWEEP,
     *RUNS,
     *FORGED,
     *OUTGOING,

@@ -1,6 +1,6 @@
 """A program that takes a large blend in, stores it, and sends it on; it prints how much memory that took at most, as JSON.
 
-Run it with the database's URL and the number of bytes of each of five images.
+Run it with the database's URL, the number of bytes of each of five images, and "json" or "form".
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from hooks.gateway.form_fields import form_of
 from hooks.gateway.spool import Spool
 from midjourney.client import Client
 from midjourney.dialects import DEFAULT_DIALECT, DIALECTS, Upstream
@@ -39,6 +40,24 @@ def body(image_bytes: int) -> Iterator[bytes]:
             yield letter * (min(PIECE_BYTES, image_bytes - start) // 4 * 4)
         yield b'"'
     yield b"]}"
+
+
+def images(image_bytes: int) -> Iterator[bytes]:
+    """The five files of a form, whole."""
+    for number in range(5):
+        yield b"\x89PNG\r\n\x1a\n" + b"ABCDE"[number : number + 1] * (image_bytes - 8)
+
+
+def form(image_bytes: int) -> Iterator[bytes]:
+    """The same blend as a form, in pieces."""
+    yield b'--x\r\ncontent-disposition: form-data; name="botType"\r\n\r\nMID_JOURNEY'
+    for number in range(5):
+        yield b'\r\n--x\r\ncontent-disposition: form-data; name="image"; filename="%d.png"\r\n\r\n' % number
+        yield b"\x89PNG\r\n\x1a\n"
+        letter = b"ABCDE"[number : number + 1]
+        for start in range(0, image_bytes - 8, PIECE_BYTES):
+            yield letter * min(PIECE_BYTES, image_bytes - 8 - start)
+    yield b"\r\n--x--\r\n"
 
 
 class Listener:
@@ -73,19 +92,21 @@ class Listener:
             connection.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b" % (len(ANSWER), ANSWER))
 
 
-async def blend(spool: Spool, client: Client, image_bytes: int) -> None:
+async def blend(spool: Spool, client: Client, image_bytes: int, written_as: str) -> None:
     """Take one in, store it, send it."""
-    pieces = body(image_bytes)
+    pieces = form(image_bytes) if written_as == "form" else body(image_bytes)
+    headers = [(b"content-type", b"multipart/form-data; boundary=x")] if written_as == "form" else []
 
     async def receive() -> dict[str, Any]:
         piece = next(pieces, None)
         return {"type": "http.request", "body": piece or b"", "more_body": piece is not None}
 
-    async with spool.spooled({"type": "http", "headers": []}, receive) as received:
+    about = {"type": "http", "headers": headers}
+    async with spool.spooled(about, receive, form=form_of("submit/blend")) as received:
         await received.keep()
-        images = received.fields["base64Array"]
-        assert isinstance(images, list)
-    reply = await client.submit(Blend(images=tuple(images)), state="mark")
+        blobs = received.fields["base64Array"]
+        assert isinstance(blobs, list)
+    reply = await client.submit(Blend(images=tuple(blobs)), state="mark")
     assert reply.status == 200, reply
 
 
@@ -96,7 +117,7 @@ def resident(name: str) -> int:
     return next((int(line.split()[1]) for line in lines if line.startswith(name)), 0)
 
 
-async def main(url: str, image_bytes: int) -> None:
+async def main(url: str, image_bytes: int, written_as: str) -> None:
     """Twice a small one, which loads what is needed, then the large one: first by the system's count, then by Python's."""
     database = Database(url)
     await database.open()
@@ -105,16 +126,16 @@ async def main(url: str, image_bytes: int) -> None:
     client = Client(Upstream(url=upstream.url), DIALECTS[DEFAULT_DIALECT], blobs=store)
     spool = Spool(store)
     for _ in range(2):
-        await blend(spool, client, 512 * 1024)
+        await blend(spool, client, 512 * 1024, written_as)
     gc.collect()
     resets = Path("/proc/self/clear_refs")
     if resets.exists():
         resets.write_text("5")
     before = resident("VmRSS")
-    await blend(spool, client, image_bytes)
+    await blend(spool, client, image_bytes, written_as)
     grown = 1024 * (resident("VmHWM") - before)
     tracemalloc.start()
-    await blend(spool, client, image_bytes)
+    await blend(spool, client, image_bytes, written_as)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     print(json.dumps({"size": upstream.size, "digest": upstream.digest, "grown": grown, "peak": peak}))
@@ -124,4 +145,4 @@ async def main(url: str, image_bytes: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], int(sys.argv[2])))
+    asyncio.run(main(sys.argv[1], int(sys.argv[2]), sys.argv[3]))

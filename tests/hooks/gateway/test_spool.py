@@ -2,61 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-from collections.abc import AsyncIterator
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 from hooks.gateway.spool import BadBody, Spool
 from midjourney.blob_texts import reference_of
-from storage import clock
 from storage.blobs.store import BlobStore
-from storage.engine import Database
-
-IMAGE = "data:image/png;base64," + "iVBORw0KGgoA" * 2000
-
-
-@pytest.fixture
-async def store(
-    database: Database, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> AsyncIterator[BlobStore]:
-    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
-    store = BlobStore(database, clock.now_ms)
-    yield store
-    await store.close()
-
-
-class Sender:
-    """Gives a body in pieces; then it is silent, or goes away."""
-
-    def __init__(self, body: bytes, size: int = 5000, *, then: str = "end") -> None:
-        self._pieces = [body[at : at + size] for at in range(0, len(body), size)] or [b""]
-        self._then = then
-        self.taken = 0
-
-    async def __call__(self) -> dict[str, Any]:
-        if self.taken == len(self._pieces):
-            if self._then == "leave":
-                return {"type": "http.disconnect"}
-            await asyncio.Event().wait()
-        piece = self._pieces[self.taken]
-        self.taken += 1
-        more = self.taken < len(self._pieces) or self._then != "end"
-        return {"type": "http.request", "body": piece, "more_body": more}
-
-
-def scope(**headers: str) -> dict[str, Any]:
-    return {
-        "type": "http",
-        "headers": [(name.replace("_", "-").encode(), value.encode()) for name, value in headers.items()],
-    }
-
-
-def files(store: BlobStore) -> list[Path]:
-    return [one for one in store._folder.path.rglob("*") if one.is_file() and one.name != "lock-worker"]
+from tests.hooks.gateway.receiving import IMAGE, Sender, files, scope
 
 
 async def test_long_strings_become_blobs(store: BlobStore) -> None:

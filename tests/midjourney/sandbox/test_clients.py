@@ -21,7 +21,7 @@ SUBMITS: dict[str, dict[str, Any]] = {
     "submit/edit": {"prompt": "a hat", "image": PNG},
     "submit/retexture": {"prompt": "wool", "image": PNG},
     "submit/video": {"prompt": "it runs", "image": PNG, "motion": "low"},
-    "submit/show": {"jobId": "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"},
+    "submit/show": {"jobId": "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6", "accountFilter": {"instanceId": "1"}},
     "insight-face/swap": {"sourceBase64": PNG, "targetBase64": PNG},
 }  # fmt: skip
 PLUS = ("submit/imagine", "submit/blend", "submit/describe", "submit/shorten", "insight-face/swap")
@@ -66,6 +66,37 @@ def test_every_submit_of_a_dialect_gives_a_task_under_each_prefix(
     tasks = [finished(client, eventually, one) for one in made]
     assert {task["status"] for task in tasks} == {"SUCCESS"}
     assert all(set(CHAT_PLUGIN) <= task.keys() for task in tasks)
+
+
+def test_a_job_is_shown_by_the_task_that_has_it(start_sandbox: Any, eventually: Any) -> None:
+    """trueai: by its uuid or its image's address; a job that no task has needs the account that is to ask for it."""
+    client = start(start_sandbox, "trueai")
+    made = client.post("/mj/submit/imagine", json={"prompt": "a cat"}).json()["result"]
+    task = finished(client, eventually, made)
+    for job in (task["jobId"], task["imageUrl"]):
+        assert client.post("/mj/submit/show", json={"jobId": job}).json()["result"] == made
+    unknown = client.post("/mj/submit/show", json={"jobId": SUBMITS["submit/show"]["jobId"]}).json()
+    assert (unknown["code"], unknown["description"]) == (4, "show 命令必须指定实例")
+    assert client.post("/mj/submit/show", json={"jobId": "x"}).json()["description"] == "job id 格式错误"
+    assert client.get("/sandbox/ledger").json()["billed"]["show"] == 0
+
+
+def test_a_video_swap_is_a_form(start_sandbox: Any, eventually: Any) -> None:
+    """trueai takes it in no other way, and refuses one without a face or a video."""
+    client = start(start_sandbox, "trueai")
+    video = {"TargetFile": ("a.mp4", b"\0\0\0\x18ftypmp42", "video/mp4")}
+    path = "/mj/insight-face/video-swap"
+    assert (
+        client.post(path, json={"sourceBase64": PNG, "targetUrl": "https://a.example/a.mp4"}).status_code
+        == 415
+    )
+    assert client.post(path, files=video).json()["description"] == "人脸图片不能为空"
+    form = {"sourceBase64": PNG, "accountFilter.modes[0]": "FAST", "state": "mine"}
+    assert client.post(path, data=form, files={"x": b""}).json()["description"] == "目标视频不能为空"
+    told = client.post(path, data=form, files={"targetFile": video["TargetFile"]}).json()
+    task = finished(client, eventually, told["result"])
+    assert (task["status"], task["action"], task["state"]) == ("SUCCESS", "SWAP_VIDEO_FACE", "mine")
+    assert client.get("/sandbox/ledger").json()["billed"]["video-swap"] == 1
 
 
 @pytest.mark.parametrize(("word", "mode"), [("mj-relax/", "RELAX"), ("mj-turbo/", "TURBO"), ("", "FAST")])
