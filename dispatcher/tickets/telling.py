@@ -20,7 +20,6 @@ from dispatcher.plugins.errors import GiveUp, Retry
 from dispatcher.plugins.receivers import Options, Receiver
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.hooks import may_be_called
-from dispatcher.tickets.listening import HOOK
 from dispatcher.tickets.shown import Standing, standing_of
 from dispatcher.tickets.views import Views
 from midjourney.errors import ProtocolError
@@ -31,7 +30,7 @@ from storage.engine import Connection, Database
 from storage.records import Event, Ticket
 from storage.tasks.believe import believe
 from storage.tickets import tickets
-from storage.tickets.audience import CHANGED, ENDS, MADE, concerned, host_of
+from storage.tickets.audience import CHANGED, ENDS, GONE, HOOK, MADE, concerned, host_of
 from storage.tickets.known import Known, known
 
 WITHIN_S = 10.0
@@ -45,9 +44,6 @@ ANSWER_FIRST_MS = 2_000
 
 NOT_YET_S = 1.0
 """Pause before the next look at an end that cannot be told yet."""
-
-GONE = "gone:"
-"""Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
 
 _LATER = (408, 425, 429)
 _OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, harmless=True)

@@ -39,6 +39,10 @@ tickets = Table(
     partial("tickets_of_button", "parent_id", "client", where="parent_id <> ''"),
     partial("tickets_ended", "ended_at_ms", where="ended_at_ms IS NOT NULL"),
     partial("tickets_open", "created_at_ms", where="ended_at_ms IS NULL"),
+    partial(
+        "tickets_open_of_client", "client", "created_at_ms", "id", "is_window", where="ended_at_ms IS NULL"
+    ),
+    Index("tickets_by_age", "created_at_ms", "id"),
 )
 
 # Seeds of images, which never change.

@@ -39,6 +39,15 @@ CHANGED = "ticket.changed"
 """The signal of a change that no upstream reports: an order joined a task that others made, or a ticket ended here. Only hooks hear
 it. Such an event of a ticket without a task has the ticket's id instead."""
 
+HOOK = "hook:"
+"""Prefix of the receivers that tell clients: "hook:bot.example.com:8080". All tickets of a host share its slots."""
+
+WINDOW = "window:"
+"""Prefix of the receivers that answer windows for clients: "window:TICKET"."""
+
+GONE = "gone:"
+"""Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
+
 HEARD = MADE | ENDS | {"task.submitted", "task.started", "task.progressed", CHANGED}
 """Signals that matter to tickets."""
 

@@ -1,0 +1,27 @@
+"""Indexes for the lists of tickets: over all clients by age, and the open ones of a client.
+
+It only adds indexes: the release before this one works on beside it.
+
+Revision: 0021
+"""
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0021"
+down_revision = "0020"
+branch_labels = None
+depends_on = None
+
+
+def upgrade() -> None:
+    """Add the indexes."""
+    op.create_index("tickets_by_age", "tickets", ["created_at_ms", "id"])
+    is_open = sa.text("ended_at_ms IS NULL")
+    op.create_index(
+        "tickets_open_of_client",
+        "tickets",
+        ["client", "created_at_ms", "id", "is_window"],
+        sqlite_where=is_open,
+        postgresql_where=is_open,
+    )
