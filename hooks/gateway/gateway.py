@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import structlog
 
 from dispatcher.tickets.answers import FAILED, NOT_FOUND, REFUSED, refused
@@ -131,7 +132,8 @@ class Gateway:
                     key=header(scope, b"idempotency-key"),
                     client=client,
                 )
-                upstreams = await self._accounts_for(client, place, body)
+                upstreams, chosen = await self._accounts_for(client, place, body)
+                order = msgspec.structs.replace(order, chosen=chosen)
                 await body.keep()
             except Declined as declined:
                 await write(send, envelope(refused(declined.code, str(declined))), headers)
@@ -149,13 +151,13 @@ class Gateway:
         if placed is not None and is_heard:
             self._submits.receipts.written(client.name, order.digest, placed.ticket.id)
 
-    async def _accounts_for(self, client: Client, place: Place, body: Body) -> Sequence[str]:
-        """The accounts for an order. Raises `Declined` if none works in its mode."""
+    async def _accounts_for(self, client: Client, place: Place, body: Body) -> tuple[Sequence[str], str]:
+        """The accounts for an order, and why the first is the first. Raises `Declined` if none works in its mode."""
         mode = place.mode or mode_in(body.fields)
-        names = await self._pools.for_new_work(client, mode)
+        names, why = await self._pools.for_new_work(client, mode)
         if not names:
             raise Declined(REFUSED, f"no account of {client.name} works in mode {mode!r}")
-        return names
+        return names, why
 
     async def _read(self, client: Client, place: Place, scope: Scope, receive: Receive) -> Answer:
         match scope["method"], place.rest.split("/"):

@@ -31,6 +31,7 @@ tickets = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("answered_at_ms", BigInteger),  # when the answer to the request was written
     Column("ended_at_ms", BigInteger),
+    Column("chosen", Text, nullable=False, server_default=""),  # why its first account was chosen
     partial("one_ticket_per_key", "client", "idempotency_key", where="idempotency_key <> ''", unique=True),
     Index("tickets_of_client", "client", "created_at_ms", "id"),
     Index("tickets_by_digest", "client", "digest", "created_at_ms"),

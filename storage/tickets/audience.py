@@ -65,6 +65,20 @@ class Audience(msgspec.Struct, frozen=True):
 NOBODY = Audience()
 
 
+def message_note(ticket_id: str, told: str, answer: str) -> str:
+    """What the decision of a delivery says about a message: which ticket, what was told, and what the hook answered."""
+    return f"{ticket_id} {told}: {answer}"
+
+
+def messages_in(decision: str, ticket_id: str) -> list[str]:
+    """The messages about a ticket in the decision of a delivery, such as "SUCCESS 100%: HTTP 200"."""
+    return [
+        note.removeprefix(f"{ticket_id} ")
+        for note in decision.split("; ")
+        if note.startswith(f"{ticket_id} ")
+    ]
+
+
 def host_of(hook: str) -> str:
     """The host and port of a hook, which share their slots; without user name or path, which may be secret."""
     try:

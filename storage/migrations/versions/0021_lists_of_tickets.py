@@ -1,6 +1,6 @@
-"""Indexes for the lists of tickets: over all clients by age, and the open ones of a client.
+"""Indexes for the lists of tickets: over all clients by age, and the open ones of a client. And why an account was chosen.
 
-It only adds indexes: the release before this one works on beside it.
+The new column has a default: the release before this one works on beside it.
 
 Revision: 0021
 """
@@ -15,7 +15,8 @@ depends_on = None
 
 
 def upgrade() -> None:
-    """Add the indexes."""
+    """Add the column and the indexes."""
+    op.add_column("tickets", sa.Column("chosen", sa.Text(), nullable=False, server_default=""))
     op.create_index("tickets_by_age", "tickets", ["created_at_ms", "id"])
     is_open = sa.text("ended_at_ms IS NULL")
     op.create_index(
