@@ -210,9 +210,9 @@ class ExplainedEvent(Event, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """The history of a task, oldest first. `is_cut` is True if older events were omitted."""
+    """The history of a task, oldest first. `is_cut` is True if older events were omitted. `task` is None only for a ticket that has none."""
 
-    task: Task
+    task: Task | None
     made_by: SubmissionDetail | None
     events: list[ExplainedEvent]
     is_cut: bool

@@ -12,6 +12,7 @@ from storage.tasks import chains
 from storage.tickets import moves, tickets
 from storage.tickets.audience import CHANGED, HOOK, WINDOW, host_of
 from storage.tickets.known import Known, known
+from storage.tickets.tickets import key_of_window
 
 MOST_EVENTS = 500
 """The number of newest events that are read of one ticket: a task has some dozen, and hundreds only because of a loop elsewhere."""
@@ -40,6 +41,16 @@ class Story(msgspec.Struct, frozen=True, kw_only=True):
     def ticket(self) -> Ticket:
         """The ticket itself."""
         return self.seen.ticket
+
+    @property
+    def is_own_window(self) -> bool:
+        """True if the ticket is a window that the gateway opened itself: nothing was sent for it before the client answered."""
+        ticket = self.ticket
+        if not ticket.submission_id:
+            return True
+        return bool(self.submissions) and self.submissions[0].idempotency_key == key_of_window(
+            ticket.upstream, ticket.id
+        )
 
 
 def story(connection: Connection, ticket_id: str, now_ms: int) -> Story | None:
