@@ -72,6 +72,7 @@ async def gateway_of(
         Pools(database, settings.upstreams, settings.pools),
         Pictures(database, addresses, serve_picture),
         CrossOrigin(shared.cors_origins),
+        database.tally,
     )
 
 

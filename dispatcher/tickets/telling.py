@@ -108,6 +108,7 @@ class Teller:
         try:
             answer = await self._post(seen, told, client, event)
         except GiveUp:
+            self._database.tally.messages["given_up"] += 1
             await self._note(ticket.id, f"{GONE}{event.id}", -1)
             raise
         chain.note(message_note(ticket.id, f"{told.status} {told.progress}%", answer))
@@ -174,12 +175,16 @@ class Teller:
                 allow_private=may_be_called(ticket.hook, client.hook_hosts),
             )
         except NotReachable as error:
+            self._database.tally.messages["not_allowed"] += 1
             raise GiveUp(str(error)) from error
         except NotTaken as error:
+            self._database.tally.messages["unreachable"] += 1
             if is_progress:
                 return f"not taken: {error}"
             raise _later(event, f"{host_of(ticket.hook)} cannot be reached: {error}", None) from error
-        if not 200 <= answer.status < 300 and not is_progress:
+        is_taken = 200 <= answer.status < 300
+        self._database.tally.messages["taken" if is_taken else "refused"] += 1
+        if not is_taken and not is_progress:
             raise _refusal(event, host_of(ticket.hook), answer.status, answer.retry_after_s)
         return f"HTTP {answer.status}"
 

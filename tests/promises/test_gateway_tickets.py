@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections import Counter
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -210,6 +212,52 @@ def test_clients_tell_what_they_use(shop: Shop, eventually: Any) -> None:
     assert clients["is_on"]
     assert [one["name"] for one in clients["clients"]] == ["ann", "bob"]
     assert shop.server.http.get("/api/clients/nobody").status_code == 404
+
+
+def metrics(shop: Shop, name: str) -> dict[frozenset[tuple[str, str]], float]:
+    """The values of a metric by their labels."""
+    text = shop.server.http.get("/metrics").text
+    return {
+        frozenset(re.findall(r'(\w+)="([^"]*)"', labels)): float(value)
+        for labels, value in re.findall(rf"^{name}(?:{{(.*)}})? (\S+)$", text, re.MULTILINE)
+    }
+
+
+def of(**labels: str) -> frozenset[tuple[str, str]]:
+    return frozenset(labels.items())
+
+
+def test_metrics_count_orders_by_their_answers(shop: Shop, eventually: Any) -> None:
+    """Taken, repeated, refused, a task that nobody knows, a body that is no JSON; open tickets; tries at a hook."""
+    box = shop.mailbox()
+    before = Counter(metrics(shop, "hookchain_orders_total"))
+    answered = metrics(shop, "hookchain_order_seconds_count")[of()]
+    told_before = Counter(metrics(shop, "hookchain_hook_messages_total"))
+    with shop.while_it(holds=True):
+        ticket = shop.bob.imagine("counted", key="counted", notifyHook=box.url)
+        assert metrics(shop, "hookchain_tickets")[of(client="bob", state="open")] == 1
+        assert shop.bob.imagine("counted", key="counted", notifyHook=box.url) == ticket
+        assert shop.bob.order("imagine", prompt="x", notifyHook="ftp://x")["code"] == 4
+        assert shop.bob.order("change", taskId="1", action="UPSCALE", index=1)["code"] == 3
+        assert shop.bob.http.post("/submit/imagine", content=b"<html>").status_code == 400
+        shop.upstream.go_on(shop.task("counted"))
+    box.until_it_ends(ticket)
+    counted = Counter(metrics(shop, "hookchain_orders_total")) - before
+    assert counted == {
+        of(client="bob", answer="taken"): 1,
+        of(client="bob", answer="repeated"): 1,
+        of(client="bob", answer="refused"): 1,
+        of(client="bob", answer="not_found"): 1,
+        of(client="bob", answer="http_400"): 1,
+    }
+    assert metrics(shop, "hookchain_order_seconds_count")[of()] == answered + 5
+    eventually(lambda: of(client="bob", state="open") not in metrics(shop, "hookchain_tickets"))
+
+    def taken() -> float:
+        now = Counter(metrics(shop, "hookchain_hook_messages_total")) - told_before
+        return now[of(outcome="taken")]
+
+    eventually(lambda: taken() >= len(box.about(ticket)) == len(box.tries))
 
 
 def test_nothing_secret_is_shown(shop: Shop, eventually: Any) -> None:
