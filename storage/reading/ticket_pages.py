@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 import msgspec
-from sqlalchemy import Connection, and_, case, exists, or_
+from sqlalchemy import Connection, and_, case, func, or_, select
 
 from midjourney.statuses import TERMINAL
 from storage import schema
@@ -43,31 +43,33 @@ _task, _answered = schema.tasks.alias("its_task"), schema.tasks.alias("its_answe
 
 _REFUSED = ("rejected", "dead", "refused")
 
+# Scalar queries, because PostgreSQL would hash all tasks and submissions for EXISTS.
+_status = select(_task.c.status).where(
+    _task.c.upstream == _tickets.c.upstream, _task.c.id == _tickets.c.task_id
+)
+_state = select(_submission.c.state).where(_submission.c.id == _tickets.c.submission_id)
+_failed_answered = (
+    select(func.count())
+    .select_from(_answered)
+    .where(_answered.c.submission_id == _answer.c.id, _answered.c.status.in_(FAILED_TASK))
+)
 # The answer to a modal may make another task, or be refused; the ticket keeps the window's.
-_of_answer = and_(
-    _answer.c.parent_id == _tickets.c.task_id,
-    _answer.c.upstream == _tickets.c.upstream,
-    _answer.c.kind == "modal",
-    _tickets.c.task_id != "",
+_failed_answers = (
+    select(func.count())
+    .select_from(_answer)
+    .where(
+        _answer.c.parent_id == _tickets.c.task_id,
+        _answer.c.upstream == _tickets.c.upstream,
+        _answer.c.kind == "modal",
+        _tickets.c.task_id != "",
+        or_(_answer.c.state.in_(_REFUSED), _failed_answered.scalar_subquery() > 0),
+    )
 )
 _has_failed = or_(
     _tickets.c.fail_reason != "",
-    exists().where(
-        _task.c.upstream == _tickets.c.upstream,
-        _task.c.id == _tickets.c.task_id,
-        _task.c.status.in_(FAILED_TASK),
-    ),
-    exists().where(
-        _submission.c.id == _tickets.c.submission_id,
-        _submission.c.state.in_(_REFUSED),
-    ),
-    exists().where(
-        _of_answer,
-        or_(
-            _answer.c.state.in_(_REFUSED),
-            exists().where(_answered.c.submission_id == _answer.c.id, _answered.c.status.in_(FAILED_TASK)),
-        ),
-    ),
+    func.coalesce(_status.scalar_subquery(), "").in_(FAILED_TASK),
+    func.coalesce(_state.scalar_subquery(), "").in_(_REFUSED),
+    _failed_answers.scalar_subquery() > 0,
 )
 _HOOK = case(
     (_tickets.c.hook == "", "none"),

@@ -39,7 +39,7 @@ tickets = Table(
     partial("tickets_of_task", "task_id", "upstream", where="task_id <> ''"),
     partial("tickets_of_button", "parent_id", "client", where="parent_id <> ''"),
     partial("tickets_ended", "ended_at_ms", where="ended_at_ms IS NOT NULL"),
-    partial("tickets_open", "created_at_ms", where="ended_at_ms IS NULL"),
+    partial("tickets_open", "created_at_ms", "id", where="ended_at_ms IS NULL"),
     partial(
         "tickets_open_of_client", "client", "created_at_ms", "id", "is_window", where="ended_at_ms IS NULL"
     ),

@@ -17,8 +17,17 @@ depends_on = None
 def upgrade() -> None:
     """Add the column and the indexes."""
     op.add_column("tickets", sa.Column("chosen", sa.Text(), nullable=False, server_default=""))
-    op.create_index("tickets_by_age", "tickets", ["created_at_ms", "id"])
     is_open = sa.text("ended_at_ms IS NULL")
+    # With the id, so that a list of open tickets in their order is read from it: SQLite would take the index of all tickets.
+    op.drop_index("tickets_open", "tickets")
+    op.create_index(
+        "tickets_open",
+        "tickets",
+        ["created_at_ms", "id"],
+        sqlite_where=is_open,
+        postgresql_where=is_open,
+    )
+    op.create_index("tickets_by_age", "tickets", ["created_at_ms", "id"])
     op.create_index(
         "tickets_open_of_client",
         "tickets",
