@@ -89,6 +89,7 @@ def chain_shape(row: ChainRow) -> answers.Chain:
         root_task_id=row.root_task_id or None,
         submissions_used=row.submissions,
         created_at=when(row.created_at_ms),
+        client=row.client or None,
     )
 
 

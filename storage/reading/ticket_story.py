@@ -86,7 +86,7 @@ def _submissions(connection: Connection, seen: Known) -> list[Submission]:
     found: list[Submission] = []
     own = submission_queue.find(connection, seen.ticket.submission_id) if seen.ticket.submission_id else None
     while own is not None and own not in found:
-        found.insert(0, own)
+        found = [own, *found]
         before = moves.moved_from(own)
         own = submission_queue.find(connection, before) if before else None
     if seen.submission is not None and all(one.id != seen.submission.id for one in found):
