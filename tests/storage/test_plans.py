@@ -219,7 +219,7 @@ def test_what_is_asked_about_tickets_and_clients(large: Connection) -> None:
             ("at once", lambda c: tickets.count_open(c, "ann"), {"tickets_open_of_client"}, FEW),
             ("rate", lambda c: tickets.count_since(c, "ann", NOW_MS - 1000), {"tickets_of_client"}, FEW),
             ("open of a client", lambda c: tickets.open_of(c, "ann", 50), set(), FEW),
-            ("overdue", lambda c: tickets.open_after(c, -1, NOW_MS, 200), {"tickets_open"}, FEW),
+            ("overdue", lambda c: tickets.open_after(c, None, NOW_MS, 200), {"tickets_open"}, FEW),
             (
                 "what keeps a chain",
                 lambda c: sql_pruning.OPEN_TICKET.first(c, chain_id=CHAIN),
