@@ -5,6 +5,7 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy import Connection
 
+from storage.events import event_log
 from storage.reading import sql, sql_tickets, sql_versions
 from storage.records import Attempt, ChainRow, Delivery, Event, Submission, Ticket
 from storage.submissions import submission_queue
@@ -66,7 +67,8 @@ def story(connection: Connection, ticket_id: str, now_ms: int) -> Story | None:
         attempts[attempt.submission_id].append(attempt)
     hook, window = f"{HOOK}{host_of(ticket.hook)}", f"{WINDOW}{ticket.id}"
     # The host's other tickets were told of what came before this one.
-    own = [event.id for event in events if event.received_at_ms >= ticket.created_at_ms]
+    since_ms = ticket.created_at_ms - event_log.SKEW_MS
+    own = [event.id for event in events if event.received_at_ms >= since_ms]
     runs = sql_tickets.DELIVERIES_TO.all(connection, event_ids=own, receivers=[hook, window]) if own else []
     return Story(
         seen=seen,

@@ -9,14 +9,18 @@ import pytest
 from sqlalchemy import update
 
 from dispatcher.tickets.clients import Client
-from hooks.api.ticket_shapes import story_shape
-from storage import schema
+from hooks.api.ticket_shapes import story_shape, ticket_shape
+from hooks.api.tickets import STATES
+from midjourney.decode import decode_task
+from storage import ingest, schema
 from storage.engine import Connection, Database
 from storage.events import event_log
-from storage.reading import ticket_story
-from storage.records import Ticket
+from storage.reading import ticket_pages, ticket_story
+from storage.reading.ticket_pages import TicketFilter
+from storage.records import Incoming, Ticket
 from storage.tickets import moves
 from storage.tickets import sql as tickets_sql
+from storage.tickets.known import known
 from storage.tickets.tickets import key_of_window
 from tests.support.staged import stage, wanted
 
@@ -140,6 +144,84 @@ async def test_a_window_of_the_gateway_is_known_by_its_press(database: Database)
         "answered_by": "client",
         "answered_at": "1970-01-01T00:00:00.009Z",
     }
+
+
+def task(connection: Connection, name: str, told_status: str, **fields: Any) -> None:
+    """A task as the upstream tells it, confirmed; `fields` are what its row has besides."""
+    told = {"id": name, "status": told_status, "action": "IMAGINE"}
+    ingest.ingest(
+        connection,
+        [
+            Incoming(
+                upstream="main",
+                task=decode_task(msgspec.json.encode(told)),
+                submission_id="",
+                source="reconcile",
+                received_at_ms=6,
+            )
+        ],
+        set(),
+    )
+    table = schema.tasks
+    connection.execute(update(table).where(table.c.id == name).values(misses=0, **fields))
+
+
+def answered(connection: Connection, label: str, state: str) -> str:
+    """A press whose window was answered by a modal in this state; the id of the modal."""
+    opener = stage(connection, wanted(f"press {label}"), 5).submission_id
+    table = schema.submissions
+    opened = {"state": "needs_modal", "outcome": "needs_modal", "task_ids": f'["window {label}"]'}
+    connection.execute(update(table).where(table.c.id == opener).values(**opened))
+    task(connection, f"window {label}", "MODAL", submission_id=opener)
+    modal = msgspec.structs.replace(wanted(f"answer {label}"), kind="modal", parent_id=f"window {label}")
+    answer = stage(connection, modal, 8).submission_id
+    connection.execute(update(table).where(table.c.id == answer).values(state=state))
+    put(connection, id=label, submission_id=opener, task_id=f"window {label}", ended_at_ms=9)
+    return answer
+
+
+async def test_the_filter_by_state_agrees_with_the_state_that_is_shown(database: Database) -> None:
+    """Failed there, cancelled, lost; by the task, by the answer to its window, and by another task that this made; and well ended."""
+
+    def work(connection: Connection) -> None:
+        for status in ("SUCCESS", "FAILURE", "CANCEL"):
+            task(connection, f"t-{status}", status)
+            put(connection, id=status, task_id=f"t-{status}", ended_at_ms=9)
+        task(connection, "t-lost", "IN_PROGRESS", status="LOST", finished_at_ms=8)
+        put(connection, id="lost", task_id="t-lost", ended_at_ms=9)
+        put(connection, id="open")
+        put(connection, id="window", is_window=True)
+        put(connection, id="withdrawn", ended_at_ms=9, fail_reason="withdrawn")
+        answered(connection, "refused", "rejected")
+        table = schema.submissions
+        for label, status in (("made a failure", "FAILURE"), ("made a success", "SUCCESS")):
+            answer = answered(connection, label, "accepted")
+            task(connection, f"new {label}", status, submission_id=answer)
+            made = update(table).where(table.c.id == answer)
+            connection.execute(made.values(task_ids=f'["new {label}"]'))
+
+    await database.write("test", work)
+
+    def read(connection: Connection) -> tuple[dict[str, str], dict[str, str]]:
+        selected: dict[str, str] = {
+            one.id: state
+            for state in STATES
+            for one in ticket_pages.ticket_page(connection, most=50, wanted=TicketFilter(state=state))
+        }
+        seen = known(connection, ticket_pages.ticket_page(connection, most=50), 99)
+        return selected, {one.ticket.id: ticket_shape(one, Client(name="ann")).state for one in seen}
+
+    selected, shown = await database.read(read)
+    assert selected == shown
+    assert {name for name, state in shown.items() if state == "failed"} == {
+        "FAILURE",
+        "CANCEL",
+        "lost",
+        "withdrawn",
+        "refused",
+        "made a failure",
+    }
+    assert {name for name, state in shown.items() if state == "ended"} == {"SUCCESS", "made a success"}
 
 
 async def test_the_mark_of_a_ticket_changes_with_what_is_shown(database: Database) -> None:
