@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
+from zoneinfo import ZoneInfo
 
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.tickets.answers import REFUSED
@@ -21,6 +22,7 @@ from hooks.gateway.pools import Pools
 from hooks.gateway.reads import Reads
 from hooks.gateway.submits import Submits
 from hooks.gateway.tasks import TaskCalls
+from hooks.gateway_view import GatewayView
 from midjourney.client import Client as UpstreamClient
 from storage import clock
 from storage.blobs.store import BlobStore
@@ -70,6 +72,19 @@ async def gateway_of(
         Pools(database, settings.upstreams, settings.pools),
         Pictures(database, addresses, serve_picture),
         CrossOrigin(shared.cors_origins),
+        database.tally,
+    )
+
+
+def view_of(settings: Settings, clients: Clients | None) -> GatewayView:
+    """What the API and the pages show of the gateway, which is off without clients."""
+    return GatewayView(
+        is_on=clients is not None,
+        named=lambda name: settings.clients.get(name) or Client(name=name),
+        configured=settings.clients,
+        pools=settings.pools,
+        upstreams=list(settings.upstreams),
+        zone=ZoneInfo(settings.timezone),
     )
 
 

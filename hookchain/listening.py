@@ -8,7 +8,7 @@ from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.tickets.keeping import PictureStore
-from dispatcher.tickets.listening import CONFIRM, HOOK, PICTURES, WINDOW, Listening
+from dispatcher.tickets.listening import CONFIRM, PICTURES, Listening
 from dispatcher.tickets.moving import Moving
 from dispatcher.tickets.overdue import Overdue
 from dispatcher.tickets.telling import Teller
@@ -20,6 +20,7 @@ from hooks.gateway.clients import Clients
 from storage import clock
 from storage.deliveries.delivery_queue import Listen
 from storage.engine import Database
+from storage.tickets.audience import HOOK, WINDOW
 
 
 async def clients_of_gateway(settings: Settings, database: Database) -> Clients | None:

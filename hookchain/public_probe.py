@@ -51,6 +51,8 @@ SURFACES = (
     Surface(name="live updates", path="/live/gallery"),
     Surface(name="tasks and prompts", path="/api/tasks"),
     Surface(name="tasks, as if from this machine", path="/api/tasks", headers=_LOCAL),
+    Surface(name="clients", path="/api/clients"),
+    Surface(name="tickets", path="/api/tickets"),
     Surface(name="chains", path="/api/chains"),
     Surface(name="events", path="/api/events"),
     Surface(name="submissions", path="/api/submissions"),

@@ -20,7 +20,7 @@ from dispatcher.tickets.keeping import PictureStore
 from dispatcher.tickets.listening import SIGNALS as SIGNALS_OF_TICKETS
 from hookchain.background import counting_refusals, refreshing_clients, refreshing_logins, refreshing_tokens
 from hookchain.dashboard import page_context
-from hookchain.gateway import gateway_of
+from hookchain.gateway import gateway_of, view_of
 from hookchain.listening import clients_of_gateway
 from hookchain.receivers import Receivers as Receivers
 from hookchain.receivers import connect_receivers as connect_receivers
@@ -35,6 +35,7 @@ from hooks.auth import Admin
 from hooks.dashboard.routes import Dashboard
 from hooks.gateway.clients import Clients
 from hooks.gateway.gateway import Gateway
+from hooks.gateway_view import GatewayView
 from hooks.health import Health
 from hooks.hook_tokens import NotifyTokens, registered_token
 from hooks.http.connections import Connections
@@ -203,6 +204,7 @@ async def running(
                     connections,
                     quotas,
                     gateway,
+                    view_of(settings, clients),
                 ),
                 connections=connections,
                 database=database,
@@ -232,6 +234,7 @@ def _application(
     connections: Connections,
     quotas: Quotas,
     gateway: Gateway | None,
+    view: GatewayView,
 ) -> ASGIApp:
     health = Health(database, worker.is_healthy if worker is not None else None, settings.upstreams)
     api = Api(
@@ -242,6 +245,7 @@ def _application(
         admin=admin,
         get_loaded=get_loaded,
         quotas=quotas,
+        gateway=view,
     )
     metrics = Metrics(database, admin, connections)
     return create_app(

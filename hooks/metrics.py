@@ -31,6 +31,7 @@ from storage.histogram import Histogram
 from storage.meter import Sum
 from storage.reading import gauges
 from storage.reading.gauges import Gauges
+from storage.tally import Tally
 
 Values: TypeAlias = Iterable[tuple[tuple[str, ...], float]]
 """Pairs of label values and the metric's value."""
@@ -74,6 +75,7 @@ class Metrics:
         scrape = Scrape(
             [
                 *_process_metrics(self._database, commits),
+                *_gateway_metrics(self._database.tally),
                 *_writer_metrics(self._database.held_by()),
                 *_database_metrics(stored),
                 *_connection_metrics(self._connections),
@@ -147,6 +149,26 @@ def _process_metrics(database: Database, commits: Mapping[str, int]) -> Iterator
     )
 
 
+def _gateway_metrics(tally: Tally) -> Iterator[Metric]:
+    """Yield what this process has done for clients of the gateway."""
+    yield _counter(
+        "hookchain_orders_total",
+        "Orders of clients that this process has answered, by what it answered.",
+        tally.orders.items(),
+        "client",
+        "answer",
+    )
+    yield _histogram(
+        "hookchain_order_seconds", "Time from a client's order to its answer, in this process.", tally.answers
+    )
+    yield _counter(
+        "hookchain_hook_messages_total",
+        "Tries of this process to tell a client's hook something, and messages that were given up.",
+        [((outcome,), count) for outcome, count in tally.messages.items()],
+        "outcome",
+    )
+
+
 def _database_metrics(stored: Gauges) -> Iterator[Metric]:
     """Yield what the database holds."""
     yield _gauge(
@@ -160,6 +182,13 @@ def _database_metrics(stored: Gauges) -> Iterator[Metric]:
         "hookchain_deliveries",
         "Deliveries by state.",
         [((state,), count) for state, count in stored.deliveries.items()],
+        "state",
+    )
+    yield _gauge(
+        "hookchain_tickets",
+        "Tickets that have not ended, by client and state.",
+        stored.tickets.items(),
+        "client",
         "state",
     )
     yield _gauge(

@@ -4,7 +4,8 @@ A chain that fits into one batch is dropped whole or not at all; a larger one is
 then its tasks and submissions, and its own row last.
 
 Nothing is paid for twice: the idempotency keys of dropped submissions are kept for ever (table `spent`), so that a callback
-that arrives a year late presses nothing again. A chain with dead, refused or uncertain submissions is kept.
+that arrives a year late presses nothing again. A chain with dead, refused or uncertain submissions is kept, and so is one that a ticket
+shows which has not ended: its client still asks about it, or may answer a window on one of its tasks.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ def _has_ended(connection: Connection, chain_id: str, before_ms: int) -> bool:
     )
     if unsettled is not None:
         return False
+    if sql.OPEN_TICKET.first(connection, chain_id=chain_id) is not None:
+        return False
     undelivered = (sql.UNDELIVERED_OF_TASKS, sql.UNDELIVERED_OF_SUBMISSIONS)
     return all(query.first(connection, chain_id=chain_id) is None for query in undelivered)
 
@@ -65,7 +68,7 @@ def drop(connection: Connection, chain_ids: list[str], before_ms: int, most: int
 def _drop_part(connection: Connection, chain_id: str, before_ms: int, most: int) -> tuple[_Outcome, int]:
     """Drop a chain, or the next piece of it, unless something has happened in it since `find`."""
     locks.chains(connection, [chain_id])
-    # Locked on PostgreSQL, so that the checks below see a callback that is being stored right now.
+    # Locked on PostgreSQL, so that the checks below see a callback that is being stored right now, and an order that joins a submission.
     its_tasks = sql.HOLD_TASKS.all(connection, chain_id=chain_id, most=most + 1)
     its_submissions = sql.SUBMISSIONS_OF_CHAIN.all(connection, chain_id=chain_id, most=most + 1)
     its_events = [
@@ -75,6 +78,8 @@ def _drop_part(connection: Connection, chain_id: str, before_ms: int, most: int)
     event_ids = sorted({event_id for ids in its_events for event_id in ids[:most]})
     rows = 1 + len(its_tasks) + len(its_submissions) + len(event_ids)
     if _is_alive(its_tasks, its_submissions, before_ms):
+        return "kept", rows
+    if sql.OPEN_TICKET.first(connection, chain_id=chain_id) is not None:
         return "kept", rows
     if event_ids and sql.UNDELIVERED.first(connection, ids=event_ids) is not None:
         return "kept", rows

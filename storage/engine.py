@@ -31,6 +31,7 @@ from storage.histogram import ANSWER_MS, Histogram, Timings, together
 from storage.meter import Holds, Meter, Sum
 from storage.records import Incoming, Recorded
 from storage.submissions.request_count import GenerationFile
+from storage.tally import Tally
 from storage.tasks.oddities import Oddities
 from storage.workers import leases
 from storage.workers.lock import WorkerLock
@@ -58,7 +59,8 @@ ANSWERED_WITHIN_S = 0.5
 class Database:
     """An open database. Other parts use only `write`, `append`, `read`, `look` and their variants.
 
-    `meter` counts what this process does until the counts are stored; `timings` measures how long its work took.
+    `meter` counts what this process does until the counts are stored; `timings` measures how long its work took; `tally` counts what
+    it does for clients of the gateway.
     """
 
     def __init__(self, url: str) -> None:
@@ -67,6 +69,7 @@ class Database:
         self.wakeups = Wakeups()
         self.meter = Meter()
         self.timings = Timings()
+        self.tally = Tally()
         self._oddities = Oddities()
         self._callbacks = Callbacks()
         self.worker_lock: WorkerLock | None = None

@@ -69,8 +69,10 @@ def drop_tasks(
 
 
 def _is_over(connection: Connection, row: LooseTask, before_ms: int) -> bool:
-    """True if nothing has happened to a task without a chain since `before_ms`. Locks the task on PostgreSQL."""
+    """True if nothing has happened to a task without a chain since `before_ms`, and no client waits for it. Locks the task on PostgreSQL."""
     if row.submission_id is not None or row.updated_at_ms >= before_ms:
+        return False
+    if sql.OPEN_TICKET_OF_TASK.first(connection, upstream=row.upstream, task_id=row.id) is not None:
         return False
     if not many_writers(connection):
         return True

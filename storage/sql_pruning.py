@@ -120,6 +120,37 @@ UNDELIVERED_OF_SUBMISSIONS = Query(f"SELECT events.id {_EVENTS_OF_SUBMISSIONS} {
 UNDELIVERED = Query("SELECT id FROM deliveries WHERE event_id IN (:ids) AND state <> 'done' LIMIT 1", int)
 
 
+OPEN_TICKET = Query(
+    """
+    SELECT tickets.id FROM tickets
+    JOIN submissions ON submissions.id = tickets.submission_id AND submissions.chain_id = :chain_id
+    WHERE tickets.submission_id <> '' AND tickets.ended_at_ms IS NULL
+    UNION ALL
+    SELECT tickets.id FROM tickets
+    JOIN tasks ON tasks.id = tickets.task_id AND tasks.upstream = tickets.upstream AND tasks.chain_id = :chain_id
+    WHERE tickets.task_id <> '' AND tickets.ended_at_ms IS NULL
+    UNION ALL
+    SELECT tickets.id FROM tickets
+    JOIN tasks ON tasks.id = tickets.parent_id AND tasks.upstream = tickets.upstream AND tasks.chain_id = :chain_id
+    WHERE tickets.parent_id <> '' AND tickets.ended_at_ms IS NULL
+    LIMIT 1
+    """,
+    str,
+)
+"""A ticket that has not ended, and shows a submission or a task of a chain, or is a window on one of its tasks."""
+OPEN_TICKET_OF_TASK = Query(
+    """
+    SELECT id FROM tickets
+    WHERE task_id = :task_id AND upstream = :upstream AND task_id <> '' AND ended_at_ms IS NULL
+    UNION ALL
+    SELECT id FROM tickets
+    WHERE parent_id = :task_id AND upstream = :upstream AND parent_id <> '' AND ended_at_ms IS NULL
+    LIMIT 1
+    """,
+    str,
+)
+
+
 class ChainTask(NamedTuple):
     """A task of a chain, and when it last moved."""
 
@@ -149,7 +180,14 @@ class ChainSubmission(NamedTuple):
 
 
 SUBMISSIONS_OF_CHAIN = Query(
-    "SELECT id, state, updated_at_ms FROM submissions WHERE chain_id = :chain_id LIMIT :most", ChainSubmission
+    """
+    SELECT id, state, updated_at_ms FROM submissions
+    WHERE chain_id = :chain_id
+    ORDER BY id
+    LIMIT :most
+    /*postgresql FOR UPDATE */
+    """,
+    ChainSubmission,
 )
 DROP_TASK = Command("DELETE FROM tasks WHERE upstream = :upstream AND id = :task_id")
 DROP_ALIASES = Command("DELETE FROM aliases WHERE upstream = :upstream AND task_id = :task_id")

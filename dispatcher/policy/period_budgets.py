@@ -198,6 +198,7 @@ def _left(budget: PeriodBudget, scope: str, period: str, ends_at_ms: int, row: U
         used=used,
         limit=limit,
         measure="submissions" if budget.spend is None else "spend",
+        client=budget.client,
     )
 
 

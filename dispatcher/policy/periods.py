@@ -31,6 +31,11 @@ def period_of(per: Per, now_ms: int, zone: tzinfo) -> Period:
             return Period(f"{local:%Y-%m}", _midnight_ms(following, zone))
 
 
+def day_began_ms(now_ms: int, zone: tzinfo) -> int:
+    """When the day that a time is in began."""
+    return _midnight_ms(datetime.fromtimestamp(now_ms / 1000, zone).date(), zone)
+
+
 def _midnight_ms(day: date, zone: tzinfo) -> int:
     return _ms(datetime(day.year, day.month, day.day, tzinfo=zone))
 

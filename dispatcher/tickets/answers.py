@@ -22,6 +22,22 @@ from storage.tickets.known import Known
 ACCEPTED, NOT_FOUND, REFUSED, FAILED, WINDOW, QUEUED, LIMIT, BANNED = 1, 3, 4, 9, 21, 22, 23, 24
 
 
+_NAMES = {
+    ACCEPTED: "taken",
+    QUEUED: "taken",
+    WINDOW: "window",
+    NOT_FOUND: "not_found",
+    FAILED: "failed",
+    LIMIT: "limit",
+    BANNED: "banned",
+}
+
+
+def name_of(code: int) -> str:
+    """What an answer means, in a word for /metrics. Upstreams have codes of their own, all of which refuse."""
+    return _NAMES.get(code, "refused")
+
+
 class Envelope(msgspec.Struct, frozen=True, kw_only=True):
     """An answer. `result` is a ticket's id, or several joined by commas, or None; `properties` is always an object."""
 

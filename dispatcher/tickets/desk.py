@@ -12,7 +12,7 @@ from dispatcher.policy.outcomes import action_made
 from dispatcher.tickets import targets
 from dispatcher.tickets.answers import FAILED, LIMIT, NOT_FOUND, REFUSED
 from dispatcher.tickets.clients import Client
-from dispatcher.tickets.orders import Order
+from dispatcher.tickets.orders import Order, about
 from dispatcher.tickets.shown import standing_of
 from dispatcher.tickets.targets import Target
 from midjourney.dialects import Dialect
@@ -162,5 +162,6 @@ def new_ticket(order: Order, desk: Desk, upstream: str, now_ms: int) -> Ticket:
         idempotency_key=order.idempotency_key,
         state=order.state,
         hook=order.hook,
+        chosen="" if about(request) else order.chosen,
         created_at_ms=now_ms,
     )

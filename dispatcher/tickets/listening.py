@@ -9,19 +9,13 @@ from dispatcher.tickets.clients import Children, Client
 from storage.deliveries.delivery_queue import Route
 from storage.engine import Connection
 from storage.records import PendingEvent
-from storage.tickets.audience import HEARD, NOBODY, Audience, audiences
-
-HOOK = "hook:"
-"""Prefix of the receivers that tell clients: "hook:bot.example.com:8080". All tickets of a host share its slots."""
+from storage.tickets.audience import HEARD, HOOK, NOBODY, WINDOW, Audience, audiences
 
 CONFIRM = "confirm:end"
 """The receiver that has the end of a task confirmed for clients that only poll, and see no end before."""
 
 PICTURES = "keep:picture"
 """The receiver that keeps the pictures of clients' tasks."""
-
-WINDOW = "window:"
-"""Prefix of the receivers that answer windows for clients: "window:TICKET"."""
 
 RULE = "rule:"
 

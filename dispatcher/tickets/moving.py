@@ -45,7 +45,7 @@ class Moving:
     def move(self, connection: Connection, submission: Submission, to: str, now_ms: int) -> None:
         """See `Elsewhere`."""
         staged = Staged(
-            idempotency_key=f"{to}|moved|{submission.id}|0",
+            idempotency_key=moves.key_of_move(to, submission.id),
             chain_id=submission.chain_id,
             upstream=to,
             kind=submission.kind,

@@ -68,7 +68,7 @@ OWN = frozenset({"notifyHook", "state"})
 
 class Order(msgspec.Struct, frozen=True, kw_only=True):
     """One order as a client posted it. Ids in `request` are those that the client knows; `mode` is the first part of the path
-    ("mj-fast"), or ""; `digest` is equal for equal bodies."""
+    ("mj-fast"), or ""; `digest` is equal for equal bodies. `chosen`: why new work goes to the account that it goes to."""
 
     kind: RequestKind
     request: Request
@@ -77,6 +77,7 @@ class Order(msgspec.Struct, frozen=True, kw_only=True):
     digest: str = ""
     idempotency_key: str = ""
     mode: str = ""
+    chosen: str = ""
 
 
 def request_of(kind: RequestKind, fields: Mapping[str, object]) -> Request:

@@ -76,6 +76,39 @@ def ordered(pool: Pool, accounts: Sequence[Account], mode: str, luck: Callable[[
     return [account.name for account in sorted(willing, key=rank)]
 
 
+def reason(pool: Pool, accounts: Sequence[Account], mode: str, chosen: str) -> str:
+    """Why new work in a mode goes to an account of a pool and not to those listed before it, as a sentence for people."""
+    how = {
+        "order": "the first of its pool",
+        "weight": "drawn by weight",
+        "free": "the one with the most free places",
+    }
+    why = how[pool.order] + (f" that works in mode {mode}" if mode and serves(pool, chosen, mode) else "")
+    if mode and not serves(pool, chosen, mode):
+        why += f" that works in mode {mode_of(pool.mode_fallback)}, because none takes mode {mode} now"
+    before = [account for account in accounts if _is_before(pool, account.name, chosen)]
+    passed = [said for account in before if (said := _passed_over(pool, account, mode))]
+    return "; ".join([why, *passed])
+
+
+def _is_before(pool: Pool, name: str, chosen: str) -> bool:
+    """True if an account would have been chosen if the order of the pool alone decided."""
+    if name == chosen:
+        return False
+    return pool.order != "order" or pool.upstreams.index(name) < pool.upstreams.index(chosen)
+
+
+def _passed_over(pool: Pool, account: Account, mode: str) -> str:
+    """Why an account gets no new work now, or ""."""
+    if not serves(pool, account.name, mode):
+        return f"{account.name} does not work in mode {mode}"
+    if pool.weights.get(account.name, 1) <= 0:
+        return f"{account.name} has weight 0"
+    if account.is_stopped:
+        return f"{account.name} is paused, full or does not answer"
+    return f"{account.name} has no free place" if account.free <= 0 else ""
+
+
 def client_of(submission: Submission) -> str:
     """The client that ordered a submission, or ""."""
     return submission.asked_by.removeprefix(BY_CLIENT) if submission.asked_by.startswith(BY_CLIENT) else ""

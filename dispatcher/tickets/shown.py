@@ -68,11 +68,13 @@ def standing_of(known: Known, *, keeps_cancel: bool = False) -> Standing:
         return _failed(ticket.fail_reason)
     if ticket.is_window:
         return Standing(Status.MODAL, 0)
-    if row is not None and row.status and known.payload:
+    is_over = submission is not None and submission.state in _ENDED_HERE
+    # A window stays open at the upstream after its answer was refused.
+    if row is not None and row.status and known.payload and not (is_over and row.status == Status.MODAL):
         return _of_task(known, row, keeps_cancel=keeps_cancel)
     if row is not None and row.finished_at_ms is not None and row.status not in TERMINAL:
         return _failed(FORGOTTEN)
-    if submission is not None and submission.state in _ENDED_HERE and submission.outcome != "window_lost":
+    if submission is not None and is_over and submission.outcome != "window_lost":
         return _failed(reason_of(submission, known.answer))
     if ticket.ended_at_ms is not None and submission is None:
         return _failed(REMOVED)

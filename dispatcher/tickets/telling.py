@@ -15,12 +15,11 @@ from functools import partial
 import msgspec
 
 from dispatcher.effects.forward import webhook_of
-from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.chain import Chain, UpstreamHandle
 from dispatcher.plugins.errors import GiveUp, Retry
 from dispatcher.plugins.receivers import Options, Receiver
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.hooks import may_be_called
-from dispatcher.tickets.listening import HOOK
 from dispatcher.tickets.shown import Standing, standing_of
 from dispatcher.tickets.views import Views
 from midjourney.errors import ProtocolError
@@ -31,7 +30,7 @@ from storage.engine import Connection, Database
 from storage.records import Event, Ticket
 from storage.tasks.believe import believe
 from storage.tickets import tickets
-from storage.tickets.audience import CHANGED, ENDS, MADE, concerned, host_of
+from storage.tickets.audience import CHANGED, ENDS, GONE, HOOK, MADE, concerned, host_of, message_note
 from storage.tickets.known import Known, known
 
 WITHIN_S = 10.0
@@ -45,9 +44,6 @@ ANSWER_FIRST_MS = 2_000
 
 NOT_YET_S = 1.0
 """Pause before the next look at an end that cannot be told yet."""
-
-GONE = "gone:"
-"""Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
 
 _LATER = (408, 425, 429)
 _OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, harmless=True)
@@ -72,8 +68,8 @@ class Teller:
         """The receiver that tells the hooks at one host."""
         host = name.removeprefix(HOOK)
 
-        async def tell(_action: str, *, event: Event, **_: object) -> None:
-            await self._tell(host, event)
+        async def tell(_action: str, *, event: Event, chain: Chain, **_: object) -> None:
+            await self._tell(host, event, chain)
 
         return Receiver(name=name, function=tell, options=_OPTIONS)
 
@@ -86,19 +82,19 @@ class Teller:
 
         return Receiver(name=name, function=confirm, options=_OPTIONS)
 
-    async def _tell(self, host: str, event: Event) -> None:
+    async def _tell(self, host: str, event: Event, chain: Chain) -> None:
         """Tell every ticket at a host that the event concerns. One that fails keeps nothing from the others."""
         failures: list[Exception] = []
         for seen in await self._known(event):
             if host_of(seen.ticket.hook) == host:
                 try:
-                    await self._tell_one(seen, event)
+                    await self._tell_one(seen, event, chain)
                 except (Retry, GiveUp) as failure:
                     failures.append(failure)
         if failures:
             raise next((one for one in failures if isinstance(one, Retry)), failures[0])
 
-    async def _tell_one(self, seen: Known, event: Event) -> None:
+    async def _tell_one(self, seen: Known, event: Event, chain: Chain) -> None:
         ticket, signal = seen.ticket, event.signal or ""
         client = self._named(ticket.client)
         if signal in ENDS or signal == CHANGED:
@@ -110,16 +106,18 @@ class Teller:
             return
         await self._after_the_answer(ticket)
         try:
-            await self._post(seen, told, client, event)
+            answer = await self._post(seen, told, client, event)
         except GiveUp:
+            self._database.tally.messages["given_up"] += 1
             await self._note(ticket.id, f"{GONE}{event.id}", -1)
             raise
+        chain.note(message_note(ticket.id, f"{told.status} {told.progress}%", answer))
         await self._note(ticket.id, str(told.status), told.progress)
         if signal == CHANGED and told.status == Status.SUBMITTED:
             # It joined a task that was made before: what it has become comes at once, and not with the next event.
             for again in await self._known(event):
                 if again.ticket.id == ticket.id:
-                    await self._tell_one(again, event)
+                    await self._tell_one(again, event, chain)
 
     async def _note(self, ticket_id: str, status: str, progress: int) -> None:
         """Store the last that a ticket's hook was told."""
@@ -163,7 +161,8 @@ class Teller:
                 return
             ticket = found
 
-    async def _post(self, seen: Known, told: Standing, client: Client, event: Event) -> None:
+    async def _post(self, seen: Known, told: Standing, client: Client, event: Event) -> str:
+        """Post a message once; returns what the hook answered. Raises `Retry` and `GiveUp`, but for progress, which is tried once."""
         ticket, is_progress = seen.ticket, told.status == Status.IN_PROGRESS
         body = msgspec.json.encode(_body(self._views.of(seen, client), told))
         name = f"{ticket.id}-{told.status}" + (f"-{told.progress}" if is_progress else "")
@@ -176,15 +175,18 @@ class Teller:
                 allow_private=may_be_called(ticket.hook, client.hook_hosts),
             )
         except NotReachable as error:
+            self._database.tally.messages["not_allowed"] += 1
             raise GiveUp(str(error)) from error
         except NotTaken as error:
+            self._database.tally.messages["unreachable"] += 1
             if is_progress:
-                return
+                return f"not taken: {error}"
             raise _later(event, f"{host_of(ticket.hook)} cannot be reached: {error}", None) from error
-        if not 200 <= answer.status < 300:
-            if is_progress:
-                return
+        is_taken = 200 <= answer.status < 300
+        self._database.tally.messages["taken" if is_taken else "refused"] += 1
+        if not is_taken and not is_progress:
             raise _refusal(event, host_of(ticket.hook), answer.status, answer.retry_after_s)
+        return f"HTTP {answer.status}"
 
 
 def _message(seen: Known, event: Event, client: Client) -> Standing | None:

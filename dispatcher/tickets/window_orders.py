@@ -67,7 +67,7 @@ def answer(connection: Connection, order: Order, request: Modal, desk: Desk, now
         press = Action(task_id=ticket.parent_id, custom_id=ticket.custom_id)
         commands.check(msgspec.structs.replace(request, task_id=ticket.parent_id), dialect)
         submission_id = _staged(
-            connection, press, ticket, desk, now_ms, own_key=f"{ticket.upstream}|window|{ticket.id}|0"
+            connection, press, ticket, desk, now_ms, own_key=tickets.key_of_window(ticket.upstream, ticket.id)
         )
     else:
         opened = _open_task(connection, ticket, desk, now_ms)

@@ -9,12 +9,12 @@ from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import Retry
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.receivers import Options, Receiver
-from dispatcher.tickets.listening import WINDOW
 from midjourney.requests import Modal, decode_request
 from storage import clock
 from storage.engine import Database
 from storage.records import Ticket
 from storage.tickets import tickets
+from storage.tickets.audience import WINDOW
 
 AGAIN_S = 1.0
 PATIENCE_MS = tickets.REPEATED_WITHIN_MS

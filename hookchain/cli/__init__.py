@@ -30,6 +30,8 @@ MODULES: Mapping[str, str] = {
     "url": "hooks",
     "tasks": "listing",
     "events": "listing",
+    "tickets": "tickets",
+    "clients": "tickets",
     "explain": "decisions",
     "replay": "decisions",
     "costs": "decisions",

@@ -6,13 +6,16 @@ import re
 from typing import Annotated, Literal
 from urllib.parse import quote
 
+import msgspec
 import typer
 
 from hookchain.cli.api import running_server
 from hookchain.cli.output import last_line, say, say_json
+from hookchain.cli.ticket_lines import story_lines
 from hookchain.printable import printable_in
 from hookchain.settings.load import SettingsError
-from hooks.api.answers import Delivery, Explanation, Replayed, Submission, SubmissionDetail
+from hooks.api.answers import Delivery, Replayed, Submission, SubmissionDetail, Task
+from hooks.api.gateway_answers import Explained
 from hooks.api.reports import Budgets, Cost, Costs, Plugins
 from storage import clock
 
@@ -31,34 +34,28 @@ def since_ms(age: str) -> int:
 
 
 def explain(
-    task: Annotated[str, typer.Argument(help="Task id.")],
+    task: Annotated[str, typer.Argument(help="Id of a task, or of a client's ticket.")],
     upstream: Annotated[str, typer.Option(help="Upstream of the task, if several have this id.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """Explain what happened to a task, and why.
+    """Explain what happened to a task or a ticket, and why.
 
-    Lists its events, which rules and plugins fired for them, and which did not.
+    Lists its events, which rules and plugins fired for them, and which did not. For a ticket also which account got it and why, each
+    try, and what the client's hook was told and answered.
     """
     query = {"upstream": upstream} if upstream else {}
-    explanation = running_server().get(f"/api/explain/{quote(task, safe='')}", Explanation, **query)
+    explanation = running_server().get(f"/api/explain/{quote(task, safe='')}", Explained, **query)
     if as_json:
         say_json(explanation)
     else:
         say("\n".join(explanation_lines(printable_in(explanation))))
 
 
-def explanation_lines(explanation: Explanation) -> list[str]:
+def explanation_lines(explanation: Explained) -> list[str]:
     """An explanation as readable lines."""
-    task = explanation.task
-    lines = [
-        f"task {task.id} at {task.upstream}: {task.action} {task.status}, "
-        f"chain {task.chain_id or 'none'}, depth {task.depth}"
-    ]
-    if task.prompt:
-        lines.append(f"  prompt: {task.prompt}")
-    if task.fail_reason:
-        kind = f" ({task.failure_kind})" if task.failure_kind else ""
-        lines.append(f"  it failed{kind}: {task.fail_reason}")
+    lines = story_lines(explanation.ticket) if explanation.ticket is not msgspec.UNSET else []
+    if explanation.task is not None:
+        lines += _task(explanation.task)
     if made_by := explanation.made_by:
         lines.append(f"  requested by {made_by.asked_by}: {_submission(made_by)}")
     if explanation.is_cut:
@@ -75,6 +72,19 @@ def explanation_lines(explanation: Explanation) -> list[str]:
         for delivery in event.deliveries:
             lines += _delivery(delivery, remaining)
     lines += [f"  requested by {submission.asked_by}: {_submission(submission)}" for submission in remaining]
+    return lines
+
+
+def _task(task: Task) -> list[str]:
+    lines = [
+        f"task {task.id} at {task.upstream}: {task.action} {task.status}, "
+        f"chain {task.chain_id or 'none'}, depth {task.depth}"
+    ]
+    if task.prompt:
+        lines.append(f"  prompt: {task.prompt}")
+    if task.fail_reason:
+        kind = f" ({task.failure_kind})" if task.failure_kind else ""
+        lines.append(f"  it failed{kind}: {task.fail_reason}")
     return lines
 
 

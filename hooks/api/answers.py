@@ -122,21 +122,24 @@ class Refused(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Chain(msgspec.Struct, frozen=True, kw_only=True):
-    """A chain, without its tasks."""
+    """A chain, without its tasks. `client`: the program that submitted its root, by its name."""
 
     id: str
     upstream: str
     root_task_id: str | None
     submissions_used: int
     created_at: str
+    client: str | None
 
 
 class ChainDetail(Chain, frozen=True, kw_only=True):
-    """A chain with its tasks and submissions, oldest first. `untold` counts the events whose receivers have not all run yet."""
+    """A chain with its tasks and submissions, oldest first, and the ids of the tickets that show one of these. `untold` counts the events
+    whose receivers have not all run yet."""
 
     untold: int
     tasks: list[Task]
     submissions: list[Submission]
+    tickets: list[str]
 
 
 class ChainPage(msgspec.Struct, frozen=True, kw_only=True):
@@ -210,9 +213,9 @@ class ExplainedEvent(Event, frozen=True, kw_only=True):
 
 
 class Explanation(msgspec.Struct, frozen=True, kw_only=True):
-    """The history of a task, oldest first. `is_cut` is True if older events were omitted."""
+    """The history of a task, oldest first. `is_cut` is True if older events were omitted. `task` is None only for a ticket that has none."""
 
-    task: Task
+    task: Task | None
     made_by: SubmissionDetail | None
     events: list[ExplainedEvent]
     is_cut: bool

@@ -10,7 +10,7 @@ from hooks.api.paging import age_cursor, cursor_of, filters, page_of
 from hooks.problems import Problem
 from storage import clock
 from storage.engine import Connection, Database
-from storage.reading import pages
+from storage.reading import pages, ticket_pages
 from storage.tasks import chains
 
 
@@ -49,6 +49,7 @@ class Chains:
                 untold=chains.count_undelivered(connection, chain_id, now_ms),
                 tasks=[shapes.task_shape(row, payloads.get((row.upstream, row.id), b"")) for row in rows],
                 submissions=[shapes.submission_shape(submission) for submission in made],
+                tickets=[ticket.id for ticket in ticket_pages.tickets_of_chain(connection, chain_id)],
             )
 
         chain = await self._database.read(read)

@@ -1,39 +1,64 @@
-"""/api/explain: the history of a task."""
+"""/api/explain: the history of a task, or of a ticket and its task."""
 
 from __future__ import annotations
 
 from starlette.requests import Request
 
 from hooks.api import shapes
-from hooks.api.answers import Explanation
+from hooks.api.gateway_answers import Explained
+from hooks.api.ticket_shapes import story_shape
+from hooks.gateway_view import GatewayView
 from hooks.problems import Problem
-from storage.engine import Database
-from storage.reading import explanation, pages
+from storage import clock
+from storage.engine import Connection, Database
+from storage.reading import explanation, pages, ticket_story
 
 
 class Explanations:
     """The handler of /api/explain."""
 
-    def __init__(self, database: Database) -> None:
+    def __init__(self, database: Database, gateway: GatewayView) -> None:
         self._database = database
+        self._gateway = gateway
 
-    async def explain(self, request: Request) -> tuple[int, Explanation]:
-        """Return a task's history. `upstream` is needed if several upstreams have a task with this id."""
-        task_id, upstream = request.path_params["task_id"], request.query_params.get("upstream", "")
-        upstreams = [upstream] if upstream else await self._upstreams_of(task_id)
+    async def explain(self, request: Request) -> tuple[int, Explained]:
+        """Return the history of a ticket or a task. `upstream` is needed if several upstreams have a task with this id."""
+        given, upstream = request.path_params["id"], request.query_params.get("upstream", "")
+        if not upstream and (of_ticket := await self._database.read(lambda c: self._of_ticket(c, given))):
+            return 200, of_ticket
+        upstreams = [upstream] if upstream else await self._upstreams_of(given)
         if len(upstreams) > 1:
             raise Problem(
                 422,
-                f"Several upstreams have a task {task_id!r}; name one as `upstream`: {', '.join(upstreams)}",
+                f"Several upstreams have a task {given!r}; name one as `upstream`: {', '.join(upstreams)}",
             )
         found = None
         if upstreams:
             found = await self._database.read(
-                lambda connection: explanation.explained(connection, upstreams[0], task_id)
+                lambda connection: explanation.explained(connection, upstreams[0], given)
             )
         if found is None:
-            raise Problem(404, f"There is no task {task_id!r}")
-        return 200, shapes.explained_shape(found)
+            raise Problem(404, f"There is no task {given!r}")
+        return 200, shapes.extended(Explained, shapes.explained_shape(found))
 
     async def _upstreams_of(self, task_id: str) -> list[str]:
         return await self._database.read(lambda connection: pages.upstreams_of_task(connection, task_id))
+
+    def _of_ticket(self, connection: Connection, ticket_id: str) -> Explained | None:
+        """The story of a ticket, with the history of its task; None if there is no such ticket."""
+        story = ticket_story.story(connection, ticket_id, clock.now_ms())
+        if story is None:
+            return None
+        ticket = story_shape(story, self._gateway.named(story.ticket.client))
+        row = story.seen.task
+        found = explanation.explained(connection, row.upstream, row.id) if row is not None else None
+        if found is not None:
+            return shapes.extended(Explained, shapes.explained_shape(found), ticket=ticket)
+        return Explained(
+            task=None,
+            made_by=None,
+            events=shapes.explained_events(story.events, pages.deliveries_of(connection, story.events)),
+            is_cut=story.is_cut,
+            asked_for=[],
+            ticket=ticket,
+        )

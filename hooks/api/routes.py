@@ -16,6 +16,7 @@ from hooks.api.dead_letters import DeadLetters
 from hooks.api.deliveries import Deliveries
 from hooks.api.events import Events
 from hooks.api.explanations import Explanations
+from hooks.api.gateway_clients import GatewayClients
 from hooks.api.loaded import GetLoaded, LoadedReceivers
 from hooks.api.quarantine import Quarantine
 from hooks.api.reports import Loaded
@@ -23,10 +24,12 @@ from hooks.api.spending import Spending
 from hooks.api.submissions import Submissions
 from hooks.api.submitting import Submitting
 from hooks.api.tasks import Tasks
+from hooks.api.tickets import Tickets
 from hooks.api.traffic import Traffic
 from hooks.api.uncertain import PendingDecisions
 from hooks.api.upstreams import Upstreams
 from hooks.auth import Admin
+from hooks.gateway_view import NO_GATEWAY, GatewayView
 from hooks.problems import Problem
 from hooks.quotas import Quota, Quotas
 from midjourney.dialects import Dialect, Upstream
@@ -50,6 +53,7 @@ class Api:
         admin: Admin | None = None,
         get_loaded: GetLoaded = Loaded,
         quotas: Quotas | None = None,
+        gateway: GatewayView = NO_GATEWAY,
     ) -> None:
         prices = {name: upstream.prices for name, upstream in upstreams.items()}
         self._tasks = Tasks(database)
@@ -61,7 +65,9 @@ class Api:
         self._letters = DeadLetters(database, dialects)
         self._quarantine = Quarantine(database, dialects)
         self._decisions = PendingDecisions(database)
-        self._explanations = Explanations(database)
+        self._explanations = Explanations(database, gateway)
+        self._tickets = Tickets(database, gateway)
+        self._clients = GatewayClients(database, gateway)
         self._spending = Spending(database, prices)
         self._loaded = LoadedReceivers(database, get_loaded)
         self._traffic = Traffic(database)
@@ -73,6 +79,10 @@ class Api:
         table: list[tuple[str, Handler, str]] = [
             ("/api/tasks", self._tasks.list, "GET"),
             ("/api/tasks/{upstream}/{task_id:path}", self._tasks.get, "GET"),
+            ("/api/tickets", self._tickets.list, "GET"),
+            ("/api/tickets/{id}", self._tickets.get, "GET"),
+            ("/api/clients", self._clients.list, "GET"),
+            ("/api/clients/{name}", self._clients.get, "GET"),
             ("/api/chains", self._chains.list, "GET"),
             ("/api/chains/{id}", self._chains.get, "GET"),
             ("/api/events", self._events.list, "GET"),
@@ -98,7 +108,7 @@ class Api:
             ("/api/uncertain/{id}/settle", self._decisions.settle, "POST"),
             ("/api/refused", self._decisions.refused, "GET"),
             ("/api/refused/{id}/release", self._decisions.release, "POST"),
-            ("/api/explain/{task_id:path}", self._explanations.explain, "GET"),
+            ("/api/explain/{id:path}", self._explanations.explain, "GET"),
             ("/api/events/{id}/replay", self._events.replay, "POST"),
             ("/api/costs", self._spending.costs, "GET"),
             ("/api/budgets", self._spending.budgets, "GET"),

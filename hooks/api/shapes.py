@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TypeVar
 
 import msgspec
@@ -88,6 +89,7 @@ def chain_shape(row: ChainRow) -> answers.Chain:
         root_task_id=row.root_task_id or None,
         submissions_used=row.submissions,
         created_at=when(row.created_at_ms),
+        client=row.client or None,
     )
 
 
@@ -239,22 +241,27 @@ def budget_shape(left: Left) -> BudgetUse:
     )
 
 
+def explained_events(events: Iterable[Event], deliveries: Iterable[Delivery]) -> list[answers.ExplainedEvent]:
+    """Return events, each with its deliveries."""
+    of_event: dict[int, list[answers.Delivery]] = {}
+    for delivery in deliveries:
+        of_event.setdefault(delivery.event_id, []).append(delivery_shape(delivery))
+    return [
+        extended(answers.ExplainedEvent, event_shape(event), deliveries=of_event.get(event.id, []))
+        for event in events
+    ]
+
+
 def explained_shape(found: Explained) -> answers.Explanation:
     """Return a task's history: every event with its deliveries, every submission with its attempts."""
 
     def detail(submission: Submission) -> answers.SubmissionDetail:
         return submission_detail(submission, found.attempts[submission.id])
 
-    deliveries: dict[int, list[answers.Delivery]] = {}
-    for delivery in found.deliveries:
-        deliveries.setdefault(delivery.event_id, []).append(delivery_shape(delivery))
     return answers.Explanation(
         task=task_shape(found.task, found.payload),
         made_by=detail(found.made_by) if found.made_by is not None else None,
-        events=[
-            extended(answers.ExplainedEvent, event_shape(event), deliveries=deliveries.get(event.id, []))
-            for event in found.events
-        ],
+        events=explained_events(found.events, found.deliveries),
         is_cut=found.is_cut,
         asked_for=[detail(submission) for submission in found.asked_for],
     )

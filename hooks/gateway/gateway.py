@@ -6,12 +6,14 @@ docs/gateway.md has its paths. What it does not know it answers with 404 and a l
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Protocol
 
+import msgspec
 import structlog
 
-from dispatcher.tickets.answers import FAILED, NOT_FOUND, REFUSED, refused
+from dispatcher.tickets.answers import FAILED, NOT_FOUND, REFUSED, name_of, refused
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.desk import Declined
 from dispatcher.tickets.orders import KIND_OF_PATH
@@ -26,6 +28,7 @@ from hooks.gateway.submits import Submits
 from hooks.gateway.tasks import TaskCalls
 from hooks.http.connections import HAS_HUNG_UP
 from storage.errors import NotDurable, StorageError
+from storage.tally import Tally
 
 if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
@@ -59,6 +62,7 @@ class Gateway:
         pools: Pools,
         pictures: Pictures,
         cross_origin: CrossOrigin,
+        tally: Tally,
     ) -> None:
         self._clients = clients
         self._reads = reads
@@ -69,6 +73,7 @@ class Gateway:
         self._pools = pools
         self._pictures = pictures
         self._cross_origin = cross_origin
+        self._tally = tally
 
     async def stop(self) -> None:
         """Store what is left to be stored."""
@@ -120,7 +125,35 @@ class Gateway:
         send: Send,
         headers: Sequence[tuple[str, str]],
     ) -> None:
-        """Take an order. If the client hangs up before it has its answer, the order stands, and can be sent again for the same ticket."""
+        """Take an order, and count it with its answer."""
+        began_ns, answer = time.perf_counter_ns(), ""
+        try:
+            answer = await self._take(client, place, scope, receive, send, headers)
+        except Refused as error:
+            answer = f"http_{error.answer.status}"
+            raise
+        except NotDurable:
+            answer = "away"
+            raise
+        except Exception:
+            answer = "failed"
+            raise
+        finally:
+            if answer:
+                self._tally.orders[client.name, answer] += 1
+                self._tally.answers.add((time.perf_counter_ns() - began_ns) // 1000)
+
+    async def _take(
+        self,
+        client: Client,
+        place: Place,
+        scope: Scope,
+        receive: Receive,
+        send: Send,
+        headers: Sequence[tuple[str, str]],
+    ) -> str:
+        """Take an order; returns what it was answered, in a word. If the client hangs up before it has its answer, the order stands, and can
+        be sent again for the same ticket."""
         async with self._bodies.of(scope, receive, place.rest, client.name) as body:
             try:
                 order = self._submits.read(
@@ -131,11 +164,12 @@ class Gateway:
                     key=header(scope, b"idempotency-key"),
                     client=client,
                 )
-                upstreams = await self._accounts_for(client, place, body)
+                upstreams, chosen = await self._accounts_for(client, place, body)
+                order = msgspec.structs.replace(order, chosen=chosen)
                 await body.keep()
             except Declined as declined:
                 await write(send, envelope(refused(declined.code, str(declined))), headers)
-                return
+                return name_of(declined.code)
             hangs_up = asyncio.create_task(_disconnected(receive))
             try:
                 placed, told = await self._submits.order(client, order, upstreams)
@@ -148,14 +182,15 @@ class Gateway:
         await write(send, envelope(told), headers)
         if placed is not None and is_heard:
             self._submits.receipts.written(client.name, order.digest, placed.ticket.id)
+        return "repeated" if placed is not None and not placed.is_new else name_of(told.code)
 
-    async def _accounts_for(self, client: Client, place: Place, body: Body) -> Sequence[str]:
-        """The accounts for an order. Raises `Declined` if none works in its mode."""
+    async def _accounts_for(self, client: Client, place: Place, body: Body) -> tuple[Sequence[str], str]:
+        """The accounts for an order, and why the first is the first. Raises `Declined` if none works in its mode."""
         mode = place.mode or mode_in(body.fields)
-        names = await self._pools.for_new_work(client, mode)
+        names, why = await self._pools.for_new_work(client, mode)
         if not names:
             raise Declined(REFUSED, f"no account of {client.name} works in mode {mode!r}")
-        return names
+        return names, why
 
     async def _read(self, client: Client, place: Place, scope: Scope, receive: Receive) -> Answer:
         match scope["method"], place.rest.split("/"):

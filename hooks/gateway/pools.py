@@ -6,12 +6,14 @@ import random
 from collections.abc import Mapping, Sequence
 
 from dispatcher.tickets.clients import Client, Pool
-from dispatcher.tickets.routing import Account, mode_of, ordered, pool_of
+from dispatcher.tickets.routing import Account, mode_of, ordered, pool_of, reason
 from midjourney.dialects import Upstream
 from storage import clock
 from storage.engine import Connection, Database
 from storage.tickets import moves
 from storage.upstreams import standings
+
+ONLY = "the only account of its client"
 
 
 class Pools:
@@ -28,13 +30,14 @@ class Pools:
         """All accounts that a client may use, as listed."""
         return [name for name in self._pool(client).upstreams if name in self._upstreams]
 
-    async def for_new_work(self, client: Client, mode: str) -> Sequence[str]:
-        """The accounts that may do new work in a mode, the best first; none if no account works in it."""
+    async def for_new_work(self, client: Client, mode: str) -> tuple[Sequence[str], str]:
+        """The accounts that may do new work in a mode, the best first, and why it is the best; none if no account works in it."""
         pool, names = self._pool(client), self.members(client)
         if len(names) == 1 and not pool.modes:
-            return names
+            return names, ONLY
         accounts = await self._database.read(lambda connection: self._accounts(connection, names))
-        return ordered(pool, accounts, mode_of(mode), lambda: 1.0 - random.random())
+        found = ordered(pool, accounts, mode_of(mode), lambda: 1.0 - random.random())
+        return found, reason(pool, accounts, mode_of(mode), found[0]) if found else ""
 
     def _pool(self, client: Client) -> Pool:
         return pool_of(client, self._pools, list(self._upstreams))

@@ -50,7 +50,7 @@ class Claim(msgspec.Struct, frozen=True, kw_only=True):
 class Left(msgspec.Struct, frozen=True, kw_only=True):
     """How much of a budget is used up in the present period, for one scope ("" for the total).
 
-    `measure`: the unit of `used` and `limit`, "submissions" or "spend".
+    `measure`: the unit of `used` and `limit`, "submissions" or "spend". `client`: the only client that it is for, or "".
     """
 
     budget: str
@@ -62,6 +62,7 @@ class Left(msgspec.Struct, frozen=True, kw_only=True):
     used: float
     limit: float
     measure: str
+    client: str = ""
 
     @property
     def left(self) -> float:

@@ -8,7 +8,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from storage import clock
-from storage.reading import sql_figures
+from storage.reading import sql_figures, sql_tickets
 from storage.records import DeliveryState
 from storage.upstreams import standings
 
@@ -25,6 +25,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     oldest_event_s: float
     quarantine: int
     paused: tuple[str, ...]
+    tickets: dict[tuple[str, str], int]
 
 
 def gauges(connection: Connection) -> Gauges:
@@ -37,6 +38,7 @@ def gauges(connection: Connection) -> Gauges:
         oldest_event_s=max(0.0, (clock.now_ms() - oldest_ms) / 1000) if oldest_ms else 0.0,
         quarantine=sql_figures.COUNT_QUARANTINE.one(connection),
         paused=tuple(sorted(standings.paused(connection))),
+        tickets=_open_tickets(connection),
     )
 
 
@@ -45,6 +47,15 @@ def submissions_by_state(connection: Connection) -> dict[tuple[str, str], int]:
     return {
         (row.upstream, row.state): row.how_many for row in sql_figures.SUBMISSIONS_BY_STATE.all(connection)
     }
+
+
+def _open_tickets(connection: Connection) -> dict[tuple[str, str], int]:
+    """The number of tickets that have not ended by (client, state)."""
+    counts: dict[tuple[str, str], int] = {}
+    for row in sql_tickets.OPEN_BY_CLIENT.all(connection):
+        counts[row.client, "open"] = row.not_ended - row.windows
+        counts[row.client, "window"] = row.windows
+    return counts
 
 
 def _deliveries_by_state(connection: Connection) -> dict[str, int]:

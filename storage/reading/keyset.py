@@ -35,12 +35,18 @@ class Page(list[Record]):
 
 class Listing(msgspec.Struct, frozen=True, kw_only=True):
     """Describes one list of a record. `order`: the columns that it is sorted by, newest first; `indexed`: the filters that an index answers, the
-    most selective first, each with its condition."""
+    most selective first, each with its condition; `derived`: filters that compare no column but an expression."""
 
     table: Table
     record: type[msgspec.Struct]
     order: Sequence[Column[Any]]
     indexed: Mapping[str, Callable[[Any], ColumnElement[bool] | None]] = {}
+    derived: Mapping[str, ColumnElement[Any]] = {}
+
+    def value(self, name: str) -> ColumnElement[Any]:
+        """What a filter compares."""
+        derived = self.derived.get(name)
+        return self.table.c[name] if derived is None else derived.label(name)
 
 
 def equals(column: Column[Any], *, but: Sequence[str] = ()) -> Callable[[Any], ColumnElement[bool] | None]:
@@ -58,7 +64,7 @@ def read(
     """Up to `most` rows with the values `equal`, after the place `before`, which holds a row's values of `order`."""
     order = [column.desc() for column in kind.order]
     by_index, others = _split(kind, equal)
-    wanted = [*kind.table.primary_key, *kind.order, *(kind.table.c[name] for name in others)]
+    wanted = [*kind.table.primary_key, *kind.order, *map(kind.value, others)]
     window = select(*dict.fromkeys(wanted))
     if by_index is not None:
         window = window.where(by_index)

@@ -134,6 +134,11 @@ def find_delivery(connection: Connection, delivery_id: int) -> Delivery | None:
     return sql.DELIVERY.first(connection, id=delivery_id)
 
 
+def deliveries_of(connection: Connection, events: Sequence[Event]) -> list[Delivery]:
+    """The deliveries of these events, in their order."""
+    return sql.DELIVERIES_OF_EVENTS.all(connection, event_ids=[event.id for event in events])
+
+
 def attempts_of(connection: Connection, submission_id: str) -> list[Attempt]:
     """The attempts of a submission, in order."""
     return sql.ATTEMPTS.all(connection, submission_id=submission_id)

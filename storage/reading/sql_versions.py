@@ -75,3 +75,25 @@ REQUESTED_BY_TASK = Query(
     f"SELECT {_MIXED}, count(*) FROM submissions WHERE parent_id = :parent_id AND upstream = :upstream",
     RequestedVersion,
 )
+
+
+class AboutVersion(NamedTuple):
+    """The newest event about some submissions, and what their deliveries add up to."""
+
+    newest: int
+    mixed: int
+
+
+OF_SUBMISSIONS = Query(
+    """
+    SELECT coalesce(max(newest.id), 0), CAST(coalesce(sum((
+        SELECT sum(1 + deliveries.updated_at_ms % 1000003) FROM deliveries WHERE deliveries.event_id = newest.id
+    )), 0) AS BIGINT)
+    FROM (
+        SELECT id FROM events
+        WHERE submission_id IN (:submission_ids) AND submission_id <> ''
+        ORDER BY id DESC LIMIT :most
+    ) AS newest
+    """,
+    AboutVersion,
+)

@@ -12,7 +12,8 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     answers. Several tickets may share a submission: a button is paid for once. `task_id` is the upstream's id, "" until it is
     known. `state` and `hook` are the client's own. `is_window`: it waits for the client's answer, which `answer` then holds as
     an encoded request. `fail_reason`: why it ended without the upstream, or "". `told_status` and `told_progress`: the last that
-    its hook was told. `answered_at_ms`: when the answer to the order was written; None before.
+    its hook was told. `answered_at_ms`: when the answer to the order was written; None before. `chosen`: why its first account was
+    chosen, for people; "" if nothing was to be chosen.
     """
 
     id: str
@@ -37,3 +38,4 @@ class Ticket(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     answered_at_ms: int | None = None
     ended_at_ms: int | None = None
+    chosen: str = ""

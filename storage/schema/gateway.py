@@ -31,6 +31,7 @@ tickets = Table(
     Column("created_at_ms", BigInteger, nullable=False),
     Column("answered_at_ms", BigInteger),  # when the answer to the request was written
     Column("ended_at_ms", BigInteger),
+    Column("chosen", Text, nullable=False, server_default=""),  # why its first account was chosen
     partial("one_ticket_per_key", "client", "idempotency_key", where="idempotency_key <> ''", unique=True),
     Index("tickets_of_client", "client", "created_at_ms", "id"),
     Index("tickets_by_digest", "client", "digest", "created_at_ms"),
@@ -38,7 +39,11 @@ tickets = Table(
     partial("tickets_of_task", "task_id", "upstream", where="task_id <> ''"),
     partial("tickets_of_button", "parent_id", "client", where="parent_id <> ''"),
     partial("tickets_ended", "ended_at_ms", where="ended_at_ms IS NOT NULL"),
-    partial("tickets_open", "created_at_ms", where="ended_at_ms IS NULL"),
+    partial("tickets_open", "created_at_ms", "id", where="ended_at_ms IS NULL"),
+    partial(
+        "tickets_open_of_client", "client", "created_at_ms", "id", "is_window", where="ended_at_ms IS NULL"
+    ),
+    Index("tickets_by_age", "created_at_ms", "id"),
 )
 
 # Seeds of images, which never change.

@@ -39,6 +39,15 @@ CHANGED = "ticket.changed"
 """The signal of a change that no upstream reports: an order joined a task that others made, or a ticket ended here. Only hooks hear
 it. Such an event of a ticket without a task has the ticket's id instead."""
 
+HOOK = "hook:"
+"""Prefix of the receivers that tell clients: "hook:bot.example.com:8080". All tickets of a host share its slots."""
+
+WINDOW = "window:"
+"""Prefix of the receivers that answer windows for clients: "window:TICKET"."""
+
+GONE = "gone:"
+"""Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
+
 HEARD = MADE | ENDS | {"task.submitted", "task.started", "task.progressed", CHANGED}
 """Signals that matter to tickets."""
 
@@ -54,6 +63,20 @@ class Audience(msgspec.Struct, frozen=True):
 
 
 NOBODY = Audience()
+
+
+def message_note(ticket_id: str, told: str, answer: str) -> str:
+    """What the decision of a delivery says about a message: which ticket, what was told, and what the hook answered."""
+    return f"{ticket_id} {told}: {answer}"
+
+
+def messages_in(decision: str, ticket_id: str) -> list[str]:
+    """The messages about a ticket in the decision of a delivery, such as "SUCCESS 100%: HTTP 200"."""
+    return [
+        note.removeprefix(f"{ticket_id} ")
+        for note in decision.split("; ")
+        if note.startswith(f"{ticket_id} ")
+    ]
 
 
 def host_of(hook: str) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 import msgspec
 from sqlalchemy import Connection
 
+from midjourney.statuses import Status
 from storage.events import event_log
 from storage.records import MODAL_LOST, Submission, TaskRow, Ticket
 from storage.tasks import rows as tasks
@@ -26,7 +27,7 @@ class Known(msgspec.Struct, frozen=True, kw_only=True):
     """A ticket with its submission, its task and the task's payload, as far as there are any.
 
     `submission` is the answer to the modal, once there is one. `payload` is the newest one; of an ended task the one that the
-    upstream vouches for. `answer` is the upstream's last answer to a submission that made no task. `is_believed`: the end of the
+    upstream vouches for. `answer` is the upstream's last answer to a submission that made no task, or a window. `is_believed`: the end of the
     task is more than a callback's word.
     """
 
@@ -124,12 +125,15 @@ def _known(
         submission=submission,
         task=row,
         payload=payloads.get((row.upstream, row.id), b""),
+        answer=answers.get(submission.id, b"") if submission is not None else b"",
         is_believed=finished_ms is None or row.confirmed or now_ms - finished_ms > BELIEVED_AFTER_MS,
     )
 
 
 def _is_shown(row: TaskRow | None) -> bool:
-    return row is not None and bool(row.status)
+    """True if a task tells more than the answer to its submission. A window does not: its text, or why its answer was refused, is in the
+    answer."""
+    return row is not None and row.status not in ("", Status.MODAL)
 
 
 def _by_upstream(places: Iterable[_Place]) -> dict[str, list[str]]:

@@ -6,7 +6,22 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
+from storage.records import Submission
 from storage.tickets import sql
+
+_MOVED = "|moved|"
+
+
+def key_of_move(upstream: str, submission_id: str) -> str:
+    """The idempotency key of the submission that takes the place of this one at another account."""
+    return f"{upstream}{_MOVED}{submission_id}|0"
+
+
+def moved_from(submission: Submission) -> str:
+    """The submission whose place this one took, or ""."""
+    key = submission.idempotency_key
+    before = key.removeprefix(f"{submission.upstream}{_MOVED}").removesuffix("|0")
+    return before if key == key_of_move(submission.upstream, before) else ""
 
 
 def tried(connection: Connection, chain_id: str) -> frozenset[str]:

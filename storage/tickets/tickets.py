@@ -103,6 +103,11 @@ def mark_answered(connection: Connection, ids: Sequence[str], now_ms: int) -> No
     sql.ANSWERED(connection, ids=list(ids), now_ms=now_ms)
 
 
+def key_of_window(upstream: str, ticket_id: str) -> str:
+    """The idempotency key of the press by which a window of the gateway's own is opened at the upstream, once its client has answered."""
+    return f"{upstream}|window|{ticket_id}|0"
+
+
 def open_window(connection: Connection, ticket_id: str) -> bool:
     """Let a ticket wait for the client's answer to a window; False if it has ended."""
     return sql.TO_WINDOW(connection, id=ticket_id) == 1

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import Any
 
+import msgspec
 import pytest
 from sqlalchemy import Connection, Table, func, select
 
 from dispatcher.loops.count_traffic import TrafficCount
 from dispatcher.loops.prune import DAY_MS, LAST_PASS, Pruner
 from dispatcher.policy.retention import Retention
-from storage import schema, settings
+from storage import ended_chains, schema, settings
 from storage.clock import now_ms
+from storage.engine import write_engine
 from storage.events import quarantine
 from storage.events.quarantine import UnreadableBody
+from storage.pruning import Cursor
+from storage.records import Ticket
+from storage.tasks import rows as tasks
+from storage.tickets import sql as tickets_sql
+from storage.tickets import tickets
+from tests.support.staged import stage, wanted
 
 RULE = '[[rules]]\nname = "upscale"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
 
@@ -114,6 +124,89 @@ async def test_what_a_person_must_handle_holds_its_chain_back(busy: Any, state: 
     change = pressed.values(state=state, run_at_ms=now_ms() + DAY_MS)
     await busy.database.write("test", lambda connection: connection.execute(change))
     assert (await in_days(busy, 91, chain_days=90))["chains"] == 1
+
+
+def ticket(**fields: Any) -> Ticket:
+    """An order of ann's that has not ended."""
+    return Ticket(
+        id=f"{now_ms()}001",
+        client="ann",
+        kind="action",
+        upstream="main",
+        created_at_ms=now_ms(),
+        **fields,
+    )
+
+
+@contextlib.contextmanager
+def opened(url: str) -> Iterator[Connection]:
+    """A connection of another process."""
+    engine = write_engine(url)
+    with contextlib.closing(engine.connect()) as connection:
+        yield connection
+    engine.dispose()
+
+
+async def keep(bench: Any, made: Ticket) -> None:
+    await bench.database.write(
+        "test", lambda connection: tickets_sql.ADD.first(connection, **msgspec.structs.asdict(made))
+    )
+
+
+@pytest.mark.parametrize("shows", ["submission_id", "task_id", "parent_id"])
+async def test_a_chain_stays_while_a_client_waits_for_a_part_of_it(busy: Any, shows: str) -> None:
+    """By its submission, by its task alone, or by a window on its grid; once the ticket has ended, the chain goes."""
+    await a_finished_chain(busy)
+    (pressed, *_) = await busy.submissions()
+    about = {"submission_id": pressed.id, "task_id": "child-1", "parent_id": "grid"}[shows]
+    made = ticket(**{shows: about}, is_window=shows == "parent_id")
+    await keep(busy, made)
+    then_ms = now_ms() + 91 * DAY_MS
+    assert await busy.database.read(lambda one: ended_chains.find(one, Cursor(), then_ms, 9)[1]) == []
+    left = await in_days(busy, 91, chain_days=90)
+    assert (left["chains"], left["tasks"], left["submissions"]) == (1, 5, 4)
+    await busy.database.write("test", lambda connection: tickets.end(connection, [made.id], now_ms()))
+    assert (await in_days(busy, 91, chain_days=90))["chains"] == 0
+
+
+async def test_a_task_without_a_chain_stays_while_a_client_has_a_window_on_it(bench: Any) -> None:
+    """It is from before the client came to the gateway."""
+    await bench.callback("old")
+    await bench.callback("older")
+    await keep(bench, ticket(parent_id="old", is_window=True))
+    assert (await in_days(bench, 91, chain_days=90))["tasks"] == 1
+    assert await bench.database.read(lambda connection: tasks.find(connection, "main", "old")) is not None
+
+
+async def test_an_order_that_joins_while_its_chain_is_dropped_keeps_it(busy: Any) -> None:
+    """A reader has found the chain ended. On PostgreSQL the order is not committed yet when the pruner looks: it waits for it."""
+    await a_finished_chain(busy)
+    (pressed, *_) = await busy.submissions()
+    then_ms = now_ms() + 91 * DAY_MS
+    _, found = await busy.database.read(lambda one: ended_chains.find(one, Cursor(), then_ms, 9))
+    assert found == [pressed.chain_id]
+    url = busy.database.url
+
+    def drop() -> tuple[list[str], int]:
+        with opened(url) as connection, connection.begin():
+            return ended_chains.drop(connection, found, then_ms, 1000)
+
+    with opened(url) as order:
+        with order.begin():
+            assert not stage(order, wanted(pressed.idempotency_key)).created
+            tickets_sql.ADD.first(order, **msgspec.structs.asdict(ticket(submission_id=pressed.id)))
+            if url.startswith("sqlite"):
+                dropping = None
+            else:
+                dropping = asyncio.create_task(asyncio.to_thread(drop))
+                # Whoever waits for a row of ours waits for our transaction.
+                waits = "SELECT count(*) FROM pg_locks WHERE NOT granted AND transactionid = pg_current_xact_id()::xid"
+                while not order.exec_driver_sql(waits).scalar_one():
+                    assert not dropping.done()
+                    await asyncio.sleep(0)
+        kept = await (dropping or asyncio.to_thread(drop))
+    assert kept == ([], 0)
+    assert (await busy.database.read(counts))["submissions"] == 4
 
 
 async def test_dead_letters_and_quarantine_stay(busy: Any) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dispatcher.tickets.clients import Client, Pool
-from dispatcher.tickets.routing import Account, mode_of, ordered, pool_of
+from dispatcher.tickets.routing import Account, mode_of, ordered, pool_of, reason
 
 NAMES = ["a", "b", "c"]
 ACCOUNTS = st.builds(Account, st.sampled_from(NAMES), st.booleans(), st.integers(-2, 5))
@@ -83,3 +83,53 @@ def test_the_pool_of_a_client() -> None:
     assert pool_of(Client(name="ann", pool=["b", "a"]), pools, upstreams).upstreams == ["b", "a"]
     assert pool_of(Client(name="ann", pool="alpha"), pools, upstreams).upstreams == ["alpha"]
     assert pool_of(Client(name="ann"), pools, upstreams).upstreams == ["main", "alpha", "zeta"]
+
+
+MEMBERS = ["main", "spare", "slow"]
+ALL_OF_THEM = [Account(name, free=3) for name in MEMBERS]
+
+
+@pytest.mark.parametrize(
+    ("pool", "accounts", "mode", "expected"),
+    [
+        (Pool(upstreams=MEMBERS), ALL_OF_THEM, "", "the first of its pool"),
+        (
+            Pool(upstreams=MEMBERS),
+            [Account("main", is_stopped=True, free=3), Account("spare", free=0), Account("slow", free=1)],
+            "",
+            "the first of its pool; main is paused, full or does not answer; spare has no free place",
+        ),
+        (
+            Pool(upstreams=MEMBERS, modes={"main": ["fast"], "spare": ["Relax"]}),
+            ALL_OF_THEM,
+            "relax",
+            "the first of its pool that works in mode relax; main does not work in mode relax",
+        ),
+        (
+            Pool(upstreams=MEMBERS[:2], modes={"main": ["fast"], "spare": ["relax"]}, mode_fallback="relax"),
+            [Account("main", is_stopped=True, free=3), Account("spare", free=3)],
+            "fast",
+            "the first of its pool that works in mode relax, because none takes mode fast now; "
+            "main is paused, full or does not answer",
+        ),
+        (
+            Pool(upstreams=MEMBERS, order="free"),
+            [Account("main", free=1), Account("spare", free=2), Account("slow")],
+            "",
+            "the one with the most free places; slow has no free place",
+        ),
+        (
+            Pool(upstreams=MEMBERS[:2], order="weight", weights={"main": 0}),
+            ALL_OF_THEM[:2],
+            "",
+            "drawn by weight; main has weight 0",
+        ),
+    ],
+    ids=["order", "passed over", "mode", "fallback", "free", "weight"],
+)
+def test_the_reason_names_what_was_passed_over(
+    pool: Pool, accounts: list[Account], mode: str, expected: str
+) -> None:
+    """Accounts behind the chosen one are not mentioned."""
+    chosen, *_ = ordered(pool, accounts, mode, lambda: 0.5)
+    assert reason(pool, accounts, mode, chosen) == expected

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from hookchain.cli.decisions import explanation_lines
-from hooks.api.shapes import explained_shape
+from hooks.api.gateway_answers import Explained as ExplainedAnswer
+from hooks.api.shapes import explained_shape, extended
 from storage.reading.explanation import Explained
 from storage.records import Event, TaskRow
 from tests.support import command
@@ -265,5 +266,5 @@ def test_what_is_odd_about_an_event_is_told_beneath_it() -> None:
         asked_for=[],
         attempts={},
     )
-    lines = explanation_lines(explained_shape(found))
+    lines = explanation_lines(extended(ExplainedAnswer, explained_shape(found)))
     assert [line.strip() for line in lines[-2:]] == [lines[-3], "Some buttons cannot be read"]

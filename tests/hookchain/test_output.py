@@ -8,6 +8,7 @@ import logging
 import re
 import sqlite3
 import sys
+import time
 import unicodedata
 from contextlib import closing
 from importlib import import_module
@@ -25,6 +26,7 @@ from tests.hookchain.test_dead_letters import bury
 from tests.support import command
 
 HOSTILE = "\x1b[31mred \x1b]52;c;aGk=\x07 \x9b2J \u202eright \u2066left\u2069 \u2028 \r\nforged line\t\x00\x7f \u200b cat 猫"
+TICKET = "1764000000000001"
 ALLOWED = {"\n", "\t", "\u200c", "\u200d"}
 
 
@@ -78,8 +80,10 @@ def test_a_log_line_stays_one_line(monkeypatch: pytest.MonkeyPatch, style: str) 
 
 COMMANDS: dict[str, list[list[str]]] = {
     "tasks": [[], ["--json"]],
+    "tickets": [[], ["--json"], ["TICKET"], ["TICKET", "--json"], [HOSTILE], ["--state", HOSTILE]],
+    "clients": [[], ["--json"], ["shop"], [HOSTILE]],
     "events": [["TASK"], ["TASK", "--json"]],
-    "explain": [["TASK"], ["TASK", "--json"]],
+    "explain": [["TASK"], ["TASK", "--json"], ["TICKET"]],
     "chain": [["TASK"], ["CHAIN"], ["CHAIN", "--json"]],
     "imagine": [[HOSTILE], [HOSTILE, "--json"]],
     "submit": [["imagine", f"prompt={HOSTILE}"], ["imagine", f"prompt={HOSTILE}", "--json"]],
@@ -169,10 +173,23 @@ def test_no_command_obeys_a_stranger(start_server: Any, tmp_path: Any, eventuall
     chain = server.submit(kind="imagine", prompt="x")["chain_id"]
     with closing(sqlite3.connect(tmp_path / "hookchain.db")) as database, database:
         database.execute("UPDATE tasks SET chain_id = ?", [chain])
+        database.execute(
+            """
+            INSERT INTO tickets (id, client, kind, upstream, submission_id, task_id, parent_id, custom_id, action, prompt, digest,
+              idempotency_key, state, hook, answer, fail_reason, told_status, told_progress, created_at_ms, ended_at_ms, chosen)
+            SELECT :id, 'shop', :text, 'main', submissions.id, '17', :text, :text, :text, :text, '', '', :text,
+              'http://a.example/', x'', :text, :text, 0, :at_ms, :at_ms, :text
+            FROM submissions WHERE chain_id = :chain
+            """,
+            {"id": TICKET, "text": HOSTILE, "chain": chain, "at_ms": time.time_ns() // 1_000_000},
+        )
     seen = ""
     for name, calls in COMMANDS.items():
         for arguments in calls:
-            given = [{"TASK": "17", "CHAIN": chain, "FILE": str(rules)}.get(one, one) for one in arguments]
+            given = [
+                {"TASK": "17", "TICKET": TICKET, "CHAIN": chain, "FILE": str(rules)}.get(one, one)
+                for one in arguments
+            ]
             done = command.run(tmp_path, *name.split(), *given, **environment)
             assert "Traceback (most" not in done.stderr, (name, done.stderr)
             for text in (done.stdout, done.stderr):
@@ -180,5 +197,5 @@ def test_no_command_obeys_a_stranger(start_server: Any, tmp_path: Any, eventuall
             if "--json" in given and done.returncode == 0:
                 json.loads(done.stdout)
             seen += f"{name}: {any(one in done.stdout for one in ('x00', 'u0000'))}\n"
-    for name in ("tasks", "explain", "chain", "dead list"):  # the text was there
+    for name in ("tasks", "tickets", "explain", "chain", "dead list"):  # the text was there
         assert f"{name}: True" in seen, seen

@@ -161,6 +161,16 @@ ONCE = [
         "storage/ended_chains.py",
         ("tests/dispatcher/test_prune.py",),
         ("keys go with their chain", "    sql.KEEP_KEYS(connection, ids=ids)\n", ""),
+        (
+            "a chain goes although a client waits for a part of it",
+            "    if sql.OPEN_TICKET.first(connection, chain_id=chain_id) is not None:\n        return False\n",
+            "",
+        ),
+        (
+            "a chain goes although an order has just joined it",
+            '    if sql.OPEN_TICKET.first(connection, chain_id=chain_id) is not None:\n        return "kept", rows\n',
+            "",
+        ),
     ),
 ]
 

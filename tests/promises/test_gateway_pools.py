@@ -161,6 +161,29 @@ def test_what_an_account_refuses_another_does(
     assert first.submits.count("/mj/submit/imagine") == 1
 
 
+def test_the_story_of_an_order_that_moved_names_both_accounts(
+    open_accounts: Any, account: Any, eventually: Any
+) -> None:
+    """Which was chosen and why, what it answered, and what the other one did."""
+    first = account(says(429, code=23, description="too many requests"))
+    ann, _spare = open_accounts(first.url)
+    ticket = ann.imagine("a story")
+    eventually(lambda: ann.has_ended(ticket))
+    story = ann.http.get(f"{str(ann.http.base_url).removesuffix('/mj/')}/api/explain/{ticket}").json()
+    of_ticket = story["ticket"]
+    assert (of_ticket["upstream"], of_ticket["chosen"]) == ("spare", "the first of its pool")
+    here, there = of_ticket["submissions"]
+    assert (here["upstream"], here["outcome"], there["upstream"], there["state"]) == (
+        "first",
+        "moved",
+        "spare",
+        "accepted",
+    )
+    assert here["reason"].endswith("; spare does it instead")
+    assert [one["http_status"] for one in (*here["tries"], *there["tries"])] == [429, 200]
+    assert of_ticket["task_id"] == story["task"]["id"]
+
+
 def test_what_an_account_is_not_there_for_another_does(open_accounts: Any, eventually: Any) -> None:
     """It refuses connections, so it cannot have received anything."""
     with socket.create_server(("127.0.0.1", 0)) as closed:

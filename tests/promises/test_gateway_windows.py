@@ -146,6 +146,20 @@ def test_a_window_that_a_full_queue_deleted_is_opened_again(shop: Shop, eventual
     assert len(shop.paid("zoomed at last")) == 1
 
 
+def test_an_answer_that_is_refused_ends_the_ticket_with_the_upstreams_words(
+    shop: Shop, eventually: Any
+) -> None:
+    """The window stays open at the upstream; the client reads why its answer was not taken."""
+    parent = picture(shop, eventually, "refused words")
+    window = shop.ann.window(parent, "Custom Zoom")
+    shop.upstream.next_submit("banned", of="modal")
+    shop.ann.ticket("modal", taskId=window, prompt="banned words")
+    eventually(lambda: shop.ann.has_ended(window))
+    task = shop.ann.fetch(window)
+    assert (task["status"], task["failReason"]) == ("FAILURE", "code 24: 可能包含敏感词")
+    assert shop.paid("banned words") == []
+
+
 def test_two_presses_of_one_button_are_two_windows(shop: Shop, eventually: Any) -> None:
     """Each is answered with words of its own: two pictures were ordered, and both are paid."""
     parent = picture(shop, eventually, "two windows")

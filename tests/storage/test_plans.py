@@ -16,21 +16,35 @@ from sqlalchemy import Connection
 
 from midjourney.decode import decode_task
 from midjourney.requests import Action
-from storage import clock_steps, ingest
+from storage import clock_steps, ingest, sql_pruning
 from storage.deliveries import delivery_queue, endings, suspects
 from storage.deliveries.endings import Ended
 from storage.duty import held
 from storage.duty.duties import DELIVERIES, SUBMISSIONS
 from storage.events import event_log
-from storage.reading import backlog, dead_letters, explanation, gallery, gauges, health, keyset, pages
+from storage.reading import (
+    backlog,
+    client_use,
+    dead_letters,
+    explanation,
+    gallery,
+    gauges,
+    health,
+    keyset,
+    pages,
+    ticket_pages,
+    ticket_story,
+)
 from storage.reading import recorded as history
 from storage.reading.cards import CardFilter
 from storage.reading.dead_letters import DeadLetterFilter
+from storage.reading.ticket_pages import TicketFilter
 from storage.records import Incoming
 from storage.submissions import places, settlements, submission_queue, uncertain
 from storage.submissions.settlements import Settlement
 from storage.tasks import chains, marks, polling
 from storage.tasks import sql as tasks_sql
+from storage.tickets import tickets
 from storage.upstreams import restores, standings
 from tests.support import many_rows
 from tests.support.many_rows import LOOPED_TASK, NOW_MS, START_MS
@@ -42,7 +56,7 @@ pytestmark = pytest.mark.xdist_group("many_rows")
 Question = Callable[[Connection], object]
 Case = tuple[str, Question, set[str], int]
 
-LARGE = frozenset({"events", "tasks", "chains", "submissions", "attempts", "deliveries"})
+LARGE = frozenset({"events", "tasks", "chains", "submissions", "attempts", "deliveries", "tickets"})
 
 FEW = 600
 """Rows that a question with an index reads: a page, a chain, what waits."""
@@ -138,6 +152,86 @@ def test_every_page_of_the_api_with_each_of_its_filters(large: Connection) -> No
             )
             for page, middle, equal, by, most in PAGES
             for before in (None, middle)
+        ],
+    )
+
+
+TICKETS: list[tuple[TicketFilter, str, int]] = [
+    (TicketFilter(), "tickets_by_age", FEW),
+    (TicketFilter(client="ann"), "tickets_of_client", FEW),
+    (TicketFilter(client="nobody"), "tickets_of_client", FEW),
+    (TicketFilter(state="open"), "tickets_open", WINDOW),
+    (TicketFilter(state="window"), "tickets_open", WINDOW),
+    (TicketFilter(state="open", client="ann"), "tickets_open_of_client", FEW),
+    (TicketFilter(state="window", client="nobody"), "tickets_open_of_client", FEW),
+    (TicketFilter(state="failed"), "tickets_by_age", 10 * keyset.LOOKED_AT),
+    (TicketFilter(state="ended", client="ann"), "tickets_of_client", 10 * keyset.LOOKED_AT),
+    (TicketFilter(upstream="nothing"), "tickets_by_age", WINDOW),
+    (TicketFilter(hook="dead"), "tickets_by_age", WINDOW),
+    (TicketFilter(hook="dead", client="bob"), "tickets_of_client", WINDOW),
+]
+
+
+def test_every_page_of_tickets_with_each_of_its_filters(large: Connection) -> None:
+    """The first page, and one that begins in the middle. PostgreSQL may take either index of the open tickets, which are few."""
+    is_file = large.dialect.name == "sqlite"
+    check(
+        large,
+        [
+            (
+                f"tickets {wish} from {before}",
+                partial(ticket_pages.ticket_page, most=50, wanted=wish, before=before),
+                {by} if is_file or by != "tickets_open" else set(),
+                most,
+            )
+            for wish, by, most in TICKETS
+            for before in (None, (MIDDLE_MS, f"{START_MS}105000"))
+        ],
+    )
+
+
+def test_what_is_asked_about_tickets_and_clients(large: Connection) -> None:
+    """One with all that happened to it, what each client uses, its limits at each order, and what keeps a chain."""
+    ticket = f"{START_MS}105001"
+    check(
+        large,
+        [
+            (
+                "a ticket",
+                lambda c: ticket_story.story(c, ticket, NOW_MS),
+                {"tickets.primary_key", "events_of_task", "attempts.primary_key"},
+                FEW,
+            ),
+            ("mark of a ticket", lambda c: ticket_story.version(c, ticket), {"events_of_task"}, FEW),
+            (
+                "tickets of a chain",
+                lambda c: ticket_pages.tickets_of_chain(c, CHAIN),
+                {"submissions_of_chain", "tickets_of_submission"},
+                FEW,
+            ),
+            ("clients", lambda c: client_use.names(c, NOW_MS), set(), FEW),
+            (
+                "use of clients",
+                lambda c: client_use.uses(c, ["ann", "bob"], NOW_MS - 86_400_000, NOW_MS),
+                {"tickets_of_client", "tickets_open_of_client", "deliveries_by_state"},
+                2000,
+            ),
+            ("at once", lambda c: tickets.count_open(c, "ann"), {"tickets_open_of_client"}, FEW),
+            ("rate", lambda c: tickets.count_since(c, "ann", NOW_MS - 1000), {"tickets_of_client"}, FEW),
+            ("open of a client", lambda c: tickets.open_of(c, "ann", 50), set(), FEW),
+            ("overdue", lambda c: tickets.open_after(c, None, NOW_MS, 200), {"tickets_open"}, FEW),
+            (
+                "what keeps a chain",
+                lambda c: sql_pruning.OPEN_TICKET.first(c, chain_id=CHAIN),
+                {"submissions_of_chain", "tasks_of_chain"},
+                FEW,
+            ),
+            (
+                "what keeps a task",
+                lambda c: sql_pruning.OPEN_TICKET_OF_TASK.first(c, upstream="main", task_id=GRID),
+                {"tickets_of_task", "tickets_of_button"},
+                FEW,
+            ),
         ],
     )
 

@@ -1,7 +1,7 @@
 """A database of 200,000 rows in believable proportions, made by the database itself in a few seconds.
 
 Of ten tasks nine are ours, in chains of one grid and four upscales; the tenth is another client's and has no chain. A task
-has twelve callbacks, and every other event that gave a signal has a delivery. Nearly everything has ended; a few hundred rows
+has twelve callbacks, each of ours has the ticket of a client, and every other event that gave a signal has a delivery. Nearly everything has ended; a few hundred rows
 wait, run, are uncertain or dead. One task in 10,000 is the exception that makes limits worth having: a sender in a loop sent
 it 5,000 times.
 """
@@ -57,6 +57,11 @@ _TASK = _task_of_event("i")
 _STEP = f"((i - 1) % {EVENTS_A_TASK})"
 _EVENTS = TASKS * EVENTS_A_TASK
 
+OPEN_TICKETS = 400
+"""The tickets of these last tasks have not ended. Each fourth of the newest fifty is a window."""
+
+_IS_WINDOW = f"(i > {TASKS - 50} AND i % 4 = 0)"
+
 _TABLES: dict[str, tuple[str, str]] = {
     "upstreams": (
         "name, paused, rate_paid_until_us, held_until_ms, failures, open_until_ms, open_ms",
@@ -107,6 +112,25 @@ _TABLES: dict[str, tuple[str, str]] = {
         + "WHEN i % 50 = 7 THEN 'rejected' ELSE 'accepted' END, '', '', '[\"t' || (1000000 + i) || '\"]', '', 1, 0, 0, "
         + f"{_AT.format(i='i')}, {_AT.format(i='i')}, {_AT.format(i='i')}, {_AT.format(i='i')} + 500, "
         + "CASE WHEN i % 5 = 1 THEN '' ELSE 'thing-' || i END, '', '', '', 1 = 0, 1 = 1 "
+        + f"FROM n WHERE {_IS_OURS.format(task='i')}",
+    ),
+    "tickets": (
+        "id, client, kind, upstream, submission_id, task_id, parent_id, custom_id, action, prompt, digest, idempotency_key, state, "
+        "hook, is_window, answer, fail_reason, told_status, told_progress, created_at_ms, answered_at_ms, ended_at_ms",
+        _SERIES.format(most=TASKS)
+        + f"SELECT CAST({START_MS} AS TEXT) || CAST(100000 + i AS TEXT), "
+        + "CASE i % 3 WHEN 0 THEN 'ann' WHEN 1 THEN 'bob' ELSE 'cat' END, "
+        + "CASE WHEN i % 5 = 1 THEN 'imagine' ELSE 'action' END, "
+        + _UPSTREAM.format(i="((i - 1) / 5 + 1)")
+        + f", CASE WHEN {_IS_WINDOW} THEN '' ELSE 's' || (1000000 + i) END, "
+        + f"CASE WHEN {_IS_WINDOW} THEN '' ELSE 't' || (1000000 + i) END, "
+        + "CASE WHEN i % 5 = 1 THEN '' ELSE 't' || (1000000 + (i - 1) / 5 * 5 + 1) END, '', '', "
+        + "'a lighthouse at dawn, no. ' || i, 'digest-' || i, '', 'mine', "
+        + f"CASE WHEN i % 2 = 0 THEN 'http://hook' || (i % 7) || '.example/x' ELSE '' END, {_IS_WINDOW}, CAST('' AS %BLOB%), "
+        + "CASE WHEN i % 100 = 5 THEN 'withdrawn' ELSE '' END, "
+        + "CASE WHEN i % 200 = 2 THEN 'gone:7' WHEN i % 2 = 0 THEN 'SUCCESS' ELSE '' END, 100, "
+        + f"{_AT.format(i='i')}, {_AT.format(i='i')} + 300, "
+        + f"CASE WHEN i <= {TASKS - OPEN_TICKETS} THEN {_AT.format(i='i')} + 40000 END "
         + f"FROM n WHERE {_IS_OURS.format(task='i')}",
     ),
     "attempts": (

@@ -23,9 +23,11 @@ from storage.deliveries.endings import Ended
 from storage.engine import Connection
 from storage.events import quarantine, refusals
 from storage.events.quarantine import UnreadableBody
+from storage.records import Ticket
 from storage.records.refusals import Refusal
 from storage.submissions import settlements, staging, submission_queue
 from storage.submissions.settlements import Settlement
+from storage.tickets import sql as tickets_sql
 from storage.upstreams import list_facts
 from storage.upstreams.list_facts import ListFacts
 from tests.hooks.conftest import Site, site_of
@@ -86,7 +88,14 @@ READS = [
     "quarantine/1",
     "uncertain",
     "refused",
+    "tickets",
+    "tickets?client=shop&state=failed",
+    "tickets/{ticket}",
+    "tickets/nobody",
+    "clients",
+    "clients/shop",
     "explain/grid",
+    "explain/{ticket}",
     "explain/nobody",
     "costs",
     "costs?by=day",
@@ -135,6 +144,23 @@ def seed(connection: Connection) -> dict[str, str]:
     )
     uncertain = stage(connection, wanted("uncertain"), 12)
     settle(connection, Settlement(state="uncertain", outcome="timeout", reason="no answer"))
+    ticket = Ticket(
+        id="1764000000000001",
+        client="shop",
+        kind="imagine",
+        upstream="main",
+        submission_id=sent.submission_id,
+        task_id="grid",
+        prompt="a cat",
+        state="never shown",
+        hook="http://me:secret@hooks.example/path?token=1",
+        told_status="IN_PROGRESS",
+        told_progress=7,
+        created_at_ms=11,
+        answered_at_ms=21,
+        chosen="the only account of its client",
+    )
+    tickets_sql.ADD.first(connection, **msgspec.structs.asdict(ticket))
     dead = stage(connection, wanted("dead", Imagine(prompt="bad", images=("data:,x",))), 13)
     settle(connection, Settlement(state="dead", outcome="rejected:auth", reason="HTTP 401"))
     refused = staging.stage(connection, wanted("refused"), refuse=lambda *_: "it is used up", now_ms=14)
@@ -159,6 +185,7 @@ def seed(connection: Connection) -> dict[str, str]:
     return {
         "chain": sent.chain_id,
         "submission": sent.submission_id,
+        "ticket": ticket.id,
         "uncertain": uncertain.submission_id,
         "letter": f"submission-{dead.submission_id}",
         "refused": refused.submission_id,

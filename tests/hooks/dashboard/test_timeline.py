@@ -6,7 +6,7 @@ import msgspec
 import pytest
 
 from hookchain.cli.decisions import explanation_lines
-from hooks.api.answers import Explanation
+from hooks.api.gateway_answers import Explained
 from storage.reading import explanation
 from tests.hooks.conftest import Site
 from tests.hooks.dashboard.parts import called
@@ -26,7 +26,7 @@ async def test_a_story_that_is_too_long_lacks_its_beginning_and_says_so(
     cut = (await site.http.get("/api/explain/17")).json()
     assert [one["progress"] for one in cut["events"]] == [20, 30, 100]
     assert cut["is_cut"]
-    assert "  only its newest 3 events are shown" in explanation_lines(msgspec.convert(cut, Explanation))
+    assert "  only its newest 3 events are shown" in explanation_lines(msgspec.convert(cut, Explained))
     page = (await site.http.get("/tasks/main/17")).text
     assert "task.succeeded" in page
     assert "Only the newest events are shown: 3" in page
