@@ -55,8 +55,9 @@ async def test_pages_of_clients_can_be_used_by_everybody(
     window = ann.window(upscaled, "Custom Zoom")
     await page.goto(f"/tickets/{grid}")
     await page.get_by_role("link", name="Its chain").click()
-    await expect(page.locator("#chain")).to_be_visible()
+    await expect(page.locator("#chain").get_by_role("link", name="ann")).to_be_visible()
     chain = page.url
+    await expect(page.locator("#panel").get_by_role("link", name=f"ticket {grid}")).to_be_visible()
     found = {}
     for path in (
         "/clients",

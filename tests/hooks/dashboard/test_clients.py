@@ -186,6 +186,10 @@ async def test_a_ticket_says_where_it_moved_and_who_was_first(shop: Site) -> Non
     joined = await ordered(shop, submission_id=by_rule)
     text = await text_of(shop, f"/tickets/{joined.id}")
     assert "first asked for by rule:upscale: this ticket joined it" in text
+    chain_id = re.search(r"/chains/([^?\"]+)", (await shop.http.get(f"/tickets/{joined.id}")).text)
+    assert chain_id is not None
+    chain = await shop.http.get(f"/chains/{chain_id[1]}")
+    assert f'href="/tickets/{joined.id}"' in chain.text
 
 
 async def test_a_given_up_message_is_retried_and_dropped_on_its_tickets_page(shop: Site) -> None:

@@ -8,12 +8,16 @@ import pytest
 
 from hooks.api.gateway_clients import clients_now
 from hooks.dashboard import clients as pages
+from hooks.dashboard.chain import ChainTopic
 from hooks.dashboard.clients import ClientTopic
 from hooks.gateway_view import NO_GATEWAY
 from hooks.topics import Changes, Marks
+from midjourney.requests import Imagine, encode_request
 from storage.clock import now_ms
 from storage.engine import Connection
 from storage.reading.ticket_pages import TicketFilter
+from storage.records import Staged
+from storage.submissions import staging
 from storage.tickets import tickets
 from tests.hooks.conftest import Site
 from tests.hooks.dashboard.gateway import ordered
@@ -107,3 +111,21 @@ async def test_a_page_of_a_client_that_is_gone_stays_as_it_is(shop: Site) -> Non
     known = (await changes(shop, page, {})).marks
     await shop.database.write("test", remove)
     assert (await changes(shop, page, known)).changed == []
+
+
+async def test_a_chain_says_that_another_client_has_joined_it(shop: Site) -> None:
+    """The ticket shows a submission that was there before: nothing else of the chain changes."""
+    staged = Staged(
+        idempotency_key="k", chain_id="", upstream="main", kind="imagine", label="imagine",
+        request=encode_request(Imagine(prompt="x")), parent_id="", depth=0, asked_by="rule:upscale",
+    )  # fmt: skip
+    made = await shop.database.write(
+        "test", lambda c: staging.stage(c, staged, refuse=lambda _use, _staged: "", now_ms=now_ms())
+    )
+    chain = ChainTopic(made.chain_id, 64)
+    known = (await shop.database.read(lambda c: chain.changes(c, {}))).marks
+    ticket = await ordered(shop, client="bob", submission_id=made.submission_id)
+    found = await shop.database.read(lambda c: chain.changes(c, known))
+    assert f'href="/tickets/{ticket.id}"' in sent(found)
+    assert 'href="/clients/bob"' in sent(found)
+    assert (await shop.database.read(lambda c: chain.changes(c, found.marks))).changed == []
