@@ -13,6 +13,7 @@ from hookchain.upstreams import dialects_of
 from hooks.api.loaded import GetLoaded
 from hooks.dashboard.context import Hook, PageContext
 from hooks.dashboard.finding import Finding
+from hooks.gateway_view import GatewayView
 from hooks.hook_tokens import NotifyTokens
 from storage.engine import Database
 from storage.reading import health
@@ -28,6 +29,7 @@ def page_context(
     get_loaded: GetLoaded,
     *,
     has_token: Callable[[], bool],
+    gateway: GatewayView,
 ) -> PageContext:
     """The context that all pages share."""
     return PageContext(
@@ -43,6 +45,7 @@ def page_context(
         has_token=has_token,
         disk_warning=settings.disk_warning,
         price_warnings=settings.price_warnings,
+        gateway=gateway,
     )
 
 

@@ -168,9 +168,15 @@ async def running(
         images = Images(database, places, kept=PictureStore(keeps) if keeps else None)
         stream = Stream(database)
         connections = Connections()
-        get_loaded = partial(loaded, receivers)
+        get_loaded, view = partial(loaded, receivers), view_of(settings, clients)
         context = page_context(
-            settings, database, tokens, places, get_loaded, has_token=lambda: bool(logins.token)
+            settings,
+            database,
+            tokens,
+            places,
+            get_loaded,
+            has_token=lambda: bool(logins.token),
+            gateway=view,
         )
         admin = Admin(logins)
         dashboard = Dashboard(context, Sessions(secret, admin, logins, settings.known_url), stream)
@@ -204,7 +210,7 @@ async def running(
                     connections,
                     quotas,
                     gateway,
-                    view_of(settings, clients),
+                    view,
                 ),
                 connections=connections,
                 database=database,

@@ -22,6 +22,7 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from storage import traffic as stored
 from storage.engine import write_engine
 from storage.meter import Minute
+from tests import screenshots_of_clients as clients
 from tests.conftest import HookchainServer, Sandbox
 
 FLAGS = [
@@ -165,21 +166,30 @@ def save(page: Page, file: Path, *, height: int | None = None) -> None:
     print(f"{file} {file.stat().st_size // 1024} kB")
 
 
-def take(browser: Browser, server: HookchainServer, where: dict[str, str], into: Path) -> None:
-    """All of them."""
-    desk: dict[str, Any] = {"viewport": {"width": 1280, "height": 860}}
-    phone: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
-    pages = [
-        ("gallery", "/", desk | {"color_scheme": "light"}, 860),
-        ("gallery-dark", "/", desk | {"color_scheme": "dark"}, 860),
-        ("gallery-phone", "/", phone | {"color_scheme": "light"}, 844),
-        ("chain", where["chain"], desk | {"viewport": {"width": 1440, "height": 1180}}, 1180),
-        ("chain-phone", where["chain"].partition("?")[0], phone | {"color_scheme": "dark"}, 844),
-        ("task", where["task"], desk, 860),
-        ("operations", "/operations", desk, None),
-        ("rules", "/rules", desk, None),
-        ("setup", "/setup", desk, 620),
+DESK: dict[str, Any] = {"viewport": {"width": 1280, "height": 860}}
+PHONE: dict[str, Any] = {"viewport": {"width": 390, "height": 844}, "is_mobile": True, "has_touch": True}
+
+Shot = tuple[str, str, dict[str, Any], int | None]
+"""Name, path, the browser's options, and the height of the picture; None for the whole page."""
+
+
+def shots(where: dict[str, str]) -> list[Shot]:
+    """The pages of a server without clients."""
+    return [
+        ("gallery", "/", DESK | {"color_scheme": "light"}, 860),
+        ("gallery-dark", "/", DESK | {"color_scheme": "dark"}, 860),
+        ("gallery-phone", "/", PHONE | {"color_scheme": "light"}, 844),
+        ("chain", where["chain"], DESK | {"viewport": {"width": 1440, "height": 1180}}, 1180),
+        ("chain-phone", where["chain"].partition("?")[0], PHONE | {"color_scheme": "dark"}, 844),
+        ("task", where["task"], DESK, 860),
+        ("operations", "/operations", DESK, None),
+        ("rules", "/rules", DESK, None),
+        ("setup", "/setup", DESK, 620),
     ]
+
+
+def take(browser: Browser, server: HookchainServer, pages: list[Shot], into: Path) -> None:
+    """All of them."""
     for name, path, options, height in pages:
         context = browser.new_context(base_url=server.url, locale="en-GB", **options)
         page = context.new_page()
@@ -217,8 +227,15 @@ def paint(page: Page) -> None:
 def main(into: Path) -> None:
     """Make them."""
     into.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory() as directory, broken_upstream() as broken:
+    with (
+        tempfile.TemporaryDirectory() as directory,
+        broken_upstream() as broken,
+        sync_playwright() as playwright,
+    ):
         at = Path(directory)
+        browser = playwright.chromium.launch(
+            executable_path=shutil.which(os.environ.get("CHROMIUM", "chromium")), args=FLAGS
+        )
         sandbox = Sandbox(at, "--speed", "6", "--seed", "11", "--concurrency", "12", "--queue", "50")
         (at / "hookchain.toml").write_text(RULES.format(sandbox=sandbox.url, broken=broken))
         (at / "plugins").mkdir()
@@ -227,15 +244,17 @@ def main(into: Path) -> None:
         try:
             where = fill(server)
             fill_charts(f"sqlite:///{at}/hookchain.db")
-            with sync_playwright() as playwright:
-                browser = playwright.chromium.launch(
-                    executable_path=shutil.which(os.environ.get("CHROMIUM", "chromium")), args=FLAGS
-                )
-                take(browser, server, where, into)
-                browser.close()
+            take(browser, server, shots(where), into)
+            with clients.shop(at / "shop", sandbox.url) as (shop, ticket):
+                pages: list[Shot] = [
+                    ("clients", "/clients", DESK, 620),
+                    ("ticket", f"/tickets/{ticket}", DESK, None),
+                ]
+                take(browser, shop, pages, into)
         finally:
             server.end()
             sandbox.end()
+            browser.close()
 
 
 if __name__ == "__main__":

@@ -31,7 +31,9 @@ def tickets(
     limit: Annotated[int, typer.Option(help="Maximum number to list.", min=1, max=500)] = 20,
     as_json: AsJson = False,
 ) -> None:
-    """List what clients of the gateway ordered, newest first, or show one order."""
+    """List orders of the gateway's clients, or show one.
+
+    The newest first."""
     if ticket:
         found = running_server().get(f"/api/tickets/{quote(ticket, safe='')}", TicketDetail)
         if as_json:
@@ -68,7 +70,9 @@ def clients(
     client: Annotated[str, typer.Argument(metavar="[NAME]", help="Show all about one client.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List the clients of the gateway and what each uses, or show one."""
+    """List the gateway's clients, or show one.
+
+    Shows what each uses of its limits, and where its keys are."""
     server = running_server()
     if client:
         found = server.get(f"/api/clients/{quote(client, safe='')}", Client)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from urllib.parse import urlencode
 
 import msgspec
@@ -24,13 +24,15 @@ from storage import clock
 from storage.engine import Connection
 from storage.reading import gallery, pages
 from storage.reading.cards import Card
-from storage.records import BY_HAND, Submission
+from storage.reading.ticket_pages import tickets_of_chain
+from storage.records import BY_HAND, Submission, Ticket
 from storage.submissions import releases, submission_queue
 from storage.tasks import rows as tasks
 
 
 class ChainView(msgspec.Struct, frozen=True, kw_only=True):
-    """What the tree part of the page shows. `used` counts the submissions of rules and plugins, which `budget` limits."""
+    """What the tree part of the page shows. `used` counts the submissions of rules and plugins, which `budget` limits. `client`: the one
+    whose order began the chain, or ""; `tickets`: what clients ordered in it, the oldest first."""
 
     key: str
     href: str
@@ -41,6 +43,8 @@ class ChainView(msgspec.Struct, frozen=True, kw_only=True):
     budget: int
     upstream: str
     created_at_ms: int
+    client: str
+    tickets: Sequence[Ticket]
 
 
 class Chains:
@@ -74,18 +78,18 @@ class Chains:
     async def _page(self, request: Request, card: Card, upstream: str, task_id: str) -> Response:
         at_ms = clock.now_ms()
 
-        def read(connection: Connection) -> tuple[list[Node], TaskPanel | None]:
-            roots = tree(card, gallery.payloads(connection, [card]))
-            return roots, task_panel(
+        def read(connection: Connection) -> tuple[ChainView, TaskPanel | None]:
+            view = chain_view(connection, card, self._context.budget.submissions)
+            return view, task_panel(
                 connection, upstream, task_id, self._context.dialects
             ) if task_id else None
 
-        roots, panel = await self._context.database.read(read)
+        view, panel = await self._context.database.read(read)
         return answer(
             request,
             "chain.html",
             **self._context.frame_values("gallery"),
-            **asdict(chain_view(card, roots, self._context.budget.submissions)),
+            **asdict(view),
             panel=panel,
             live=f"/live/chain/{card.chain.id}?since_ms={at_ms}" if card.chain is not None else "",
         )
@@ -231,18 +235,19 @@ class ChainTopic:
             card = gallery.card(connection, self._id)
         if card is None:
             return Changes(marks={self._id: marks}, changed=[])
-        roots = tree(card, gallery.payloads(connection, [card]))
+        view = chain_view(connection, card, self._budget)
         return Changes(
             marks={self._id: marks},
-            changed=[Piece(render=self._renderer(card, roots), changed_at_ms=card.changed_at_ms)],
+            changed=[Piece(render=_renderer(view), changed_at_ms=card.changed_at_ms)],
         )
 
-    def _renderer(self, card: Card, roots: list[Node]) -> Callable[[str], str]:
-        values = asdict(chain_view(card, roots, self._budget))
-        return lambda language: render("_changed_chain.html", language, **values)
+
+def _renderer(view: ChainView) -> Callable[[str], str]:
+    values = asdict(view)
+    return lambda language: render("_changed_chain.html", language, **values)
 
 
-def chain_view(card: Card, roots: list[Node], budget: int) -> ChainView:
+def chain_view(connection: Connection, card: Card, budget: int) -> ChainView:
     """Return what the tree part of the page shows."""
     chain = card.chain
     prompt = chain.prompt if chain is not None else card.tasks[0].prompt
@@ -251,9 +256,11 @@ def chain_view(card: Card, roots: list[Node], budget: int) -> ChainView:
         href=href_of(card),
         prompt=prompt,
         status=card.status,
-        roots=roots,
+        roots=tree(card, gallery.payloads(connection, [card])),
         used=chain.automatic if chain is not None else 0,
         budget=budget,
         upstream=card.upstream,
         created_at_ms=card.created_at_ms,
+        client=chain.client if chain is not None else "",
+        tickets=tickets_of_chain(connection, chain.id) if chain is not None else (),
     )

@@ -13,6 +13,7 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.costs import Prices
 from hooks.api.loaded import GetLoaded
 from hooks.dashboard.finding import Finding
+from hooks.gateway_view import NO_GATEWAY, GatewayView
 from midjourney.dialects import Dialect, Upstream
 from storage.engine import Connection, Database
 
@@ -33,7 +34,8 @@ class PageContext(msgspec.Struct, frozen=True, kw_only=True):
     """What the handlers of all pages share.
 
     `hooks` returns the notifyHooks to register now, `get_loaded` the rules and plugins of this process, `examine` what
-    `hookchain doctor` finds out about an upstream. `has_token` returns True if an administrator's token is set.
+    `hookchain doctor` finds out about an upstream. `has_token` returns True if an administrator's token is set. `gateway`: what is
+    known of the gateway.
     """
 
     database: Database
@@ -48,6 +50,7 @@ class PageContext(msgspec.Struct, frozen=True, kw_only=True):
     has_token: Callable[[], bool]
     disk_warning: str
     price_warnings: Sequence[str] = ()
+    gateway: GatewayView = NO_GATEWAY
 
     @property
     def default_upstream(self) -> str:
@@ -60,7 +63,7 @@ class PageContext(msgspec.Struct, frozen=True, kw_only=True):
 
     def frame_values(self, screen: str) -> dict[str, object]:
         """Return what the frame of every page shows."""
-        return {"screen": screen, "may_log_out": self.has_token()}
+        return {"screen": screen, "may_log_out": self.has_token(), "has_clients": self.gateway.is_on}
 
     async def command(self, work: Callable[[Connection], T], *, upstream: str = "") -> T:
         """Run a person's command in a transaction, and wake the loops that carry it out. If `upstream` is given, the command is about

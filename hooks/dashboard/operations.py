@@ -51,7 +51,7 @@ class Operations:
             **asdict(waiting),
             match=match,
             body_text=bodies.text,
-            receivers=self._context.receiver_names(),
+            receivers=_receivers(self._context.receiver_names(), waiting, match),
             since_ms=at_ms,
         )
 
@@ -191,6 +191,12 @@ class Operations:
         if name not in self._context.upstreams:
             raise Problem(404, f"There is no upstream {name!r}")
         return name
+
+
+def _receivers(loaded: list[str], waiting: Lists, match: DeadLetterFilter) -> list[str]:
+    """The receivers to choose from: those that run here, and the gateway's that have dead letters."""
+    dead = [entry.letter.delivery.receiver for entry in waiting.letters if entry.letter.delivery is not None]
+    return sorted({*loaded, *dead, match.receiver} - {""})
 
 
 def _edited(text: str) -> dict[str, object]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 import msgspec
 from msgspec.structs import asdict
@@ -12,6 +12,7 @@ from hooks.api import shapes
 from hooks.api.reports import UpstreamStatus
 from hooks.api.shapes import extended
 from hooks.api.upstreams import upstream_statuses
+from hooks.dashboard.addressees import NOBODY, Addressee, addressees, with_events
 from hooks.dashboard.charts import Chart, chart
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.render import render
@@ -75,10 +76,18 @@ class State(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class LetterEntry(msgspec.Struct, frozen=True, kw_only=True):
-    """A dead letter, and a submission's request as a person may edit it."""
+    """A dead letter, whom it serves if it is the gateway's, and a submission's request as a person may edit it."""
 
     letter: DeadLetter
     request: str
+    to: Addressee
+
+
+class FailingEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A delivery that failed and will be tried again, and whom it serves if it is the gateway's."""
+
+    delivery: Delivery
+    to: Addressee
 
 
 class BodyEntry(msgspec.Struct, frozen=True, kw_only=True):
@@ -97,7 +106,7 @@ class Lists(msgspec.Struct, frozen=True, kw_only=True):
     matching: int
     letters: list[LetterEntry]
     bodies: list[BodyEntry]
-    failing: list[Delivery]
+    failing: list[FailingEntry]
 
 
 class OperationsTopic:
@@ -175,13 +184,17 @@ def paused(connection: Connection) -> list[tuple[str, str, int]]:
 
 def lists(connection: Connection, match: DeadLetterFilter, bodies: quarantine.QuarantineFilter) -> Lists:
     """Return what needs a person's decision, newest first."""
+    letters = dead_letters.page(connection, match, most=MOST_LISTED)
+    failing = pages.failing_deliveries(connection, most=MOST_LISTED)
+    dead = [(letter.delivery, letter.event) for letter in letters if letter.delivery is not None]
+    to = addressees(connection, [*dead, *with_events(connection, failing)])
     return Lists(
         uncertain=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "uncertain"}),
         refused=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "refused"}),
         matching=stored_letters.count(connection, match),
-        letters=[_letter_entry(letter) for letter in dead_letters.page(connection, match, most=MOST_LISTED)],
+        letters=[_letter_entry(letter, to) for letter in letters],
         bodies=[_body_entry(entry) for entry in quarantine.page(connection, bodies, most=MOST_LISTED)],
-        failing=pages.failing_deliveries(connection, most=MOST_LISTED),
+        failing=[FailingEntry(delivery=one, to=to.get(one.id, NOBODY)) for one in failing],
     )
 
 
@@ -191,8 +204,9 @@ def _body_entry(entry: Quarantined) -> BodyEntry:
     return BodyEntry(entry=entry, shown=text[: quarantine.SHOWN_BYTES], text=text if is_whole else None)
 
 
-def _letter_entry(letter: DeadLetter) -> LetterEntry:
+def _letter_entry(letter: DeadLetter, to: Mapping[int, Addressee]) -> LetterEntry:
     request = ""
     if letter.submission is not None:
         request = pretty(shortened(shapes.redacted_payload(letter.submission.request)))
-    return LetterEntry(letter=letter, request=request)
+    addressee = NOBODY if letter.delivery is None else to.get(letter.delivery.id, NOBODY)
+    return LetterEntry(letter=letter, request=request, to=addressee)

@@ -20,9 +20,11 @@ from storage.engine import Connection
 from storage.events import event_log
 from storage.reading import pages
 from storage.reading.cards import loose_id
-from storage.records import Submission, TaskRow
+from storage.reading.ticket_pages import tickets_of_chain
+from storage.records import Submission, TaskRow, Ticket
 from storage.submissions import submission_queue
 from storage.tasks import rows as tasks
+from storage.tasks.chains import root_of
 
 UNSUCCESSFUL = ("refused", "rejected", "dead")
 """States of a submission that had no effect: its button counts as not pressed, its modal as not answered."""
@@ -43,7 +45,7 @@ class Press(msgspec.Struct, frozen=True, kw_only=True):
 
 class TaskPanel(msgspec.Struct, frozen=True, kw_only=True):
     """A task as its panel shows it. `tried` are presses that did not succeed. `modal` needs an answer; an `answer` beside it was
-    given and had no effect."""
+    given and had no effect. `tickets`: those that show this task, of all clients; `client`: the one whose order began the chain, or ""."""
 
     row: TaskRow
     task: Task
@@ -53,6 +55,8 @@ class TaskPanel(msgspec.Struct, frozen=True, kw_only=True):
     answer: Submission | None
     parent: TaskRow | None
     made_by: Submission | None
+    client: str
+    tickets: tuple[Ticket, ...]
 
     @property
     def key(self) -> str:
@@ -99,6 +103,19 @@ def task_panel(
         answer=answer,
         parent=parent,
         made_by=made_by,
+        client=root_of(connection, row.chain_id).client if row.chain_id is not None else "",
+        tickets=_tickets(connection, row),
+    )
+
+
+def _tickets(connection: Connection, row: TaskRow) -> tuple[Ticket, ...]:
+    """Return the tickets that show a task: those of its submission, and those that got it by an answer to a modal."""
+    of_chain = tickets_of_chain(connection, row.chain_id) if row.chain_id is not None else ()
+    return tuple(
+        ticket
+        for ticket in of_chain
+        if ticket.submission_id == row.submission_id
+        or (ticket.upstream, ticket.task_id) == (row.upstream, row.id)
     )
 
 

@@ -72,7 +72,15 @@ def _environment(language: str) -> Environment:
         lstrip_blocks=True,
         auto_reload=False,
     )
-    environment.filters |= {"iso": iso, "clock": clock, "path": path_part, "query": urlencode}
+    environment.filters |= {
+        "iso": iso,
+        "clock": clock,
+        "path": path_part,
+        "query": urlencode,
+        "amount": amount,
+        "duration": duration,
+        "last_line": last_line,
+    }
     environment.globals |= {
         "_": gettext_of(language),
         "language": language,
@@ -82,9 +90,28 @@ def _environment(language: str) -> Environment:
     return environment
 
 
+def last_line(error: str) -> str:
+    """Return the last line of a traceback, without the names of our own exceptions, which say nothing to people."""
+    line = (error.strip().splitlines() or [""])[-1]
+    return line.partition(": ")[2] if line.startswith("dispatcher.plugins.errors.") else line
+
+
 def path_part(text: str) -> str:
     """Quote a value as one segment of a path."""
     return quote(text, safe="")
+
+
+def amount(value: float) -> str:
+    """Format a number of submissions, or an amount of money: 12, 0.5, 1,000."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
+def duration(ms: int) -> str:
+    """Format a time span: 840 ms, 1.2 s, 5 min, 2.5 h."""
+    for size, unit in ((3_600_000, "h"), (60_000, "min"), (1_000, "s")):
+        if ms >= size:
+            return f"{ms / size:.1f}".removesuffix(".0") + f" {unit}"
+    return f"{ms} ms"
 
 
 def iso(at_ms: int) -> str:

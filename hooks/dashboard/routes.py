@@ -12,6 +12,7 @@ from starlette.routing import BaseRoute, Route
 
 from hooks.api.paging import row_id
 from hooks.dashboard.chain import Chains
+from hooks.dashboard.clients import Clients
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.errors import Handler, local_path, with_error_pages
 from hooks.dashboard.gallery import Gallery
@@ -19,6 +20,7 @@ from hooks.dashboard.operations import Operations
 from hooks.dashboard.render import HEADERS, answer, answer_with, language, serve_static
 from hooks.dashboard.rules import Rules
 from hooks.dashboard.setup import Setup
+from hooks.dashboard.tickets import Tickets
 from hooks.dashboard.timeline import Timeline
 from hooks.numbers import number
 from hooks.problems import Problem
@@ -42,6 +44,8 @@ class Dashboard:
         self._gallery = Gallery(context)
         self._chains = Chains(context)
         self._timeline = Timeline(context)
+        self._clients = Clients(context)
+        self._tickets = Tickets(context)
         self._operations = Operations(context)
         self._rules = Rules(context)
         self._setup = Setup(context)
@@ -55,12 +59,18 @@ class Dashboard:
             ("/chains/{id}", self._chains.show),
             (f"/panel/{task}", self._chains.panel),
             (f"/tasks/{task}", self._timeline.show),
+            ("/clients", self._clients.show),
+            ("/clients/{name}", self._clients.show_one),
+            ("/tickets/{id}", self._tickets.show),
             ("/operations", self._operations.show),
             ("/rules", self._rules.show),
             ("/setup", self._setup.show),
             ("/live/gallery", self._live(self._gallery.topic)),
             ("/live/chain/{id}", self._live(self._chains.topic)),
             (f"/live/task/{task}", self._live(self._timeline.topic)),
+            ("/live/clients", self._live(self._clients.topic)),
+            ("/live/clients/{name}", self._live(self._clients.topic_of_one)),
+            ("/live/tickets/{id}", self._live(self._tickets.topic)),
             ("/live/operations", self._live(self._operations.topic)),
             ("/live/setup", self._live(self._setup.topic)),
         ]
@@ -68,6 +78,7 @@ class Dashboard:
             ("/imagine", self._gallery.imagine),
             (f"/press/{task}", self._chains.press),
             (f"/modal/{task}", self._chains.modal),
+            ("/tickets/{id}/letters/{number}", self._tickets.letter),
             ("/operations/upstreams/{name}/pause", self._operations.pause),
             ("/operations/upstreams/{name}/resume", self._operations.resume),
             ("/operations/uncertain/{id}", self._operations.settle),

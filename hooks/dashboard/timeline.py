@@ -112,7 +112,7 @@ def story_of(found: Explained) -> Story:
             at_ms=event.received_at_ms,
             event=event,
             deliveries=tuple(deliveries.get(event.id, ())),
-            text=_beginning(event.payload),
+            text=beginning_of(event.payload),
         )
         for event in found.events
     ]
@@ -127,7 +127,7 @@ def story_of(found: Explained) -> Story:
         )
     story.sort(key=lambda entry: (entry.at_ms, entry.event is not None))
     answers = {
-        (attempt.submission_id, attempt.number): _beginning(attempt.answer)
+        (attempt.submission_id, attempt.number): beginning_of(attempt.answer)
         for tries in found.attempts.values()
         for attempt in tries
     }
@@ -144,7 +144,7 @@ MOST_SHOWN = 32 * 1024
 """Most bytes of a payload, and characters of its formatted text, since a page shows hundreds of payloads."""
 
 
-def _beginning(payload: bytes) -> str:
+def beginning_of(payload: bytes) -> str:
     """Format a payload for people; a long one is cut to its beginning."""
     return pretty(shapes.redacted_beginning(payload, MOST_SHOWN))[:MOST_SHOWN]
 

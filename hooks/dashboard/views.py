@@ -38,7 +38,8 @@ class Picture(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CardView(msgspec.Struct, frozen=True, kw_only=True):
-    """A card as it is shown. `progress` is a percentage, None if nothing runs; `used` counts the submissions of rules and plugins."""
+    """A card as it is shown. `progress` is a percentage, None if nothing runs; `used` counts the submissions of rules and plugins.
+    `client`: whose order began the chain, or ""."""
 
     key: str
     href: str
@@ -51,6 +52,7 @@ class CardView(msgspec.Struct, frozen=True, kw_only=True):
     created_at_ms: int
     tasks: int
     used: int
+    client: str
 
 
 class Node(msgspec.Struct, kw_only=True):
@@ -92,6 +94,7 @@ def card_view(card: Card, payloads: Payloads) -> CardView:
         created_at_ms=card.created_at_ms,
         tasks=len(card.tasks),
         used=card.chain.automatic if card.chain is not None else 0,
+        client=card.chain.client if card.chain is not None else "",
     )
 
 

@@ -86,10 +86,11 @@ def versions(connection: Connection, heads: Sequence[Head]) -> dict[str, tuple[i
 
 
 def version_of(connection: Connection, chain_id: str) -> tuple[int, ...]:
-    """The version numbers of one chain; all zeros if there is no such chain."""
+    """The version numbers of one chain, and the number of its tickets; all zeros if there is no such chain."""
     return (
         *sql_versions.TASKS_OF_CHAIN.one(connection, chain_id=chain_id),
         *sql_versions.SUBMISSIONS_OF_CHAIN.one(connection, chain_id=chain_id),
+        sql_versions.TICKETS_OF_CHAIN.one(connection, chain_id=chain_id),
     )
 
 

@@ -35,6 +35,15 @@ _OF_CHAIN = f"SELECT {_VERSION} FROM {{}} WHERE chain_id = :chain_id"
 TASKS_OF_CHAIN = Query(_OF_CHAIN.format("tasks"), Version)
 SUBMISSIONS_OF_CHAIN = Query(_OF_CHAIN.format("submissions"), Version)
 
+# A ticket that joins a submission leaves nothing else behind.
+TICKETS_OF_CHAIN = Query(
+    """
+    SELECT count(*) FROM tickets JOIN submissions ON submissions.id = tickets.submission_id
+    WHERE submissions.chain_id = :chain_id AND tickets.submission_id <> ''
+    """,
+    int,
+)
+
 
 class EventsVersion(NamedTuple):
     """The newest event of a task, and how many events were examined."""

@@ -7,7 +7,7 @@ answer, a callback, a poll, evidence, a person's decision.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from urllib.parse import urlsplit
 
 import msgspec
@@ -131,12 +131,22 @@ def audiences(
 
 def concerned(connection: Connection, event: Event) -> list[Ticket]:
     """The tickets that an event concerns."""
-    assert event.signal is not None, "only events with a signal are delivered"
-    pending = PendingEvent(
-        event.id, event.upstream, event.task_id, event.signal, event.action, event.source, None, None
-    )
-    places = {place.event_id: place for place in sql.PLACES.all(connection, ids=[event.id])}
-    return _concerned(connection, [pending], places).get(event.id, [])
+    return concerned_by(connection, [event]).get(event.id, [])
+
+
+def concerned_by(connection: Connection, events: Iterable[Event]) -> dict[int, list[Ticket]]:
+    """The tickets that each of these events concerns, by the event's id. Events without a signal concern none."""
+    pending = [
+        PendingEvent(
+            event.id, event.upstream, event.task_id, event.signal, event.action, event.source, None, None
+        )
+        for event in events
+        if event.signal is not None
+    ]
+    places = {
+        place.event_id: place for place in sql.PLACES.all(connection, ids=[event.id for event in pending])
+    }
+    return _concerned(connection, pending, places)
 
 
 def _concerned(

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # it brings no types
 from playwright.async_api import Locator, Page, expect
 
 from tests.browser.upstream import Upstream
@@ -47,6 +48,14 @@ name = "upscale-all"
 on = "task.succeeded"
 if = "task.is_grid and chain.depth == 0 and 'alone' not in task.prompt"
 press = "U*"
+
+[clients.ann]
+key = "ann-key-1"
+hook_hosts = ["127.0.0.1"]
+submissions_per_day = 100000
+
+[clients.bob]
+key = "bob-key-1"
 """
 
 
@@ -118,6 +127,29 @@ class Watch:
         """Fails with all of them."""
         left = [one for one in self.problems if not any(part in one for part in self.expected)]
         assert left == [], left
+
+
+SERIOUS = ("serious", "critical")
+ALL = {"resultTypes": ["violations"]}
+CONTRAST = ALL | {"runOnly": ["color-contrast"]}
+"""What can differ between colour schemes."""
+
+
+async def problems(page: Page) -> list[str]:
+    """What axe finds to be serious in both colour schemes, and whether the page is wider than its window."""
+    found = []
+    await page.evaluate(Axe().axe_script)
+    for scheme, options in (("light", ALL), ("dark", CONTRAST)):
+        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # of the two
+        results = await page.evaluate("options => axe.run(options)", options)
+        found += [
+            f"{scheme}: {one['id']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
+            for one in results["violations"]
+            if one["impact"] in SERIOUS
+        ]
+    wide, window = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
+    width = page.viewport_size["width"] if page.viewport_size else 0
+    return found + ([f"{wide} pixels wide in {window} of {width}"] if max(wide, window) > width else [])
 
 
 async def stays(page: Page) -> None:

@@ -12,8 +12,7 @@ import pytest
 from playwright.async_api import Browser, expect
 
 from hooks.session import login_code
-from tests.browser.parts import PHONE_IN_SOAK, Watch, press
-from tests.browser.test_screens import problems
+from tests.browser.parts import PHONE_IN_SOAK, Watch, press, problems
 from tests.conftest import HookchainServer
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")

@@ -7,34 +7,11 @@ import re
 from typing import Any
 
 import pytest
-from axe_playwright_python.async_playwright import Axe  # type: ignore[import-untyped]  # it brings no types
 from playwright.async_api import Locator, Page, expect
 
-from tests.browser.parts import PHONE_IN_SOAK, Site, Watch, has_stayed, press, shown, stays
+from tests.browser.parts import PHONE_IN_SOAK, Site, Watch, has_stayed, press, problems, shown, stays
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
-
-SERIOUS = ("serious", "critical")
-ALL = {"resultTypes": ["violations"]}
-CONTRAST = ALL | {"runOnly": ["color-contrast"]}
-"""What can differ between colour schemes."""
-
-
-async def problems(page: Page) -> list[str]:
-    """What axe finds to be serious in both colour schemes, and whether the page is wider than its window."""
-    found = []
-    await page.evaluate(Axe().axe_script)
-    for scheme, options in (("light", ALL), ("dark", CONTRAST)):
-        await page.emulate_media(color_scheme=scheme, reduced_motion="reduce")  # type: ignore[arg-type]  # of the two
-        results = await page.evaluate("options => axe.run(options)", options)
-        found += [
-            f"{scheme}: {one['id']}: {[node['html'][:200] for node in one['nodes'][:3]]}"
-            for one in results["violations"]
-            if one["impact"] in SERIOUS
-        ]
-    wide, window = await page.evaluate("[document.documentElement.scrollWidth, innerWidth]")
-    width = page.viewport_size["width"] if page.viewport_size else 0
-    return found + ([f"{wide} pixels wide in {window} of {width}"] if max(wide, window) > width else [])
 
 
 async def test_every_screen_can_be_used_by_everybody(

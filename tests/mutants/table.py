@@ -689,6 +689,11 @@ GATEWAY = [
             "return bool(owners)",
         ),
     ),
+    *rows(
+        "hooks/dashboard/tickets.py",
+        ("tests/hooks/dashboard/test_clients.py",),
+        ("the page of a ticket retries messages of another", "return is_own and work(", "return work("),
+    ),
 ]
 
 MUTANTS = [

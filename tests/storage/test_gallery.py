@@ -203,4 +203,4 @@ async def test_the_mark_of_a_card_changes_with_its_tasks_and_submissions(databas
 
     await database.write("test", advance)
     assert await database.read(lambda connection: gallery.version_of(connection, "c-1")) != before
-    assert await database.read(lambda connection: gallery.version_of(connection, "none")) == (0,) * 6
+    assert await database.read(lambda connection: gallery.version_of(connection, "none")) == (0,) * 7
