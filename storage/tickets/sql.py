@@ -195,13 +195,15 @@ DROP_OLD = Query(
 
 PLACES = Query(
     """
-    SELECT events.id, events.submission_id, coalesce(tasks.submission_id, ''), coalesce(opened.submission_id, ''),
+    SELECT events.id, events.submission_id, coalesce(tasks.submission_id, ''),
+      coalesce(answered.submission_id, opened.submission_id, ''),
       coalesce(chains.client, ''), coalesce(about.asked_by, '')
     FROM events
     LEFT JOIN tasks ON tasks.upstream = events.upstream AND tasks.id = events.task_id
     LEFT JOIN submissions AS about ON about.id = events.submission_id
     LEFT JOIN submissions AS maker ON maker.id = coalesce(tasks.submission_id, events.submission_id)
     LEFT JOIN tasks AS opened ON maker.kind = 'modal' AND opened.upstream = maker.upstream AND opened.id = maker.parent_id
+    LEFT JOIN tasks AS answered ON about.kind = 'modal' AND answered.upstream = about.upstream AND answered.id = about.parent_id
     LEFT JOIN chains ON chains.id = coalesce(about.chain_id, tasks.chain_id)
     WHERE events.id IN (:ids)
     """,

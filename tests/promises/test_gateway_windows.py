@@ -150,13 +150,19 @@ def test_an_answer_that_is_refused_ends_the_ticket_with_the_upstreams_words(
     shop: Shop, eventually: Any
 ) -> None:
     """The window stays open at the upstream; the client reads why its answer was not taken."""
+    box = shop.mailbox()
     parent = picture(shop, eventually, "refused words")
-    window = shop.ann.window(parent, "Custom Zoom")
+    told = shop.ann.press(parent, "Custom Zoom", notifyHook=box.url)
+    window = told["result"]
     shop.upstream.next_submit("banned", of="modal")
     shop.ann.ticket("modal", taskId=window, prompt="banned words")
     eventually(lambda: shop.ann.has_ended(window))
     task = shop.ann.fetch(window)
     assert (task["status"], task["failReason"]) == ("FAILURE", "code 24: 可能包含敏感词")
+    assert box.until_it_ends(window)[-1].task["failReason"] == task["failReason"]
+    # The refusal itself ends it, and not only the loop that looks after tickets which nothing else ends.
+    told = shop.server.get(f"/api/tickets/{window}")["messages"]
+    assert [one["signal"] for one in told if one["told"]] == ["submission.rejected"]
     assert shop.paid("banned words") == []
 
 
