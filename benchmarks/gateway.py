@@ -1,7 +1,7 @@
 """`python -m benchmarks.gateway`: what the gateway adds to a submission, and how quickly clients that poll are answered.
 
-Submissions go by turns to the upstream itself and through the gateway, so that a busy machine slows both. Then many clients poll
-their tasks, some of which make progress, while submissions go on.
+Submissions go by turns to the upstream itself and through the gateway, so that a busy machine slows both; and again while large blends
+go through it. Then many clients poll their tasks, which make progress.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from rich.console import Console
 from benchmarks.calls import connected, get, post
 from benchmarks.load import percentile
 from benchmarks.payloads import PROMPT, callback, request
-from benchmarks.processes import Stretch, pin, resident_mb, watch
+from benchmarks.processes import Stretch, forget_peak, peak_mb, pin, resident_mb, until_quiet, watch
 from benchmarks.slow_upstream import PREFIX, Asked, slow_upstream
 from benchmarks.targets import HOOK, watched_target
 
@@ -68,6 +68,16 @@ class Compared(msgspec.Struct, frozen=True, kw_only=True):
         )
 
 
+class Blended(msgspec.Struct, frozen=True, kw_only=True):
+    """Small submissions beside large ones: how many large ones went through, of how many MB, and how many MB the process held more at
+    most."""
+
+    compared: Compared
+    blends: int
+    blend_mb: float
+    grown_mb: float
+
+
 class Polled(msgspec.Struct, frozen=True, kw_only=True):
     """Milliseconds of the polls, ordered; what the upstream was asked meanwhile, and without polls for as long; the server's
     processor time and memory."""
@@ -107,6 +117,7 @@ async def _measure(directory: Path, given: argparse.Namespace) -> None:
         ):
             compared = await compare(port, upstream_port, given.pairs)
             _show_compared(compared)
+            _show_blended(await beside_blends(port, upstream_port, pid, given.pairs // 4))
             tasks = await _running_tasks(port, given.clients, asked)
             polled = await poll(port, pid, tasks, asked, every_s=given.every, seconds=given.seconds)
             _show_polled(polled, given.clients, given.every)
@@ -125,6 +136,38 @@ async def compare(port: int, upstream_port: int, pairs: int) -> Compared:
             ordered[name].append(took.took_ms)
     # The first ones open connections and compile statements.
     return Compared(direct_ms=ordered["direct"][20:], through_ms=ordered["through"][20:])
+
+
+async def beside_blends(port: int, upstream_port: int, pid: int, pairs: int) -> Blended:
+    """Submit by turns while another client sends blends of five pictures of 8 MB, one after the other."""
+    blend = post("/mj/submit/blend", {"base64Array": [_picture(number) for number in range(5)]}, KEY)
+    sender = await connected(port)
+    await sender.call(blend)  # what a process needs for any large body is there from now on
+    until_quiet(pid)
+    before_mb = resident_mb(pid)
+    forget_peak(pid)
+    enough = asyncio.Event()
+
+    async def send() -> int:
+        sent = 0
+        while not sent or not enough.is_set():
+            took = await sender.call(blend)
+            if b'"code":1,' not in took.body:
+                raise RuntimeError(f"a blend was answered {took.status} {took.body!r}")
+            sent += 1
+        return sent
+
+    async with asyncio.TaskGroup() as group:
+        sending = group.create_task(send())
+        compared = await compare(port, upstream_port, pairs)
+        enough.set()
+    grown_mb = peak_mb(pid) - before_mb
+    return Blended(compared=compared, blends=sending.result(), blend_mb=len(blend) / 1e6, grown_mb=grown_mb)
+
+
+def _picture(number: int) -> str:
+    """A picture of 8 MB as a data URL, which differs from the others."""
+    return f"data:image/png;base64,iVBORw0KGgoA{'ABCDE'[number] * (8 * 1024 * 1024)}"
 
 
 async def _running_tasks(port: int, count: int, asked: Asked) -> list[Running]:
@@ -193,6 +236,15 @@ def _show_compared(compared: Compared) -> None:
     Console(width=110).print(
         f"{len(added)} submissions by turns: {direct:.1f} ms at the upstream itself, {through:.1f} ms through the gateway, "
         f"which adds {statistics.median(added):.1f} ms at the median and {percentile(added, 0.95):.1f} at p95"
+    )
+
+
+def _show_blended(blended: Blended) -> None:
+    added = blended.compared.added_ms
+    Console(width=110).print(
+        f"beside blends of {blended.blend_mb:.0f} MB, of which {blended.blends} went through: small submissions take "
+        f"{statistics.median(added):.1f} ms more at the median and {percentile(added, 0.95):.1f} at p95; "
+        f"the process held up to {blended.grown_mb:.1f} MB more"
     )
 
 
