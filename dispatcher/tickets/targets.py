@@ -24,6 +24,14 @@ class Target(msgspec.Struct, frozen=True):
     is_new: bool = False
 
 
+def removed(given: str, upstream: str) -> str:
+    """What a client reads about a task whose account is no longer in the settings."""
+    return (
+        f"task {given} is at the account {upstream!r}, which is not in the settings of hookchain any more. "
+        f"Ask the operator to add [upstreams.{upstream}] again"
+    )
+
+
 def find(
     connection: Connection, client: str, given: str, upstreams: Sequence[str], now_ms: int
 ) -> Target | None:

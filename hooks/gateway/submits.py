@@ -118,6 +118,8 @@ class Submits:
         )
         if target is None:
             raise Declined(NOT_FOUND, f"there is no task {given!r}")
+        if target.upstream not in self._handles:
+            raise Declined(REFUSED, targets.removed(given, target.upstream))
         return target.upstream
 
     async def _answer(self, client: Client, order: Order, placed: Placed) -> Envelope:

@@ -46,7 +46,10 @@ class TaskCalls:
             raise Refused(200, REFUSED, f"task {given} has no image yet")
         where = (target.upstream, target.task_id)
         seed = await self._database.read(lambda connection: seeds.find(connection, *where))
-        return envelope(Envelope(code=1, description="success", result=seed or await self._asked(where)))
+        if not seed:
+            self._must_be_configured(given, target.upstream)
+            seed = await self._asked(where)
+        return envelope(Envelope(code=1, description="success", result=seed))
 
     async def _asked(self, where: tuple[str, str]) -> str:
         """The seed as the account tells it, asked for once by all who wait. Raises `Refused`."""
@@ -78,6 +81,7 @@ class TaskCalls:
                 return True
             if not target.task_id:
                 return False
+            self._must_be_configured(given, target.upstream)
             commands.submit(
                 connection,
                 Cancel(task_id=target.task_id),
@@ -110,6 +114,10 @@ class TaskCalls:
         except ProtocolError as error:
             raise Refused(200, FAILED, str(error)[:300]) from error
         return Answer(body={"code": 1, "description": "success", "result": links, "properties": {}})
+
+    def _must_be_configured(self, given: str, upstream: str) -> None:
+        if upstream not in self._handles:
+            raise Refused(200, REFUSED, targets.removed(given, upstream))
 
     async def _target(self, client: Client, given: str, upstreams: Sequence[str]) -> targets.Target:
         target = await self._database.read(

@@ -261,3 +261,42 @@ def test_a_mode_in_the_path_reaches_only_accounts_of_that_mode(
     turbo = Customer(server, prefix="/mj-turbo/mj")
     assert turbo.order("imagine", prompt="in turbo")["code"] == 4
     turbo.close()
+
+
+def test_a_task_of_an_account_that_was_removed_can_be_read_and_names_the_account_when_it_is_pressed(
+    start_server: Any, start_hostile: Any, eventually: Any, database_url: str
+) -> None:
+    """Who starts with one account and then makes a pool often renames it. The old tickets stay readable; a press and a seed say what is
+    missing, and nothing leaves."""
+    first, spare = start_hostile(), start_hostile()
+    toml = ACCOUNTS.format(first=first.url, spare=spare.url, modes="{}", jobs=0, timeout_s=1)
+    server = start_server(toml=toml, DATABASE_URL=database_url)
+    with contextlib.closing(Customer(server.url)) as ann:
+        ticket = ann.imagine("an old one")
+        eventually(lambda: ann.has_ended(ticket))
+    server.end()
+    server = start_server(toml=toml.replace("first", "renamed"), DATABASE_URL=database_url)
+    with contextlib.closing(Customer(server.url)) as ann:
+        assert ann.fetch(ticket)["status"] == "SUCCESS"
+        pressed = ann.press(ticket, "U1")
+        seed = ann.http.get(f"/task/{ticket}/image-seed").json()
+    for told in (pressed, seed):
+        assert (told["code"], "[upstreams.first]" in told["description"]) == (4, True), told
+    assert paid(first) == ["an old one"]
+    assert paid(spare) == []
+
+
+def test_a_running_task_of_an_account_that_was_removed_cannot_be_cancelled_and_the_answer_names_the_account(
+    start_server: Any, start_hostile: Any, account: Any, database_url: str
+) -> None:
+    """The account took the order and has not ended it. Nobody can pass the cancel on to it."""
+    first, spare = account(says(200, code=1, result="1790000000000111")), start_hostile()
+    toml = ACCOUNTS.format(first=first.url, spare=spare.url, modes="{}", jobs=0, timeout_s=1)
+    server = start_server(toml=toml, DATABASE_URL=database_url)
+    with contextlib.closing(Customer(server.url)) as ann:
+        ticket = ann.imagine("still running")
+    server.end()
+    server = start_server(toml=toml.replace("first", "renamed"), DATABASE_URL=database_url)
+    with contextlib.closing(Customer(server.url)) as ann:
+        told = ann.http.post(f"/task/{ticket}/cancel").json()
+    assert (told["code"], "[upstreams.first]" in told["description"]) == (4, True), told
