@@ -142,6 +142,7 @@ class ServerParts(msgspec.Struct, frozen=True, kw_only=True):
     secret: str
     tokens: NotifyTokens
     logins: Logins
+    has_gateway: bool
     hang_up: Callable[[], None]
 
 
@@ -217,6 +218,7 @@ async def running(
                 secret=secret,
                 tokens=tokens,
                 logins=logins,
+                has_gateway=gateway is not None,
                 hang_up=stream.stop,
             )
         finally:

@@ -44,7 +44,7 @@ def checked_hook(written: object, client: Client, own_address: str, upstreams: I
         )
     if is_private(hook) and not may_be_called(hook, client.hook_hosts):
         raise BadHook(
-            f"notifyHook: {host_of(hook)} is not a public address. The operator can allow it by hook_hosts of this client"
+            f"notifyHook: {host_of(hook)} is not a public address. Ask the operator of hookchain to add it to hook_hosts in [clients.{client.name}]"
         )
     return hook
 

@@ -83,7 +83,7 @@ class Server:
             return _decoded(answer, kind)
         except httpx.HTTPError as error:
             raise CallFailed(
-                f"no server answers at {self.url}: {error}; start one with `hookchain serve`"
+                f"no server answers at {self.url}: {error}; start one with `hookchain serve`, or set HOST and PORT to where yours listens"
             ) from error
         except (BadAnswer, ValueError) as error:
             raise CallFailed(f"{self.url}{path} did not answer like a hookchain server: {error}") from error

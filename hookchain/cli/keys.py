@@ -54,20 +54,25 @@ class KeyShown(msgspec.Struct, frozen=True, kw_only=True):
 
 @keys.command("add")
 def add_key(client: ClientName, as_json: AsJson = False) -> None:
-    """Make a key for a client. It is printed once, alone on standard output; only its hash is stored."""
+    """Make a key for a client, and print it this one time.
+
+    The database stores only its hash. Standard output has nothing but the key."""
     check_client_name(client)
     settings = load_settings()
     made = _write(settings, lambda connection: stored_keys.add(connection, client, clock.now_ms()))
     _show(made, as_json=as_json)
     if client not in settings.clients:
-        say(f"There is no [clients.{client}] in the settings, so it has the defaults.", to_errors=True)
+        say(
+            f"The defaults apply to {client}, because the settings have no [clients.{client}].",
+            to_errors=True,
+        )
 
 
 @keys.command("list")
 def list_keys(as_json: AsJson = False) -> None:
-    """List all stored keys, by client.
+    """List all stored keys by client, revoked ones too.
 
-    Revoked ones too; keys of the configuration file are not listed."""
+    Keys in the configuration file are not listed."""
     found = _write(load_settings(), stored_keys.listed)
     now_ms = clock.now_ms()
     if as_json:
@@ -86,7 +91,7 @@ def list_keys(as_json: AsJson = False) -> None:
 def revoke_key(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Id or hint of the key as printed by `list`.")],
 ) -> None:
-    """End a key. Running servers refuse it within a second."""
+    """Revoke a key. Running servers refuse it within a second."""
     matching = _write(load_settings(), lambda connection: stored_keys.revoke(connection, key, clock.now_ms()))
     if not matching:
         raise CallFailed("there is no valid key with this id or hint; `hookchain keys list` lists all")
@@ -111,9 +116,9 @@ def rotate_key(
     ] = DAY_S,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new key, and end the client's other keys.
+    """Make a new key for a client, and revoke its other stored keys.
 
-    They stay valid for the overlap."""
+    The old keys stay valid for the overlap, so that you can change the client in that time."""
     settings = load_settings()
     made = _write(
         settings,
@@ -148,7 +153,7 @@ def _show(made: tuple[str, StoredKey], *, as_json: bool) -> None:
         say_json(NewKey(key=key, client=stored.client, id=stored.id, hint=stored.hint))
         return
     say(key)
-    say(f"Key of {stored.client}, shown only this once.", to_errors=True)
+    say(f"This is the key of {stored.client}. It is not shown again.", to_errors=True)
 
 
 def _shown(stored: StoredKey, now_ms: int) -> KeyShown:

@@ -127,6 +127,8 @@ def _banner(settings: Settings, receivers: Receivers, server: ServerParts) -> li
         f"notifyHook to register at {name}: {hook_url(settings, server.secret, name, salts.present)}"
         for name, salts in server.tokens.salts.items()
     ]
+    if server.has_gateway:
+        lines.append(f"gateway: clients send to {settings.hook_base}/mj, or to {settings.hook_base}/k/KEY/mj")
     lines.append(
         f"rules and plugins: {', '.join(names)}"
         if names

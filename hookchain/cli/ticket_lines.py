@@ -7,10 +7,16 @@ from hooks.api.answers import SubmissionDetail
 from hooks.api.gateway_answers import Client, ClientHook, ClientKey, HookMessage, Ticket, TicketDetail, Window
 from hooks.api.reports import BudgetUse
 
+_HOOK_STATES = {"waiting": "pending", "told": "delivered", "dead": "failed"}
+
 
 def ticket_line(ticket: Ticket) -> str:
     """A ticket in one line."""
-    hook = f"hook {ticket.hook.state}" if ticket.hook is not None else "no hook"
+    hook = (
+        f"hook {_HOOK_STATES.get(ticket.hook.state, ticket.hook.state)}"
+        if ticket.hook is not None
+        else "no hook"
+    )
     return "\t".join(
         [
             ticket.id,
@@ -42,7 +48,7 @@ def story_lines(ticket: TicketDetail) -> list[str]:
         lines.append(f"  {_window(ticket.window)}")
     if ticket.joined and ticket.submissions:
         lines.append(
-            f"  {ticket.submissions[0].asked_by} had asked for it before: it is paid once, and this ticket shows it"
+            f"  {ticket.submissions[0].asked_by} had requested it before: it is paid for once, and this ticket shows the same task"
         )
     if ticket.shared_with:
         lines.append(f"  {ticket.shared_with} other tickets show the same submission")
@@ -59,24 +65,24 @@ def story_lines(ticket: TicketDetail) -> list[str]:
 
 def _answered(ticket: Ticket) -> str:
     return (
-        f"the client had its answer at {ticket.answered_at}"
+        f"the client got its answer at {ticket.answered_at}"
         if ticket.answered_at
-        else "the client has no answer"
+        else "the client has not got its answer"
     )
 
 
 def _account(ticket: TicketDetail) -> str:
     first = ticket.submissions[0].upstream if ticket.submissions else ticket.upstream
     if ticket.parent_id:
-        return f"{first} does it, because task {ticket.parent_id} is there"
-    return f"{first} got it" + (f": {ticket.chosen}" if ticket.chosen else "")
+        return f"account {first}, because it has task {ticket.parent_id}"
+    return f"account {first}" + (f": {ticket.chosen}" if ticket.chosen else "")
 
 
 def _window(window: Window) -> str:
     opened = f"{window.opened_by} opened a window at {window.opened_at}"
     if window.answered_by is None:
-        return f"{opened}, which waits for the client or was not answered"
-    text = ", with the text in it" if window.answered_by == "hookchain" else ""
+        return f"{opened}, which nobody has answered"
+    text = ", with the text that it showed" if window.answered_by == "hookchain" else ""
     return f"{opened}; {window.answered_by} answered it{text}" + (
         f" at {window.answered_at}" if window.answered_at else ""
     )
@@ -98,21 +104,23 @@ def _submission(submission: SubmissionDetail) -> list[str]:
 
 def _hook_state(state: str) -> str:
     return {
-        "waiting": "something is left to be told",
-        "told": "the end was told",
-        "dead": "messages were given up",
+        "waiting": "messages are still to be sent",
+        "told": "the end was delivered",
+        "dead": "messages could not be delivered",
     }.get(state, state)
 
 
 def _is_worth_showing(message: HookMessage) -> bool:
-    """False for a message that was dropped, because a newer one told more."""
+    """False for a message that was dropped, because a newer one said more."""
     return bool(message.told) or message.state != "done"
 
 
 def _message(message: HookMessage) -> str:
     if message.told:
-        return f"{message.updated_at}  told {', '.join(message.told)}"
-    state = {"dead": "given up", "waiting": f"next try at {message.run_at}"}.get(message.state, message.state)
+        return f"{message.updated_at}  sent {', '.join(message.told)}"
+    state = {"dead": "failed for good", "waiting": f"next try at {message.run_at}"}.get(
+        message.state, message.state
+    )
     error = f": {last_line(message.error)}" if message.error else ""
     letter = f"; `hookchain dead retry {message.dead_letter}` sends it again" if message.dead_letter else ""
     return f"{message.updated_at}  {message.signal}: {state} after {message.attempts} tries{error}{letter}"
@@ -129,7 +137,7 @@ def client_line(client: Client) -> str:
             f"{client.windows} windows",
             "; ".join(map(_budget, client.budgets)) or "no daily limit",
             f"last order {client.last_order_at or 'never'}",
-            f"{dead} dead letters" if dead else "hooks in order",
+            f"{dead} dead letters" if dead else "all hooks accept messages",
         ]
     )
 
@@ -139,16 +147,17 @@ def client_lines(client: Client) -> list[str]:
     pool = client.pool
     named = f"pool {pool.name}: " if pool.name else ""
     return [
-        f"client {client.name}" + ("" if client.configured else ", not in the settings: it has the defaults"),
-        f"  tickets: {client.tickets_today} today, {client.open} open, {client.windows} windows that wait",
+        f"client {client.name}"
+        + ("" if client.configured else ", not in the settings, so the defaults apply"),
+        f"  tickets: {client.tickets_today} today, {client.open} open, {client.windows} open windows",
         f"  last order {client.last_order_at or 'never'}, last seen {client.last_seen_at or 'never'}",
         *(f"  {_budget(budget)}" for budget in client.budgets),
-        f"  at most {client.queue_max} tickets that wait"
+        f"  at most {client.queue_max} tickets waiting for an upstream"
         + (f", {client.at_once} at once" if client.at_once else "")
         + (f", {client.rate:g} submits a second" if client.rate else ""),
         *(f"  key {_key(key)}" for key in client.keys),
         f"  accounts: {named}{', '.join(pool.upstreams)}, by {pool.order}",
-        f"  rules: {_rules(client.rules)}; what they add: {client.children}",
+        f"  rules: {_rules(client.rules)}; tasks they add: {client.children}",
         *([f"  hooks may also be at {', '.join(client.hook_hosts)}"] if client.hook_hosts else []),
         *(f"  {_hook(hook)}" for hook in client.hooks),
     ]
@@ -172,4 +181,4 @@ def _rules(rules: bool | list[str]) -> str:
 
 
 def _hook(hook: ClientHook) -> str:
-    return f"hook at {hook.host}: {hook.waiting} messages wait, {hook.failing} of them failed before; {hook.dead} dead letters"
+    return f"hook at {hook.host}: {hook.waiting} messages waiting, {hook.failing} of them being retried; {hook.dead} dead letters"

@@ -18,22 +18,28 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 def tickets(
     ticket: Annotated[
-        str, typer.Argument(metavar="[ID]", help="Show one ticket with all that was done for it.")
+        str, typer.Argument(metavar="[ID]", help="Show one ticket, and everything that was done for it.")
     ] = "",
     client: Annotated[str, typer.Option(help="Only tickets of this client.")] = "",
     state: Annotated[
-        str, typer.Option(help="Only tickets in this state: open, window, ended or failed.")
+        str,
+        typer.Option(
+            help="Only tickets in this state: open, window (waits for the client's answer), ended or failed."
+        ),
     ] = "",
-    upstream: Annotated[str, typer.Option(help="Only tickets at this upstream.")] = "",
+    upstream: Annotated[str, typer.Option(help="Only tickets that this upstream works on.")] = "",
     hook: Annotated[
-        str, typer.Option(help="Only tickets whose hook is in this state: none, waiting, told or dead.")
+        str,
+        typer.Option(
+            help="Only tickets whose hook is in this state: none, waiting (messages are still to be sent), told (the end was delivered) or dead (a message could not be delivered)."
+        ),
     ] = "",
     limit: Annotated[int, typer.Option(help="Maximum number to list.", min=1, max=500)] = 20,
     as_json: AsJson = False,
 ) -> None:
     """List orders of the gateway's clients, or show one.
 
-    The newest first."""
+    The list is newest first. `hookchain explain ID` also shows the events of its task."""
     if ticket:
         found = running_server().get(f"/api/tickets/{quote(ticket, safe='')}", TicketDetail)
         if as_json:
@@ -67,12 +73,12 @@ def _listed(filters: dict[str, str], limit: int) -> list[Ticket]:
 
 
 def clients(
-    client: Annotated[str, typer.Argument(metavar="[NAME]", help="Show all about one client.")] = "",
+    client: Annotated[str, typer.Argument(metavar="[NAME]", help="Show everything about one client.")] = "",
     as_json: AsJson = False,
 ) -> None:
     """List the gateway's clients, or show one.
 
-    Shows what each uses of its limits, and where its keys are."""
+    For each: how much of its limits is used, its last order, and its hooks. With NAME also its keys and accounts."""
     server = running_server()
     if client:
         found = server.get(f"/api/clients/{quote(client, safe='')}", Client)
@@ -89,6 +95,8 @@ def clients(
     for one in known.clients:
         say(client_line(one))
     if not known.is_on:
-        say("the gateway is off: it needs a client, a pool or a stored key")
+        say(
+            "the gateway is off: add a client (`hookchain keys add NAME`) and restart the server, unless HOOKCHAIN_GATEWAY=off"
+        )
     elif not known.clients:
-        say("no clients")
+        say("no clients; `hookchain keys add NAME` adds one")

@@ -38,7 +38,7 @@ class Explanations:
                 lambda connection: explanation.explained(connection, upstreams[0], given)
             )
         if found is None:
-            raise Problem(404, f"There is no task {given!r}")
+            raise Problem(404, f"There is no task or ticket {given!r}")
         return 200, shapes.extended(Explained, shapes.explained_shape(found))
 
     async def _upstreams_of(self, task_id: str) -> list[str]:

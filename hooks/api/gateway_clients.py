@@ -38,7 +38,7 @@ class GatewayClients:
         name, gateway, plan = request.path_params["name"], self._gateway, self._database.plan
         found = await self._database.read(lambda connection: clients_now(connection, gateway, plan, name))
         if not found:
-            raise Problem(404, f"There is no client {name!r}")
+            raise Problem(404, f"There is no client {name!r}; `hookchain clients` lists them")
         return 200, found[0]
 
 

@@ -129,12 +129,12 @@ async def test_a_message_that_was_given_up_is_told_again_from_its_tickets_page(
     ticket = clients.ann.imagine(f"alone, {word}", notifyHook=f"{clients.mailbox.url}?token=hooktoken")
     eventually(lambda: clients.ann.has_ended(ticket))
     await page.goto(f"/tickets/{ticket}")
-    await expect(page.get_by_text("hook not told", exact=True)).to_be_visible()
+    await expect(page.get_by_text("hook: failed", exact=True)).to_be_visible()
     await page.wait_for_load_state()
     await stays(page)
     clients.mailbox.answers = lambda _message: 200
     await press(page.get_by_role("button", name="Retry"))
-    await expect(page.get_by_text("hook told", exact=True)).to_be_visible()
+    await expect(page.get_by_text("hook: delivered", exact=True)).to_be_visible()
     await expect(page.get_by_text("HTTP 200", exact=True)).to_be_visible()
     assert await has_stayed(page)
     assert [one.task["status"] for one in clients.mailbox.about(ticket)] == ["SUCCESS"]

@@ -116,18 +116,18 @@ def test_the_command_line_tells_the_same(shop: Shop, eventually: Any, tmp_path: 
     box.until_it_ends(ticket)
     eventually(lambda: told(explained(shop, ticket)["ticket"])[-1:] == ["SUCCESS 100%: HTTP 200"])
     (line,) = run("tickets", "--limit", "1", "--client", "ann", "--state", "ended").stdout.splitlines()
-    assert line.split("\t")[:5] == [ticket, "ann", "imagine at main", "ended SUCCESS 100 %", "hook told"]
+    assert line.split("\t")[:5] == [ticket, "ann", "imagine at main", "ended SUCCESS 100 %", "hook delivered"]
     (shown,) = json.loads(run("tickets", "--limit", "1", "--client", "ann", "--json").stdout)
     assert shown["id"] == ticket
     story = run("tickets", ticket).stdout
     task_id = shop.task("at the command line").id
     for part in (
         f"ticket {ticket} of ann: imagine, ended, SUCCESS 100 %, task {task_id} at main",
-        "  main got it: the only account of its client",
+        "  account main: the only account of its client",
         f"  imagine at main, requested by person:client ann: accepted → {task_id}",
         "    try 1 at ",
-        f"  hook at {box.host}: the end was told",
-        "  told SUCCESS 100%: HTTP 200",
+        f"  hook at {box.host}: the end was delivered",
+        "  sent SUCCESS 100%: HTTP 200",
     ):
         assert part in story
     assert json.loads(run("tickets", ticket, "--json").stdout)["submissions"][0]["upstream"] == "main"

@@ -80,7 +80,7 @@ async def test_a_client_says_where_its_keys_are_and_never_what_they_are(shop: Si
     await ordered(shop, client="former")
     page = (await shop.http.get("/clients")).text
     assert "one in the configuration file; 1 stored" in words(page)
-    assert "none: it cannot order" in await text_of(shop, "/clients/former")
+    assert "none: it cannot submit anything" in await text_of(shop, "/clients/former")
     for secret in (key, stored.hash, stored.hint, stored.id):
         assert secret not in page
 
@@ -89,10 +89,10 @@ async def test_what_waits_for_a_clients_hook_is_told_by_host(shop: Site) -> None
     """Dead letters lead to Operations, where they can be tried again."""
     ticket = await ordered(shop, task_id="t1")
     page = (await shop.http.get("/clients")).text
-    assert "Their hooks take all messages." in words(page)
+    assert "All hooks accept their messages." in words(page)
     await given_up(shop, ticket)
     page = (await shop.http.get("/clients")).text
-    assert "1 message to a client's hook was given up." in words(page)
+    assert "1 message to a client's hook could not be delivered." in words(page)
     assert "bot.example.com:8443 1 dead letter" in words(page)
     (link,) = re.findall(r'href="(/operations[^"]*)#letters"', page)
     assert "ann's hook at bot.example.com:8443" in await text_of(shop, link)
@@ -186,7 +186,7 @@ async def test_a_ticket_says_where_it_moved_and_who_was_first(shop: Site) -> Non
     by_rule = await shop.database.write("test", lambda c: stage(c, "main", "other", "rule:upscale"))
     joined = await ordered(shop, submission_id=by_rule)
     text = await text_of(shop, f"/tickets/{joined.id}")
-    assert "first asked for by rule:upscale: this ticket joined it" in text
+    assert "first requested by rule:upscale: this ticket joined it" in text
     chain_id = re.search(r"/chains/([^?\"]+)", (await shop.http.get(f"/tickets/{joined.id}")).text)
     assert chain_id is not None
     chain = await shop.http.get(f"/chains/{chain_id[1]}")

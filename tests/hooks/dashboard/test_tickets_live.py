@@ -65,7 +65,7 @@ async def test_a_ticket_is_sent_again_when_its_hook_was_told(shop: Site) -> None
     await shop.database.write("test", lambda c: tickets.set_told(c, ticket.id, "SUCCESS", 100))
     text = sent(await changes(shop, page, known))
     assert set(re.findall(r'<li id="ticket-(\d+)"', text)) == {ticket.id}
-    assert "hook told" in text
+    assert "hook: delivered" in text
 
 
 async def test_a_ticket_leaves_a_list_that_it_does_not_match_any_more(shop: Site) -> None:
