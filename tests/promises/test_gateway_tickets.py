@@ -285,3 +285,9 @@ def test_nothing_secret_is_shown(shop: Shop, eventually: Any) -> None:
         assert [text for text in shown if secret in text] == []
     assert ticket in shown[0]
     assert box.host in shown[0]
+
+
+def test_a_server_prints_the_address_that_clients_need(shop: Shop) -> None:
+    """The gateway is off until there is a client: without this line nobody sees whether it is on."""
+    address = shop.server.find(r"gateway: clients send to (\S+/mj),")
+    assert address == f"{shop.server.url}/mj"
