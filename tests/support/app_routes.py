@@ -41,4 +41,6 @@ def filled(path: str) -> str:
     """A path of a route, with something in each of its places."""
     for place in ("{upstream}", "{name}"):
         path = path.replace(place, "main")
-    return path.replace("{task_id:path}", "1").replace("{id}", "1")
+    for place in ("{task_id:path}", "{id:path}", "{id}"):
+        path = path.replace(place, "1")
+    return path
