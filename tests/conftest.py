@@ -29,7 +29,7 @@ from storage.migrate import migrate
 from tests.support import installed, postgres
 from tests.support.forked import Forked
 
-pytest_plugins = ["tests.support.selection"]
+pytest_plugins = ["tests.support.selection", "tests.support.forks"]
 
 T = TypeVar("T")
 
