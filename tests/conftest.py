@@ -98,10 +98,22 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def postgres_emptied(postgres_template: str) -> Iterator[postgres.Emptied]:
+    """What empties that database."""
+    with contextlib.closing(postgres.Emptied(postgres_template)) as emptied:
+        yield emptied
+
+
 @pytest.fixture
-def postgres_url(request: pytest.FixtureRequest, postgres_template: str, postgres_itself: str) -> str:
+def postgres_url(
+    request: pytest.FixtureRequest,
+    postgres_template: str,
+    postgres_emptied: postgres.Emptied,
+    postgres_itself: str,
+) -> str:
     """An empty PostgreSQL database with the schema of this release."""
-    postgres.empty(postgres_template)
+    postgres_emptied.empty()
     if request.node.get_closest_marker("unpooled") is None:
         return postgres_template
     name = make_url(postgres_template).database
