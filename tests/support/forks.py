@@ -52,12 +52,11 @@ def units(items: list[pytest.Item]) -> Iterator[list[int]]:
     """The numbers of tests that run one after the other in one process: a whole group, or some neighbours of one file."""
     groups: dict[str, list[int]] = {}
     for number, item in enumerate(items):
-        if marker := item.get_closest_marker("xdist_group"):
-            groups.setdefault(str(marker.args[0]), []).append(number)
+        groups.setdefault(_group(item), []).append(number)
     unit: list[int] = []
     for number, item in enumerate(items):
-        if marker := item.get_closest_marker("xdist_group"):
-            if group := groups.pop(str(marker.args[0]), None):
+        if name := _group(item):
+            if group := groups.pop(name, None):
                 yield group
             continue
         is_long = item.get_closest_marker("process") is not None
@@ -70,6 +69,11 @@ def units(items: list[pytest.Item]) -> Iterator[list[int]]:
             unit = []
     if unit:
         yield unit
+
+
+def _group(item: pytest.Item) -> str:
+    """As pytest-xdist's `loadgroup` names it."""
+    return "_".join(sorted({str(marker.args[0]) for marker in item.iter_markers("xdist_group")}))
 
 
 class _Worker:
