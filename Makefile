@@ -19,7 +19,7 @@ SLOWEST := --durations=15 --durations-min=3
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick soak check format bench figures drawing abuse screenshots clients build lock lock-check upgrade clean
+.PHONY: help setup run test quick thorough soak check format bench figures drawing abuse screenshots clients build lock lock-check upgrade clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1	/' | expand -t 20
@@ -37,15 +37,18 @@ $(TEST): requirements-dev.txt requirements-uv.txt pyproject.toml scripts/setup
 run: $(RUN) ## Run the server; CONFIG=file.toml selects another configuration file
 	@$(if $(CONFIG),HOOKCHAIN_CONFIG="$(CONFIG)",) exec $(BIN)/hookchain serve $(ARGS)
 
-test: $(TEST) ## Run the tests; ARGS="-k name" selects some of them
+test: $(TEST) ## Run the tests, except long ones; ARGS="-k name" selects some of them
 	@$(BIN)/python -m pytest $(FORKS) $(WORKERS) $(SLOWEST) $(ARGS)
 
 # Three workers left half of two cores idle: these tests wait too.
 quick: $(TEST) ## Run the tests that start no other process (no server, browser or PostgreSQL)
-	@$(BIN)/python -m pytest $(FORKS) $(if $(ARGS),0,5) -m "not soak and not process" $(ARGS)
+	@$(BIN)/python -m pytest $(FORKS) $(if $(ARGS),0,5) -m "not soak and not thorough and not process" $(ARGS)
 
-soak: $(TEST) ## Run the long tests, with minutes of faults and load
-	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
+thorough: $(TEST) ## Run what make test leaves out: long tests, and further cases of others
+	@$(BIN)/python -m pytest $(FORKS) $(WORKERS) -m "thorough and not soak" $(SLOWEST) $(ARGS)
+
+soak: $(TEST) ## Run the long tests, with minutes of faults and load; and those of make thorough
+	@$(BIN)/python -m pytest -m "soak or thorough" --timeout 3600 $(ARGS)
 
 check: $(TEST) ## Check lint, formatting, types, dead code and import contracts
 	@$(BIN)/ruff check .
