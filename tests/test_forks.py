@@ -77,7 +77,8 @@ def run(directory: Path, source: str, *options: str) -> tuple[int, str]:
     (directory / "test_it.py").write_text(source)
     left = directory / "left"
     left.mkdir()
-    arguments = ["-p", "tests.support.forks", "-p", "no:randomly", "--forks", "3", "-rfEs", *options]
+    quiet = ["-o", "asyncio_default_fixture_loop_scope=function"]
+    arguments = ["-p", "tests.support.forks", "-p", "no:randomly", "--forks", "3", "-rfEs", *quiet, *options]
     ran = subprocess.run(
         [sys.executable, "-m", "pytest", "--basetemp", str(directory / "temporary"), *arguments],
         cwd=directory,
@@ -139,6 +140,15 @@ def test_a_warning_is_shown(tmp_path: Path) -> None:
     assert code == 0
     assert "2 passed, 1 warning" in output
     assert "UserWarning: old" in output
+
+
+def test_what_is_found_at_the_end_is_an_error_of_the_last_test(tmp_path: Path) -> None:
+    """A file that was never closed, and that only the garbage collector finds."""
+    left = "\n\ndef test_last():\n    loop = [open(__file__)]\n    loop.append(loop)\n"
+    code, output = run(tmp_path, left + "\n\ndef test_other():\n    pass\n", "-W", "error")
+    assert code == 1
+    assert "2 passed, 1 error" in output
+    assert "unclosed file" in output
 
 
 def test_an_error_that_no_test_has_raised_ends_the_run(tmp_path: Path) -> None:

@@ -179,10 +179,8 @@ def _work(session: pytest.Session, number: int, parent: Connection, parents: lis
         connection.close()
     _become(session.config, number, parent)
     try:
-        _run(session, parent)
-        gc.collect()
-        collect_unraisable(session.config)
-        collect_thread_exception(session.config)
+        last = _run(session, parent)
+        _look_for_what_was_left(session.config, last)
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         session._setupstate.teardown_exact(None)
     except BaseException:
@@ -233,7 +231,23 @@ class _Reporter:
         self._parent.send(("warning", fields))
 
 
-def _run(session: pytest.Session, parent: Connection) -> None:
+def _look_for_what_was_left(config: pytest.Config, last: pytest.Item | None) -> None:
+    """What pytest finds at the end of a process: the last test did it, or another one before."""
+    try:
+        gc.collect()
+        collect_unraisable(config)
+        collect_thread_exception(config)
+    except Exception:
+        if last is None:
+            raise
+        why = f"found after the last test of this process\n\n{traceback.format_exc()}"
+        report = pytest.TestReport(last.nodeid, last.location, {}, "failed", longrepr=why, when="teardown")
+        config.hook.pytest_runtest_logreport(report=report)
+
+
+def _run(session: pytest.Session, parent: Connection) -> pytest.Item | None:
+    """The last test that it has run."""
+    item: pytest.Item | None = None
     waiting: deque[int] = deque()
     is_more = True
     while True:
@@ -245,7 +259,7 @@ def _run(session: pytest.Session, parent: Connection) -> None:
             is_more = unit is not None
             continue
         if not waiting:
-            return
+            return item
         number = waiting.popleft()
         parent.send(("runs", number))
         following = session.items[waiting[0]] if waiting else None
@@ -253,4 +267,4 @@ def _run(session: pytest.Session, parent: Connection) -> None:
         item.config.hook.pytest_runtest_protocol(item=item, nextitem=following)
         if session.shouldfail or session.shouldstop:
             session._setupstate.teardown_exact(None)
-            return
+            return item
