@@ -29,7 +29,7 @@ from storage.migrate import migrate
 from tests.support import installed, postgres
 from tests.support.forked import Forked
 
-pytest_plugins = ["tests.support.selection"]
+pytest_plugins = ["tests.support.selection", "tests.support.forks"]
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ hypothesis.settings.register_profile("new examples", UNHURRIED)
 
 def pytest_configure(config: pytest.Config) -> None:
     """The same examples in each run, so that a change is judged by the same tests; the long tests look for new ones."""
-    is_soak = config.option.markexpr == "soak"
+    is_soak = config.option.markexpr.startswith("soak")
     hypothesis.settings.load_profile("new examples" if is_soak else "same examples")
     # Without this, rich would show source in colours for each frame of each error that a test provokes: 0.3 s of processor an error.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)
@@ -98,10 +98,22 @@ def postgres_template(postgres_server: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def postgres_emptied(postgres_template: str) -> Iterator[postgres.Emptied]:
+    """What empties that database."""
+    with contextlib.closing(postgres.Emptied(postgres_template)) as emptied:
+        yield emptied
+
+
 @pytest.fixture
-def postgres_url(request: pytest.FixtureRequest, postgres_template: str, postgres_itself: str) -> str:
+def postgres_url(
+    request: pytest.FixtureRequest,
+    postgres_template: str,
+    postgres_emptied: postgres.Emptied,
+    postgres_itself: str,
+) -> str:
     """An empty PostgreSQL database with the schema of this release."""
-    postgres.empty(postgres_template)
+    postgres_emptied.empty()
     if request.node.get_closest_marker("unpooled") is None:
         return postgres_template
     name = make_url(postgres_template).database

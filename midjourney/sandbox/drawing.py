@@ -138,7 +138,7 @@ def png(picture: Picture) -> bytes:
 
 def _saved(canvas: Canvas) -> bytes:
     data = io.BytesIO()
-    canvas.save(data, "PNG")
+    canvas.save(data, "PNG", compress_level=4)  # 5 % larger than with 6, and in half the time
     return data.getvalue()
 
 

@@ -84,13 +84,17 @@ class _Pen:
         """Fill everything below an edge with a colour gradient from `top` to `bottom`."""
         width, height = self.size
         start, end = round(self.at(0, top)[1]), round(self.at(0, bottom)[1])
-        column, mask = Image.new("L", (1, height)), Image.new("1", self.size)
+        column = Image.new("L", (1, height))
         column.paste(255, (0, max(min(end, height), 0), 1, height))
         column.paste(Image.linear_gradient("L").resize((1, max(end - start, 1))), (0, start))
         line = [(x, (edge(self.left + x / self.unit) - self.top) * self.unit) for x in range(0, width + 3, 3)]
-        ImageDraw.Draw(mask).polygon([*line, (width + 3, height), (0, height)], fill=1)
-        colours = ImageOps.colorize(column, high, low).resize(self.size, Image.Resampling.NEAREST)
-        self.canvas.paste(colours, mask=mask)
+        # What is above the edge stays: it is most of the picture, and is not touched.
+        above = min(max(math.floor(min(y for _, y in line)) - 1, 0), height - 1)
+        mask = Image.new("1", (width, height - above))
+        shifted = [(x, y - above) for x, y in line]
+        ImageDraw.Draw(mask).polygon([*shifted, (width + 3, mask.height), (0, mask.height)], fill=1)
+        gradient = ImageOps.colorize(column.crop((0, above, 1, height)), high, low)
+        self.canvas.paste(gradient.resize(mask.size, Image.Resampling.NEAREST), (0, above), mask)
 
     def cells(self, wide: float) -> list[float]:
         """The centres of visible cells of equal width; none if the cells are too small to see."""

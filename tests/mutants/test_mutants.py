@@ -79,6 +79,8 @@ class Copy:
             "--no-cov",
             "-p",
             "no:cacheprovider",
+            "-m",
+            "not soak",
             *arguments,
         ]
         ended = subprocess.run(

@@ -20,7 +20,10 @@ from tests.support.program import program
 pytestmark = pytest.mark.process
 
 PART = "tests/storage/test_many_writers.py"
-PARTS = [PART, pytest.param("tests/storage", marks=pytest.mark.soak)]
+PARTS = [
+    pytest.param(PART, marks=pytest.mark.thorough),
+    pytest.param("tests/storage", marks=pytest.mark.soak),
+]
 
 
 @pytest.fixture(scope="module")
