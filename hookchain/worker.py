@@ -30,7 +30,7 @@ from hookchain.listening import listening, moving_of, overdue
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
 from hooks.gateway.clients import Clients
-from hooks.hook_tokens import is_own_hook, registered_token, submission_token
+from hooks.hook_tokens import is_made_for, is_own_hook, registered_token, submission_token
 from storage import clock
 from storage import settings as stored
 from storage.blobs.store import BlobStore
@@ -160,7 +160,7 @@ class Worker:
                 self._clients,
                 self._readbacks,
                 partial(registered_tokens, database, secret),
-                partial(is_own_hook, secret),
+                partial(is_made_for, secret),
                 registry.connected_signals,
                 clock.now_ms,
                 kept_s=_kept_s(settings.retention),

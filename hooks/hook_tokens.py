@@ -52,6 +52,11 @@ def is_own_hook(secret: str, upstream: str, token: str, submission_id: str) -> b
     return _is_one_of(token.encode(), [candidate.encode() for candidate in own])
 
 
+def is_made_for(secret: str, upstream: str, token: str, submission_id: str) -> bool:
+    """True if this token was made for this submission alone: who knows the registered hook cannot make it."""
+    return hmac.compare_digest(submission_token(secret, upstream, submission_id).encode(), token.encode())
+
+
 def _keyed_hash(secret: str, name: str) -> hmac.HMAC:
     return hmac.new(secret.encode(), name.encode(), "sha256")
 

@@ -11,8 +11,8 @@ import msgspec
 
 from midjourney.addresses import port_of
 from midjourney.bounded import BadAnswer, Bounds, exchange
+from midjourney.reachable import NameUnknown, address_of
 from midjourney.reachable import NotReachable as NotReachable
-from midjourney.reachable import address_of
 from midjourney.slices import in_slices
 from midjourney.tls import trusted
 
@@ -33,14 +33,19 @@ class Posted(msgspec.Struct, frozen=True):
 async def post(
     url: str, body: bytes, headers: Mapping[str, str], *, within_s: float, allow_private: bool
 ) -> Posted:
-    """Post a message. Raises `NotReachable` for an address that must not be called, and `NotTaken` if there was no answer."""
+    """Post a message. Raises `NotReachable` for an address that must not be called, and `NotTaken` if there was no answer. Messages of
+    both name the host alone: a path may be as secret as a key."""
     try:
         parts = urlsplit(url)
-        address = await address_of(parts, allow_private=allow_private, cure=CURE)
+        address = await address_of(
+            parts, allow_private=allow_private, cure=CURE, link=f"{parts.hostname}:{port_of(parts)}"
+        )
         host = f"[{address}]" if ":" in address else address
         path = f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
         raw_path = path.encode("ascii") if path.isascii() else httpx.URL(path).raw_path
         target = httpx.URL(f"{parts.scheme}://{host}:{port_of(parts)}").copy_with(raw_path=raw_path)
+    except NameUnknown as error:
+        raise NotTaken(str(error)) from error
     except (ValueError, httpx.InvalidURL) as error:
         raise NotReachable(f"the address is invalid: {error}") from error
     sent = {"host": parts.netloc, "content-type": "application/json", "user-agent": "hookchain"} | dict(

@@ -17,12 +17,17 @@ class NotReachable(Exception):
     """A link that is not followed; the message says why."""
 
 
-async def address_of(parts: SplitResult, *, allow_private: bool, cure: str) -> str:
+class NameUnknown(NotReachable):
+    """The name in a link leads nowhere now. Another try may help: a container that starts again has no name for a moment."""
+
+
+async def address_of(parts: SplitResult, *, allow_private: bool, cure: str, link: str = "") -> str:
     """The first address of a link's name, if all of its addresses are public, or `allow_private`.
 
     Raises `NotReachable`; for a private address its message ends with `cure`, and metadata services of clouds are never allowed.
+    `link`: what messages call the link, if its path is nobody's business.
     """
-    link = shown(parts.geturl())
+    link = link or shown(parts.geturl())
     if parts.scheme not in ("http", "https") or not parts.hostname:
         raise NotReachable(f"{link} is not an http:// or https:// URL")
     if parts.username is not None or parts.password is not None:
@@ -31,8 +36,10 @@ async def address_of(parts: SplitResult, *, allow_private: bool, cure: str) -> s
         entries = await asyncio.get_running_loop().getaddrinfo(
             parts.hostname, port_of(parts), type=socket.SOCK_STREAM
         )
-    except (OSError, ValueError, UnicodeError) as error:
-        raise NotReachable(f"{link} cannot be loaded: the name {parts.hostname!r} is unknown") from error
+    except OSError as error:
+        raise NameUnknown(f"{link} cannot be reached: the name {parts.hostname!r} is unknown") from error
+    except ValueError as error:
+        raise NotReachable(f"{link} cannot be reached: {parts.hostname!r} is not a valid name") from error
     addresses = [str(entry[4][0]).split("%")[0] for entry in entries]
     if any(is_metadata_ip(address) for address in addresses):
         raise NotReachable(f"{link} is an address of a cloud's metadata service, which is never fetched")

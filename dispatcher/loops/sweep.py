@@ -16,7 +16,7 @@ from functools import partial
 import structlog
 
 from dispatcher.loops.loop import Loop
-from dispatcher.policy.marked_tasks import Known, OwnHook
+from dispatcher.policy.marked_tasks import Known, OwnHook, mark_of
 from dispatcher.policy.sweeping import OursListed, has_registered_hook, ours_in
 from dispatcher.runs.readback import MOST_AT_ONCE, Readback
 from midjourney.client import Client
@@ -48,6 +48,9 @@ for twice as long. Otherwise a list that lies would keep the others from their t
 
 MOST_PASSED_BY = 10_000
 """How many such tasks are remembered."""
+
+MOST_SIGNS = 5
+"""How many tasks of unknown submissions are read back in one sweep until one of them is what the list says."""
 
 _NEVER = (-math.inf, PASS_BY_S)
 
@@ -94,29 +97,29 @@ class Sweeper:
 
     async def _sweep(self, name: str, client: Client) -> None:
         try:
-            found = await self._unheard(name, client)
-            await self._note_lost_memory(name, [one for one in found if one.mark])
-            new = [one.task.id for one in found if not one.mark]
-            missed = [
-                task_id for task_id in new if self._passed_by.get((name, task_id), _NEVER)[0] <= uptime_s()
-            ]
-            await self._take_in(name, missed[:MOST_AT_ONCE])
+            known = await self._what_is_ours(name, client)
+            found = await self._unheard(name, client, known)
+            due = [one for one in found if self._passed_by.get((name, one.task.id), _NEVER)[0] <= uptime_s()]
+            await self._note_lost_memory(name, [one for one in due if one.mark], known)
+            await self._take_in(name, [one.task.id for one in due if not one.mark][:MOST_AT_ONCE])
         except ProtocolError as error:
             log.info("an upstream could not be swept", upstream=name, why=str(error))
         finally:
             self._asking.discard(name)
 
-    async def _unheard(self, name: str, client: Client) -> list[OursListed]:
-        """The listed tasks with a hook of ours that the database has never heard of."""
-        listed = await client.list_all()
-        if listed.unread:
-            log.warning("entries of an upstream's list cannot be swept", upstream=name, entries=listed.unread)
-        known = Known(
+    async def _what_is_ours(self, name: str, client: Client) -> Known:
+        return Known(
             upstream=name,
             dialect=client.dialect,
             secret=await self._database.write("marks", marks.secret),
             is_own_hook=self._is_own_hook,
         )
+
+    async def _unheard(self, name: str, client: Client, known: Known) -> list[OursListed]:
+        """The listed tasks with a hook of ours that the database has never heard of."""
+        listed = await client.list_all()
+        if listed.unread:
+            log.warning("entries of an upstream's list cannot be swept", upstream=name, entries=listed.unread)
         tokens = await self._tokens_of(name)
         news_s = min(client.upstream.news_within_s, self._kept_s, LONGEST_NEWS_S)
         since_ms = self._clock() - int(1000 * news_s)
@@ -127,13 +130,20 @@ class Sweeper:
             unheard += await self._database.read(partial(_never_heard_of, upstream=name, ours=some))
         return unheard
 
-    async def _note_lost_memory(self, name: str, marked: Sequence[OursListed]) -> None:
-        """Have the submissions adopted that only the upstream knows. One sign is enough: all that the list shows are looked at."""
-        if not marked:
+    async def _note_lost_memory(self, name: str, marked: Sequence[OursListed], known: Known) -> None:
+        """Have the submissions adopted that only the upstream knows. One sign is enough: all that the list shows are looked at.
+
+        The task is read back first: the sign stops the upstream, and a list may lie.
+        """
+        for one in marked[:MOST_SIGNS]:
+            report = await self._readbacks[name].ask(one.task.id)
+            if report.task is None or mark_of(report.task, known) != one.mark:
+                self._pass_by(name, one.task.id)
+                continue
+            sign = UnknownSubmission(mark=one.mark, task_id=one.task.id)
+            await self._database.write("sign", partial(restores.note_unknown, upstream=name, unknown=sign))
+            self._database.wakeups.wake("signs")
             return
-        sign = UnknownSubmission(mark=marked[0].mark, task_id=marked[0].task.id)
-        await self._database.write("sign", partial(restores.note_unknown, upstream=name, unknown=sign))
-        self._database.wakeups.wake("signs")
 
     async def _take_in(self, name: str, missed: Sequence[str]) -> None:
         """Read tasks back, and believe what the upstream says of them."""

@@ -36,6 +36,10 @@ def checked_hook(written: object, client: Client, own_address: str, upstreams: I
         readable = False
     if not readable or not host_of(hook):
         raise BadHook("notifyHook: write an address that begins with http:// or https://")
+    if parts.username is not None or parts.password is not None:
+        raise BadHook(
+            "notifyHook: write it without a user name and a password. A client's hook_secret signs its messages instead"
+        )
     if _is_same_place(hook, own_address):
         raise BadHook("notifyHook: this is the gateway's own address, so it would call itself for ever")
     if any(_is_same_place(hook, upstream) for upstream in upstreams):

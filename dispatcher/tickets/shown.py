@@ -10,10 +10,12 @@ from collections.abc import Mapping
 
 import msgspec
 
+from dispatcher.tickets.orders import written_as
 from midjourney.bodies import container_of
 from midjourney.decode import decode_answer, kept_task
 from midjourney.errors import Undecodable
 from midjourney.redact import redacted
+from midjourney.requests import decode_request, kind_of
 from midjourney.statuses import NO_STATUSES, TERMINAL, Status
 from midjourney.types import Task
 from midjourney.wrapping import unwrapped
@@ -119,6 +121,12 @@ def reason_of(submission: Submission, answer: bytes) -> str:
         return f"code {told.code}: {told.description.strip()}"
     if submission.state == "refused":
         return submission.reason
+    if submission.outcome == "invalid" and submission.reason:
+        # hookchain refused it, and sent nothing: the reason begins with the name of our field.
+        field, colon, problem = submission.reason.partition(": ")
+        name, bracket, place = field.partition("[")
+        theirs = written_as(name, kind_of(decode_request(submission.request)))
+        return f"{theirs}{bracket}{place}{colon}{problem}"
     return {"dead": "the upstream could not be used", "rejected": "the upstream refused it"}[submission.state]
 
 

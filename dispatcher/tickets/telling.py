@@ -49,6 +49,14 @@ _LATER = (408, 425, 429)
 _OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, harmless=True)
 
 
+LAST = ":last"
+"""Follows the event's id in `told_status` if no other event's messages are to be tried either."""
+
+
+class WantsNoMore(GiveUp):
+    """A hook that is not to be called again: it said so, or its address must not be called."""
+
+
 class Teller:
     """Makes the receivers of hooks. `named` returns a client by its name."""
 
@@ -101,15 +109,16 @@ class Teller:
             seen = await self._confirmed(seen)
             if why := _not_yet(seen, event):
                 raise Retry(why, after_s=NOT_YET_S)
-        told = _message(seen, event, client)
+        told = message_about(seen, event, client)
         if told is None:
             return
         await self._after_the_answer(ticket)
         try:
             answer = await self._post(seen, told, client, event)
-        except GiveUp:
+        except GiveUp as error:
             self._database.tally.messages["given_up"] += 1
-            await self._note(ticket.id, f"{GONE}{event.id}", -1)
+            last = LAST if isinstance(error, WantsNoMore) else ""
+            await self._note(ticket.id, f"{GONE}{event.id}{last}", -1)
             raise
         chain.note(message_note(ticket.id, f"{told.status} {told.progress}%", answer))
         await self._note(ticket.id, str(told.status), told.progress)
@@ -176,12 +185,14 @@ class Teller:
             )
         except NotReachable as error:
             self._database.tally.messages["not_allowed"] += 1
-            raise GiveUp(str(error)) from error
+            raise WantsNoMore(str(error)) from error
         except NotTaken as error:
             self._database.tally.messages["unreachable"] += 1
             if is_progress:
                 return f"not taken: {error}"
-            raise _later(event, f"{host_of(ticket.hook)} cannot be reached: {error}", None) from error
+            host = host_of(ticket.hook)
+            why = str(error) if str(error).startswith(host) else f"{host} cannot be reached: {error}"
+            raise _later(event, why, None) from error
         is_taken = 200 <= answer.status < 300
         self._database.tally.messages["taken" if is_taken else "refused"] += 1
         if not is_taken and not is_progress:
@@ -189,12 +200,16 @@ class Teller:
         return f"HTTP {answer.status}"
 
 
-def _message(seen: Known, event: Event, client: Client) -> Standing | None:
+def message_about(seen: Known, event: Event, client: Client) -> Standing | None:
     """What a ticket's hook is told because of an event; None if it knows that already, or something newer will be told."""
     ticket, signal = seen.ticket, event.signal or ""
     now = standing_of(seen, keeps_cancel=client.keep_cancel)
-    if ticket.told_status in TERMINAL or (_is_gone(ticket) and ticket.told_status != f"{GONE}{event.id}"):
+    if ticket.told_status in TERMINAL:
         return None
+    if _is_gone(ticket) and not _is_of(ticket, event):
+        # The hook may take messages again: it is to hear how the task ended, and nothing else.
+        may_hear = signal in ENDS or signal == CHANGED
+        return now if may_hear and now.has_ended and not ticket.told_status.endswith(LAST) else None
     if signal in ENDS or (_is_gone(ticket) and now.has_ended):
         # What was given up is made up for by one message: its other deliveries have passed by.
         return now if now.has_ended else None
@@ -218,8 +233,13 @@ def _not_yet(seen: Known, event: Event) -> str:
 
 
 def _is_gone(ticket: Ticket) -> bool:
-    """True if the messages of an event were given up. Only that event, if a person retries it, is told again."""
+    """True if the messages of an event were given up. Only that event, if a person retries it, and the end are told then."""
     return ticket.told_status.startswith(GONE)
+
+
+def _is_of(ticket: Ticket, event: Event) -> bool:
+    """True if it was this event whose messages were given up."""
+    return ticket.told_status.removesuffix(LAST) == f"{GONE}{event.id}"
 
 
 def _body(body: dict[str, object], told: Standing) -> dict[str, object]:
@@ -242,7 +262,7 @@ def signed_headers(body: bytes, name: str, secret: str, now_s: int) -> dict[str,
 def _refusal(event: Event, host: str, status: int, retry_after_s: float | None) -> Exception:
     why = f"{host} answered HTTP {status}"
     if status == 410:
-        return GiveUp(f"{why} (gone): it wants no more messages")
+        return WantsNoMore(f"{why} (gone): it wants no more messages")
     if 400 <= status < 500 and status not in _LATER and _age_ms(event) > REFUSED_FOR_MS:
         return GiveUp(why)
     if 300 <= status < 400 and _age_ms(event) > REFUSED_FOR_MS:

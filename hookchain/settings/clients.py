@@ -189,8 +189,11 @@ def _check_hook(where: str, url: str) -> None:
     try:
         parsed = httpx.URL(url)
         is_address = parsed.scheme in ("http", "https") and bool(parsed.host)
+        has_user = bool(parsed.userinfo)
     except httpx.InvalidURL:
-        is_address = False
+        is_address = has_user = False
+    if has_user:
+        raise SettingsError(f"{where} has a user name or a password; write it without, and set hook_secret")
     if not is_address or re.search(r"\s", url):
         raise SettingsError(
             f"{where} is not a URL that can be called; it must begin with http:// or https:// and name a server"

@@ -19,6 +19,7 @@ MOST_PARTS = 100
 LONGEST_NAME = 100
 """Characters of a field's name. Known ones have 13."""
 
+_UTF8 = (b"utf-8", b"utf8", b"us-ascii")
 _NOT_ENCODED = (b"", b"7bit", b"8bit", b"binary")
 
 
@@ -100,11 +101,17 @@ class Form:
         name = _name(options[b"name"])
         if self._headers.get(b"content-transfer-encoding", b"").lower() not in _NOT_ENCODED:
             raise InvalidRequest(name, "send it as it is, without a Content-Transfer-Encoding")
-        if b"filename" in options:
+        # The library drops the second name, which some clients write alone.
+        has_long_name = b"filename*=" in self._headers.get(b"content-disposition", b"").lower()
+        if b"filename" in options or has_long_name:
             self._field = self._form.file(name)
             type_of = video_type if self._field == VIDEO else image_type
-            self._value = File(name, self._sink, type_of, has_name=bool(options[b"filename"]))
+            has_name = has_long_name or bool(options[b"filename"])
+            self._value = File(name, self._sink, type_of, has_name=has_name)
         else:
+            _, described = parse_options_header(self._headers.get(b"content-type"))
+            if described.get(b"charset", b"utf-8").lower() not in _UTF8:
+                raise InvalidRequest(name, "send texts in UTF-8")
             self._field = self._form.text(name)
             most = self._texts.get(self._field)
             self._value = Text(name, self._sink, most=most or LONGEST_BYTES, must_stay=most is not None)

@@ -35,8 +35,8 @@ class Receipts:
         task.add_done_callback(lambda done: self._forget(key, done))
 
     async def settled(self, client: str, digest: str) -> None:
-        """Return when all receipts for this order are stored."""
-        while (task := self._storing.get((client, digest))) is not None:
+        """Return when all receipts for this order are stored: the newest waits for those before it."""
+        if (task := self._storing.get((client, digest))) is not None:
             await asyncio.shield(task)
 
     async def stop(self) -> None:

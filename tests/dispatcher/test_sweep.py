@@ -124,6 +124,7 @@ async def test_what_is_not_ours_or_not_news_is_left_alone(sweeping: Any) -> None
         grid("no hook", ""),
         grid("other", "http://hooks/notify/" + "x" * 24),
         grid("longer", HOOK + "x"),
+        grid("made up", f"{HOOK}/{MARK}"),
         grid("old", ended_ago_s=2 * 86_400),
         grid("ageless", finishTime=None, submitTime=None),
         grid("lied about"),
@@ -141,7 +142,7 @@ async def test_what_is_not_ours_or_not_news_is_left_alone(sweeping: Any) -> None
     await sweeping.until_quiet()
     assert upstream.pressed() == [f"{U[0]}-ours"]
     assert {one.task_id for one in await sweeping.events(source="reconcile")} == {"ours"}
-    assert {"no hook", "other", "longer", "old", "ageless"}.isdisjoint(upstream.fetched)
+    assert {"no hook", "other", "longer", "made up", "old", "ageless"}.isdisjoint(upstream.fetched)
     assert (upstream.fetched.count("lied about"), upstream.fetched.count("unknown")) == (1, 1)
 
 
@@ -201,6 +202,17 @@ async def test_a_submission_that_the_database_lacks_is_adopted(sweeping: Any) ->
     assert (found.task_ids, found.asked_by) == (("ours",), "restored")
     await swept(sweeping)
     assert sweeping.upstream.received == []
+
+
+async def test_a_submission_that_only_a_list_shows_stops_nothing(sweeping: Any) -> None:
+    """The task is read back before the upstream counts as restored, which would pause it."""
+    token = submission_token("s", "main", MARK)
+    sweeping.upstream.listed.append(grid("invented", f"http://hooks/notify/{token}/{MARK}", state=MARK))
+    await swept(sweeping)
+    show(sweeping.upstream, grid("ours"))
+    await sweeping.until_states("accepted")
+    assert sweeping.upstream.pressed() == [f"{U[0]}-ours"]
+    assert sweeping.upstream.fetched.count("invented") == 1
 
 
 async def test_the_task_of_a_known_submission_is_left_to_others(bench: Any) -> None:

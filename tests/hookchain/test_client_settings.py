@@ -23,6 +23,7 @@ UPSTREAMS = '[upstreams.main]\nurl = "http://x"\n[upstreams.spare]\nurl = "http:
         ("[clients.a]\npool = ['main', 'spar']", "there is no upstream 'spar'. Did you mean \"spare\"?"),
         ("[clients.a]\nhook_secret = 'whsec_?'", "[clients.a]: hook_secret must be whsec_ followed by base64"),
         ("[clients.a]\nnotify_hook = 'bot'", "[clients.a]: notify_hook is not a URL that can be called"),
+        ("[clients.a]\nnotify_hook = 'http://me:12345678@bot'", "notify_hook has a user name or a password"),
         ("[clients.a]\nhook_hosts = ['10.0.0.1/8']", "[clients.a]: hook_hosts: 10.0.0.1/8 has host bits set"),
         ("[clients.a]\nqueue_max = 0", "[clients.a]: queue_max is 0; it must be between 1 and"),
         ("[clients.'a b']", "client 'a b': the name may have"),

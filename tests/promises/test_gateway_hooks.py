@@ -197,6 +197,19 @@ def test_a_hook_that_is_gone_hears_no_more(shop: Shop, eventually: Any) -> None:
     box.until_it_ends(ticket)
 
 
+def test_a_name_that_is_unknown_for_a_moment_is_tried_again(shop: Shop, eventually: Any) -> None:
+    """As that of a container that starts again. What is shown of it names the host, and not the path, which may be a secret."""
+    shop.ann.imagine("no such name", notifyHook="http://bot-1.invalid/a-secret-path")
+
+    def tried() -> Any:
+        waiting = shop.server.get("/api/deliveries?state=waiting")["deliveries"]
+        return [one for one in waiting if "bot-1.invalid" in one["receiver"] and one["attempts"] > 1]
+
+    [message] = eventually(tried)
+    assert "bot-1.invalid" in message["error"]
+    assert "a-secret-path" not in shop.server.http.get("/api/deliveries?limit=500").text
+
+
 def dead_letters(shop: Shop, box: Mailbox) -> list[Any]:
     """What was given up at a hook."""
     dead = shop.server.get("/api/deliveries?state=dead")["deliveries"]
@@ -280,7 +293,7 @@ def test_no_hook_is_no_hook(shop: Shop, eventually: Any, hook: str | None) -> No
 @pytest.mark.parametrize(
     "hook",
     ["http://127.0.0.1:4120/notify", "http://localhost:4120/notify", "http://10.0.3.7/x", "http://[::1]/x", "http://169.254.169.254/x",
-     "ftp://example.com/x", "no address", "http://", "//example.com/x"],
+     "ftp://example.com/x", "no address", "http://", "//example.com/x", "http://me:secret@example.com/x"],
 )  # fmt: skip
 def test_an_address_that_must_not_be_called_is_refused_with_the_order(shop: Shop, hook: str) -> None:
     """Code 4, and nothing is ordered."""

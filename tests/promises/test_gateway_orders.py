@@ -141,6 +141,15 @@ def test_a_banned_prompt_is_said_with_its_word(shop: Shop) -> None:
     assert shop.paid("a banned cat") == []
 
 
+def test_a_picture_that_nobody_can_load_is_named_with_its_reason(shop: Shop) -> None:
+    """It was not sent, so it is not the upstream that refused it; nothing is paid."""
+    told = shop.ann.order("imagine", prompt="a private picture", base64Array=["http://10.0.0.5/x.png"])
+    assert (told["code"], told["result"]) == (4, None)
+    assert told["description"].startswith("base64Array")
+    assert "private network" in told["description"]
+    assert shop.paid("a private picture") == []
+
+
 def test_a_local_refusal_names_the_field(shop: Shop) -> None:
     before = len(shop.upstream.ledger.requests)
     for kind, body, field in (

@@ -294,6 +294,22 @@ async def test_an_encoded_part_is_refused(store: BlobStore) -> None:
     assert "Content-Transfer-Encoding" in (await _refused(store, "submit/imagine", body)).problem
 
 
+async def test_a_file_with_an_extended_name_alone_is_a_file(store: BlobStore) -> None:
+    """RFC 7578 forbids it, and some libraries write it."""
+    part = b"--x\r\ncontent-disposition: form-data; name=\"base64\"; filename*=UTF-8''%e2%82%ac.png\r\n\r\n"
+    sender = Sender(part + SMALL + b"\r\n--x--\r\n")
+    about = scope(content_type="multipart/form-data; boundary=x")
+    async with Spool(store).spooled(about, sender, form=form_of("submit/describe")) as spooled:
+        assert spooled.fields == {"base64": url_of(SMALL)}
+
+
+async def test_a_text_in_another_encoding_is_refused(store: BlobStore) -> None:
+    """Read as UTF-8 it could be another prompt, which would be paid for."""
+    body = HEAD.replace(b"\r\n\r\n", b"\r\ncontent-type: text/plain; charset=gbk\r\n\r\n")
+    refused = await _refused(store, "submit/imagine", body + b"\xc3\xa8\r\n--x--\r\n")
+    assert "send texts in UTF-8" in refused.problem
+
+
 async def _refused(
     store: BlobStore, path: str, body: bytes, content_type: str = "multipart/form-data; boundary=x"
 ) -> BadBody:
