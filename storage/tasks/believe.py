@@ -64,7 +64,8 @@ def believe(
     connection: Connection, report: TaskReport, wanted_signals: Container[str] = ALL_SIGNALS, *, now_ms: int
 ) -> Belief:
     """Record the upstream's report about a task as a fact. Idempotent: a repeated report changes nothing."""
-    task_id = aliases.names(connection, report.upstream, [report.task_id]).get(report.task_id, report.task_id)
+    asked_about = report.task_id
+    task_id = aliases.names(connection, report.upstream, [asked_about]).get(asked_about, asked_about)
     report = msgspec.structs.replace(report, task_id=task_id)
     if report.task is None:
         return _unknown(connection, report, now_ms)
@@ -76,7 +77,13 @@ def believe(
     owner = _owner_of(connection, report.upstream, task)
     payers = charges.payers(connection, report.upstream, task_id) if task.is_finished else []
     locks.submissions(connection, [*payers, *([owner.id] if owner is not None else [])])
+    if owner is not None:
+        # Its answer may have been settled while this waited for the lock.
+        owner = submission_queue.find(connection, owner.id)
     row = tasks.hold(connection, report.upstream, [task_id], now_ms).get(task_id)
+    if asked_about != task_id and tasks.held(connection, report.upstream, asked_about) is not None:
+        # A callback was being stored under this id while it became an alias.
+        aliases.join(connection, report.upstream, asked_about, task_id)
     row = row or tasks.blank(report.upstream, task_id, now_ms)
     is_nobodys = owner is None and row.submission_id is None and row.chain_id is None
     if is_nobodys and claims.refute_wrong_hooks(connection, report.upstream, task_id):

@@ -39,6 +39,7 @@ from storage.submissions import settlements, staging, submission_queue
 from storage.submissions.settlements import Settlement
 from storage.tasks import chains
 from storage.tasks import rows as tasks
+from storage.tasks import sql as tasks_sql
 from storage.tasks.believe import TaskReport, believe
 from storage.upstreams import standings
 from storage.workers import leases
@@ -348,6 +349,57 @@ async def test_an_answer_and_its_own_task_at_the_same_moment(databases: list[Dat
         found = await databases[0].read(partial(submission_queue.find, submission_id=made.submission_id))
         assert found is not None
         assert found.state == "accepted"
+
+
+async def test_a_task_with_two_ids_is_one_task_whoever_is_first(databases: list[Database]) -> None:
+    """A relay's answer names its own id while a poll learns of the id behind it, with the mark of the submission. A row for each would
+    be two parents, and both would be pressed."""
+    made = await databases[0].write("stage", stage("k"))
+    (begun,) = await databases[0].write("begin", lambda c: submission_queue.begin_attempts(c, "main", 1, 5))
+    answer = Settlement(
+        state="accepted", outcome="accepted", reason="", task_ids=("front",), signal="submission.accepted"
+    )
+    settled, release = threading.Event(), threading.Event()
+
+    def settle_slowly(connection: Connection) -> None:
+        settle(begun, answer)(connection)
+        settled.set()
+        release.wait(PATIENCE_S)
+
+    settling = asyncio.create_task(databases[2].write("settle", settle_slowly))
+    await asyncio.to_thread(settled.wait, PATIENCE_S)
+    call = callback("behind", "SUBMITTED")
+    shown = msgspec.structs.replace(call.task, raw=f'{{"state": "{begun.id}"}}'.encode())
+    report = TaskReport(upstream="main", task_id="behind", task=shown, asked_at_ms=6)
+    believing = asyncio.create_task(databases[1].write("believe", partial(believe, report=report, now_ms=6)))
+    waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    async with asyncio.timeout(PATIENCE_S):
+        while not await databases[0].read(lambda c: c.execute(waits).scalar_one()):
+            await asyncio.sleep(0.01)
+    release.set()
+    await asyncio.gather(settling, believing)
+
+    def rows(connection: Connection) -> list[str]:
+        query = select(schema.tasks.c.id).where(schema.tasks.c.submission_id == made.submission_id)
+        return list(connection.execute(query).scalars())
+
+    assert len(await databases[0].read(rows)) == 1
+
+
+async def test_a_callback_under_an_id_that_is_becoming_an_alias_is_not_left_alone(
+    databases: list[Database],
+) -> None:
+    """It was stored while another process joined both ids: the next poll joins them again, and its events are the task's."""
+    await databases[0].append(callback("front", "SUBMITTED"))
+    await databases[0].append(callback("behind", "IN_PROGRESS", 31))
+    await databases[1].write(
+        "join", lambda c: tasks_sql.ADD_ALIAS(c, upstream="main", id="behind", task_id="front")
+    )
+    shown = callback("behind", "IN_PROGRESS", 46).task
+    report = TaskReport(upstream="main", task_id="behind", task=shown, asked_at_ms=6)
+    await databases[2].write("believe", partial(believe, report=report, now_ms=6))
+    found = await databases[0].read(lambda c: tasks.find_all(c, "main", ["front", "behind"]))
+    assert [(row.id, row.status, row.progress) for row in found.values()] == [("front", "IN_PROGRESS", 46)]
 
 
 async def test_events_are_fanned_out_by_one_at_a_time(databases: list[Database]) -> None:
