@@ -12,14 +12,12 @@ CLIENTS ?=
 # The number of tests that run at the same time. It exceeds the number of cores because most tests wait for processes: four workers
 # left two cores half idle. A few chosen tests start faster without worker processes.
 WORKERS ?= $(if $(ARGS),0,6)
-# Forked after one collection (tests/support/forks.py), which is only safe on Linux: each worker of pytest-xdist collects all tests again.
-FORKS := $(if $(filter Linux,$(shell uname -s)),--forks,--dist loadgroup -n)
 SLOWEST := --durations=15 --durations-min=3
 # Without bytecode files, every process that a test starts would compile all modules again.
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help setup run test quick thorough soak check format bench figures drawing abuse screenshots clients build lock lock-check upgrade clean
+.PHONY: help setup run test quick soak check format bench figures drawing abuse screenshots clients build lock lock-check upgrade clean
 
 help: ## Show this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */  make \1	/' | expand -t 20
@@ -37,18 +35,15 @@ $(TEST): requirements-dev.txt requirements-uv.txt pyproject.toml scripts/setup
 run: $(RUN) ## Run the server; CONFIG=file.toml selects another configuration file
 	@$(if $(CONFIG),HOOKCHAIN_CONFIG="$(CONFIG)",) exec $(BIN)/hookchain serve $(ARGS)
 
-test: $(TEST) ## Run the tests, except long ones; ARGS="-k name" selects some of them
-	@$(BIN)/python -m pytest $(FORKS) $(WORKERS) $(SLOWEST) $(ARGS)
+test: $(TEST) ## Run the tests; ARGS="-k name" selects some of them
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup $(SLOWEST) $(ARGS)
 
-# Three workers left half of two cores idle: these tests wait too.
+# Three workers left half of two cores idle: these tests wait too, and a worker costs three seconds of processor.
 quick: $(TEST) ## Run the tests that start no other process (no server, browser or PostgreSQL)
-	@$(BIN)/python -m pytest $(FORKS) $(if $(ARGS),0,5) -m "not soak and not thorough and not process" $(ARGS)
+	@$(BIN)/python -m pytest -n $(if $(ARGS),0,5) --dist worksteal -m "not soak and not process" $(ARGS)
 
-thorough: $(TEST) ## Run what make test leaves out: long tests, and further cases of others
-	@$(BIN)/python -m pytest $(FORKS) $(WORKERS) -m "thorough and not soak" $(SLOWEST) $(ARGS)
-
-soak: $(TEST) ## Run the long tests, with minutes of faults and load; and those of make thorough
-	@$(BIN)/python -m pytest -m "soak or thorough" --timeout 3600 $(ARGS)
+soak: $(TEST) ## Run the long tests, with minutes of faults and load
+	@$(BIN)/python -m pytest -m soak --timeout 3600 $(ARGS)
 
 check: $(TEST) ## Check lint, formatting, types, dead code and import contracts
 	@$(BIN)/ruff check .
@@ -77,7 +72,7 @@ screenshots: $(TEST) ## Update the screenshots in docs/ with the sandbox (needs 
 	@$(BIN)/python -m tests.screenshots docs/screenshots
 
 clients: $(TEST) ## Run real clients of others, in the folder CLIENTS, against the gateway (CONTRIBUTING.md says how to get them)
-	@CLIENTS="$(abspath $(CLIENTS))" $(BIN)/python -m pytest $(FORKS) 2 $(SLOWEST) tests/clients $(ARGS)
+	@CLIENTS="$(abspath $(CLIENTS))" $(BIN)/python -m pytest -n 2 --dist worksteal $(SLOWEST) tests/clients $(ARGS)
 
 build: $(TEST) ## Build the wheel and the sdist in dist/ reproducibly
 	@scripts/build

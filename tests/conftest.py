@@ -29,7 +29,7 @@ from storage.migrate import migrate
 from tests.support import installed, postgres
 from tests.support.forked import Forked
 
-pytest_plugins = ["tests.support.selection", "tests.support.forks"]
+pytest_plugins = ["tests.support.selection"]
 
 T = TypeVar("T")
 
@@ -41,7 +41,7 @@ hypothesis.settings.register_profile("new examples", UNHURRIED)
 
 def pytest_configure(config: pytest.Config) -> None:
     """The same examples in each run, so that a change is judged by the same tests; the long tests look for new ones."""
-    is_soak = config.option.markexpr.startswith("soak")
+    is_soak = config.option.markexpr == "soak"
     hypothesis.settings.load_profile("new examples" if is_soak else "same examples")
     # Without this, rich would show source in colours for each frame of each error that a test provokes: 0.3 s of processor an error.
     plain = structlog.dev.ConsoleRenderer(colors=False, exception_formatter=structlog.dev.plain_traceback)

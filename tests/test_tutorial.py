@@ -12,7 +12,7 @@ import pytest
 
 from tests.conftest import PATIENCE_S, free_port
 
-pytestmark = [pytest.mark.process, pytest.mark.thorough]
+pytestmark = pytest.mark.process
 
 ROOT = Path(__file__).parent.parent
 TUTORIAL = (ROOT / "docs" / "tutorial.md").read_text()

@@ -21,7 +21,6 @@ TINY = Size(ingest_s=0.05, trickled=2, burst=5)
 
 
 @pytest.mark.process
-@pytest.mark.thorough
 def test_two_servers_by_turns_give_one_table(capsys: pytest.CaptureFixture[str]) -> None:
     """Every figure of ours, ingest and answers of the bare route, and a line for a peer that is not there."""
     absent = Contender(name="a peer", missing="not measured: npm is not installed")

@@ -122,7 +122,6 @@ def deployed(tmp_path: Path, installed: dict[str, str], start_sandbox: Any, post
         processes.stop()
 
 
-@pytest.mark.thorough
 def test_the_procfile_runs_a_chain_through_a_restart(deployed: Any, eventually: Any) -> None:
     """Chains are begun, everything is stopped by SIGTERM in the middle, started again, and comes to its end."""
     processes, sandbox = deployed

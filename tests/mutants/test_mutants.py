@@ -79,8 +79,6 @@ class Copy:
             "--no-cov",
             "-p",
             "no:cacheprovider",
-            "-m",
-            "not soak",
             *arguments,
         ]
         ended = subprocess.run(

@@ -20,7 +20,7 @@ from tests.conftest import PATIENCE_S
 from tests.support import standby
 from tests.support.caller import Caller
 
-pytestmark = [pytest.mark.process, pytest.mark.thorough, pytest.mark.xdist_group("standby")]
+pytestmark = [pytest.mark.process, pytest.mark.xdist_group("standby")]
 
 RULES = (Path(__file__).parent.parent.parent / "hookchain.toml").read_text()
 UPSTREAM = """

@@ -20,10 +20,7 @@ from tests.support.program import program
 pytestmark = pytest.mark.process
 
 PART = "tests/storage/test_many_writers.py"
-PARTS = [
-    pytest.param(PART, marks=pytest.mark.thorough),
-    pytest.param("tests/storage", marks=pytest.mark.soak),
-]
+PARTS = [PART, pytest.param("tests/storage", marks=pytest.mark.soak)]
 
 
 @pytest.fixture(scope="module")

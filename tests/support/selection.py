@@ -1,10 +1,6 @@
 """Which tests run when: what needs another process is marked so by what it uses, and long tests come first.
 
 `make quick` runs what is not marked `process`. So that the mark stays true, no test may start a process there.
-
-`make test` leaves out what is marked `thorough`, which CI runs as a step of its own: long tests of what others test in short, and most
-of each product of cases and databases. Every case runs on SQLite, and one case of each test on PostgreSQL too, except in
-`tests/storage`: what the two databases do differently is written and tested there.
 """
 
 from __future__ import annotations
@@ -12,7 +8,6 @@ from __future__ import annotations
 import gc
 import re
 import sys
-from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -69,8 +64,6 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> Iterator[None]:
     pytest-xdist 3.8 tells its scheduler the group of a test at the end of its id, but puts that where pytest 9.2 no longer looks:
     without the lines at the end, each worker had a browser and built the wheel.
     """
-    for item in _further_cases_on_postgres(items):
-        item.add_marker(pytest.mark.thorough)
     for item in items:
         if _needs_a_process(item):
             item.add_marker(pytest.mark.process)
@@ -109,29 +102,6 @@ def _group(item: pytest.Item) -> str:
     if "large" in fixtures:
         return "large"
     return item.path.stem if {"wheel", "built", "answers"} & fixtures else ""
-
-
-_EACH_CASE_ON_POSTGRES = ("storage",)
-"""Directories that are about what the databases do differently."""
-
-
-def _further_cases_on_postgres(items: list[pytest.Item]) -> list[pytest.Item]:
-    """All but the first case of each test, in the order in which it is written: items may be shuffled already. No case that SQLite has
-    not is among them."""
-    cases: dict[tuple[Path, str], list[pytest.Item]] = defaultdict(list)
-    all_ids = {(item.path, item.name) for item in items}
-    for item in items:
-        is_of_both = (item.path, item.name.replace("postgres", "sqlite")) in all_ids
-        where = item.path.relative_to(ROOT).parts
-        if is_of_both and "postgres" in item.name and where[0] not in _EACH_CASE_ON_POSTGRES:
-            cases[item.path, item.name.partition("[")[0]].append(item)
-    return [one for found in cases.values() for one in sorted(found, key=_place)[1:]]
-
-
-def _place(item: pytest.Item) -> tuple[tuple[str, int], ...]:
-    """Of a case, among those of its test: the place of each of its parameters."""
-    indices: dict[str, int] = item.callspec.indices  # type: ignore[attr-defined]  # it has parameters
-    return tuple(sorted(indices.items()))
 
 
 _SAYS_SO = re.compile(r"^pytestmark = pytest\.mark\.process$", re.MULTILINE)
