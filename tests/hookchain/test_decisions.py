@@ -101,7 +101,7 @@ def explain_tells_who_heard_what_fired_and_why_not(shell: Shell) -> None:
     assert as_json["asked_for"][0]["tries"][0]["http_status"] == 200
     token = shell.server.hook.rsplit("/", 1)[-1]
     assert token not in told + json.dumps(as_json)
-    assert "no task 'nobody'" in shell.run("explain", "nobody", code=1)
+    assert "no task or ticket 'nobody'" in shell.run("explain", "nobody", code=1)
 
 
 def test_a_replay_pays_nothing_unless_it_is_forced(shell: Shell, eventually: Any) -> None:
