@@ -259,7 +259,8 @@ async def test_ingest_goes_on_between_the_bites(bench: Any, monkeypatch: pytest.
     left = await pruning
     bites = [place for place, name in enumerate(commits) if name == "prune"]
     assert len(bites) > 6
-    assert all("ingest" in commits[one:other] for one, other in pairwise(bites[:6]))
+    # The first one only notes when the pass began: the pruner pauses after each of those that follow.
+    assert all("ingest" in commits[one:other] for one, other in pairwise(bites[1:7]))
     assert left["events"] <= 10 * 2 + 10 + kept
 
 
