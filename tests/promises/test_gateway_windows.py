@@ -161,9 +161,15 @@ def test_an_answer_that_is_refused_ends_the_ticket_with_the_upstreams_words(
     assert (task["status"], task["failReason"]) == ("FAILURE", "code 24: 可能包含敏感词")
     assert box.until_it_ends(window)[-1].task["failReason"] == task["failReason"]
     # The refusal itself ends it, and not only the loop that looks after tickets which nothing else ends.
-    told = shop.server.get(f"/api/tickets/{window}")["messages"]
-    assert [one["signal"] for one in told if one["told"]] == ["submission.rejected"]
+    messages = eventually(lambda: [one for one in messages_of(shop, window) if one["told"]])
+    assert [one["signal"] for one in messages] == ["submission.rejected"]
     assert shop.paid("banned words") == []
+
+
+def messages_of(shop: Shop, ticket: str) -> list[Any]:
+    """What a ticket's hook was to be told, and what it answered."""
+    messages: list[Any] = shop.server.get(f"/api/tickets/{ticket}")["messages"]
+    return messages
 
 
 def test_two_presses_of_one_button_are_two_windows(shop: Shop, eventually: Any) -> None:
