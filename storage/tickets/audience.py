@@ -46,7 +46,8 @@ WINDOW = "window:"
 """Prefix of the receivers that answer windows for clients: "window:TICKET"."""
 
 GONE = "gone:"
-"""Beginning of `told_status` once the messages of an event were given up; the event's id follows."""
+"""Beginning of `told_status` once the messages of an event were given up. The event's id follows, and ":last" if the hook is not to
+be called for any other event either (dispatcher/tickets/telling.py)."""
 
 HEARD = MADE | ENDS | {"task.submitted", "task.started", "task.progressed", CHANGED}
 """Signals that matter to tickets."""
