@@ -80,9 +80,15 @@ class Client:
         self._blobs = blobs
 
     async def submit(
-        self, request: Request, *, notify_hook: str = "", state: str = "", may_leave: MayLeave | None = None
+        self,
+        request: Request,
+        *,
+        notify_hook: str = "",
+        state: str = "",
+        mode: str = "",
+        may_leave: MayLeave | None = None,
     ) -> Reply:
-        """Send one submission, once. The only call that costs money.
+        """Send one submission, once, in a speed mode. The only call that costs money.
 
         Images at private links are loaded first, and blobs are read once: a damaged one never leaves. `may_leave` is called at the last moment, when there is a connection to write to.
         Raises `InvalidRequest` before anything is sent, `NotSent` if the upstream cannot have received it, `NoAnswer` if it may
@@ -90,8 +96,8 @@ class Client:
         """
         request = await with_images_loaded(request, self._near)
         request, examined = await examined_in(request, self._blobs)
-        body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state)
-        path, kind = wire_path(request, self.dialect), kind_of(request)
+        body = wire_body(request, self.dialect, notify_hook=notify_hook, state=state, mode=mode)
+        path, kind = wire_path(request, self.dialect, mode), kind_of(request)
         if kind in FORMS and body is not None:
             content: object = form_body(body, FORMS[kind], examined, self._blobs)
         else:

@@ -14,6 +14,7 @@ import msgspec
 from midjourney.bounded import Answer, BadAnswer, Bounds, exchange
 from midjourney.dialects import Dialect, Upstream
 from midjourney.errors import NoAnswer, NotSent
+from midjourney.modes import base_for
 from midjourney.steps import Leaving, at_once
 from midjourney.streamed import StreamedBody
 from midjourney.transport import outgoing
@@ -62,7 +63,7 @@ class Connections:
         # Parsing a URL and completing its headers took half of a request's time. Submissions have few paths.
         @lru_cache(KNOWN_URLS)
         def prepared(path: str) -> tuple[httpx.URL, httpx.Headers]:
-            url = httpx.URL(base + path)
+            url = httpx.URL(base_for(path, base, dialect) + path)
             return url, httpx.Headers({"host": url.netloc.decode("ascii"), **headers})
 
         self._prepared = prepared

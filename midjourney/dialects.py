@@ -27,6 +27,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     `takes_hook` and `takes_state` are the kinds that may carry `notifyHook` and `state`; `takes_bot_type` those that carry
     `botType`. `calls_back` is False if notifyHook is dropped unless an operator allows it.
     `existed_on` are the kinds for which a bare code 21 means "exists already" instead of "a modal needs an answer".
+    `modes` are the speed modes: for each the prefix of its paths ("/mj-fast/mj"), or the word for the field `mode` of the body ("FAST").
     `statuses` are the vendor's own words for a status, in addition to those that all vendors share: COMPLETED = "SUCCESS".
     `presses_in_turn`: the results of two concurrent upscales of one grid can be swapped.
     `unknown_task` is the answer to a `fetch` of an unknown id, and `ids` the format of a submit's `result`; both serve only to
@@ -52,6 +53,7 @@ class Dialect(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     ids: Literal["string", "integer"] = "string"
     longest_state: int | None = None
     longest_hook: int | None = None
+    modes: Mapping[str, str] = {}
     statuses: Mapping[str, Status] = {}
 
     def __post_init__(self) -> None:
@@ -96,6 +98,7 @@ _BUTTONS = {
 _CHANGES = {"change": "submit/change", "simple_change": "submit/simple-change"}
 _FULL = {"cancel": "task/{id}/cancel", "list": "task/list"}
 _NEWER = {"edit": "submit/edits", "video": "submit/video"}
+_PREFIXED = {mode: f"/mj-{mode}/mj" for mode in ("fast", "turbo", "relax")}
 _TRUEAI = {
     "retexture": "submit/retexture",
     "show": "submit/show",  # SubmitController.cs until version 8; a newer server refuses it with 404, unpaid
@@ -158,6 +161,7 @@ DIALECTS: dict[str, Dialect] = {
             unknown_task="204",
             longest_state=255,
             longest_hook=2000,
+            modes=_PREFIXED,
         ),
         Dialect(
             name="new-api",
@@ -172,6 +176,7 @@ DIALECTS: dict[str, Dialect] = {
             takes_image_links=True,
             presses_in_turn=True,
             unknown_task="code 4",
+            modes=_PREFIXED,  # any word: the operator decides which modes have a channel
         ),
         Dialect(
             name="147ai",
@@ -183,6 +188,7 @@ DIALECTS: dict[str, Dialect] = {
             takes_bot_type=_BOTS,
             presses_in_turn=True,
             ids="integer",
+            modes={"fast": "FAST", "turbo": "TURBO", "relax": "RELAX"},
         ),
         Dialect(
             name="v1-relay",

@@ -13,6 +13,7 @@ from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import BadImage, image_of_text
 from midjourney.links import Near, check_images, check_texts, images_of
+from midjourney.modes import field_in, path_in
 from midjourney.nesting import DEEPEST, is_too_deep
 from midjourney.requests import (
     KINDS,
@@ -98,13 +99,13 @@ def _check_new_fields(request: Show | VideoSwap) -> None:
         raise InvalidRequest("job_id", "is empty: it is the uuid of a job, or the URL of its image")
 
 
-def wire_path(request: Request, dialect: Dialect) -> str:
-    """The path under the upstream's base URL."""
-    return dialect.path(kind_of(request), parent_of(request))
+def wire_path(request: Request, dialect: Dialect, mode: str = "") -> str:
+    """The path under the upstream's base URL, in a speed mode. Raises `InvalidRequest` for one that the dialect does not have."""
+    return path_in(mode, dialect.path(kind_of(request), parent_of(request)), dialect)
 
 
 def wire_body(
-    request: Request, dialect: Dialect, *, notify_hook: str = "", state: str = ""
+    request: Request, dialect: Dialect, *, notify_hook: str = "", state: str = "", mode: str = ""
 ) -> dict[str, object] | None:
     """The JSON body; None for a request without one. Hook and state are left out if the dialect does not take them.
 
@@ -117,7 +118,7 @@ def wire_body(
     check_images(request, Near())
     if isinstance(request, Cancel):
         return None
-    kind, body = kind_of(request), _fields(request, dialect) | dict(request.extra)
+    kind, body = kind_of(request), _fields(request, dialect) | field_in(mode, dialect) | dict(request.extra)
     if kind in dialect.takes_bot_type:
         body.setdefault("botType", "MID_JOURNEY")
     if notify_hook and kind in dialect.takes_hook:

@@ -16,6 +16,7 @@ from midjourney.buttons import Button
 from midjourney.decode import kept_task
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
+from midjourney.modes import check_mode
 from midjourney.presses import label_of, lane_of, presses, with_buttons
 from midjourney.requests import (
     Action,
@@ -54,10 +55,11 @@ class NotOffered(CommandError):
         self.task_id = task_id
 
 
-def check(request: Request, dialect: Dialect) -> None:
-    """Raise `CommandError` for a request that is invalid, or that the dialect cannot express."""
+def check(request: Request, dialect: Dialect, mode: str = "") -> None:
+    """Raise `CommandError` for a request that is invalid, or that the dialect cannot express, or has no such speed mode for."""
     try:
         wire.check(request, dialect)
+        check_mode(mode, dialect)
     except InvalidRequest as error:
         raise CommandError(str(error)) from error
 
@@ -74,6 +76,7 @@ def submit(
     again: int = 0,
     priority: int = 0,
     after_s: float = 0.0,
+    mode: str = "",
     client: str = "",
     own_key: str = "",
 ) -> StageResult:
@@ -84,7 +87,7 @@ def submit(
 
     Raises `CommandError` if the request is invalid, the task is unknown, or the task does not offer the button.
     """
-    check(request, dialect)
+    check(request, dialect, mode)
     parent_id = parent_of(request)
     row = tasks.find(connection, upstream, parent_id) if parent_id else None
     if parent_id and row is None:
@@ -109,6 +112,7 @@ def submit(
         delay_ms=int(1000 * after_s),
         thing="" if own_key else thing_of(request, generation=again),
         client=client,
+        mode=mode,
     )
     if row is not None and row.chain_id is None:
         staged = _with_chain(connection, staged, row, now_ms)
@@ -134,6 +138,7 @@ def press(
     again: int = 0,
     priority: int = 0,
     after_s: float = 0.0,
+    mode: str = "",
 ) -> list[StageResult]:
     """Press the buttons of a task that `button` names: a label, a glob, a kind or a customId. Raises `CommandError`."""
     row = tasks.find(connection, upstream, task_id)
@@ -156,6 +161,7 @@ def press(
             again=again,
             priority=priority,
             after_s=after_s,
+            mode=mode,
         )
         for found in matches
     ]

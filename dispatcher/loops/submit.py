@@ -186,7 +186,13 @@ class Submitter:
             left_ms, left_ns = self._clock(), time.perf_counter_ns()
             if not self._departures.leaves(submission):
                 raise NotSent("hookchain could not note on disk that the request leaves")
-            reply = await client.submit(request, notify_hook=hook, state=submission.id, may_leave=may_leave)
+            reply = await client.submit(
+                request,
+                notify_hook=hook,
+                state=submission.id,
+                mode=submission.mode,
+                may_leave=may_leave,
+            )
         except (InvalidRequest, NotSent, NotDurable) as error:
             return error
         except NoAnswer as error:

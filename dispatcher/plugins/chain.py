@@ -21,6 +21,7 @@ from midjourney.errors import InvalidRequest
 from midjourney.image_data import Image
 from midjourney.links import Near, check_image, check_images
 from midjourney.loading import fetch_image, load_image
+from midjourney.modes import check_mode
 from midjourney.presses import lane_of, presses
 from midjourney.requests import (
     Blend,
@@ -271,6 +272,7 @@ class Chain:
         try:
             check(request, handle.dialect)
             check_images(request, self._handle.near | handle.near)
+            check_mode(options.get("mode", ""), handle.dialect)
         except InvalidRequest as error:
             raise GiveUp(str(error)) from error
         self.fired = True
@@ -290,5 +292,6 @@ class Chain:
                 priority=options.get("priority", 0),
                 delay_ms=int(1000 * options.get("after", 0)),
                 thing=thing_of(request, generation=generation),
+                mode=options.get("mode", ""),
             )
         )

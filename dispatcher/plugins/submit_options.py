@@ -23,7 +23,7 @@ class SubmitOptions(TypedDict, total=False):
 
     `again` counts deliberate repetitions. `after` is a delay in seconds, up to 30 days. A higher `priority`, from -100 to
     100, is sent first. `state` is your own text, which comes back as `task.state`. `upstream` names an upstream other than
-    the task's, for a submission that is not about a task.
+    the task's, for a submission that is not about a task. `mode` is a speed mode that the upstream's dialect has: "fast", "relax".
     """
 
     again: Again
@@ -31,6 +31,7 @@ class SubmitOptions(TypedDict, total=False):
     priority: Priority
     state: str
     upstream: str
+    mode: str
 
 
 def invalid_option(options: Mapping[str, object]) -> str:

@@ -8,6 +8,7 @@ from collections.abc import Collection
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.model import EFFECTS, PRESSES, STAGED, Rule
 from dispatcher.rules.spelling import nearest
+from midjourney.modes import MODE
 
 NEEDS_MODAL = "submission.needs_modal"
 
@@ -44,6 +45,7 @@ def check(rule: Rule, upstreams: Collection[str] | None) -> None:
     _check_signal(rule)
     _check_actions(rule)
     _check_upstream(rule, upstreams)
+    _check_mode(rule)
 
 
 def _check_signal(rule: Rule) -> None:
@@ -94,6 +96,17 @@ def _check_upstream(rule: Rule, upstreams: Collection[str] | None) -> None:
     if upstreams is not None and rule.upstream not in upstreams:
         raise InvalidRule(
             "upstream", f"unknown upstream {rule.upstream!r}", nearest(rule.upstream, upstreams)
+        )
+
+
+def _check_mode(rule: Rule) -> None:
+    if rule.mode and not set(action_keys(rule)) & set(STAGED):
+        raise InvalidRule(
+            "mode", "the rule submits nothing", " Leave it out: only submissions have a speed mode."
+        )
+    if rule.mode and not MODE.fullmatch(rule.mode):
+        raise InvalidRule(
+            "mode", f"{rule.mode!r} is not a speed mode", ' Write one such as "fast" or "relax".'
         )
 
 

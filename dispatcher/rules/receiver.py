@@ -119,6 +119,8 @@ async def _stage(steps: tuple[Step, ...], compiled: CompiledRule, chain: Chain, 
         options["state"] = await compiled.state(names)
     if rule.upstream:
         options["upstream"] = rule.upstream
+    if rule.mode:
+        options["mode"] = rule.mode
     chain.fired = True
     for step in steps:
         await step(chain, names, options)

@@ -72,6 +72,7 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     task_ids: list[str]
     attempts: int
     priority: int
+    mode: str
     repeats: int
     run_at: str
     created_at: str

@@ -132,6 +132,7 @@ def submission_shape(submission: Submission) -> answers.Submission:
         task_ids=list(submission.task_ids),
         attempts=submission.attempts,
         priority=submission.priority,
+        mode=submission.mode,
         repeats=submission.repeats,
         run_at=when(submission.run_at_ms),
         created_at=when(submission.created_at_ms),

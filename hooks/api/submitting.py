@@ -40,6 +40,7 @@ class SubmitOptions(msgspec.Struct, frozen=True, kw_only=True):
     again: Again = 0
     priority: Priority = 0
     after: Delay = 0.0
+    mode: str = ""
 
 
 SubmitRequest = Submission | Press
@@ -75,6 +76,7 @@ class Submitting:
                     again=options.again,
                     priority=options.priority,
                     after_s=options.after,
+                    mode=options.mode,
                 )
             return [
                 commands.submit(
@@ -88,6 +90,7 @@ class Submitting:
                     again=options.again,
                     priority=options.priority,
                     after_s=options.after,
+                    mode=options.mode,
                 )
             ]
 

@@ -59,6 +59,7 @@ submissions = Table(
     # The budgets that it is charged to: storage/budgets/counters.py.
     Column("charges", Text, nullable=False, server_default=""),
     Column("counted", Boolean, nullable=False, server_default=false()),  # true while it is charged
+    Column("mode", String, nullable=False, server_default=""),  # the speed mode, of those of its dialect
     # For uncertain submissions: it may occupy one of the upstream's job places.
     Column("takes_place", Boolean, nullable=False, server_default=true()),
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
