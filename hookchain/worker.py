@@ -9,6 +9,7 @@ from functools import partial
 import structlog
 
 from dispatcher.loops.deliver import Deliverer
+from dispatcher.loops.hanging import Hanging
 from dispatcher.loops.heartbeat import Membership
 from dispatcher.loops.history import Historian
 from dispatcher.loops.loop import Loop
@@ -168,6 +169,8 @@ class Worker:
             chores.append(sweeper.loop)
         if clients is not None and moving is not None:
             chores.append(overdue(settings, database, clients, moving))
+        hanging = Hanging(database, settings.upstreams, registry.connected_signals, clock.now_ms)
+        chores.append(hanging.loop)
         for loop in chores:
             loop.may_turn = self._membership.leads
         self._loops = (

@@ -237,6 +237,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     `sweep_every_s`: how often its list is searched for tasks that should have called us, and never did (0: not at all).
     `longest_job_s`: after this time a submission with an unknown outcome no longer counts towards `jobs` (0: learned from tasks).
     `uncertain`: what happens to a submission that no evidence settles: "hold" it for a person, or "retry" it once.
+    `overdue_after_s`: a task that has not ended, and of which nothing new was heard for so long, hangs (0: never).
     `news_within_s`: a task that is first seen longer than this after its end is history, and triggers nothing.
     `verify`: "fetch" reads a task back before money is spent because of a callback; "trust" does not. `prices`: the costs of kinds
     of submissions ("imagine", "upscale", "variation" …, "default"), in any currency. `private_hosts`: hosts in a private network
@@ -255,6 +256,7 @@ class Upstream(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=
     look_after_s: Seconds = 1.0
     quiet_s: Seconds = 30.0
     sweep_every_s: Seconds = 0.0
+    overdue_after_s: Seconds = 1800.0
     news_within_s: Annotated[float, msgspec.Meta(ge=0, le=36_500 * _DAY_S)] = 86_400.0
     longest_job_s: Seconds = 0.0
     verify: Literal["fetch", "trust"] = "fetch"

@@ -20,6 +20,7 @@ _WHEN = {
     "task.failed": "The task ended in FAILURE; `task.fail_reason` says why. Once per task.",
     "task.cancelled": "The task was cancelled. Once per task.",
     "task.lost": "The upstream no longer knows the task.",
+    "task.overdue": "The task hangs: no end, and nothing new for `overdue_after_s` of its upstream. Once per task.",
     "submission.accepted": "A submission made a task (code 1), or proof of it was found later.",
     "submission.queued": "A submission made a task that waits in the queue (code 22).",
     "submission.needs_modal": "A modal needs an answer (21 on an action, or status MODAL); `modal` describes it.",
@@ -40,6 +41,7 @@ task_succeeded = SIGNALS["task.succeeded"]
 task_failed = SIGNALS["task.failed"]
 task_cancelled = SIGNALS["task.cancelled"]
 task_lost = SIGNALS["task.lost"]
+task_overdue = SIGNALS["task.overdue"]
 submission_accepted = SIGNALS["submission.accepted"]
 submission_queued = SIGNALS["submission.queued"]
 submission_needs_modal = SIGNALS["submission.needs_modal"]

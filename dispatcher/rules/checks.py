@@ -20,6 +20,7 @@ _BEFORE_THE_END = frozenset(
         "task.submitted",
         "task.started",
         "task.progressed",
+        "task.overdue",
         "submission.accepted",
         "submission.queued",
         NEEDS_MODAL,

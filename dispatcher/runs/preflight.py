@@ -15,6 +15,7 @@ from storage.deliveries.endings import Ended, subject_of
 from storage.deliveries.firings import Limit
 from storage.engine import Connection, Database
 from storage.records import ClaimedDelivery, Delivery
+from storage.tasks import hanging
 
 
 class Ready(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,6 +56,12 @@ class Preflight:
             return run_endings.killed(delivery)
         if claimed.has_acted:
             return run_endings.acted_before()
+        if (
+            claimed.event.signal == hanging.SIGNAL
+            and claimed.task is not None
+            and claimed.task.finished_at_ms
+        ):
+            return Ended(state="done", decision="did not run: the task has ended in the meantime")
         if reason := await self._limit_reached(claimed, receiver.options.limit):
             return Ended(state="done", decision=reason)
         self._measure_wait(claimed)

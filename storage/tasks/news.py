@@ -18,7 +18,7 @@ def of_move(
     """The signal of a task that has moved, and a note about anything odd. An end gives its signal only once."""
     moved = advance(known, position_of(task)) or advance(None, position_of(task))
     signal = SIGNAL_OF_CHANGE[moved[1]] if moved is not None else None
-    if signal not in (None, "task.progressed") and _was_given(connection, row, str(signal)):
+    if signal not in (None, "task.progressed") and was_given(connection, row, str(signal)):
         return None, ""
     if row.finished_at_ms is not None and row.status != task.status:
         return signal, f"the upstream says {task.status}; it was {row.status} before"
@@ -44,8 +44,9 @@ def of_late_content(connection: Connection, row: TaskRow, task: Task) -> tuple[s
 def _was_given_falsely(connection: Connection, row: TaskRow, signal: str) -> bool:
     """True if only refuted callbacks have given this signal."""
     falsely = sql.GIVEN_FALSELY.first(connection, upstream=row.upstream, task_id=row.id, signal=signal)
-    return falsely is not None and not _was_given(connection, row, signal)
+    return falsely is not None and not was_given(connection, row, signal)
 
 
-def _was_given(connection: Connection, row: TaskRow, signal: str) -> bool:
+def was_given(connection: Connection, row: TaskRow, signal: str) -> bool:
+    """True if an event that is not refuted has given this signal for the task."""
     return sql.GIVEN.first(connection, upstream=row.upstream, task_id=row.id, signal=signal) is not None

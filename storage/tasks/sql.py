@@ -56,6 +56,21 @@ SILENT_TASKS = Query(
     """,
     TaskRow,
 )
+HANGING = Query(
+    f"""
+    SELECT {_TASK} FROM tasks
+    WHERE upstream = :upstream AND finished_at_ms IS NULL
+      AND updated_at_ms <= :silent_since_ms AND updated_at_ms > :heard_since_ms
+      AND status <> 'MODAL' AND (confirmed OR submission_id IS NOT NULL)
+      AND NOT EXISTS (
+        SELECT 1 FROM events
+        WHERE events.task_id = tasks.id AND events.upstream = tasks.upstream AND events.signal = :signal
+      )
+    ORDER BY updated_at_ms
+    LIMIT :most
+    """,
+    TaskRow,
+)
 RECORD_LOOK = Command("UPDATE tasks SET looked_at_ms = :now_ms WHERE upstream = :upstream AND id IN (:ids)")
 PUT_OFF_QUESTION = Command(
     """
