@@ -107,10 +107,14 @@ class Video(_Request, frozen=True, kw_only=True, tag="video"):
 
 
 class Action(_Request, frozen=True, kw_only=True, tag="action"):
-    """A press of one button. `custom_id` is taken from the task's own buttons, which Plus compares exactly."""
+    """A press of one button. `custom_id` is taken from the task's own buttons, which Plus compares exactly.
+
+    `zoom` is the factor with which to answer the modal that Custom Zoom opens, for plugins; it is not sent with the press.
+    """
 
     task_id: str
     custom_id: str
+    zoom: float | msgspec.UnsetType = msgspec.UNSET
 
 
 class Change(_Request, frozen=True, kw_only=True, tag="change"):
@@ -242,3 +246,12 @@ def encode_request(request: Request) -> bytes:
 def decode_request(stored: bytes) -> Request:
     """The request that `encode_request` stored."""
     return _decoder.decode(stored)
+
+
+class _Prompted(msgspec.Struct, frozen=True):
+    prompt: str = ""
+
+
+def prompt_in(stored: bytes) -> str:
+    """The prompt of a stored request; "" if it has none."""
+    return msgspec.json.decode(stored, type=_Prompted).prompt if stored else ""

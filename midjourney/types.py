@@ -16,6 +16,8 @@ import msgspec
 from midjourney import buttons as _buttons
 from midjourney.buttons import Button
 from midjourney.failures import failure_kind
+from midjourney.prompt_params import Params, params_of, words_of
+from midjourney.prompts import described
 from midjourney.statuses import TERMINAL as TERMINAL
 from midjourney.statuses import Status as Status
 from midjourney.statuses import canonical_status as canonical_status
@@ -122,6 +124,24 @@ class Task(msgspec.Struct, frozen=True, kw_only=True, dict=True):
     def final_prompt(self) -> str:
         """The prompt as Midjourney normalised it, otherwise as it was submitted."""
         return self.properties.final_prompt or self.prompt_en or self.prompt
+
+    @property
+    def params(self) -> Params:
+        """The parameters of `final_prompt`, such as `params.ar`."""
+        return params_of(self.final_prompt)
+
+    @property
+    def words(self) -> str:
+        """`final_prompt` without parameters and links."""
+        return words_of(self.final_prompt)
+
+    @property
+    def described(self) -> tuple[str, ...]:
+        """The four prompts that a describe found; empty for other tasks."""
+        if self.action != Action.DESCRIBE:
+            return ()
+        texts = (self.properties.final_prompt, self.prompt_en, self.prompt)
+        return next((found for found in map(described, texts) if found), ())[:4]
 
     @property
     def image_number(self) -> int | None:

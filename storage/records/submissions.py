@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from midjourney.failures import refusal_kind
+from midjourney.requests import prompt_in
 
 SubmissionState = Literal[
     "waiting",  # to be sent at run_at_ms
@@ -125,6 +126,11 @@ class Submission(msgspec.Struct, frozen=True, kw_only=True):
     def tries(self) -> int:
         """The attempts that count."""
         return self.attempts - self.forgiven
+
+    @property
+    def prompt(self) -> str:
+        """The prompt that was submitted; "" for a request without one, such as a press."""
+        return prompt_in(self.request)
 
     @property
     def failure_kind(self) -> str:
