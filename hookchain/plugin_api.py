@@ -31,6 +31,7 @@ from dispatcher.plugins.signals import (
 from midjourney.buttons import Button
 from midjourney.image_data import BadImage, Image
 from midjourney.loading import load_image
+from midjourney.prompts import with_param, without_param
 from midjourney.types import Task
 from storage.records import Event, Submission
 
@@ -67,4 +68,6 @@ __all__ = [
     "task_started",
     "task_submitted",
     "task_succeeded",
+    "with_param",
+    "without_param",
 ]

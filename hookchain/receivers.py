@@ -7,6 +7,7 @@ from functools import partial
 
 import msgspec
 
+from dispatcher.plugins import own_windows
 from dispatcher.plugins.discovery import Plugin, load_plugins
 from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.receivers import Registry
@@ -33,6 +34,8 @@ class Receivers(msgspec.Struct, frozen=True, kw_only=True):
 def connect_receivers(settings: Settings) -> Receivers:
     """Load plugins and connect rules. Raises `PluginError` and `SettingsError`."""
     plugins = load_plugins(settings.plugins, settings.directory)
+    if plugins:
+        own_windows.connect()
     rules = LiveRules(rules_of(settings, evaluate_confined), settings.file, partial(_read_rules, settings))
     registry = Registry(SIGNALS)
     rules.watch(registry)

@@ -3,20 +3,22 @@ at all: a receiver that fails half-way submits nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, Unpack
 
 import msgspec
 
 from dispatcher.pictures.confined import size
+from dispatcher.plugins import slips
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.requested import Requested
-from dispatcher.plugins.submit_options import SubmitOptions, invalid_option
+from dispatcher.plugins.submit_options import SubmitOptions, delay_s
+from dispatcher.plugins.upstream_handle import UpstreamHandle as UpstreamHandle
 from dispatcher.policy.intent import generation_of, key_of, thing_of
 from midjourney.addresses import is_link
-from midjourney.dialects import Dialect
+from midjourney.buttons import Button
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import Image
 from midjourney.links import Near, check_image, check_images
@@ -33,25 +35,12 @@ from midjourney.requests import (
     Request,
     Shorten,
     decode_request,
-    encode_request,
     kind_of,
     parent_of,
 )
 from midjourney.types import Task
 from midjourney.wire import check
 from storage.records import Staged, Submission
-from storage.tasks.believe import TaskReport
-
-
-class UpstreamHandle(msgspec.Struct, frozen=True, kw_only=True):
-    """What a chain may use of an upstream: its name, its dialect, the private links it allows, and functions that ask it for the
-    current URL of a task's image (`refresh`) and for the task itself (`read_back`)."""
-
-    name: str
-    dialect: Dialect
-    near: Near = Near()
-    refresh: Callable[[str], Awaitable[str]] | None = None
-    read_back: Callable[[str], Awaitable[TaskReport]] | None = None
 
 
 class Chain:
@@ -90,14 +79,18 @@ class Chain:
         self._staged: list[Staged] = []
         self._notes: list[str] = []
 
-    def press(self, *buttons: str, **options: Unpack[SubmitOptions]) -> Requested:
-        """Press buttons of the event's task: labels ("V2"), globs ("U*"), kinds ("custom_zoom") or customIds.
+    def press(self, *buttons: str | Button, **options: Unpack[SubmitOptions]) -> Requested:
+        """Press buttons of the event's task: labels ("V2"), globs ("U*"), kinds ("custom_zoom"), customIds, or buttons of the task.
 
         Each button is pressed once, no matter how many receivers press it or how often. A button that the task shows as
         pressed is skipped, unless `again` is set. A name that matches no button is noted in the delivery's decision.
         """
+        return self._press(slips.button_names(buttons), options)
+
+    def _press(self, names: Sequence[str], options: SubmitOptions, *, zoom: float = 0) -> Requested:
+        slips.check_options(", ".join(names), options)
         pressed = Requested()
-        for name in buttons:
+        for name in names:
             matches = presses(self._task, name, self._handle.dialect)
             if not matches:
                 offered = ", ".join(button.name for button in self._task.buttons) or "none"
@@ -106,7 +99,7 @@ class Chain:
                 self.note(f"pressed already: {', '.join(done)}")
                 matches = [press for press in matches if press.label not in done]
             for press in matches:
-                self._stage(press.request, press.label, self.depth + 1, options)
+                self._stage(slips.with_zoom(press.request, zoom), press.label, self.depth + 1, options)
                 pressed.append(press.label)
         return pressed
 
@@ -114,19 +107,23 @@ class Chain:
         self, kind: Literal["subtle", "strong", "region"], **options: Unpack[SubmitOptions]
     ) -> Requested:
         """Press Vary (Subtle), Vary (Strong) or Vary (Region); the last opens a modal that needs a mask."""
-        return self.press(f"vary_{kind}", **options)
+        return self._press([slips.one_of("vary", kind, ("subtle", "strong", "region"))], options)
 
-    def zoom(self, factor: Literal["1.5x", "2x", "custom"], **options: Unpack[SubmitOptions]) -> Requested:
-        """Press Zoom Out; "custom" opens a modal."""
-        return self.press("custom_zoom" if factor == "custom" else f"zoom_out_{factor}", **options)
+    def zoom(
+        self, factor: float | Literal["1.5x", "2x", "custom"], **options: Unpack[SubmitOptions]
+    ) -> Requested:
+        """Press Zoom Out: 2 and 1.5 have buttons. Any other factor above 1, up to 2, opens Custom Zoom, whose modal is then answered
+        with this factor. "custom" only opens the modal."""
+        button, answer = slips.zoom_button(factor)
+        return self._press([button], options, zoom=answer)
 
     def pan(self, to: Literal["left", "right", "up", "down"], **options: Unpack[SubmitOptions]) -> Requested:
         """Press a pan arrow."""
-        return self.press(f"pan_{to}", **options)
+        return self._press([slips.one_of("pan", to, ("left", "right", "up", "down"))], options)
 
     def animate(self, motion: Literal["low", "high"], **options: Unpack[SubmitOptions]) -> Requested:
         """Press Animate (Low motion) or Animate (High motion)."""
-        return self.press(f"animate_{motion}", **options)
+        return self._press([slips.one_of("animate", motion, ("low", "high"))], options)
 
     def modal(self, *, prompt: str = "", mask: str = "", **options: Unpack[SubmitOptions]) -> Requested:
         """Answer the event's modal. `mask`: a PNG as base64 or data URL, white where the picture may change.
@@ -171,9 +168,9 @@ class Chain:
         """Find out which words of a prompt matter."""
         return self.submit(Shorten(prompt=prompt), **options)
 
-    def cancel(self) -> Requested:
+    def cancel(self, **options: Unpack[SubmitOptions]) -> Requested:
         """Cancel the event's task if it has not ended. Free of charge."""
-        return self.submit(Cancel(task_id=self._task.id))
+        return self.submit(Cancel(task_id=self._task.id), **options)
 
     def repeat(self, submission: Submission, **options: Unpack[SubmitOptions]) -> Requested:
         """Repeat a whole submission: prompt, images and extra fields, as a new intent.
@@ -260,8 +257,7 @@ class Chain:
         return self._handles[upstream]
 
     def _stage(self, request: Request, label: str, depth: int, options: SubmitOptions) -> None:
-        if mistake := invalid_option(options):
-            raise GiveUp(f"{label}: {mistake}")
+        slips.check_options(label, options)
         handle = self._handle_of(options.get("upstream", ""))
         if parent_of(request) and handle.name != self.upstream:
             raise GiveUp(
@@ -269,6 +265,7 @@ class Chain:
             )
         if state := options.get("state", ""):
             request = msgspec.structs.replace(request, extra=dict(request.extra) | {"state": state})
+        encoded = slips.checked_request(label, request)
         try:
             check(request, handle.dialect)
             check_images(request, self._handle.near | handle.near)
@@ -284,13 +281,13 @@ class Chain:
                 upstream=handle.name,
                 kind=kind_of(request),
                 label=label,
-                request=encode_request(request),
+                request=encoded,
                 parent_id=parent_of(request) or self._task.id,
                 depth=depth,
                 asked_by=self._asked_by,
                 lane=lane_of(request, handle.name, handle.dialect),
                 priority=options.get("priority", 0),
-                delay_ms=int(1000 * options.get("after", 0)),
+                delay_ms=int(1000 * delay_s(options.get("after", 0))),
                 thing=thing_of(request, generation=generation),
                 mode=options.get("mode", ""),
             )

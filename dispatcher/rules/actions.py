@@ -116,9 +116,12 @@ async def repeat(chain: Chain, names: Names, options: SubmitOptions) -> None:
     chain.repeat(submission, **options)
 
 
-async def cancel(chain: Chain, _names: Names, _options: SubmitOptions) -> None:
+async def cancel(chain: Chain, _names: Names, options: SubmitOptions) -> None:
     """End the event's task."""
-    chain.cancel()
+    options = _without_upstream(options)
+    options.pop("state", None)  # no task comes of it, so these say nothing
+    options.pop("mode", None)
+    chain.cancel(**options)
 
 
 def _without_upstream(options: SubmitOptions) -> SubmitOptions:

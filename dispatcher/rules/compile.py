@@ -9,7 +9,8 @@ from pathlib import Path
 import msgspec
 
 from dispatcher.plugins.errors import GiveUp, RuleError
-from dispatcher.plugins.submit_options import LONGEST_DELAY_S
+from dispatcher.plugins.submit_options import InvalidDelay, delay_s
+from dispatcher.plugins.zooms import InvalidZoom, zoom_of
 from dispatcher.rules import actions
 from dispatcher.rules.actions import File, Picture, Step
 from dispatcher.rules.checks import NEEDS_MODAL, InvalidRule, action_keys, check
@@ -32,9 +33,7 @@ from midjourney.image_data import BadImage
 from storage.deliveries.firings import Limit
 
 _KIND_LIKE = re.compile(r"[a-z][a-z0-9_.]+")
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|min|m|h|hours?)?")
 _EXAMPLE = ' Write something like "task.is_grid and chain.depth == 0".'
-_SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "hours": 3600}
 
 
 class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -154,29 +153,16 @@ def _buttons(rule: Rule) -> list[str]:
 
 
 def _zoom(rule: Rule) -> tuple[str, float]:
-    """The kind of button for a zoom, and the factor with which to answer its modal (0: do not answer it)."""
-    written = str(rule.zoom).strip().lower().removesuffix("x")
-    if written == "custom":
-        return "custom_zoom", 0
     try:
-        factor = float(written)
-    except ValueError:
-        raise InvalidRule(
-            "zoom",
-            f"{rule.zoom!r} is not a zoom factor",
-            ' Write 1.5, 2, another number from 1 to 2, or "custom".',
-        ) from None
-    if not 1 < factor <= 2:
-        raise InvalidRule(
-            "zoom", f"{factor:g} is out of range", " Midjourney zooms out by a factor above 1, up to 2."
-        )
-    return ({2.0: "zoom_out_2x", 1.5: "zoom_out_1.5x"}.get(factor, "custom_zoom"), factor)
+        return zoom_of(rule.zoom)
+    except InvalidZoom as error:
+        raise InvalidRule("zoom", error.problem, error.remedy) from error
 
 
 def _answer(rule: Rule, context: RuleContext) -> Step | None:
     written = rule.modal
     if written is None and rule.zoom and (zoom := _zoom(rule))[0] == "custom_zoom" and zoom[1]:
-        written = f"{{{{ modal.prompt }}}} --zoom {zoom[1]:g}"
+        written = f"{{{{ modal.prompt | with_param('zoom', {zoom[1]:g}) }}}}"
     if written is None:
         return None
     answer = ModalAnswer(prompt=written) if isinstance(written, str) else written
@@ -192,18 +178,10 @@ def _answer(rule: Rule, context: RuleContext) -> Step | None:
 
 
 def _delay(rule: Rule) -> float:
-    if isinstance(rule.after, str):
-        time = _TIME.fullmatch(rule.after.strip())
-        if not time:
-            raise InvalidRule("after", f"{rule.after!r} is not a time", ' Write seconds, or "10 min", "2 h".')
-        seconds = float(time[1]) * _SECONDS[time[2] or ""]
-    else:
-        seconds = float(rule.after)
-    if not 0 <= seconds <= LONGEST_DELAY_S:
-        raise InvalidRule(
-            "after", f"{rule.after!r} is not between 0 and 30 days", ' Write seconds, or "10 min", "2 h".'
-        )
-    return seconds
+    try:
+        return delay_s(rule.after)
+    except InvalidDelay as error:
+        raise InvalidRule("after", error.problem, error.remedy) from error
 
 
 def _picture(key: str, source: str, context: RuleContext) -> Picture:

@@ -15,9 +15,11 @@ from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules import language
 from dispatcher.rules.language import Evaluated, Expression, environment
+from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import Names as Names
 from dispatcher.rules.values import fields, plain
+from midjourney.prompts import NAMES as PARAM_NAMES
 from midjourney.types import Properties, Task
 from storage.records import Event, Submission
 
@@ -28,6 +30,7 @@ FIELDS: dict[str, frozenset[str]] = {
     "submission": fields(Submission),
     "modal": fields(OpenModal),
     "task.properties": fields(Properties),
+    "task.params": PARAM_NAMES,
 }
 """The names that expressions may use, and the fields of each."""
 
@@ -138,11 +141,17 @@ def _needed(tree: nodes.Template) -> dict[str, list[str]]:
 
 def _is_simple(tree: nodes.Template) -> bool:
     """True if evaluating it takes time in proportion to the length of its values."""
-    parts = list(tree.find_all(nodes.Node))
-    return len(parts) <= _MOST_NODES and all(
-        isinstance(part, _SIMPLE) or (isinstance(part, nodes.Filter) and part.name in _SIMPLE_FILTERS)
-        for part in parts
-    )
+    parts = [part for part in tree.find_all(nodes.Node) if not _is_filter(part, LINEAR)]
+    if (
+        len(parts) > _MOST_NODES
+        or sum(1 for part in tree.find_all(nodes.Filter) if part.name in LINEAR) > MOST_LINEAR
+    ):
+        return False
+    return all(isinstance(part, _SIMPLE) or _is_filter(part, _SIMPLE_FILTERS) for part in parts)
+
+
+def _is_filter(part: nodes.Node, names: frozenset[str]) -> bool:
+    return isinstance(part, nodes.Filter) and part.name in names
 
 
 def _problem(error: jinja2.TemplateError) -> str:
@@ -159,6 +168,7 @@ def _check(source: str, tree: nodes.Template) -> None:
             raise RuleError(
                 f"{source!r}: unknown filter {filter_.name!r}.{nearest(filter_.name, environment.filters)}"
             )
+        check_filter(source, filter_)
     for test in tree.find_all(nodes.Test):
         if test.name not in environment.tests:
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")

@@ -21,7 +21,9 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dispatcher.confined.frames import Refused
 from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.prompt_filters import FILTERS
 from dispatcher.rules.why import why_not
+from midjourney.prompt_params import Params
 
 LONGEST = 10_000
 """The most characters or items that a repetition such as `"ab" * 3` may produce."""
@@ -111,6 +113,8 @@ def _record(value: Any) -> Any:
     fields = dict(value)
     if isinstance(properties := fields.get("properties"), dict):
         fields["properties"] = _Record(**properties)
+    if isinstance(params := fields.get("params"), dict):
+        fields["params"] = Params(params)
     if isinstance(buttons := fields.get("buttons"), list):
         fields["buttons"] = [_Record(**button) for button in buttons]
     return _Record(**fields)
@@ -169,6 +173,7 @@ def _is_too_large(operator: str, left: Any, right: Any) -> bool:
 
 environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)
 environment.globals = {}  # no range, no cycler: rules only read values
+environment.filters.update(FILTERS)
 
 
 def parsed(source: str) -> nodes.Expr:

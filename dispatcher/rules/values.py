@@ -56,6 +56,8 @@ def _copied(result: Plain, path: list[str], owner: Any, wanted: Iterable[str]) -
 def _field(result: Plain, path: list[str], value: Any) -> Any:
     if path == ["task", "properties"]:
         return _copied(result, path, value, sorted(fields(type(value))))
+    if path == ["task", "params"]:
+        return _cut(result, path, dict(value))
     if path == ["task", "extra"] and len(value) <= MOST_KEYS:
         return {
             str(key)[:LONGEST_VALUE]: _cut(result, [*path, str(key)], item) for key, item in value.items()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 
 from hookchain import Chain, Task, task_succeeded
 
@@ -12,9 +11,8 @@ COUNT = int(os.environ.get("DESCRIBED", "1"))
 
 @task_succeeded.connect_via("DESCRIBE")
 async def describe_then_imagine(action: str, *, task: Task, chain: Chain, **_: object) -> None:
-    """The prompts are lines that begin with 1️⃣ to 4️⃣."""
-    prompts = re.findall(r"[1-4]\ufe0f?\u20e3\s*(.+)", task.prompt)
-    for prompt in prompts[:COUNT]:
-        await chain.imagine(prompt.strip())
-    if not prompts:
+    """Each is submitted as part of this chain."""
+    for prompt in task.described[:COUNT]:
+        await chain.imagine(prompt)
+    if not task.described:
         chain.note("the describe contains no prompt")

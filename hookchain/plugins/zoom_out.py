@@ -20,4 +20,4 @@ async def upscale_first(action: str, *, task: Task, chain: Chain, **_: object) -
 @receiver(limit=TIMES, per="chain")
 async def zoom_out(action: str, *, task: Task, chain: Chain, **_: object) -> None:
     """Zoom out by 2. The result is a grid."""
-    await chain.zoom("2x")
+    await chain.zoom(2)

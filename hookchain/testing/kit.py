@@ -15,6 +15,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from dispatcher.plugins import own_windows
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.context import Context, context_of
 from dispatcher.plugins.discovery import load_plugins
@@ -122,6 +123,7 @@ class Hookchain:
         """Load a plugin from a file or a module. Raises `PluginError`."""
         name = str(self._path(Path(source))) if str(source).endswith(".py") else str(source)
         with self._registry.changing():
+            own_windows.connect()
             if not name.endswith(".py") and name in sys.modules:
                 importlib.reload(
                     sys.modules[name]

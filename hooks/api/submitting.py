@@ -9,7 +9,14 @@ from starlette.requests import Request
 
 from dispatcher.by_hand import commands, pressing
 from dispatcher.plugins.chain import UpstreamHandle
-from dispatcher.plugins.submit_options import Again, Delay, Priority, invalid_option
+from dispatcher.plugins.submit_options import (
+    Again,
+    Delay,
+    Priority,
+    delay_s,
+    invalid_option,
+    meant_or_nearest,
+)
 from hooks.api import answers, shapes
 from hooks.api.answers import Pressed
 from hooks.problems import Problem
@@ -39,11 +46,14 @@ class SubmitOptions(msgspec.Struct, frozen=True, kw_only=True):
     upstream: str = ""
     again: Again = 0
     priority: Priority = 0
-    after: Delay = 0.0
+    after: Delay | str = 0.0
     mode: str = ""
 
 
 SubmitRequest = Submission | Press
+
+NOT_FROM_CALLERS = frozenset({"zoom"})
+"""Fields of stored requests that only plugins set: nothing would answer the modal."""
 
 
 class Submitting:
@@ -75,7 +85,7 @@ class Submitting:
                     now_ms=now_ms,
                     again=options.again,
                     priority=options.priority,
-                    after_s=options.after,
+                    after_s=delay_s(options.after),
                     mode=options.mode,
                 )
             return [
@@ -89,7 +99,7 @@ class Submitting:
                     idempotency_key=key,
                     again=options.again,
                     priority=options.priority,
-                    after_s=options.after,
+                    after_s=delay_s(options.after),
                     mode=options.mode,
                 )
             ]
@@ -148,10 +158,25 @@ def _decode(body: bytes) -> tuple[SubmitRequest, SubmitOptions]:
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise Problem(400, f"The body is not JSON: {error}") from error
     request = {key: value for key, value in fields.items() if key not in SubmitOptions.__struct_fields__}
+    if mistake := _unknown_field(request):
+        raise Problem(422, mistake)
     try:
         return msgspec.convert(request, SubmitRequest), options
     except msgspec.ValidationError as error:
         raise Problem(422, f"{error}; `kind` must be press, {', '.join(KINDS)}") from error
+
+
+def _unknown_field(request: Mapping[str, object]) -> str:
+    """Describe the first field that a request of its kind does not have, with the nearest one; "" if all are known."""
+    kind = request.get("kind")
+    form: type[msgspec.Struct] | None = Press if kind == "press" else KINDS.get(kind)  # type: ignore[call-overload]
+    if form is None:
+        return ""
+    known = {"kind", *form.__struct_fields__, *SubmitOptions.__struct_fields__} - NOT_FROM_CALLERS
+    for name in request:
+        if name not in known:
+            return f"Unknown field {name!r} of kind {kind}.{meant_or_nearest(name, known)}"
+    return ""
 
 
 def _parent(requested: Submission) -> str:
