@@ -12,6 +12,7 @@ from dispatcher.plugins import own_windows
 from dispatcher.plugins.submit_options import InvalidDelay, delay_s
 from hookchain import task_succeeded
 from hookchain.testing import Hookchain, upscale
+from storage.schema import submissions
 
 WITH_ZOOM = {
     "action": "UPSCALE",
@@ -149,6 +150,57 @@ async def test_a_zoom_by_a_number_answers_the_modal_that_it_opens(bench: Any) ->
     (_, press), (_, modal) = bench.upstream.received
     assert press.keys() - {"notifyHook", "state"} == {"taskId", "customId"}
     assert (modal["taskId"], modal["prompt"]) == ("window", "a cat --zoom 1.8 --ar 3:2")
+
+
+async def test_a_rule_and_a_plugin_that_zoom_press_once_and_answer_once(bench: Any) -> None:
+    """The button is one intent, and so is its modal: whoever asked first has the answer."""
+
+    @task_succeeded.connect
+    async def zooms(action: str, *, chain: Any, **_: Any) -> None:
+        await chain.zoom(1.8)
+
+    own_windows.connect()
+    bench.rules('[[rules]]\nname = "zoom"\non = "task.succeeded"\nzoom = 1.6\n')
+    bench.upstream.answer = _window("a cat —zoom 1.5")
+    await bench.start()
+    await bench.callback("single", **WITH_ZOOM)
+    await bench.until_states("needs_modal", "accepted")
+    await bench.until_quiet()
+    assert [path for path, _ in bench.upstream.received] == ["/mj/submit/action", "/mj/submit/modal"]
+    assert bench.upstream.received[1][1]["prompt"] in ("a cat --zoom 1.8", "a cat --zoom 1.6")
+
+
+async def test_a_factor_outlives_the_process_that_asked_for_it(bench: Any) -> None:
+    """It is stored with the press: another worker sends it, and answers the modal."""
+
+    @task_succeeded.connect
+    async def zooms(action: str, *, chain: Any, **_: Any) -> None:
+        await chain.zoom(1.8, after=3600)
+
+    own_windows.connect()
+    bench.upstream.answer = _window("a cat")
+    await bench.start()
+    await bench.callback("single", **WITH_ZOOM)
+    (press,) = await bench.until_states("waiting")
+    await bench.stop()
+    await bench.database.write("due", lambda c: c.execute(submissions.update().values(run_at_ms=0)))
+    await bench.start()
+    await bench.until_states("needs_modal", "accepted")
+    assert b'"zoom":1.8' in press.request
+    assert bench.upstream.received[1][1]["prompt"] == "a cat --zoom 1.8"
+
+
+async def test_a_rules_cancel_waits_as_the_rule_says(bench: Any) -> None:
+    """`after` beside `cancel` used to be ignored."""
+    bench.rules(
+        '[[rules]]\nname = "stop"\non = "task.submitted"\ncancel = true\nafter = "10 min"\npriority = 5\n'
+    )
+    await bench.start()
+    await bench.callback("slow", status="SUBMITTED", progress="0%", buttons=[])
+    (cancel,) = await bench.until_states("waiting")
+    assert (cancel.kind, cancel.priority) == ("cancel", 5)
+    assert cancel.run_at_ms - cancel.created_at_ms == 600_000
+    assert bench.upstream.received == []
 
 
 async def test_a_press_without_a_factor_leaves_its_modal_to_others(bench: Any) -> None:

@@ -696,7 +696,53 @@ GATEWAY = [
     ),
 ]
 
+SLIPS = [
+    *rows(
+        "dispatcher/plugins/slips.py",
+        ("tests/dispatcher/test_slips.py",),
+        (
+            "an unknown option is ignored",
+            "unknown_option(options) or invalid_option(options)",
+            "invalid_option(options)",
+        ),
+        ("a list of buttons is a button", "if isinstance(button, list | tuple | set):", "if False:"),
+        ("a request is stored that cannot be read", "        decode_request(encoded)\n", ""),
+        (
+            "a zoom loses its factor",
+            "if factor and isinstance(press, Action) else press",
+            "if False else press",
+        ),
+    ),
+    *rows(
+        "dispatcher/plugins/own_windows.py",
+        ("tests/dispatcher/test_slips.py",),
+        (
+            "a modal has two zooms",
+            'with_param(modal.prompt, "zoom", f"{request.zoom:g}")',
+            'f"{modal.prompt} --zoom {request.zoom:g}"',
+        ),
+    ),
+    *rows(
+        "midjourney/prompts.py",
+        ("tests/midjourney/test_prompts.py", "tests/dispatcher/test_prompt_rules.py"),
+        (
+            "a value brings parameters along",
+            "elif any(_start(word, 0) is not None for word in text.split()):",
+            "elif False:",
+        ),
+        ("a parameter is there twice", "        elif not is_placed:\n", "        else:\n"),
+        ("an em dash is a word", '_DASHES = "--", "\\u2014", "\\u2013"', '_DASHES = ("--",)'),
+    ),
+    *rows(
+        "dispatcher/rules/patterns.py",
+        ("tests/dispatcher/test_patterns.py",),
+        ("moves are remembered without end", "if len(self._moves) >= MOST_REMEMBERED:", "if False:"),
+        ("the end is not looked at", 'for after in (*text, ""):', "for after in text:"),
+    ),
+]
+
 MUTANTS = [
+    *SLIPS,
     *BUDGET,
     *COUNTS,
     *ONCE,

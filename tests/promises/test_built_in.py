@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
+import re
+import shlex
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +17,8 @@ import msgspec
 import pytest
 
 from midjourney.buttons import Button
+from midjourney.image_data import image_of_text
+from tests.conftest import Process, client
 
 ROOT = Path(__file__).parent.parent.parent
 EXAMPLES = ROOT / "examples"
@@ -24,11 +28,12 @@ PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAAC
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What is started, and what must have been made in the end: tasks by action, presses by kind, files, messages."""
+    """What must have been made in the end: tasks by action, presses by kind, prompts of modals, files, messages. An example is tried with
+    the command that it names, and the built-in sandbox as it starts, unless it needs `faults`."""
 
     tasks: dict[str, int]
     presses: dict[str, int] = {}
-    start: tuple[tuple[str, str], ...] = (("kind", "imagine"), ("prompt", "a cat"))
+    modals: tuple[str, ...] = ()
     faults: str = ""
     status: str = "SUCCESS"
     files: tuple[str, ...] = ()
@@ -39,10 +44,14 @@ CASES = {
     "upscale-all": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}),
     "pick": Case(tasks={"IMAGINE": 1, "UPSCALE": 2}, presses={"upscale": 2}),
     "answer-modal": Case(
-        tasks={"IMAGINE": 1, "UPSCALE": 1, "ZOOM": 1}, presses={"upscale": 1, "custom_zoom": 1}
+        tasks={"IMAGINE": 1, "UPSCALE": 1, "ZOOM": 1},
+        presses={"upscale": 1, "custom_zoom": 1},
+        modals=("a cat --zoom 1.8",),
     ),
     "vary-region": Case(
-        tasks={"IMAGINE": 1, "UPSCALE": 1, "VARIATION": 1}, presses={"upscale": 1, "vary_region": 1}
+        tasks={"IMAGINE": 1, "UPSCALE": 1, "VARIATION": 1},
+        presses={"upscale": 1, "vary_region": 1},
+        modals=("a golden crown",),
     ),
     "vary-then-upscale": Case(
         tasks={"IMAGINE": 1, "VARIATION": 1, "UPSCALE": 4}, presses={"variation": 1, "upscale": 4}
@@ -50,14 +59,8 @@ CASES = {
     "zoom-out": Case(tasks={"IMAGINE": 1, "UPSCALE": 3, "ZOOM": 2}, presses={"upscale": 3, "zoom_out_2x": 2}),
     "pan": Case(tasks={"IMAGINE": 1, "UPSCALE": 1, "PAN": 1}, presses={"upscale": 1, "pan_right": 1}),
     "reroll-on-failure": Case(tasks={"IMAGINE": 3}, faults="task-timeout=1", status="FAILURE"),
-    "describe-then-imagine": Case(
-        tasks={"DESCRIBE": 1, "IMAGINE": 1}, start=(("kind", "describe"), ("image", PIXEL))
-    ),
-    "animate": Case(
-        tasks={"IMAGINE": 1, "UPSCALE": 1, "VIDEO": 1},
-        presses={"upscale": 1, "animate_low": 1},
-        start=(("kind", "imagine"), ("prompt", "a cat --v 7")),
-    ),
+    "describe-then-imagine": Case(tasks={"DESCRIBE": 1, "IMAGINE": 1}),
+    "animate": Case(tasks={"IMAGINE": 1, "UPSCALE": 1, "VIDEO": 1}, presses={"upscale": 1, "animate_low": 1}),
     "split-grid": Case(tasks={"IMAGINE": 1}, files=("-1.png", "-2.png", "-3.png", "-4.png")),
     "archive": Case(tasks={"IMAGINE": 1}, files=(".png", ".json")),
     "forward": Case(tasks={"IMAGINE": 1}, messages=1),
@@ -121,6 +124,13 @@ RUNS = [
 ]
 
 
+def command_of(name: str) -> list[str]:
+    """The command by which the page of an example starts a chain, without `hookchain`."""
+    tried = re.findall(r"^# Try it: hookchain (.+)$", (EXAMPLES / f"{name}.toml").read_text(), re.MULTILINE)
+    assert len(tried) == 1, f"examples/{name}.toml names one command to try"
+    return shlex.split(tried[0])
+
+
 @pytest.mark.parametrize(("way", "name"), RUNS)
 def test_a_built_in_does_what_it_says(
     start_sandbox: Any, start_server: Any, eventually: Any, listener: Any, tmp_path: Path, way: str, name: str
@@ -128,16 +138,21 @@ def test_a_built_in_does_what_it_says(
     """Nothing more, nothing less; and it is at rest afterwards."""
     case = CASES[name]
     address, told = listener
-    sandbox = start_sandbox("--speed", "30", "--seed", "7", "--faults", case.faults)
     toml, environment = WAYS[way](name)
-    toml += needs_upscale_first(name, environment) + UPSTREAM.format(url=sandbox.url)
+    toml += needs_upscale_first(name, environment)
     environment |= {
         "FORWARD_URL": address,
         "FORWARD_SECRET": SECRET,
         "NOTIFY_TO": address.replace("http", "json"),
     }
-    server = start_server(toml=toml, **environment)
-    server.submit(**dict(case.start))
+    if case.faults:
+        outside = start_sandbox("--speed", "30", "--seed", "7", "--faults", case.faults)
+        toml += UPSTREAM.format(url=outside.url)
+    serve = ["-m", "hookchain", "serve", "--port", "0", "--sandbox-speed", "30"]
+    server = start_server(toml=toml, command=serve, **environment)
+    sandbox = client(outside.url if case.faults else server.find(r"built-in sandbox at (http://[^,\s]+)"))
+    (tmp_path / "picture.png").write_bytes(image_of_text(PIXEL).data)
+    run(command_of(name), tmp_path, environment | {"PORT": server.url.rpartition(":")[2]})
 
     def made() -> bool:
         tasks = server.get("/api/tasks?limit=100")["tasks"]
@@ -145,11 +160,27 @@ def test_a_built_in_does_what_it_says(
         return ended == case.tasks and len(told) == case.messages and not busy(server)
 
     eventually(made)
-    pressed = Counter(Button(custom_id=body["customId"]).kind for body in sandbox.accepted("/action"))
-    assert pressed == case.presses
+    submits = sandbox.get("/sandbox/ledger").json()["submissions"]
+    accepted = [entry for entry in submits if entry["code"] in (1, 21, 22)]
+    presses = [entry["body"]["customId"] for entry in accepted if entry["path"].endswith("/action")]
+    assert Counter(Button(custom_id=custom_id).kind for custom_id in presses) == case.presses
+    modals = [entry["body"]["prompt"] for entry in accepted if entry["path"].endswith("/modal")]
+    assert tuple(modals) == case.modals
     for ending in case.files:
         assert [path for path in (tmp_path / "pictures").rglob(f"*{ending}") if path.stat().st_size], ending
     assert server.get("/api/dead-letters")["dead_letters"] == []
+    sandbox.close()
+
+
+def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
+    """Run a command of ours beside the server."""
+    ran = Process(
+        ["-m", "hookchain", *command],
+        ready="accepted|waiting",
+        cwd=folder,
+        environment=environment | {"HOOKCHAIN_SECRET": "a test's secret"},
+    )
+    assert ran.wait() == 0, ran.output
 
 
 def busy(server: Any) -> bool:
