@@ -44,7 +44,7 @@ def _read_rules(settings: Settings) -> Sequence[CompiledRule]:
     try:
         return read_rules(settings.file, settings.upstreams, settings.image_folders, evaluate_confined)
     except SettingsError as error:
-        raise RuleError(str(error)) from error
+        raise RuleError(*error.messages) from error
 
 
 def loaded(receivers: Receivers) -> Loaded:

@@ -47,4 +47,4 @@ def _compiled(
             evaluator=evaluator,
         )
     except RuleError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(*error.messages) from error

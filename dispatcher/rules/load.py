@@ -13,6 +13,8 @@ from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext, compile_rule
 from dispatcher.rules.expressions import Evaluator, evaluate_here
+from dispatcher.rules.key_names import nearest_key
+from dispatcher.rules.mistakes import Mistake, Table, WrongRules, all_mistakes
 from dispatcher.rules.model import KEYS, TABLES, Rule
 from dispatcher.rules.spelling import nearest
 from midjourney.number_ranges import wrong_number
@@ -34,7 +36,7 @@ def load_rules(
     file is read: a mask is a region or a data URL, and the addresses of `notify` are not checked. `evaluator` evaluates
     expressions that are not simple.
 
-    Raises `RuleError` for the first mistake.
+    Raises `RuleError` with all mistakes.
     """
     if not isinstance(tables, list):
         raise RuleError(f"{file}: `rules` must be an array of tables. Write [[rules]] above each rule.")
@@ -42,14 +44,20 @@ def load_rules(
         directory=directory, upstreams=upstreams, image_folders=tuple(image_folders), evaluator=evaluator
     )
     rules: dict[str, CompiledRule] = {}
+    mistakes: list[Mistake] = []
     for index, table in enumerate(tables):
         rule_table = _RuleTable(file, text, index, table)
-        compiled = rule_table.load(context)
+        try:
+            compiled = rule_table.load(context)
+        except WrongRules as wrong:
+            mistakes += wrong.mistakes
+            continue
         if (other := rules.get(compiled.rule.name)) is not None:
-            raise rule_table.error(
-                "name", f"another rule has this name, at {other.where}", " Rename one of them."
-            )
+            problem = f"another rule has this name, at {other.where}"
+            mistakes.append(rule_table.mistake("name", problem, " Rename one of them."))
         rules[compiled.rule.name] = compiled
+    if mistakes:
+        raise WrongRules(mistakes)
     return list(rules.values())
 
 
@@ -60,35 +68,39 @@ class _RuleTable:
         self._file, self._text, self._index, self._table = file, text, index, table
 
     def load(self, context: RuleContext) -> CompiledRule:
-        """Compile the rule. Raises `RuleError`."""
+        """Compile the rule. Raises `WrongRules` with all of its mistakes."""
         try:
-            compiled = compile_rule(self._convert(), context)
-        except InvalidRule as mistake:
-            raise self.error(mistake.key, mistake.problem, mistake.remedy) from mistake
+            compiled = compile_rule(self._convert(self._table), context)
+        except InvalidRule as first:
+            found = [first]
+            if isinstance(self._table, dict):
+                found = all_mistakes(self._table, lambda table: compile_rule(self._convert(table), context))
+            mistakes = [self.mistake(one.key, one.problem, one.remedy) for one in found]
+            raise WrongRules(sorted(mistakes, key=lambda mistake: mistake.line)) from first
         line = line_of(self._text, self._index, "")
         return msgspec.structs.replace(compiled, where=f"{self._file}:{line}" if line else self._file)
 
-    def _convert(self) -> Rule:
-        if not isinstance(self._table, dict):
+    def _convert(self, table: Table) -> Rule:
+        if not isinstance(table, dict):
             raise InvalidRule("", "a rule must be a table", " Write [[rules]] above it.")
-        for key in self._table:
+        for key in table:
             if key not in KEYS:
-                raise InvalidRule(key, "unknown key", nearest(key, KEYS))
+                raise InvalidRule(key, "unknown key", nearest_key(key))
         for key in ("name", "on"):
-            if key not in self._table:
+            if key not in table:
                 raise InvalidRule("", f"the key {key!r} is missing", _EXAMPLE[key])
         for key, kind in TABLES.items():
-            self._check_table(key, kind)
-        if wrong := wrong_number(self._table, Rule):
+            self._check_table(table, key, kind)
+        if wrong := wrong_number(table, Rule):
             key, allowed = wrong
-            raise InvalidRule(key, f"{self._table[key]} is not {allowed}", _REMEDY[key])
+            raise InvalidRule(key, f"{table[key]} is not {allowed}", _REMEDY[key])
         try:
-            return msgspec.convert(self._table, Rule)
+            return msgspec.convert(table, Rule)
         except msgspec.ValidationError as error:
             raise _mistyped(error) from error
 
-    def _check_table(self, key: str, kind: type[msgspec.Struct]) -> None:
-        table = self._table.get(key)
+    def _check_table(self, rule: Table, key: str, kind: type[msgspec.Struct]) -> None:
+        table = rule.get(key)
         if not isinstance(table, dict):
             return
         fields = msgspec.structs.fields(kind)
@@ -104,15 +116,18 @@ class _RuleTable:
                     f" {key} takes {', '.join(known)}.",
                 )
 
-    def error(self, key: str, problem: str, remedy: str = "") -> RuleError:
-        """An error that names the file, line, rule and key of a mistake, the problem, and what to write instead."""
+    def mistake(self, key: str, problem: str, remedy: str = "") -> Mistake:
+        """A mistake with its file, line and rule."""
         number = f"no. {self._index + 1}"
         name = self._table.get("name", number) if isinstance(self._table, dict) else number
-        line = line_of(self._text, self._index, key)
-        where = f"{self._file}:{line}" if line else self._file
-        in_key = f", key {key!r}" if key else ""
-        end = "" if problem.endswith((".", "?")) else "."
-        return RuleError(f'{where}, rule "{name}"{in_key}: {problem}{end}{remedy}')
+        return Mistake(
+            file=self._file,
+            line=line_of(self._text, self._index, key),
+            rule=str(name),
+            key=key,
+            problem=problem,
+            remedy=remedy.strip(),
+        )
 
 
 _EXAMPLE = {"name": ' Write name = "upscale-all".', "on": ' Write on = "task.succeeded".'}

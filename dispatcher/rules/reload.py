@@ -71,7 +71,8 @@ class LiveRules:
             rules = tuple(self._load())
             self._swap(rules)
         except (RuleError, PluginError) as error:
-            log.error("the rules stay as they were", why=str(error))
+            for why in str(error).splitlines():
+                log.error("the rules stay as they were", why=why)
             self.status = msgspec.structs.replace(self.status, error=str(error))
             return False
         self.rules, self._was_there = rules, is_there

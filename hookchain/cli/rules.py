@@ -10,7 +10,7 @@ import typer
 from hookchain.cli.api import running_server
 from hookchain.cli.decisions import since_ms
 from hookchain.cli.output import say, say_json
-from hookchain.printable import printable_in
+from hookchain.printable import printable, printable_in
 from hookchain.settings.load import load_settings
 from hooks.api.reports import Receiver, Rules
 
@@ -42,6 +42,7 @@ def list_rules(as_json: AsJson = False) -> None:
     if as_json:
         say_json(report)
         return
+    mistakes = report.error.splitlines()
     report = printable_in(report)
     receivers = {receiver.name: receiver for receiver in report.receivers}
     for rule in report.rules:
@@ -49,8 +50,8 @@ def list_rules(as_json: AsJson = False) -> None:
         say(
             f"{rule.name}\t{rule.where}\ton {rule.on}\tfired {counts.fired} of {counts.done} times, {counts.dead} dead"
         )
-    if report.error:
-        say(f"the file has changed but is not in use: {report.error}")
+    for mistake in mistakes:
+        say(f"the file has changed but is not in use: {printable(mistake)}")
 
 
 @rules.command("try")

@@ -12,7 +12,11 @@ from dispatcher.rules.spelling import nearest
 
 
 class SettingsError(Exception):
-    """The configuration is invalid. The message says what is wrong, where, and what to write instead."""
+    """The configuration is invalid. Each of the `messages` says what is wrong, where, and what to write instead."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
 
 
 _SWITCH = {

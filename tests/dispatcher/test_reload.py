@@ -135,3 +135,12 @@ async def test_a_touch_of_the_file_is_noticed(file: Path) -> None:
         await changed.wait()
     await rules.loop.stop()
     assert [one.rule.press for one in rules.rules] == ["U4"]
+
+
+async def test_all_mistakes_are_in_the_status(file: Path) -> None:
+    """One line each."""
+    rules = live(file)
+    rules.watch(Registry(SIGNALS))
+    file.write_text(RULE.replace("press =", "pres =") + 'if = "task.is_gird"\n')
+    assert not rules.reload()
+    assert [line.partition(", key ")[2][:5] for line in rules.status.error.splitlines()] == ["'pres", "'if':"]

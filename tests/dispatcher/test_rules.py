@@ -105,3 +105,75 @@ def test_few_pictures_are_held_at_once() -> None:
     found = [options_of(function) for _, function in receivers_of(rule)]
     at_once = {options.name: options.concurrency for options in found}
     assert at_once == {"rule:keep/archive": 4, "rule:keep/split_grid": 2, "rule:keep/notify": 16}
+
+
+def test_all_mistakes_of_all_rules_are_reported_at_once() -> None:
+    """In the order of the file, with those that only show once others are mended; a right rule between them is no mistake."""
+    text = """[[rules]]
+name = "first"
+on = "task.suceeded"
+pres = "U1"
+if = "task.is_gird"
+after = "soon"
+delay = 3
+
+[[rules]]
+name = "right"
+on = "task.succeeded"
+press = "U1"
+
+[[rules]]
+onn = "task.succeeded"
+zoom = 7
+imagine = { promt = "x" }
+blend = ["{{ task.image_url }}"]
+limit = -1
+
+[[rules]]
+name = "right"
+on = "task.succeeded"
+vary = "strong"
+"""
+    with pytest.raises(RuleError) as raised:
+        load(text)
+    assert [message.partition(", ")[2] for message in raised.value.messages] == [
+        """rule "first", key 'on': unknown signal 'task.suceeded'. Did you mean "task.succeeded"?""",
+        """rule "first", key 'pres': unknown key. Did you mean "press"?""",
+        """rule "first", key 'if': 'task.is_gird': 'task' has no field 'is_gird'. Did you mean "is_grid"?""",
+        """rule "first", key 'after': 'soon' is not a time. Write seconds, or "10 min", "2 h".""",
+        """rule "first", key 'delay': unknown key. Did you mean "after"?""",
+        """rule "no. 3": the key 'name' is missing. Write name = "upscale-all".""",
+        """rule "no. 3", key 'onn': unknown key. Did you mean "on"?""",
+        """rule "no. 3", key 'zoom': 7 is out of range. Midjourney zooms out by a factor above 1, up to 2.""",
+        """rule "no. 3", key 'imagine': unknown key 'promt' in imagine. Did you mean "prompt"?""",
+        """rule "no. 3", key 'blend': a blend takes 2 to 5 images, not 1.""",
+        """rule "no. 3", key 'limit': -1 is not between 0 and 1000000. Leave it out for no limit.""",
+        """rule "right", key 'name': another rule has this name, at rules.toml:9. Rename one of them.""",
+    ]
+    assert str(raised.value) == "\n".join(raised.value.messages)
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        'on = "task.suceeded"\npress = "U1"',
+        'on = "needs_modal"\nmodal = "{{ modal.prompt }}"\nif = "modal.kind == \'custom_zoom\'"',
+        'on = "wrong"\nmodal = "{{ modal.prompt }}"\nif = "modal.kind == \'custom_zoom\'"',
+        'on = "wrong"\ncancel = true',
+        'on = "wrong"\nrepeat = true',
+        'on = "task.succeeded"\npres = "custom_zoom"\nmodal = "x"',
+        'on = "task.succeeded"\npress = 3\nmodal = "x"',
+        'on = "task.succeeded"\nzoom = "wide"\nmodal = "x"',
+        'on = "task.succeeded"\nvary = "storng"',
+        'on = "task.succeeded"\nforward = "gopher://pictures"',
+        'on = "task.succeeded"\nimagine = { prompt = "x", dimensions = "SQUARE" }\nupstream = "main"',
+        'on = "task.succeeded"\nupscale = "all"',
+        'on = "submission.needs_modal"\nanswer = "x"',
+        'on = "task.succeeded"\nvary = "region"\nmodal = { mask = "midle" }',
+    ],
+)
+def test_one_mistake_is_reported_once(keys: str) -> None:
+    """What is wrong only because of another mistake is not reported beside it."""
+    with pytest.raises(RuleError) as raised:
+        load(f'[[rules]]\nname = "r"\n{keys}\n')
+    assert len(raised.value.messages) == 1, raised.value
