@@ -9,7 +9,6 @@ from typing import Any, get_args
 
 import msgspec
 
-from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext, compile_rule
 from dispatcher.rules.expressions import Evaluator, evaluate_here
@@ -38,11 +37,33 @@ def load_rules(
 
     Raises `RuleError` with all mistakes.
     """
-    if not isinstance(tables, list):
-        raise RuleError(f"{file}: `rules` must be an array of tables. Write [[rules]] above each rule.")
-    context = RuleContext(
-        directory=directory, upstreams=upstreams, image_folders=tuple(image_folders), evaluator=evaluator
+    rules, mistakes = find_rules(
+        tables,
+        file=file,
+        text=text,
+        context=RuleContext(
+            directory=directory, upstreams=upstreams, image_folders=tuple(image_folders), evaluator=evaluator
+        ),
     )
+    if mistakes:
+        raise WrongRules(mistakes)
+    return rules
+
+
+def find_rules(
+    tables: Any, *, file: str, text: str, context: RuleContext
+) -> tuple[list[CompiledRule], list[Mistake]]:
+    """The rules of a file that are right, and the mistakes of the others."""
+    if not isinstance(tables, list):
+        mistake = Mistake(
+            file=file,
+            line=line_of_table(text),
+            rule=None,
+            key="",
+            problem="`rules` must be an array of tables",
+            remedy="Write [[rules]] above each rule.",
+        )
+        return [], [mistake]
     rules: dict[str, CompiledRule] = {}
     mistakes: list[Mistake] = []
     for index, table in enumerate(tables):
@@ -56,9 +77,7 @@ def load_rules(
             problem = f"another rule has this name, at {other.where}"
             mistakes.append(rule_table.mistake("name", problem, " Rename one of them."))
         rules[compiled.rule.name] = compiled
-    if mistakes:
-        raise WrongRules(mistakes)
-    return list(rules.values())
+    return list(rules.values()), mistakes
 
 
 class _RuleTable:
@@ -171,12 +190,18 @@ def _choices(path: str) -> str:
     return f" Allowed: {', '.join(str(value) for value in get_args(field.type) if value)}."
 
 
+def line_of_table(text: str) -> int:
+    """The line, from 1, at which `rules` stands with other brackets than [[rules]]; 0 if it is not found."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    return next((at for at, line in enumerate(lines, 1) if re.match(r"\s*\[?\s*rules\b", line)), 0)
+
+
 def line_of(text: str, index: int, key: str) -> int:
     """The line, from 1, of a key in the index-th [[rules]] table, or of the table's header; 0 if the table is not found.
 
     The TOML parser gives no positions, so this searches the source.
     """
-    lines = text.splitlines()
+    lines = text.removeprefix("\ufeff").splitlines()
     headers = [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rules\s*\]\]", line)]
     if index >= len(headers):
         return 0

@@ -51,6 +51,7 @@ class Mistake(msgspec.Struct, frozen=True, kw_only=True):
     key: str
     problem: str
     remedy: str
+    kind: str = "mistake"
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else self.file

@@ -15,7 +15,7 @@ from dispatcher.policy.retention import Retention
 from dispatcher.rules.spelling import nearest
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
-from hookchain.settings.conversion import SettingsError
+from hookchain.settings.conversion import Found, SettingsError
 from hookchain.settings.environment import LogFormat, LogLevel, inner_table, keys
 from hookchain.settings.file import display_path
 from hookchain.settings.gateway import GatewaySettings
@@ -75,14 +75,18 @@ _NAMED: dict[str, type[msgspec.Struct]] = {
 
 
 def check_keys(tables: dict[str, object], path: Path) -> None:
-    """Raise `SettingsError` for a key that no table has."""
-    where = display_path(path)
-    _check_table(tables, File, where)
+    """Raise `SettingsError` for the keys that no table has."""
+    where, found = display_path(path), Found()
+    with found.noting():
+        _check_table(tables, File, where)
     for name, kind in _TABLES.items():
-        _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
+        with found.noting():
+            _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
     for named, kind in _NAMED.items():
-        for name, table in _as_table(tables.get(named, {}), f"{where}, {named}").items():
-            _check_table(table, kind, f"{where}, [{named}.{name}]")
+        with found.noting():
+            for name, table in _as_table(tables.get(named, {}), f"{where}, {named}").items():
+                _check_table(table, kind, f"{where}, [{named}.{name}]")
+    found.report()
 
 
 def check_urls(tables: dict[str, object], where: str) -> None:
@@ -101,9 +105,9 @@ def _as_table(value: object, where: str) -> dict[str, object]:
 
 def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
     known = {*keys(kind)} | ({"rules"} if kind is File else set())
-    for key in _as_table(table, where):
-        if key not in known:
-            raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
+    unknown = [key for key in _as_table(table, where) if key not in known]
+    if unknown:
+        raise SettingsError(*(f"{where}: unknown key {key!r}.{nearest(key, known)}" for key in unknown))
 
 
 def check_numbers(tables: Mapping[str, object], place: Callable[..., str]) -> None:
