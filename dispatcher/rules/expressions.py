@@ -145,11 +145,18 @@ def _is_simple(tree: nodes.Template) -> bool:
     )
 
 
+_SIGNS = {"&": "and", "!": "not", "?": "A if B else C"}
+"""Signs of other languages, and what expressions have instead."""
+
+
 def _problem(error: jinja2.TemplateError) -> str:
     """Jinja's message, worded for people who write rules."""
     problem = (error.message or "not an expression").replace("end of template", "end").split(". ")[0]
     if "chunk after expression" in problem or "unexpected '='" in problem or "got '='" in problem:
         return f"{problem}; to compare, write =="
+    for sign, word in _SIGNS.items():
+        if problem.startswith(f"unexpected char {sign!r}"):
+            return f"{problem}; write {word}"
     return problem
 
 

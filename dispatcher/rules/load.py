@@ -13,7 +13,10 @@ from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext, compile_rule
 from dispatcher.rules.expressions import Evaluator, evaluate_here
 from dispatcher.rules.key_names import nearest_key
+from dispatcher.rules.lint.unused import empty_keys
+from dispatcher.rules.lint.warnings import warnings_of
 from dispatcher.rules.mistakes import Mistake, Table, WrongRules, all_mistakes
+from dispatcher.rules.mistyped import mistyped
 from dispatcher.rules.model import KEYS, TABLES, Rule
 from dispatcher.rules.spelling import nearest
 from midjourney.number_ranges import wrong_number
@@ -97,7 +100,10 @@ class _RuleTable:
             mistakes = [self.mistake(one.key, one.problem, one.remedy) for one in found]
             raise WrongRules(sorted(mistakes, key=lambda mistake: mistake.line)) from first
         line = line_of(self._text, self._index, "")
-        return msgspec.structs.replace(compiled, where=f"{self._file}:{line}" if line else self._file)
+        cautions = [*empty_keys(self._table), *warnings_of(compiled.rule)]
+        warnings = tuple(self.mistake(one.key, one.problem, one.remedy, kind=one.kind) for one in cautions)
+        where = f"{self._file}:{line}" if line else self._file
+        return msgspec.structs.replace(compiled, where=where, warnings=warnings)
 
     def _convert(self, table: Table) -> Rule:
         if not isinstance(table, dict):
@@ -135,8 +141,8 @@ class _RuleTable:
                     f" {key} takes {', '.join(known)}.",
                 )
 
-    def mistake(self, key: str, problem: str, remedy: str = "") -> Mistake:
-        """A mistake with its file, line and rule."""
+    def mistake(self, key: str, problem: str, remedy: str = "", *, kind: str = "mistake") -> Mistake:
+        """A mistake, or a warning, with its file, line and rule."""
         number = f"no. {self._index + 1}"
         name = self._table.get("name", number) if isinstance(self._table, dict) else number
         return Mistake(
@@ -146,6 +152,7 @@ class _RuleTable:
             key=key,
             problem=problem,
             remedy=remedy.strip(),
+            kind=kind,
         )
 
 
@@ -153,34 +160,14 @@ _EXAMPLE = {"name": ' Write name = "upscale-all".', "on": ' Write on = "task.suc
 
 _REMEDY = {"limit": " Leave it out for no limit.", "priority": " Higher numbers are sent first."}
 
-_TYPES = {
-    "str": "a text in quotes",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list [ … ]",
-    "object": "a table { … }",
-    "null": "nothing",
-}
-
 
 def _mistyped(error: msgspec.ValidationError) -> InvalidRule:
     """Reword msgspec's message ("Expected `str | array`, got `int` - at `$.press`")."""
-    message = str(error)
-    location = re.search(r" - at `\$\.?([^`]*)`", message)
-    path = location[1] if location else ""
-    key, _, inside = path.partition(".")
+    wrong = mistyped(error)
+    key, _, inside = wrong.path.partition(".")
     key, bracket, _ = key.partition("[")
-    within = f"in {path}, " if inside or bracket else ""
-    types = re.match(r"Expected `([^`]*)`, got `([^`]*)`", message)
-    if types:
-        expected = " or ".join(
-            dict.fromkeys(_TYPES.get(kind.strip(), kind.strip()) for kind in types[1].split("|"))
-        )
-        return InvalidRule(key, f"{within}expected {expected}, not {_TYPES.get(types[2], types[2])}")
-    if chosen := re.match(r"Invalid enum value '?([^']*)'?", message):
-        return InvalidRule(key, f"{within}{chosen[1]!r} is not an allowed value", _choices(path))
-    return InvalidRule(key, f"{within}{message.split(' - at ')[0]}")
+    within = f"in {wrong.path}, " if inside or bracket else ""
+    return InvalidRule(key, f"{within}{wrong.problem}", _choices(wrong.path) if wrong.is_choice else "")
 
 
 def _choices(path: str) -> str:

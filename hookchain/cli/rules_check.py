@@ -115,12 +115,12 @@ def _print(checked: Checked) -> None:
     else:
         say(f"{len(checked.rules)} rules, all valid")
     for warning in checked.warnings:
-        say(f"! {printable(_text(warning))}")
+        say(f"! {printable(text_of(warning))}")
     for mistake in checked.mistakes:
-        say(f"hookchain: {printable(_text(mistake))}", to_errors=True)
+        say(f"hookchain: {printable(text_of(mistake))}", to_errors=True)
 
 
-def _text(mistake: Mistake) -> str:
+def text_of(mistake: Mistake) -> str:
     """The message as `serve` prints it. Those about settings name the file, and here also the line."""
     if mistake.rule is not None or mistake.kind not in ("settings", "prices"):
         return str(mistake)

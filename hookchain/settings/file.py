@@ -41,7 +41,9 @@ def parse(text: str, path: Path) -> dict[str, object]:
 _REMEDIES = {
     "Cannot overwrite a value": "each key may be written once in a table",
     "Cannot declare": "a table may be written once; above each rule write [[rules]], with two brackets",
-    "Invalid value": 'texts stand in quotes: key = "text"',
+    "Invalid value": 'write texts in quotes, key = "text", and true and false in small letters',
+    "Expected ']]'": "a rule begins with [[rules]]",
+    "Expected ']'": "a table begins with its [name]",
     "Invalid statement": 'a line is a comment, a [table], or key = "value"',
     "Illegal character '\\n'": "a text in quotes ends on the line where it begins",
     "Expected newline or end of document after a statement": "inside \"…\", write quotes as '…'",

@@ -13,6 +13,7 @@ import msgspec
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import Budgets, PeriodBudget, price_warnings
 from dispatcher.policy.retention import Retention
+from dispatcher.rules.mistyped import mistyped
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
 from hookchain.settings.budgets import check_budgets, check_tables, zone_of
@@ -236,4 +237,7 @@ def _convert(tables: dict[str, object], path: Path) -> File:
     try:
         return msgspec.convert(tables, File)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{display_path(path)}: {error}") from error
+        wrong = mistyped(error)
+        table, _, key = wrong.path.rpartition(".")
+        where = f"{display_path(path)}, [{table}]" if table else display_path(path)
+        raise SettingsError(f"{where}: {key}: {wrong.problem}") from error

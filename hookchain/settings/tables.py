@@ -12,6 +12,7 @@ import msgspec
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import PeriodBudget
 from dispatcher.policy.retention import Retention
+from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.rules.spelling import nearest
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
@@ -107,7 +108,13 @@ def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
     known = {*keys(kind)} | ({"rules"} if kind is File else set())
     unknown = [key for key in _as_table(table, where) if key not in known]
     if unknown:
-        raise SettingsError(*(f"{where}: unknown key {key!r}.{nearest(key, known)}" for key in unknown))
+        raise SettingsError(*(f"{where}: unknown key {key!r}.{_remedy(key, known, kind)}" for key in unknown))
+
+
+def _remedy(key: str, known: set[str], kind: type[msgspec.Struct]) -> str:
+    if kind is File and key in RULE_KEYS:
+        return " It belongs to a rule: move it below [[rules]]."
+    return nearest(key, known)
 
 
 def check_numbers(tables: Mapping[str, object], place: Callable[..., str]) -> None:
