@@ -17,7 +17,7 @@ from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import LiveRules
 from hookchain.rules import read_rules, rules_of
 from hookchain.settings.load import Settings, SettingsError
-from hooks.api.reports import Loaded, Rule, RulesInUse
+from hooks.api.reports import Loaded, Rule, RulesInUse, RuleWarning
 from hooks.api.reports import Plugin as LoadedPlugin
 from hooks.times import when
 
@@ -57,6 +57,10 @@ def loaded(receivers: Receivers) -> Loaded:
             on=compiled.rule.on,
             condition=compiled.rule.when,
             does=action_keys(compiled.rule),
+            warnings=[
+                RuleWarning(kind=one.kind, key=one.key, problem=one.problem, remedy=one.remedy)
+                for one in compiled.warnings
+            ],
         )
         for compiled in receivers.rules.rules
     ]

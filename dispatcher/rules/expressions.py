@@ -90,6 +90,8 @@ class Condition:
             tree = language.parsed(source)
         except jinja2.TemplateError as error:
             raise RuleError(f"{source!r}: {_problem(error)}", is_syntax=True) from error
+        except RecursionError as error:
+            raise RuleError("the condition is nested too deeply") from error
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
         _check(source, whole)
@@ -110,6 +112,8 @@ def compile_template(source: str, evaluator: Evaluator = evaluate_here) -> Templ
         _check(source, tree)
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {_problem(error)}") from error
+    except RecursionError as error:
+        raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
 
     async def render(names: Names) -> str:

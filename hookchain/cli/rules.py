@@ -53,6 +53,8 @@ def list_rules(as_json: AsJson = False) -> None:
         say(
             f"{rule.name}\t{rule.where}\ton {rule.on}\tfired {counts.fired} of {counts.done} times, {counts.dead} dead"
         )
+        for warning in rule.warnings:
+            say(f"  ! key {warning.key!r}: {warning.problem}. {warning.remedy}")
     for mistake in mistakes:
         say(f"the file has changed but is not in use: {printable(mistake)}")
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import html
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -125,3 +127,53 @@ def test_a_byte_order_mark_is_no_mistake_and_moves_no_line(tmp_path: Path, mark:
     """Windows editors write one."""
     (tmp_path / "r.toml").write_text(mark + WRONG, encoding="utf-8")
     assert command.run(tmp_path, "rules", "check", "r.toml").stderr.startswith("hookchain: r.toml:5, rule")
+
+
+DOUBTFUL = RIGHT.replace("task.is_grid and chain.depth == 0", "task.action == 'upscale'")
+WARNING = "task.action == 'upscale': task.action is never 'upscale'. Write 'UPSCALE', in capitals."
+
+
+def test_warnings_leave_the_exit_code_unless_strict_is_asked_for(tmp_path: Path) -> None:
+    """A rule that never fires is valid; whoever checks a file before a release may want to know."""
+    (tmp_path / "hookchain.toml").write_text(DOUBTFUL)
+    (tmp_path / "wrong.toml").write_text(WRONG)
+    done = command.run(tmp_path, "rules", "check")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert f"! hookchain.toml:4, rule \"up\", key 'if': {WARNING}" in done.stdout.splitlines()
+    assert command.run(tmp_path, "rules", "check", "--strict").returncode == 1
+    assert command.run(tmp_path, "rules", "check", "--strict", "hookchain.toml", "wrong.toml").returncode == 2
+    report = json.loads(command.run(tmp_path, "rules", "check", "--json").stdout)
+    assert report["warnings"] == [
+        {
+            "file": "hookchain.toml",
+            "line": 4,
+            "rule": "up",
+            "key": "if",
+            "problem": "task.action == 'upscale': task.action is never 'upscale'",
+            "remedy": "Write 'UPSCALE', in capitals.",
+            "kind": "word",
+        }
+    ]
+
+
+def test_a_budget_without_prices_is_a_warning_too(tmp_path: Path) -> None:
+    """As at the start of the server."""
+    (tmp_path / "hookchain.toml").write_text(
+        f"[upstreams.main]\nurl = 'http://x'\n[[budgets]]\nper = 'day'\nspend = 5.0\n{RIGHT}"
+    )
+    report = json.loads(command.run(tmp_path, "rules", "check", "--json").stdout)
+    assert [warning["kind"] for warning in report["warnings"]] == ["prices"]
+
+
+@pytest.mark.process
+def test_a_running_server_shows_the_warnings_everywhere(start_server: Any, tmp_path: Path) -> None:
+    """In the API, on the page, and in `rules list`."""
+    (tmp_path / "hookchain.toml").write_text(DOUBTFUL)
+    server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
+    [rule] = server.get("/api/rules")["rules"]
+    assert [(one["kind"], one["key"], f"{one['problem']}. {one['remedy']}") for one in rule["warnings"]] == [
+        ("word", "if", WARNING)
+    ]
+    assert WARNING in html.unescape(server.http.get("/rules").text)
+    listed = command.run(tmp_path, "rules", "list", PORT=str(server.http.base_url.port), HOST="127.0.0.1")
+    assert f"  ! key 'if': {WARNING}" in listed.stdout.splitlines()

@@ -8,10 +8,11 @@ a text) is unknown, and so is whatever depends on it.
 from __future__ import annotations
 
 import itertools
+import math
 import operator
 from collections.abc import Callable, Iterator, Mapping
 from enum import Enum
-from typing import Any
+from typing import Any, TypeGuard
 
 from jinja2 import nodes
 
@@ -32,7 +33,8 @@ OTHER = "\0other"
 """Stands for each text with which a condition compares nothing."""
 LARGE = 10**6
 """Stands for each number beyond those in a condition."""
-MOST_COMBINATIONS = 4096
+MOST_STEPS = 100_000
+"""Combinations of values, times the parts of a condition: a tenth of a second. Beyond that everything is unknown."""
 COMPARISONS: Mapping[str, Callable[[Any, Any], Any]] = {
     "eq": operator.eq,
     "ne": operator.ne,
@@ -52,10 +54,8 @@ def outcomes(tree: nodes.Expr, facts: Mapping[str, Domain]) -> set[bool | Unknow
     """Everything that a condition can be, if the fields named in `facts` have no other values than those."""
     domains = {path: facts[path] if path in facts else _domain(path, tree) for path in _paths(tree)}
     known = {path: domain for path, domain in domains.items() if domain}
-    count = 1
-    for domain in known.values():
-        count *= len(domain)
-    if count > MOST_COMBINATIONS:
+    combinations = math.prod(map(len, known.values()))
+    if combinations * (1 + sum(1 for _ in tree.find_all(nodes.Node))) > MOST_STEPS:
         return {UNKNOWN}
     return {
         _outcome(tree, dict(zip(known, values, strict=True))) for values in itertools.product(*known.values())
@@ -85,8 +85,13 @@ def lookups(tree: nodes.Node) -> Iterator[nodes.Expr]:
 
 def constants(tree: nodes.Node) -> list[Value]:
     """Each text and number that is written in an expression."""
-    found = [tree] if isinstance(tree, nodes.Const) else []
-    return [node.value for node in [*found, *tree.find_all(nodes.Const)]]
+    found = [node.value for node in [tree, *tree.find_all(nodes.Const)] if isinstance(node, nodes.Const)]
+    negated = [node.node for node in [tree, *tree.find_all(nodes.Neg)] if isinstance(node, nodes.Neg)]
+    return [*found, *(-node.value for node in negated if _is_number(node))]
+
+
+def _is_number(node: nodes.Expr) -> TypeGuard[nodes.Const]:
+    return isinstance(node, nodes.Const) and isinstance(node.value, int | float)
 
 
 def _domain(path: str, tree: nodes.Expr) -> Domain:
@@ -167,6 +172,9 @@ def _test(node: nodes.Test, values: Mapping[str, Value]) -> Value:
 
 def _compared(node: nodes.Compare, values: Mapping[str, Value]) -> Value:
     left, result = _value(node.expr, values), True
+    sides = [node.expr, *(operand.expr for operand in node.ops)]
+    if sum(isinstance(side, nodes.Getattr) for side in sides) > 1:
+        return UNKNOWN  # the values of two fields stand for all others, each in its own way
     for operand in node.ops:
         right = _value(operand.expr, values)
         if isinstance(left, Unknown) or isinstance(right, Unknown):
@@ -195,6 +203,7 @@ _VALUES: Mapping[type[nodes.Expr], Callable[[Any, Mapping[str, Value]], Value]] 
     nodes.Const: lambda node, _values: node.value,
     nodes.Getattr: lambda node, values: values.get(path_of(node), UNKNOWN),
     nodes.Not: _not,
+    nodes.Neg: lambda node, _values: -node.node.value if _is_number(node.node) else UNKNOWN,
     nodes.And: _and,
     nodes.Or: _or,
     nodes.Compare: _compared,

@@ -31,7 +31,15 @@ _KINDS: tuple[Callable[[Subject], Iterator[Caution]], ...] = (
 
 
 def warnings_of(rule: Rule) -> list[Caution]:
-    """Every warning about a rule that has no mistakes. A condition with a precise warning gets no general one as well."""
+    """Every warning about a rule that has no mistakes; none about a condition that is nested too deeply to be looked at."""
+    try:
+        return _found(rule)
+    except RecursionError:
+        return []
+
+
+def _found(rule: Rule) -> list[Caution]:
+    """A condition with a precise warning gets no general one as well."""
     subject = Subject(rule=rule, condition=language.parsed(rule.when) if rule.when else None)
     found: list[Caution] = []
     for kind in _KINDS:
