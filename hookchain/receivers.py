@@ -18,7 +18,7 @@ from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import LiveRules
 from hookchain.rules import read_rules, rules_of
 from hookchain.settings.load import Settings, SettingsError
-from hooks.api.reports import Loaded, Rule, RulesInUse
+from hooks.api.reports import Loaded, Rule, RulesInUse, RuleWarning
 from hooks.api.reports import Plugin as LoadedPlugin
 from hooks.times import when
 
@@ -47,7 +47,7 @@ def _read_rules(settings: Settings) -> Sequence[CompiledRule]:
     try:
         return read_rules(settings.file, settings.upstreams, settings.image_folders, evaluate_confined)
     except SettingsError as error:
-        raise RuleError(str(error)) from error
+        raise RuleError(*error.messages) from error
 
 
 def loaded(receivers: Receivers) -> Loaded:
@@ -60,6 +60,10 @@ def loaded(receivers: Receivers) -> Loaded:
             on=compiled.rule.on,
             condition=compiled.rule.when,
             does=action_keys(compiled.rule),
+            warnings=[
+                RuleWarning(kind=one.kind, key=one.key, problem=one.problem, remedy=one.remedy)
+                for one in compiled.warnings
+            ],
         )
         for compiled in receivers.rules.rules
     ]

@@ -10,9 +10,10 @@ from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from dispatcher.plugins.errors import RuleError
-from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.expressions import Evaluator, evaluate_here
-from dispatcher.rules.load import load_rules
+from dispatcher.rules.load import find_rules, load_rules
+from dispatcher.rules.mistakes import Mistake
 from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.load import SANDBOX, Settings, SettingsError
 
@@ -32,6 +33,17 @@ def read_rules(
     return _compiled(read(path, required=False), path, upstreams, image_folders, evaluator)
 
 
+def find_all(settings: Settings) -> tuple[list[CompiledRule], list[Mistake]]:
+    """The rules in the text of these settings that are right, and the mistakes of the others. Raises `SettingsError`."""
+    context = RuleContext(
+        directory=settings.file.parent,
+        upstreams=settings.upstreams or (SANDBOX,),
+        image_folders=settings.image_folders,
+    )
+    tables = parse(settings.text, settings.file).get("rules", [])
+    return find_rules(tables, file=display_path(settings.file), text=settings.text, context=context)
+
+
 def _compiled(
     text: str, path: Path, upstreams: Collection[str], image_folders: Sequence[Path], evaluator: Evaluator
 ) -> list[CompiledRule]:
@@ -47,4 +59,4 @@ def _compiled(
             evaluator=evaluator,
         )
     except RuleError as error:
-        raise SettingsError(str(error)) from error
+        raise SettingsError(*error.messages) from error

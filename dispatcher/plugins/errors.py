@@ -35,9 +35,10 @@ class PluginError(Exception):
 class RuleError(Exception):
     """A rule file has a mistake; the message names file, line, rule, key and the nearest valid name.
 
-    `is_syntax`: an expression has a syntax error.
+    `is_syntax`: an expression has a syntax error. `messages` has one for each mistake.
     """
 
-    def __init__(self, message: str, *, is_syntax: bool = False) -> None:
-        super().__init__(message)
+    def __init__(self, *messages: str, is_syntax: bool = False) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
         self.is_syntax = is_syntax

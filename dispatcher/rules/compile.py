@@ -24,6 +24,7 @@ from dispatcher.rules.expressions import (
     evaluate_here,
 )
 from dispatcher.rules.masks import load_mask
+from dispatcher.rules.mistakes import Mistake
 from dispatcher.rules.model import BlendWith, ImagineWith, ModalAnswer, Rule
 from dispatcher.rules.spelling import nearest
 from midjourney.addresses import is_link
@@ -41,6 +42,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
 
     `steps` stage submissions on the rule's signal, with `delay_s` and `state`; `answer` answers the modals that they open.
     `effects`, by their keys, reach other systems. `where` is the file and line of the rule.
+    `warnings` are about what can never happen, or happens again and again.
     """
 
     rule: Rule
@@ -52,6 +54,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     state: Template | None
     limit: Limit | None
     where: str = ""
+    warnings: tuple[Mistake, ...] = ()
 
 
 class RuleContext(msgspec.Struct, frozen=True, kw_only=True):

@@ -93,6 +93,8 @@ class Condition:
             tree = language.parsed(source)
         except jinja2.TemplateError as error:
             raise RuleError(f"{source!r}: {_problem(error)}", is_syntax=True) from error
+        except RecursionError as error:
+            raise RuleError("the condition is nested too deeply") from error
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
         _check(source, whole)
@@ -113,6 +115,8 @@ def compile_template(source: str, evaluator: Evaluator = evaluate_here) -> Templ
         _check(source, tree)
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {_problem(error)}") from error
+    except RecursionError as error:
+        raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
 
     async def render(names: Names) -> str:
@@ -154,11 +158,18 @@ def _is_filter(part: nodes.Node, names: frozenset[str]) -> bool:
     return isinstance(part, nodes.Filter) and part.name in names
 
 
+_SIGNS = {"&": "and", "!": "not", "?": "A if B else C"}
+"""Signs of other languages, and what expressions have instead."""
+
+
 def _problem(error: jinja2.TemplateError) -> str:
     """Jinja's message, worded for people who write rules."""
     problem = (error.message or "not an expression").replace("end of template", "end").split(". ")[0]
     if "chunk after expression" in problem or "unexpected '='" in problem or "got '='" in problem:
         return f"{problem}; to compare, write =="
+    for sign, word in _SIGNS.items():
+        if problem.startswith(f"unexpected char {sign!r}"):
+            return f"{problem}; write {word}"
     return problem
 
 

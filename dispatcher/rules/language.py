@@ -22,6 +22,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from dispatcher.confined.frames import Refused
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.prompt_filters import FILTERS
+from dispatcher.rules.missing import missing
 from dispatcher.rules.why import why_not
 from midjourney.prompt_params import Params
 
@@ -77,6 +78,8 @@ def evaluate(expression: Expression) -> Evaluated:
             value._fail_with_undefined_error()
         return Evaluated() if value else Evaluated(holds=False, text=compiled.why_not(names))
     except Exception as error:  # a number compared with a text, a field of None, an unknown name
+        if why := compiled.missing(names, error):
+            return Evaluated(holds=False, text=why)
         raise RuleError(f"{expression.source!r} cannot be evaluated: {_problem(error)}") from error
 
 
@@ -186,6 +189,10 @@ def parsed(source: str) -> nodes.Expr:
     return tree
 
 
+_OF_MISSING = (TypeError, jinja2.UndefinedError)
+"""What the use of a missing value raises. Other errors are mistakes: a division by zero, a result that is too large."""
+
+
 class _Condition:
     """A compiled condition."""
 
@@ -201,6 +208,10 @@ class _Condition:
     def why_not(self, names: Values) -> str:
         """Name the part that is false, with its values. Only for values for which the condition is false."""
         return why_not(self._tree, names, self._part)
+
+    def missing(self, names: Values, error: Exception) -> str:
+        """Name the value whose absence raised this error; "" if the error has another cause."""
+        return missing(self._tree, names, self._part) if isinstance(error, _OF_MISSING) else ""
 
     def _part(self, node: nodes.Expr, names: Values) -> Any:
         """Evaluate a part, compiled once: most conditions are false for most events."""

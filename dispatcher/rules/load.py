@@ -9,10 +9,14 @@ from typing import Any, get_args
 
 import msgspec
 
-from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext, compile_rule
 from dispatcher.rules.expressions import Evaluator, evaluate_here
+from dispatcher.rules.key_names import nearest_key
+from dispatcher.rules.lint.unused import empty_keys
+from dispatcher.rules.lint.warnings import warnings_of
+from dispatcher.rules.mistakes import Mistake, Table, WrongRules, all_mistakes
+from dispatcher.rules.mistyped import mistyped
 from dispatcher.rules.model import KEYS, TABLES, Rule
 from dispatcher.rules.spelling import nearest
 from midjourney.number_ranges import wrong_number
@@ -34,23 +38,49 @@ def load_rules(
     file is read: a mask is a region or a data URL, and the addresses of `notify` are not checked. `evaluator` evaluates
     expressions that are not simple.
 
-    Raises `RuleError` for the first mistake.
+    Raises `RuleError` with all mistakes.
     """
-    if not isinstance(tables, list):
-        raise RuleError(f"{file}: `rules` must be an array of tables. Write [[rules]] above each rule.")
-    context = RuleContext(
-        directory=directory, upstreams=upstreams, image_folders=tuple(image_folders), evaluator=evaluator
+    rules, mistakes = find_rules(
+        tables,
+        file=file,
+        text=text,
+        context=RuleContext(
+            directory=directory, upstreams=upstreams, image_folders=tuple(image_folders), evaluator=evaluator
+        ),
     )
+    if mistakes:
+        raise WrongRules(mistakes)
+    return rules
+
+
+def find_rules(
+    tables: Any, *, file: str, text: str, context: RuleContext
+) -> tuple[list[CompiledRule], list[Mistake]]:
+    """The rules of a file that are right, and the mistakes of the others."""
+    if not isinstance(tables, list):
+        mistake = Mistake(
+            file=file,
+            line=line_of_table(text),
+            rule=None,
+            key="",
+            problem="`rules` must be an array of tables",
+            remedy="Write [[rules]] above each rule.",
+        )
+        return [], [mistake]
     rules: dict[str, CompiledRule] = {}
+    mistakes: list[Mistake] = []
     for index, table in enumerate(tables):
         rule_table = _RuleTable(file, text, index, table)
-        compiled = rule_table.load(context)
+        try:
+            compiled = rule_table.load(context)
+        except WrongRules as wrong:
+            mistakes += wrong.mistakes
+            continue
         if (other := rules.get(compiled.rule.name)) is not None:
-            raise rule_table.error(
-                "name", f"another rule has this name, at {other.where}", " Rename one of them."
-            )
+            problem = f"another rule has this name, at {other.where}"
+            mistakes.append(rule_table.mistake("name", problem, " Rename one of them."))
         rules[compiled.rule.name] = compiled
-    return list(rules.values())
+    return list(rules.values()), mistakes
 
 
 class _RuleTable:
@@ -60,35 +90,42 @@ class _RuleTable:
         self._file, self._text, self._index, self._table = file, text, index, table
 
     def load(self, context: RuleContext) -> CompiledRule:
-        """Compile the rule. Raises `RuleError`."""
+        """Compile the rule. Raises `WrongRules` with all of its mistakes."""
         try:
-            compiled = compile_rule(self._convert(), context)
-        except InvalidRule as mistake:
-            raise self.error(mistake.key, mistake.problem, mistake.remedy) from mistake
+            compiled = compile_rule(self._convert(self._table), context)
+        except InvalidRule as first:
+            found = [first]
+            if isinstance(self._table, dict):
+                found = all_mistakes(self._table, lambda table: compile_rule(self._convert(table), context))
+            mistakes = [self.mistake(one.key, one.problem, one.remedy) for one in found]
+            raise WrongRules(sorted(mistakes, key=lambda mistake: mistake.line)) from first
         line = line_of(self._text, self._index, "")
-        return msgspec.structs.replace(compiled, where=f"{self._file}:{line}" if line else self._file)
+        cautions = [*empty_keys(self._table), *warnings_of(compiled.rule)]
+        warnings = tuple(self.mistake(one.key, one.problem, one.remedy, kind=one.kind) for one in cautions)
+        where = f"{self._file}:{line}" if line else self._file
+        return msgspec.structs.replace(compiled, where=where, warnings=warnings)
 
-    def _convert(self) -> Rule:
-        if not isinstance(self._table, dict):
+    def _convert(self, table: Table) -> Rule:
+        if not isinstance(table, dict):
             raise InvalidRule("", "a rule must be a table", " Write [[rules]] above it.")
-        for key in self._table:
+        for key in table:
             if key not in KEYS:
-                raise InvalidRule(key, "unknown key", nearest(key, KEYS))
+                raise InvalidRule(key, "unknown key", nearest_key(key))
         for key in ("name", "on"):
-            if key not in self._table:
+            if key not in table:
                 raise InvalidRule("", f"the key {key!r} is missing", _EXAMPLE[key])
         for key, kind in TABLES.items():
-            self._check_table(key, kind)
-        if wrong := wrong_number(self._table, Rule):
+            self._check_table(table, key, kind)
+        if wrong := wrong_number(table, Rule):
             key, allowed = wrong
-            raise InvalidRule(key, f"{self._table[key]} is not {allowed}", _REMEDY[key])
+            raise InvalidRule(key, f"{table[key]} is not {allowed}", _REMEDY[key])
         try:
-            return msgspec.convert(self._table, Rule)
+            return msgspec.convert(table, Rule)
         except msgspec.ValidationError as error:
             raise _mistyped(error) from error
 
-    def _check_table(self, key: str, kind: type[msgspec.Struct]) -> None:
-        table = self._table.get(key)
+    def _check_table(self, rule: Table, key: str, kind: type[msgspec.Struct]) -> None:
+        table = rule.get(key)
         if not isinstance(table, dict):
             return
         fields = msgspec.structs.fields(kind)
@@ -104,49 +141,33 @@ class _RuleTable:
                     f" {key} takes {', '.join(known)}.",
                 )
 
-    def error(self, key: str, problem: str, remedy: str = "") -> RuleError:
-        """An error that names the file, line, rule and key of a mistake, the problem, and what to write instead."""
+    def mistake(self, key: str, problem: str, remedy: str = "", *, kind: str = "mistake") -> Mistake:
+        """A mistake, or a warning, with its file, line and rule."""
         number = f"no. {self._index + 1}"
         name = self._table.get("name", number) if isinstance(self._table, dict) else number
-        line = line_of(self._text, self._index, key)
-        where = f"{self._file}:{line}" if line else self._file
-        in_key = f", key {key!r}" if key else ""
-        end = "" if problem.endswith((".", "?")) else "."
-        return RuleError(f'{where}, rule "{name}"{in_key}: {problem}{end}{remedy}')
+        return Mistake(
+            file=self._file,
+            line=line_of(self._text, self._index, key),
+            rule=str(name),
+            key=key,
+            problem=problem,
+            remedy=remedy.strip(),
+            kind=kind,
+        )
 
 
 _EXAMPLE = {"name": ' Write name = "upscale-all".', "on": ' Write on = "task.succeeded".'}
 
 _REMEDY = {"limit": " Leave it out for no limit.", "priority": " Higher numbers are sent first."}
 
-_TYPES = {
-    "str": "a text in quotes",
-    "int": "a number",
-    "float": "a number",
-    "bool": "true or false",
-    "array": "a list [ … ]",
-    "object": "a table { … }",
-    "null": "nothing",
-}
-
 
 def _mistyped(error: msgspec.ValidationError) -> InvalidRule:
     """Reword msgspec's message ("Expected `str | array`, got `int` - at `$.press`")."""
-    message = str(error)
-    location = re.search(r" - at `\$\.?([^`]*)`", message)
-    path = location[1] if location else ""
-    key, _, inside = path.partition(".")
+    wrong = mistyped(error)
+    key, _, inside = wrong.path.partition(".")
     key, bracket, _ = key.partition("[")
-    within = f"in {path}, " if inside or bracket else ""
-    types = re.match(r"Expected `([^`]*)`, got `([^`]*)`", message)
-    if types:
-        expected = " or ".join(
-            dict.fromkeys(_TYPES.get(kind.strip(), kind.strip()) for kind in types[1].split("|"))
-        )
-        return InvalidRule(key, f"{within}expected {expected}, not {_TYPES.get(types[2], types[2])}")
-    if chosen := re.match(r"Invalid enum value '?([^']*)'?", message):
-        return InvalidRule(key, f"{within}{chosen[1]!r} is not an allowed value", _choices(path))
-    return InvalidRule(key, f"{within}{message.split(' - at ')[0]}")
+    within = f"in {wrong.path}, " if inside or bracket else ""
+    return InvalidRule(key, f"{within}{wrong.problem}", _choices(wrong.path) if wrong.is_choice else "")
 
 
 def _choices(path: str) -> str:
@@ -156,12 +177,18 @@ def _choices(path: str) -> str:
     return f" Allowed: {', '.join(str(value) for value in get_args(field.type) if value)}."
 
 
+def line_of_table(text: str) -> int:
+    """The line, from 1, at which `rules` stands with other brackets than [[rules]]; 0 if it is not found."""
+    lines = text.removeprefix("\ufeff").splitlines()
+    return next((at for at, line in enumerate(lines, 1) if re.match(r"\s*\[?\s*rules\b", line)), 0)
+
+
 def line_of(text: str, index: int, key: str) -> int:
     """The line, from 1, of a key in the index-th [[rules]] table, or of the table's header; 0 if the table is not found.
 
     The TOML parser gives no positions, so this searches the source.
     """
-    lines = text.splitlines()
+    lines = text.removeprefix("\ufeff").splitlines()
     headers = [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rules\s*\]\]", line)]
     if index >= len(headers):
         return 0

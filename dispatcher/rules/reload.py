@@ -49,6 +49,7 @@ class LiveRules:
         self._was_there = file.exists()
         self._connected: list[tuple[str, Function]] = [pair for rule in rules for pair in connect(rule)]
         self._registry: Registry | None = None
+        _log_warnings(self.rules)
 
     def watch(self, registry: Registry) -> None:
         """Update this registry on every reload from now on."""
@@ -71,12 +72,14 @@ class LiveRules:
             rules = tuple(self._load())
             self._swap(rules)
         except (RuleError, PluginError) as error:
-            log.error("the rules stay as they were", why=str(error))
+            for why in str(error).splitlines():
+                log.error("the rules stay as they were", why=why)
             self.status = msgspec.structs.replace(self.status, error=str(error))
             return False
         self.rules, self._was_there = rules, is_there
         self.status = msgspec.structs.replace(self.status, loaded_at_ms=clock.now_ms(), error="")
         log.info("rules reloaded", rules=[rule.rule.name for rule in rules])
+        _log_warnings(rules)
         self.on_change()
         return True
 
@@ -93,6 +96,12 @@ class LiveRules:
                 self._connected = [pair for rule in self.rules for pair in connect(rule)]
             raise
         self._connected = connected
+
+
+def _log_warnings(rules: Sequence[CompiledRule]) -> None:
+    for rule in rules:
+        for warning in rule.warnings:
+            log.warning("a rule is doubtful", why=str(warning))
 
 
 def _stamp(file: Path) -> tuple[int, int, int]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import Annotated
 
@@ -101,18 +101,21 @@ def _options(
 
 
 def main() -> None:
-    """Run a command. Errors of the caller are printed as one line, never as a traceback."""
+    """Run a command. Errors of the caller are printed, one line for each mistake, never as a traceback."""
     try:
         command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
-    except (SettingsError, PluginError, RuleError, BadDatabaseUrl) as error:
-        _fail(str(error), 2)
+    except (SettingsError, RuleError) as error:
+        _fail(error.messages, 2)
+    except (PluginError, BadDatabaseUrl) as error:
+        _fail([str(error)], 2)
     except (CallFailed, StorageError) as error:
-        _fail(str(error), 1)
+        _fail([str(error)], 1)
     except KeyboardInterrupt:
         # Once a server runs, it handles the signal itself; this is for the time before.
-        _fail("stopped", 130)
+        _fail(["stopped"], 130)
 
 
-def _fail(message: str, code: int) -> None:
-    say(f"hookchain: {printable(message)}", to_errors=True)
+def _fail(messages: Iterable[str], code: int) -> None:
+    for message in messages:
+        say(f"hookchain: {printable(message)}", to_errors=True)
     sys.exit(code)

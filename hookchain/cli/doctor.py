@@ -97,8 +97,8 @@ def doctor(
         say_json({"upstreams": findings, "warnings": warnings})
     else:
         say("\n".join(line for finding in findings for line in _lines(printable_in(finding))))
-        for warning in warnings:
-            say(f"! {printable(warning)}")
+        for line in "\n".join(warnings).splitlines():
+            say(f"! {printable(line)}")
     unhealthy = [finding.name for finding in findings if not finding.healthy]
     if unhealthy:
         raise CallFailed(f"not usable as configured: {', '.join(unhealthy)}")

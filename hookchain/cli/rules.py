@@ -10,8 +10,8 @@ import typer
 from hookchain.cli.api import running_server
 from hookchain.cli.decisions import since_ms
 from hookchain.cli.output import say, say_json
-from hookchain.printable import printable_in
-from hookchain.settings.load import load_settings
+from hookchain.printable import printable, printable_in
+from hookchain.settings.load import DEFAULT_FILE, load_settings
 from hooks.api.reports import Receiver, Rules
 
 rules = typer.Typer(help="Check, try and list rules.", no_args_is_help=True)
@@ -20,19 +20,22 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
 @rules.command("check")
-def check(file: File = Path("hookchain.toml")) -> None:
-    """Check the rules of a file. Reports what is wrong, where, and what to write instead."""
-    # Imported here because they are slow to load, and `list` does not need them.
-    from dispatcher.rules.checks import action_keys
-    from hookchain.rules import read_rules
+def check(
+    files: Annotated[
+        list[Path] | None, typer.Argument(metavar="FILE", help="Files; hookchain.toml if omitted.")
+    ] = None,
+    as_json: AsJson = False,
+    strict: Annotated[bool, typer.Option("--strict", help="Fail if there are warnings.")] = False,
+) -> None:
+    """Check whole files as `serve` would read them. Reports everything that is wrong or doubtful, where, and what to write.
 
-    settings = load_settings()
-    compiled = read_rules(_existing(file), settings.upstreams, settings.image_folders)
-    for rule in compiled:
-        say(f"{rule.where}: {rule.rule.name}: on {rule.rule.on}, {', '.join(action_keys(rule.rule))}")
-    say(f"{len(compiled)} rules, all valid")
-    for warning in settings.price_warnings:
-        say(f"! {warning}")
+    Exit codes: 0 no mistakes; 1 warnings, with --strict; 2 mistakes, or a file does not exist.
+    """
+    # Imported here because it is slow to load, and `list` does not need it.
+    from hookchain.cli.rules_check import check_files
+
+    given = [_existing(file) for file in files or [Path(DEFAULT_FILE)]]
+    raise typer.Exit(check_files(given, as_json=as_json, strict=strict))
 
 
 @rules.command("list")
@@ -42,6 +45,7 @@ def list_rules(as_json: AsJson = False) -> None:
     if as_json:
         say_json(report)
         return
+    mistakes = report.error.splitlines()
     report = printable_in(report)
     receivers = {receiver.name: receiver for receiver in report.receivers}
     for rule in report.rules:
@@ -49,8 +53,10 @@ def list_rules(as_json: AsJson = False) -> None:
         say(
             f"{rule.name}\t{rule.where}\ton {rule.on}\tfired {counts.fired} of {counts.done} times, {counts.dead} dead"
         )
-    if report.error:
-        say(f"the file has changed but is not in use: {report.error}")
+        for warning in rule.warnings:
+            say(f"  ! key {warning.key!r}: {warning.problem}. {warning.remedy}")
+    for mistake in mistakes:
+        say(f"the file has changed but is not in use: {printable(mistake)}")
 
 
 @rules.command("try")

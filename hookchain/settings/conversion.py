@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from types import UnionType
 from typing import Annotated, Literal, Union, get_args, get_origin
 
@@ -12,7 +13,31 @@ from dispatcher.rules.spelling import nearest
 
 
 class SettingsError(Exception):
-    """The configuration is invalid. The message says what is wrong, where, and what to write instead."""
+    """The configuration is invalid. Each of the `messages` says what is wrong, where, and what to write instead."""
+
+    def __init__(self, *messages: str) -> None:
+        super().__init__("\n".join(messages))
+        self.messages = messages
+
+
+class Found:
+    """The mistakes that several checks have found. Checks that do not depend on each other run all, whatever one of them finds."""
+
+    def __init__(self) -> None:
+        self._messages: list[str] = []
+
+    @contextmanager
+    def noting(self) -> Iterator[None]:
+        """Note what is raised inside."""
+        try:
+            yield
+        except SettingsError as error:
+            self._messages += error.messages
+
+    def report(self) -> None:
+        """Raise `SettingsError` with all that was found, if anything was."""
+        if self._messages:
+            raise SettingsError(*dict.fromkeys(self._messages))
 
 
 _SWITCH = {

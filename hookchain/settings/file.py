@@ -18,7 +18,9 @@ def read(path: Path, *, required: bool) -> str:
         if required:
             raise SettingsError(f"HOOKCHAIN_CONFIG names {path}, which does not exist") from None
         return ""
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
+        raise SettingsError(f"{path} cannot be read: {error}; save it as UTF-8") from error
+    except OSError as error:
         raise SettingsError(f"{path} cannot be read: {error}") from error
 
 
@@ -28,22 +30,47 @@ def parse(text: str, path: Path) -> dict[str, object]:
         # Windows editors write a byte-order mark at the start.
         tables = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{path} is not valid TOML: {error}") from error
-    return {key: _expanded(value, path) for key, value in tables.items()}
+        raise SettingsError(f"{path} is not valid TOML: {error}{_remedy(str(error))}") from error
+    unset: dict[str, None] = {}
+    expanded = {key: _expanded(value, unset) for key, value in tables.items()}
+    if unset:
+        raise SettingsError(*(f"{path} uses ${{{name}}}, but this variable is not set" for name in unset))
+    return expanded
 
 
-def _expanded(value: object, path: Path) -> object:
+_REMEDIES = {
+    "Cannot overwrite a value": "each key may be written once in a table",
+    "Cannot declare": "a table may be written once; above each rule write [[rules]], with two brackets",
+    "Invalid value": 'write texts in quotes, key = "text", and true and false in small letters',
+    "Expected ']]'": "a rule begins with [[rules]]",
+    "Expected ']'": "a table begins with its [name]",
+    "Invalid statement": 'a line is a comment, a [table], or key = "value"',
+    "Illegal character '\\n'": "a text in quotes ends on the line where it begins",
+    "Expected newline or end of document after a statement": "inside \"…\", write quotes as '…'",
+    "Unescaped '\\'": "write \\\\ for a backslash, or put the text into '…'",
+    "Expected '=' after a key": 'write key = "value"',
+    "Unclosed array": "end the list with ]",
+}
+"""What to write instead, by the beginning of tomllib's messages."""
+
+
+def _remedy(error: str) -> str:
+    return next((f"; {remedy}" for begin, remedy in _REMEDIES.items() if error.startswith(begin)), "")
+
+
+def _expanded(value: object, unset: dict[str, None]) -> object:
+    """The value with each ${VAR} replaced. Notes the variables that are not set."""
     if isinstance(value, dict):
-        return {key: _expanded(inner, path) for key, inner in value.items()}
+        return {key: _expanded(inner, unset) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_expanded(inner, path) for inner in value]
+        return [_expanded(inner, unset) for inner in value]
     if not isinstance(value, str):
         return value
 
     def variable(match: re.Match[str]) -> str:
         if match[1] not in os.environ:
-            raise SettingsError(f"{path} uses ${{{match[1]}}}, but this variable is not set")
-        return os.environ[match[1]]
+            unset[match[1]] = None
+        return os.environ.get(match[1], "")
 
     return re.sub(r"\$\{(\w+)\}", variable, value)
 

@@ -13,10 +13,12 @@ import msgspec
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import Budgets, PeriodBudget, price_warnings
 from dispatcher.policy.retention import Retention
+from dispatcher.rules.mistyped import mistyped
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
 from hookchain.settings.budgets import check_budgets, check_tables, zone_of
 from hookchain.settings.clients import check_gateway, checked_clients, checked_pools, day_budgets
+from hookchain.settings.conversion import Found
 from hookchain.settings.conversion import SettingsError as SettingsError
 from hookchain.settings.dialects import dialect_of
 from hookchain.settings.environment import (
@@ -151,15 +153,20 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     text = toml if toml.strip() else read(path, required=bool(config))
     tables = parse(text, path)
     tables.pop("rules", None)
-    check_keys(tables, path)
+    found = Found()
+    with found.noting():
+        check_keys(tables, path)
     set_by = apply_environment(tables, environment)
-    check_urls(tables, display_path(path))
     budgets_at = set_by.get(("budgets",)) or f"{display_path(path)}, [[budgets]]"
-    check_tables(budgets_at, tables.get("budgets", []))
+    with found.noting():
+        check_tables(budgets_at, tables.get("budgets", []))
     if platform is not None and platform.keep_alive_s:
         tables.setdefault("keep_alive_s", platform.keep_alive_s)
     places = partial(_place, display_path(path), set_by)
-    check_numbers(tables, places)
+    with found.noting():
+        check_numbers(tables, places)
+    found.report()
+    check_urls(tables, display_path(path))
     file = _convert(tables, path)
     _check_values(file, places)
     upstreams = file.upstreams or (SANDBOX,)
@@ -230,4 +237,7 @@ def _convert(tables: dict[str, object], path: Path) -> File:
     try:
         return msgspec.convert(tables, File)
     except msgspec.ValidationError as error:
-        raise SettingsError(f"{display_path(path)}: {error}") from error
+        wrong = mistyped(error)
+        table, _, key = wrong.path.rpartition(".")
+        where = f"{display_path(path)}, [{table}]" if table else display_path(path)
+        raise SettingsError(f"{where}: {key}: {wrong.problem}") from error

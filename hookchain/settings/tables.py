@@ -12,10 +12,11 @@ import msgspec
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import PeriodBudget
 from dispatcher.policy.retention import Retention
+from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.rules.spelling import nearest
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
-from hookchain.settings.conversion import SettingsError
+from hookchain.settings.conversion import Found, SettingsError
 from hookchain.settings.environment import LogFormat, LogLevel, inner_table, keys
 from hookchain.settings.file import display_path
 from hookchain.settings.gateway import GatewaySettings
@@ -75,14 +76,18 @@ _NAMED: dict[str, type[msgspec.Struct]] = {
 
 
 def check_keys(tables: dict[str, object], path: Path) -> None:
-    """Raise `SettingsError` for a key that no table has."""
-    where = display_path(path)
-    _check_table(tables, File, where)
+    """Raise `SettingsError` for the keys that no table has."""
+    where, found = display_path(path), Found()
+    with found.noting():
+        _check_table(tables, File, where)
     for name, kind in _TABLES.items():
-        _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
+        with found.noting():
+            _check_table(tables.get(name, {}), kind, f"{where}, [{name}]")
     for named, kind in _NAMED.items():
-        for name, table in _as_table(tables.get(named, {}), f"{where}, {named}").items():
-            _check_table(table, kind, f"{where}, [{named}.{name}]")
+        with found.noting():
+            for name, table in _as_table(tables.get(named, {}), f"{where}, {named}").items():
+                _check_table(table, kind, f"{where}, [{named}.{name}]")
+    found.report()
 
 
 def check_urls(tables: dict[str, object], where: str) -> None:
@@ -101,9 +106,15 @@ def _as_table(value: object, where: str) -> dict[str, object]:
 
 def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
     known = {*keys(kind)} | ({"rules"} if kind is File else set())
-    for key in _as_table(table, where):
-        if key not in known:
-            raise SettingsError(f"{where}: unknown key {key!r}.{nearest(key, known)}")
+    unknown = [key for key in _as_table(table, where) if key not in known]
+    if unknown:
+        raise SettingsError(*(f"{where}: unknown key {key!r}.{_remedy(key, known, kind)}" for key in unknown))
+
+
+def _remedy(key: str, known: set[str], kind: type[msgspec.Struct]) -> str:
+    if kind is File and key in RULE_KEYS:
+        return " It belongs to a rule: move it below [[rules]]."
+    return nearest(key, known)
 
 
 def check_numbers(tables: Mapping[str, object], place: Callable[..., str]) -> None:

@@ -136,6 +136,15 @@ class Budgets(msgspec.Struct, frozen=True, kw_only=True):
     budgets: list[BudgetUse]
 
 
+class RuleWarning(msgspec.Struct, frozen=True, kw_only=True):
+    """A part of a rule that is valid and cannot mean what it says: where (`key`), the problem, and what to write instead."""
+
+    kind: str
+    key: str
+    problem: str
+    remedy: str
+
+
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule in use; `does` lists the keys that say what it does."""
 
@@ -144,6 +153,7 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     on: str
     condition: str = msgspec.field(name="if")
     does: list[str]
+    warnings: list[RuleWarning] = []
 
 
 class RulesInUse(msgspec.Struct, frozen=True, kw_only=True):

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
@@ -135,3 +136,26 @@ async def test_a_touch_of_the_file_is_noticed(file: Path) -> None:
         await changed.wait()
     await rules.loop.stop()
     assert [one.rule.press for one in rules.rules] == ["U4"]
+
+
+async def test_all_mistakes_are_in_the_status(file: Path) -> None:
+    """One line each."""
+    rules = live(file)
+    rules.watch(Registry(SIGNALS))
+    file.write_text(RULE.replace("press =", "pres =") + 'if = "task.is_gird"\n')
+    assert not rules.reload()
+    assert [line.partition(", key ")[2][:5] for line in rules.status.error.splitlines()] == ["'pres", "'if':"]
+
+
+async def test_warnings_are_logged_at_the_start_and_at_each_reload(file: Path) -> None:
+    """One line each, with the place."""
+    doubtful = RULE.format("U1") + "if = \"task.action == 'upscale'\"\n"
+    file.write_text(doubtful)
+    with capture_logs() as at_start:
+        rules = live(file)
+    rules.watch(Registry(SIGNALS))
+    with capture_logs() as at_reload:
+        assert rules.reload()
+    for logs in (at_start, at_reload):
+        [warning] = [entry["why"] for entry in logs if entry["log_level"] == "warning"]
+        assert warning.startswith("rules.toml:6, rule \"press\", key 'if': task.action == 'upscale':")

@@ -107,7 +107,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "keys revoke": [["nope"], [HOSTILE]],
     "keys rotate": [["shop", "--json"], [HOSTILE]],
     "version": [[]],
-    "rules check": [["FILE"]],
+    "rules check": [["FILE"], ["FILE", "FILE", "--json", "--strict"]],
     "rules list": [[], ["--json"]],
     "rules try": [["FILE"], ["FILE", "--json"]],
     "new plugin": [[HOSTILE]],

@@ -1,0 +1,69 @@
+"""Texts that are sent as they stand although a value was meant: `{ task.prompt }`, `${prompt}`, `task.prompt` without brackets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from jinja2 import nodes
+
+from dispatcher.rules.expressions import FIELDS, NAMES
+from dispatcher.rules.language import environment
+from dispatcher.rules.lint.caution import Caution, Subject
+from dispatcher.rules.model import BlendWith, ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
+
+_FIELD = re.compile(rf"(?<![\w./@-])({'|'.join(NAMES)})\.(\w+)\b(?!\.\w)")
+_DOLLAR = re.compile(r"\$\{[^}]*\}|\$(prompt|task)\b|%\((\w+)\)s|(?<!\{)\{(prompt|task|image_url|id)\}(?!\})")
+
+
+def dead_texts(subject: Subject) -> Iterator[Caution]:
+    """A text with what looks like a placeholder and is none."""
+    for key, text in texts_of(subject.rule):
+        outside = "\n".join(
+            part.data for part in environment.parse(text).find_all(nodes.TemplateData) if part.data.strip()
+        )
+        for match in _FIELD.finditer(outside):
+            if match[2] in FIELDS[match[1]]:
+                yield _caution(key, match[0], f'Write "{{{{ {match[0]} }}}}" for its value.')
+        for match in _DOLLAR.finditer(outside):
+            if not _FIELD.search(match[0]):
+                yield _caution(
+                    key, match[0], 'Write "{{ task.prompt }}" for the prompt of the task, with two braces.'
+                )
+
+
+def texts_of(rule: Rule) -> Iterator[tuple[str, str]]:
+    """The templates of a rule, each with its key."""
+    for key in ("imagine", "modal", "describe", "shorten", "state", "forward", "notify", "blend"):
+        value = getattr(rule, key)
+        for text in _texts(key, value):
+            if text:
+                yield key, text
+
+
+def _texts(key: str, value: object) -> list[str]:
+    match value:
+        case ImagineWith():
+            return [value.prompt, *value.images]
+        case ModalAnswer():
+            return [value.prompt]
+        case NotifyTo():
+            return [value.text, value.title]
+        case ForwardTo():
+            return [value.url]
+        case BlendWith():
+            return value.images
+        case list():
+            return [] if key == "notify" else [str(item) for item in value]
+        case str():
+            return [] if key == "notify" else [value]
+    return []
+
+
+def _caution(key: str, written: str, remedy: str) -> Caution:
+    return Caution(
+        kind="text",
+        key=key,
+        problem=f"{written!r} is sent as it stands, since it is not inside {{{{ }}}}",
+        remedy=remedy,
+    )

@@ -1,0 +1,119 @@
+"""Finds all mistakes of a rule: notes the first one, puts something right in its place, and looks again.
+
+What replaces a wrong value must not cause a mistake itself, so that each one that is reported is the user's own.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping, Sequence
+
+import msgspec
+
+from dispatcher.plugins.errors import RuleError
+from dispatcher.plugins.signals import SIGNALS
+from dispatcher.rules.checks import NEEDS_MODAL, InvalidRule
+from dispatcher.rules.key_names import meant_key
+from dispatcher.rules.model import EFFECTS, KEYS, STAGED
+
+Table = Mapping[str, object]
+"""A `[[rules]]` table as TOML has it."""
+
+_PICTURE = "data:image/png;base64,iVBORw0KGgo="
+
+_RIGHT: Mapping[str, object] = {
+    "name": "r",
+    "on": "task.succeeded",
+    "press": "U1",
+    "vary": "strong",
+    "zoom": 2,
+    "pan": "left",
+    "animate": "low",
+    "modal": {"mask": "all"},
+    "imagine": "x",
+    "blend": [_PICTURE, _PICTURE],
+    "describe": _PICTURE,
+    "shorten": "x",
+}
+"""What is right in nearly every rule, by key. Other wrong keys are left out."""
+
+_SIGNALS = ("task.succeeded", NEEDS_MODAL, "task.failed", "task.progressed")
+"""Between them, these allow every key."""
+
+
+class Mistake(msgspec.Struct, frozen=True, kw_only=True):
+    """A mistake of a rule, or a warning about it: where it is (`line` 0: unknown; `rule` None: outside of the rules), the
+    problem, and what to write instead."""
+
+    file: str
+    line: int
+    rule: str | None
+    key: str
+    problem: str
+    remedy: str
+    kind: str = "mistake"
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}" if self.line else self.file
+        in_rule = f', rule "{self.rule}"' if self.rule is not None else ""
+        in_key = f", key {self.key!r}" if self.key else ""
+        end = "" if self.problem.endswith((".", "?")) else "."
+        return f"{where}{in_rule}{in_key}: {self.problem}{end}{self.remedy and f' {self.remedy}'}"
+
+
+class WrongRules(RuleError):
+    """Rules have mistakes; the message has a line for each."""
+
+    def __init__(self, mistakes: Sequence[Mistake]) -> None:
+        super().__init__(*map(str, mistakes))
+        self.mistakes = tuple(mistakes)
+
+
+def all_mistakes(table: Table, attempt: Callable[[Table], object]) -> list[InvalidRule]:
+    """Everything that is wrong in a table. `attempt` loads it, and raises `InvalidRule` for the first mistake."""
+    found: list[InvalidRule] = []
+    mended: set[str] = set()
+    for _ in range(2 * len(KEYS) + len(table)):  # a key is mended once, and then left out
+        try:
+            attempt(table)
+        except InvalidRule as mistake:
+            key = mistake.key or next((name for name in ("name", "on") if name not in table), "")
+            is_new = key not in mended and not (key == "" and mended & _ACTS)
+            found += [mistake] if is_new else []
+            table, keys = _mended(table, key, attempt, again=not is_new)
+            mended |= keys
+        else:
+            break
+    return found
+
+
+_UNKNOWN = "?"
+"""Stands for an unknown key, which may be meant for any other."""
+
+_ACTS = frozenset({*STAGED, *EFFECTS, _UNKNOWN})
+
+
+def _mended(
+    table: Table, key: str, attempt: Callable[[Table], object], *, again: bool
+) -> tuple[Table, set[str]]:
+    """The table without the mistake at a key, and the keys that this has changed."""
+    rest = {name: value for name, value in table.items() if name != key}
+    if not key:
+        put: dict[str, object] = {"modal": "x"} if table.get("on") == NEEDS_MODAL else {"press": "U1"}
+        return {**table, **put}, {key}
+    if key not in KEYS:
+        meant = meant_key(key)
+        put = {meant: _RIGHT[meant]} if meant in _RIGHT and meant not in table else {}
+        return {**rest, **put}, {key, *put, _UNKNOWN}
+    if key == "on" and key in table and not again:
+        return {**rest, "on": _meant_signal(rest, str(table["on"]), attempt)}, {"on"}
+    if again or key not in _RIGHT:
+        return rest, {key}
+    return {**rest, key: _RIGHT[key]}, {key}
+
+
+def _meant_signal(rest: Table, written: str, attempt: Callable[[Table], object]) -> str:
+    """The nearest signal, or, if none is near, the one that fits the other keys best."""
+    if near := difflib.get_close_matches(written, SIGNALS, n=1, cutoff=0.5):
+        return near[0]
+    return min(_SIGNALS, key=lambda signal: len(all_mistakes({**rest, "on": signal}, attempt)))
