@@ -1,4 +1,5 @@
-"""The command line. Exit codes: 0 success; 1 failure; 2 invalid arguments or configuration."""
+"""The command line. Exit codes: 0 success; 1 failure; 2 invalid arguments or configuration; 130 stopped by Ctrl+C; 141 the
+program that read the output ended first."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from dispatcher.plugins.errors import PluginError, RuleError
 from hookchain.cli.api import CallFailed
 from hookchain.cli.health import version
 from hookchain.cli.output import say
+from hookchain.cli.pipes import ends_with_its_reader
 from hookchain.printable import printable
 from hookchain.settings.conversion import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -69,7 +71,8 @@ def command_line(name: str) -> typer.Typer:
         name="hookchain",
         help="Receive midjourney-proxy callbacks, keep them all, and submit the next request of each chain.",
         no_args_is_help=True,
-        add_completion=False,
+        # Only with all commands: a shell that completes names none, and containers run `healthcheck` often.
+        add_completion=_ALIASES.get(name, name) not in MODULES,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -103,7 +106,8 @@ def _options(
 def main() -> None:
     """Run a command. Errors of the caller are printed as one line, never as a traceback."""
     try:
-        command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
+        with ends_with_its_reader():
+            command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
     except (SettingsError, PluginError, RuleError, BadDatabaseUrl) as error:
         _fail(str(error), 2)
     except (CallFailed, StorageError) as error:
