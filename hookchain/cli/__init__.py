@@ -23,7 +23,7 @@ MODULES: Mapping[str, str] = {
     "serve": "serve",
     "work": "serve",
     "sandbox": "sandbox",
-    "imagine": "submit",
+    "imagine": "imagine",
     "press": "submit",
     "modal": "submit",
     "submit": "submit",
