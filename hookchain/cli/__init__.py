@@ -49,6 +49,7 @@ MODULES: Mapping[str, str] = {
     "healthcheck": "health",
     "version": "health",
     "rules": "rules",
+    "schema": "schema",
     "new": "new",
     "dead": "dead_letters",
     "quarantine": "quarantine",
