@@ -19,6 +19,7 @@ from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import Names as Names
 from dispatcher.rules.values import fields, plain
+from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
 from midjourney.types import Properties, Task
 from storage.records import Event, Submission
@@ -71,6 +72,10 @@ _SIMPLE = (
 _SIMPLE_FILTERS = frozenset(
     {"abs", "count", "d", "default", "first", "last", "length", "lower", "trim", "upper"}
 )
+_METHODS = frozenset(
+    name for kind in (str, list, dict, int, float) for name in dir(kind) if callable(getattr(kind, name))
+)
+"""Names that texts, lists, tables and numbers have as methods: `task.extra.items` is never the field "items"."""
 _JINJAS_OWN = frozenset({"self", "super"})
 """Names that Jinja defines itself."""
 _MOST_NODES = 200
@@ -188,6 +193,7 @@ def _check(source: str, tree: nodes.Template) -> None:
         raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, NAMES)}")
     for access in tree.find_all(nodes.Getattr):
         _check_field(source, access)
+    _check_methods(source, tree)
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
             root = call.node.node.name
@@ -204,6 +210,19 @@ def _check_field(source: str, access: nodes.Getattr) -> None:
         raise RuleError(
             f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, FIELDS[path])}"
         )
+
+
+def _check_methods(source: str, tree: nodes.Template) -> None:
+    """Refuse a method that is not called: it is never false, and no value."""
+    called = {id(call.node) for call in tree.find_all(nodes.Call)}
+    for access in tree.find_all(nodes.Getattr):
+        is_field = _path(access.node) in FIELDS or _path(access.node) == "loop"
+        if access.attr in _METHODS and not is_field and id(access) not in called:
+            owner = words(access.node)
+            raise RuleError(
+                f"{source!r}: {owner}.{access.attr} is a method, not a value; call it: {owner}.{access.attr}(), "
+                f"or write {owner}[{access.attr!r}] for a field of this name"
+            )
 
 
 def _path(node: nodes.Expr) -> str:

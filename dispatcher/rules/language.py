@@ -21,8 +21,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dispatcher.confined.frames import Refused
 from dispatcher.plugins.errors import RuleError
-from dispatcher.rules.prompt_filters import FILTERS
 from dispatcher.rules.missing import missing
+from dispatcher.rules.prompt_filters import FILTERS
 from dispatcher.rules.why import why_not
 from midjourney.prompt_params import Params
 

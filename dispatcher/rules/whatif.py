@@ -15,6 +15,7 @@ from dispatcher.plugins.receivers import name_of, options_of
 from dispatcher.policy.chain_budget import Budget, refusal
 from dispatcher.policy.costs import Prices
 from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.expressions import Names
 from dispatcher.rules.receiver import Function, receivers_of
 from midjourney.image_data import Image, image_of_bytes
 from midjourney.links import Near
@@ -41,9 +42,11 @@ class Suggested(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Report(msgspec.Struct, kw_only=True):
-    """What the rules would have done. `errors` counts, by message, the events for which a rule failed."""
+    """What the rules would have done. `errors` counts, by message, the events for which a rule failed. `fired` counts the events for
+    which a receiver fired: "rule:NAME", or "rule:NAME/archive" for an effect, which is not performed."""
 
     events: int = 0
+    fired: Counter[str] = msgspec.field(default_factory=Counter)
     suggested: list[Suggested] = []
     repeats: int = 0
     errors: Counter[str] = msgspec.field(default_factory=Counter)
@@ -62,7 +65,7 @@ class WhatIf:
         self.report = Report()
         self._listening: dict[str, list[tuple[str, Function]]] = {}
         for rule in rules:
-            for signal, function in receivers_of(msgspec.structs.replace(rule, effects={})):
+            for signal, function in receivers_of(_without_effects(rule)):
                 self._listening.setdefault(signal, []).append((name_of(function), function))
         self._handles = handles
         self._prices = prices
@@ -101,6 +104,7 @@ class WhatIf:
             self.report.errors[str(error)] += 1
             return
         self._fired[name, scope] += context.chain.fired
+        self.report.fired[name] += context.chain.fired
         for staged in context.chain.staged:
             self._record(name, context.chain, claimed, staged)
 
@@ -136,6 +140,15 @@ class DryChain(Chain):
     async def picture_size(self, address: str) -> tuple[int, int]:
         """The size of a single pixel."""
         return (1, 1)
+
+
+def _without_effects(rule: CompiledRule) -> CompiledRule:
+    """The rule, whose effects do nothing."""
+
+    async def nothing(_chain: Chain, _names: Names) -> str:
+        return "not performed"
+
+    return msgspec.structs.replace(rule, effects=dict.fromkeys(rule.effects, nothing))
 
 
 def _finish(running: object) -> None:

@@ -6,9 +6,10 @@ Jinja's nodes have no column numbers, so a part's source is rebuilt from its nod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
+from types import SimpleNamespace
 from typing import Any, Protocol
 
-from jinja2 import nodes
+from jinja2 import Undefined, nodes
 
 _OPERATORS = {
     "eq": "==",
@@ -62,11 +63,16 @@ def _first_false(tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate)
 
 
 def _leaves(node: nodes.Node) -> Iterator[nodes.Expr]:
-    """Each name that a part looks up, with its attributes, once."""
+    """Each name that a part looks up, with its attributes, once. Of a method that is called, what it returned; of a part that is
+    only a call, what it was called on."""
     seen: set[str] = set()
 
     def walk(inner: nodes.Node) -> Iterator[nodes.Expr]:
-        if isinstance(inner, nodes.Getattr | nodes.Getitem | nodes.Name):
+        if inner is node and isinstance(inner, nodes.Call) and isinstance(inner.node, nodes.Getattr):
+            for child in (inner.node.node, *inner.args, *inner.kwargs):
+                yield from walk(child)
+            return
+        if isinstance(inner, nodes.Call | nodes.Getattr | nodes.Getitem | nodes.Name):
             if words(inner) not in seen:
                 seen.add(words(inner))
                 yield inner
@@ -78,8 +84,15 @@ def _leaves(node: nodes.Node) -> Iterator[nodes.Expr]:
 
 
 def _shown(value: Any) -> str:
-    text = repr(value)
+    text = "missing" if isinstance(value, Undefined) else repr(_bare(value))
     return text if len(text) <= LONGEST_VALUE else f"{text[:LONGEST_VALUE]}…"
+
+
+def _bare(value: Any) -> Any:
+    """The value with the fields of records as tables."""
+    if isinstance(value, SimpleNamespace):
+        return {name: _bare(inner) for name, inner in vars(value).items()}
+    return [_bare(inner) for inner in value] if isinstance(value, list) else value
 
 
 def words(node: nodes.Node) -> str:

@@ -1,4 +1,5 @@
-"""The command line. Exit codes: 0 success; 1 failure; 2 invalid arguments or configuration."""
+"""The command line. Exit codes: 0 success; 1 failure; 2 invalid arguments or configuration; 130 stopped by Ctrl+C; 141 the
+program that read the output ended first."""
 
 from __future__ import annotations
 
@@ -13,6 +14,7 @@ from dispatcher.plugins.errors import PluginError, RuleError
 from hookchain.cli.api import CallFailed
 from hookchain.cli.health import version
 from hookchain.cli.output import say
+from hookchain.cli.pipes import ends_with_its_reader
 from hookchain.printable import printable
 from hookchain.settings.conversion import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -21,7 +23,7 @@ MODULES: Mapping[str, str] = {
     "serve": "serve",
     "work": "serve",
     "sandbox": "sandbox",
-    "imagine": "submit",
+    "imagine": "imagine",
     "press": "submit",
     "modal": "submit",
     "submit": "submit",
@@ -47,6 +49,7 @@ MODULES: Mapping[str, str] = {
     "healthcheck": "health",
     "version": "health",
     "rules": "rules",
+    "schema": "schema",
     "new": "new",
     "dead": "dead_letters",
     "quarantine": "quarantine",
@@ -69,7 +72,8 @@ def command_line(name: str) -> typer.Typer:
         name="hookchain",
         help="Receive midjourney-proxy callbacks, keep them all, and submit the next request of each chain.",
         no_args_is_help=True,
-        add_completion=False,
+        # Only with all commands: a shell that completes names none, and containers run `healthcheck` often.
+        add_completion=_ALIASES.get(name, name) not in MODULES,
         pretty_exceptions_enable=False,
         rich_markup_mode=None,
         context_settings={"help_option_names": ["-h", "--help"]},
@@ -103,7 +107,8 @@ def _options(
 def main() -> None:
     """Run a command. Errors of the caller are printed, one line for each mistake, never as a traceback."""
     try:
-        command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
+        with ends_with_its_reader():
+            command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
     except (SettingsError, RuleError) as error:
         _fail(error.messages, 2)
     except (PluginError, BadDatabaseUrl) as error:

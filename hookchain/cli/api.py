@@ -20,12 +20,21 @@ a long one."""
 
 
 class CallFailed(Exception):
-    """The server refused the request or did not answer. The message is printed to the user."""
+    """The server refused the request or did not answer. The message is printed to the user.
+
+    `status` is the HTTP status, or 0 if there was no answer of ours; `retry_after_s` is what the server asked for, if it did.
+    """
+
+    def __init__(self, message: str, *, status: int = 0, retry_after_s: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+        self.retry_after_s = retry_after_s
 
 
 class _Answer(msgspec.Struct, frozen=True, kw_only=True):
     status: int
     content: bytes
+    retry_after: str = ""
 
 
 class Server:
@@ -55,9 +64,9 @@ class Server:
         """The API's answer, decoded as this type. Raises `CallFailed`."""
         return self._call("GET", path, kind, params=query)
 
-    def post(self, path: str, kind: type[T], body: object = None) -> T:
-        """The API's answer, decoded as this type. Raises `CallFailed`."""
-        return self._call("POST", path, kind, body=body)
+    def post(self, path: str, kind: type[T], body: object = None, *, key: str = "") -> T:
+        """The API's answer, decoded as this type. With a `key`, a repeated request has no further effect. Raises `CallFailed`."""
+        return self._call("POST", path, kind, body=body, key=key)
 
     def _call(
         self,
@@ -67,6 +76,7 @@ class Server:
         *,
         params: Mapping[str, str | int] | None = None,
         body: object = None,
+        key: str = "",
     ) -> T:
         # The HTTP client would resolve the dots and request another path.
         if {".", ".."} & set(path.split("/")):
@@ -74,12 +84,17 @@ class Server:
                 f"{path}: an id that consists of dots cannot be part of a path; look the entry up in a list instead"
             )
         try:
-            answer = self._request(method, path, params=params, body=body)
+            answer = self._request(method, path, params=params, body=body, key=key)
             if answer.status == 401 and not self._settings.admin_token and (token := self._stored_token()):
                 self._http.headers["authorization"] = f"Bearer {token}"
-                answer = self._request(method, path, params=params, body=body)
+                answer = self._request(method, path, params=params, body=body, key=key)
             if answer.status >= 400:
-                raise CallFailed(_reason(_decoded(answer, object)))
+                wait = answer.retry_after
+                raise CallFailed(
+                    _reason(_decoded(answer, object)),
+                    status=answer.status,
+                    retry_after_s=int(wait) if wait.isascii() and wait.isdecimal() else None,
+                )
             return _decoded(answer, kind)
         except httpx.HTTPError as error:
             raise CallFailed(
@@ -89,14 +104,25 @@ class Server:
             raise CallFailed(f"{self.url}{path} did not answer like a hookchain server: {error}") from error
 
     def _request(
-        self, method: str, path: str, *, params: Mapping[str, str | int] | None = None, body: object = None
+        self,
+        method: str,
+        path: str,
+        *,
+        params: Mapping[str, str | int] | None = None,
+        body: object = None,
+        key: str = "",
     ) -> _Answer:
         """Raises `httpx.HTTPError` and `BadAnswer`."""
-        with self._http.stream(method, path, params=params, json=body) as answer:
+        headers = {"idempotency-key": key} if key else {}
+        with self._http.stream(method, path, params=params, json=body, headers=headers) as answer:
             intake = Intake(answer.headers, _BOUNDS)
             for piece in answer.iter_raw():
                 intake.add(piece)
-            return _Answer(status=answer.status_code, content=intake.end())
+            return _Answer(
+                status=answer.status_code,
+                content=intake.end(),
+                retry_after=answer.headers.get("retry-after", "")[:9],
+            )
 
     def _stored_token(self) -> str:
         """The token that the server made and stored in its database; "" if this database has none."""

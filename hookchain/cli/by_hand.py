@@ -9,6 +9,7 @@ import typer
 
 from hookchain.cli.api import running_server
 from hookchain.cli.output import say, say_json
+from hookchain.cli.table import say_rows
 from hookchain.printable import printable_in
 from hooks.api.answers import Refused, Submission, Uncertain
 
@@ -64,8 +65,8 @@ def _list(state: str, submissions: list[Submission], *, as_json: bool) -> None:
         say_json(submissions)
         return
     submissions = printable_in(submissions)
-    for submission in submissions:
-        label = f"{submission.kind} {submission.label}"
-        say(f"{submission.id}\t{submission.created_at}\t{submission.upstream}\t{label}\t{submission.reason}")
+    say_rows(
+        [[one.id, one.created_at, one.upstream, f"{one.kind} {one.label}", one.reason] for one in submissions]
+    )
     if not submissions:
         say(f"no {state} submissions")

@@ -12,6 +12,7 @@ import typer
 
 from hookchain.cli.api import CallFailed, running_server
 from hookchain.cli.output import last_line, say, say_json
+from hookchain.cli.table import say_rows
 from hookchain.printable import printable_in
 from hookchain.settings.load import SettingsError
 from hooks.api.answers import Counted, DeadLetter, DeadLetterChanged, DeadLetterPage
@@ -49,9 +50,8 @@ def list_dead(
         say_json(letters)
         return
     letters = printable_in(letters)
-    for letter in letters:
-        what, why = _description(letter)
-        say(f"{letter.id}\t{letter.died_at}\t{what}\t{last_line(why)}")
+    described = [(letter, *_description(letter)) for letter in letters]
+    say_rows([[letter.id, letter.died_at, what, last_line(why)] for letter, what, why in described])
     if not letters:
         say("no dead letters")
 

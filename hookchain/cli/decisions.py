@@ -11,6 +11,7 @@ import typer
 
 from hookchain.cli.api import running_server
 from hookchain.cli.output import last_line, say, say_json
+from hookchain.cli.table import cells, padded, say_rows
 from hookchain.cli.ticket_lines import story_lines
 from hookchain.printable import printable_in
 from hookchain.settings.load import SettingsError
@@ -137,13 +138,13 @@ def costs(
         say_json(report)
         return
     rows = printable_in(report).costs
-    width = max([len(row.key) for row in rows] + [len(by), 5])
+    width = max([cells(row.key) for row in rows] + [len(by), 5])
     say(
         f"{by:{width}}  {'sent':>7}  {'spent':>10}  {'refunded':>10}  {'net':>10}  {'not sent':>8}  {'saved':>10}"
     )
     for row in [*rows, _total(rows)]:
         say(
-            f"{row.key:{width}}  {row.submissions:7}  {row.spent:10.4g}  {row.refunded:10.4g}  "
+            f"{padded(row.key, width)}  {row.submissions:7}  {row.spent:10.4g}  {row.refunded:10.4g}  "
             f"{row.net:10.4g}  {row.saved_submissions:8}  {row.saved:10.4g}"
         )
 
@@ -169,13 +170,18 @@ def budgets(as_json: AsJson = False) -> None:
     if as_json:
         say_json(uses)
         return
-    uses = printable_in(uses)
-    for use in uses:
-        scope = use.scope or "all together"
-        say(
-            f"{use.budget}\t{scope}\t{use.period}\t{use.used:g} of {use.limit:g} "
-            f"{'spent' if use.measure == 'spend' else 'submissions'}, {use.left:g} left until {use.ends_at}"
-        )
+    say_rows(
+        [
+            [
+                use.budget,
+                use.scope or "all together",
+                use.period,
+                f"{use.used:g} of {use.limit:g} {'spent' if use.measure == 'spend' else 'submissions'}, "
+                f"{use.left:g} left until {use.ends_at}",
+            ]
+            for use in uses
+        ]
+    )
     if not uses:
         say("no [[budgets]] are configured, or nothing has counted towards them in this period")
 
@@ -186,12 +192,15 @@ def plugins(as_json: AsJson = False) -> None:
     if as_json:
         say_json(report)
         return
-    report = printable_in(report)
-    for plugin in report.plugins:
-        say(f"{plugin.name}\t{plugin.origin}")
-    for receiver in report.receivers:
-        signals = ", ".join(receiver.signals) if receiver.loaded else "no longer loaded"
-        say(
-            f"{receiver.name}\t{signals}\t{receiver.done} done, {receiver.fired} fired, {receiver.waiting} waiting, "
-            f"{receiver.failing} failing, {receiver.dead} dead"
-        )
+    say_rows([[plugin.name, plugin.origin] for plugin in report.plugins])
+    say_rows(
+        [
+            [
+                receiver.name,
+                ", ".join(receiver.signals) if receiver.loaded else "no longer loaded",
+                f"{receiver.done} done, {receiver.fired} fired, {receiver.waiting} waiting, {receiver.failing} failing, "
+                f"{receiver.dead} dead",
+            ]
+            for receiver in report.receivers
+        ]
+    )

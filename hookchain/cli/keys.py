@@ -11,6 +11,7 @@ import typer
 
 from hookchain.cli.api import CallFailed
 from hookchain.cli.output import say, say_json
+from hookchain.cli.table import say_rows
 from hookchain.printable import printable
 from hookchain.settings.clients import check_client_name
 from hookchain.settings.load import Settings, load_settings
@@ -78,11 +79,7 @@ def list_keys(as_json: AsJson = False) -> None:
     if as_json:
         say_json([_shown(stored, now_ms) for stored in found])
         return
-    for stored in found:
-        used = when(stored.last_used_at_ms) if stored.last_used_at_ms is not None else "never used"
-        say(
-            f"{stored.id}\t{stored.hint}…\t{printable(stored.client)}\t{when(stored.created_at_ms)}\t{used}\t{_state(stored, now_ms)}"
-        )
+    say_rows([_row(stored, now_ms) for stored in found])
     if not found:
         say("no stored keys")
 
@@ -154,6 +151,12 @@ def _show(made: tuple[str, StoredKey], *, as_json: bool) -> None:
         return
     say(key)
     say(f"This is the key of {stored.client}. It is not shown again.", to_errors=True)
+
+
+def _row(stored: StoredKey, now_ms: int) -> list[str]:
+    used = when(stored.last_used_at_ms) if stored.last_used_at_ms is not None else "never used"
+    hint, created = f"{stored.hint}…", when(stored.created_at_ms) or ""
+    return [stored.id, hint, stored.client, created, used or "", _state(stored, now_ms)]
 
 
 def _shown(stored: StoredKey, now_ms: int) -> KeyShown:

@@ -7,8 +7,8 @@ from typing import Annotated
 import typer
 
 from hookchain.cli.api import running_server
-from hookchain.cli.output import say, say_json
-from hookchain.printable import printable_in
+from hookchain.cli.output import say_json
+from hookchain.cli.table import say_rows
 from hooks.api.answers import EventPage, Task, TaskPage
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -35,13 +35,20 @@ def tasks(
     if as_json:
         say_json(listed)
         return
-    listed = printable_in(listed)
-    for task in listed:
-        progress = "" if task.progress is None else f"{task.progress} %"
-        say(
-            f"{task.id}\t{task.upstream}\t{task.action}\t{task.status} {progress}\t"
-            f"{task.created_at}\t{task.prompt[:60]}"
-        )
+    say_rows(
+        [
+            [
+                task.id,
+                task.upstream,
+                task.action,
+                task.status if task.progress is None else f"{task.status} {task.progress} %",
+                task.created_at,
+                task.prompt,
+            ]
+            for task in listed
+        ],
+        cuts_last=True,
+    )
 
 
 def events(
@@ -52,10 +59,15 @@ def events(
     if as_json:
         say_json(listed)
         return
-    listed = printable_in(listed)
-    for event in listed:
-        progress = "" if event.progress is None else f" {event.progress} %"
-        say(
-            f"{event.id}\t{event.received_at}\t{event.source}\t{event.status}{progress}\t"
-            f"{event.signal or ('stale' if event.stale else '-')}"
-        )
+    say_rows(
+        [
+            [
+                str(event.id),
+                event.received_at,
+                event.source,
+                event.status if event.progress is None else f"{event.status} {event.progress} %",
+                event.signal or ("stale" if event.stale else "-"),
+            ]
+            for event in listed
+        ]
+    )

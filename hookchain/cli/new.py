@@ -9,11 +9,13 @@ from typing import Annotated
 
 import typer
 
-from hookchain.cli.output import say
+from hookchain.cli.output import json_text, say
 from hookchain.settings.load import SettingsError
 
 new = typer.Typer(help="Create a working plugin or rule file, with a test.", no_args_is_help=True)
 Name = Annotated[str, typer.Argument(help="Name in lower case, such as upscale_cats.")]
+
+SCHEMA = "hookchain.schema.json"
 
 PLUGIN = '''"""{title}: presses U1 of every new grid whose prompt has a cat in it."""
 
@@ -38,7 +40,8 @@ def test_{name}_presses_u1_of_cats(hookchain):
     assert hookchain.succeed(grid("other", prompt="a dog")).pressed == []
 """
 
-RULES = """# {title}: presses U1 of every new grid whose prompt has a cat in it.
+RULES = """#:schema ./{schema}
+# {title}: presses U1 of every new grid whose prompt has a cat in it.
 # Try it on recorded events: hookchain rules try {name}.toml. Use it: HOOKCHAIN_CONFIG={name}.toml hookchain serve
 
 [[rules]]
@@ -66,11 +69,13 @@ def plugin(name: Name) -> None:
 
 @new.command("rules")
 def rules(name: Name) -> None:
-    """Create NAME.toml and tests/test_NAME.py."""
-    _write(name, {f"{name}.toml": RULES, f"tests/test_{name}.py": RULES_TEST})
+    """Create NAME.toml and tests/test_NAME.py.
+
+    Beside them it writes hookchain.schema.json, with which editors complete and check the rules."""
+    _write(name, {f"{name}.toml": RULES, f"tests/test_{name}.py": RULES_TEST}, with_schema=True)
 
 
-def _write(name: str, files: dict[str, str]) -> None:
+def _write(name: str, files: dict[str, str], *, with_schema: bool = False) -> None:
     """Write all files, or none if one of them exists. Raises `SettingsError`."""
     if not re.fullmatch(r"[a-z][a-z0-9_]*", name) or keyword.iskeyword(name):
         raise SettingsError(
@@ -86,6 +91,24 @@ def _write(name: str, files: dict[str, str]) -> None:
             raise SettingsError(f"cannot create the directory {directory}: {error.strerror}") from error
     for file, text in files.items():
         title = name.replace("_", " ").capitalize()
-        Path(file).write_text(text.format(name=name, title=title), encoding="utf-8")
+        Path(file).write_text(text.format(name=name, title=title, schema=SCHEMA), encoding="utf-8")
         say(f"wrote {file}")
+    if with_schema:
+        _write_schema()
     say("run its test: pytest")
+
+
+def _write_schema() -> None:
+    """Write the schema beside the rules. One that is there may be of another version; another program's file stays."""
+    # Imported here because it loads all models.
+    from hookchain.schema import TITLE, file_schema
+
+    path = Path(SCHEMA)
+    if path.exists() and f'"title": "{TITLE}"' not in path.read_text(encoding="utf-8", errors="replace"):
+        say(
+            f"{SCHEMA} is another file; editors use it, since the first line of the rules names it",
+            to_errors=True,
+        )
+        return
+    path.write_text(json_text(file_schema()) + "\n", encoding="utf-8")
+    say(f"wrote {SCHEMA}")

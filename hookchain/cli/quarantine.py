@@ -20,6 +20,7 @@ from hookchain.cli.dead_letters import (
     read_text,
 )
 from hookchain.cli.output import say, say_json
+from hookchain.cli.table import say_rows
 from hookchain.printable import printable_in
 from hookchain.settings.load import SettingsError
 from hooks.api.answers import Quarantined, QuarantinePage, Readmitted
@@ -39,8 +40,12 @@ def list_quarantine(upstream: UpstreamFilter = "", text: TextFilter = "", as_jso
         say_json(entries)
         return
     entries = printable_in(entries)
-    for entry in entries:
-        say(f"{entry.id}\t{entry.received_at}\t{entry.upstream}\t{entry.size_bytes} bytes\t{entry.reason}")
+    say_rows(
+        [
+            [str(entry.id), entry.received_at, entry.upstream, f"{entry.size_bytes} bytes", entry.reason]
+            for entry in entries
+        ]
+    )
     if not entries:
         say("the quarantine is empty")
 

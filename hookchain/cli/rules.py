@@ -10,9 +10,11 @@ import typer
 from hookchain.cli.api import running_server
 from hookchain.cli.decisions import since_ms
 from hookchain.cli.output import say, say_json
+from hookchain.cli.rules_counts import counts_text, never_fired, parts_of
+from hookchain.cli.table import say_rows
 from hookchain.printable import printable, printable_in
 from hookchain.settings.load import DEFAULT_FILE, load_settings
-from hooks.api.reports import Receiver, Rules
+from hooks.api.reports import Rules
 
 rules = typer.Typer(help="Check, try and list rules.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="TOML file with [[rules]].")]
@@ -40,7 +42,9 @@ def check(
 
 @rules.command("list")
 def list_rules(as_json: AsJson = False) -> None:
-    """List the active rules, and how often each one fired."""
+    """List the active rules, and how often each one fired.
+
+    Effects such as archive and notify are counted for themselves. The last line names the rules that never fired."""
     report = running_server().get("/api/rules", Rules)
     if as_json:
         say_json(report)
@@ -48,13 +52,16 @@ def list_rules(as_json: AsJson = False) -> None:
     mistakes = report.error.splitlines()
     report = printable_in(report)
     receivers = {receiver.name: receiver for receiver in report.receivers}
+    rows = [
+        [rule.name, rule.where, f"on {rule.on}", counts_text(parts_of(rule.name, receivers))]
+        for rule in report.rules
+    ]
+    say_rows(rows)
     for rule in report.rules:
-        counts = receivers.get(f"rule:{rule.name}") or Receiver(name=rule.name, loaded=True, signals=[])
-        say(
-            f"{rule.name}\t{rule.where}\ton {rule.on}\tfired {counts.fired} of {counts.done} times, {counts.dead} dead"
-        )
         for warning in rule.warnings:
-            say(f"  ! key {warning.key!r}: {warning.problem}. {warning.remedy}")
+            say(f"! {rule.name}, key {warning.key!r}: {warning.problem}. {warning.remedy}")
+    if never := never_fired(report):
+        say(f"never fired, as far as deliveries are kept: {', '.join(never)}")
     for mistake in mistakes:
         say(f"the file has changed but is not in use: {printable(mistake)}")
 

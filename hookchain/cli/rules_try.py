@@ -11,8 +11,11 @@ import msgspec
 
 from dispatcher.policy.costs import PAID, Prices
 from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.model import EFFECTS
 from dispatcher.rules.whatif import Report, WhatIf
 from hookchain.cli.output import json_text
+from hookchain.cli.rules_counts import never_fired_in
+from hookchain.cli.table import cells, padded
 from hookchain.printable import printable
 from hookchain.rules import read_rules
 from hookchain.settings.load import SANDBOX, Settings
@@ -33,9 +36,12 @@ def what_if(file: Path, settings: Settings, since_ms: int, *, as_json: bool) -> 
     settings = _with_upstream(settings)
     rules = read_rules(file, settings.upstreams, settings.image_folders)
     report, actual = asyncio.run(_reports(settings, rules, since_ms))
+    never = never_fired_in((rule.rule.name for rule in rules), report.fired)
     if as_json:
-        return json_text(_json(report, actual))
-    return "\n".join(map(printable, _lines(report, actual)))
+        return json_text(_json(report, actual) | {"never_fired": never})
+    lines = _lines(report, actual) + _effect_lines(report)
+    lines += [f"would never have fired: {', '.join(never)}"] if never else []
+    return "\n".join(map(printable, lines))
 
 
 def _with_upstream(settings: Settings) -> Settings:
@@ -89,6 +95,7 @@ def _json(report: Report, actual: Actual) -> dict[str, object]:
         "events": report.events,
         "suggested": [msgspec.structs.asdict(suggestion) for suggestion in report.suggested],
         "repeats": report.repeats,
+        "fired": dict(report.fired),
         "errors": dict(report.errors),
         "really": {"by_rule": dict(actual.by_rule), "by_chain": dict(actual.by_chain)},
     }
@@ -99,23 +106,40 @@ def _lines(report: Report, actual: Actual) -> list[str]:
     refused = Counter(suggestion.rule for suggestion in report.suggested if suggestion.refused)
     count = Counter(suggestion.rule for suggestion in allowed)
     lines = [f"{report.events} events were tried; nothing was sent", ""]
+    rules = sorted({*count, *refused, *actual.by_rule})
+    width = max(30, *map(cells, rules)) if rules else 30
     lines.append(
-        f"{'rule':30}  {'would submit':>12}  {'cost':>9}  {'refused':>8}  {'actual':>7}  {'cost':>9}"
+        f"{padded('rule', width)}  {'would submit':>12}  {'cost':>9}  {'refused':>8}  {'actual':>7}  {'cost':>9}"
     )
-    for rule in sorted({*count, *refused, *actual.by_rule}):
+    for rule in rules:
         cost = sum(suggestion.price for suggestion in allowed if suggestion.rule == rule)
         lines.append(
-            f"{rule:30}  {count[rule]:12}  {cost:9.4g}  {refused[rule]:8}  {actual.by_rule[rule]:7}  "
+            f"{padded(rule, width)}  {count[rule]:12}  {cost:9.4g}  {refused[rule]:8}  {actual.by_rule[rule]:7}  "
             f"{actual.cost_by_rule[rule]:9.4g}"
         )
     total_cost = sum(suggestion.price for suggestion in allowed)
     lines.append(
-        f"{'total':30}  {len(allowed):12}  {total_cost:9.4g}  {refused.total():8}  "
+        f"{padded('total', width)}  {len(allowed):12}  {total_cost:9.4g}  {refused.total():8}  "
         f"{actual.by_rule.total():7}  {sum(actual.cost_by_rule.values()):9.4g}"
     )
     lines += _chain_lines(report, actual)
     lines += [f"failed {times} times: {message}" for message, times in report.errors.most_common(10)]
     return lines
+
+
+def _effect_lines(report: Report) -> list[str]:
+    """How often each effect would have been performed."""
+    effects = {
+        name: times for name, times in sorted(report.fired.items()) if name.partition("/")[2] in EFFECTS
+    }
+    if not effects:
+        return []
+    width = max(30, *map(cells, effects))
+    return [
+        "",
+        f"{padded('effect', width)}  {'would run':>12}",
+        *(f"{padded(name, width)}  {times:12}" for name, times in effects.items()),
+    ]
 
 
 def _chain_lines(report: Report, actual: Actual) -> list[str]:

@@ -1,4 +1,4 @@
-"""`hookchain imagine`, `press`, `submit`, `modal` and `chain`: submit requests and watch a chain grow."""
+"""`hookchain press`, `submit`, `modal` and `chain`: submit requests and watch a chain grow."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hookchain.cli.api import CallFailed, Server, running_server
 from hookchain.cli.follow import follow_chain, tree_of
 from hookchain.cli.output import say, say_json
 from hookchain.printable import printable, printable_in
-from hookchain.settings.load import SettingsError, load_settings
+from hookchain.settings.load import SettingsError
 from hooks.api.answers import ChainDetail, EventPage, Pressed, Submission, TaskDetail, TaskPage
 from midjourney.addresses import is_link, is_private
 from midjourney.errors import InvalidRequest
@@ -30,31 +30,6 @@ from midjourney.videos import video_type
 Upstream = Annotated[str, typer.Option(help="Upstream to use, if there are several.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Watch the chain until it is complete.")]
-
-
-def imagine(
-    prompt: Annotated[str, typer.Argument(help="Prompt to submit.")],
-    upstream: Upstream = "",
-    follow: Follow = False,
-    as_json: AsJson = False,
-) -> None:
-    """Submit a prompt. It is queued if no server is running."""
-    settings = load_settings()
-    server = Server(settings)
-    if not server.is_up():
-        if follow:
-            raise CallFailed(
-                f"no server answers at {server.url}, so no chain can grow: start one with `hookchain serve`"
-            )
-        # Imported here because it is slow to load: it needs the storage package.
-        from hookchain.cli.offline import queue_imagine
-
-        queue_imagine(settings, prompt, upstream)
-        return
-    submission = server.post(
-        "/api/submissions", Submission, {"kind": "imagine", "prompt": prompt, "upstream": upstream}
-    )
-    _say_submission(server, submission, follow=follow, as_json=as_json)
 
 
 def press(
@@ -75,8 +50,8 @@ def press(
         {"kind": "press", "task_id": task, "button": button, "upstream": upstream},
     ).submissions
     for submission in submissions[:-1]:
-        _say_submission(server, submission, follow=False, as_json=as_json)
-    _say_submission(server, submissions[-1], follow=follow, as_json=as_json)
+        say_submission(server, submission, follow=False, as_json=as_json)
+    say_submission(server, submissions[-1], follow=follow, as_json=as_json)
 
 
 def submit(
@@ -98,7 +73,7 @@ def submit(
     """
     body = _request_of(kind, fields or [])
     server = running_server()
-    _say_submission(
+    say_submission(
         server,
         server.post("/api/submissions", Submission, body | {"upstream": upstream}),
         follow=follow,
@@ -117,9 +92,9 @@ def modal(
     """Answer a modal."""
     body = {"kind": "modal", "task_id": task, "prompt": prompt, "upstream": upstream}
     if mask is not None:
-        body["mask"] = _image(str(mask))
+        body["mask"] = image_of(str(mask))
     server = running_server()
-    _say_submission(server, server.post("/api/submissions", Submission, body), follow=follow, as_json=as_json)
+    say_submission(server, server.post("/api/submissions", Submission, body), follow=follow, as_json=as_json)
 
 
 def chain(
@@ -158,7 +133,8 @@ def _chain_of(server: Server, task_id: str) -> str:
     )
 
 
-def _say_submission(server: Server, submission: Submission, *, follow: bool, as_json: bool) -> None:
+def say_submission(server: Server, submission: Submission, *, follow: bool, as_json: bool) -> None:
+    """Print a submission, and follow its chain. Exits with 1 if its task fails."""
     if as_json:
         say_json(submission, indent=None)
     else:
@@ -183,13 +159,13 @@ def _request_of(kind: str, fields: list[str]) -> dict[str, object]:
         if not equals or field not in known:
             raise SettingsError(f"{pair!r}: write FIELD=VALUE.{nearest(field, known)}")
         if field == "images":
-            images.append(_image(value))
+            images.append(image_of(value))
         elif field in _JSON_EXAMPLES:
             body[field] = _json_value(field, value)
         elif (name, field) == ("video_swap", "target"):
             body[field] = _video(value)
         else:
-            body[field] = _image(value) if field in _IMAGES else value
+            body[field] = image_of(value) if field in _IMAGES else value
     return body | ({"images": images} if images else {})
 
 
@@ -216,7 +192,7 @@ def _video(value: str) -> str:
         raise SettingsError(str(error)) from error
 
 
-def _image(value: str) -> str:
+def image_of(value: str) -> str:
     """The image as a data URL. A link to a private address stays a link: only the server knows whether it may load it."""
     if is_link(value) and is_private(value):
         return value

@@ -10,24 +10,22 @@ from hooks.api.reports import BudgetUse
 _HOOK_STATES = {"waiting": "pending", "told": "delivered", "dead": "failed"}
 
 
-def ticket_line(ticket: Ticket) -> str:
-    """A ticket in one line."""
+def ticket_row(ticket: Ticket) -> list[str]:
+    """A ticket as a row of a list."""
     hook = (
         f"hook {_HOOK_STATES.get(ticket.hook.state, ticket.hook.state)}"
         if ticket.hook is not None
         else "no hook"
     )
-    return "\t".join(
-        [
-            ticket.id,
-            ticket.client,
-            f"{ticket.kind} at {ticket.upstream}",
-            f"{ticket.state} {ticket.status} {ticket.progress} %",
-            hook,
-            ticket.created_at,
-            (ticket.fail_reason or ticket.prompt)[:60],
-        ]
-    )
+    return [
+        ticket.id,
+        ticket.client,
+        f"{ticket.kind} at {ticket.upstream}",
+        f"{ticket.state} {ticket.status} {ticket.progress} %",
+        hook,
+        ticket.created_at,
+        ticket.fail_reason or ticket.prompt,
+    ]
 
 
 def story_lines(ticket: TicketDetail) -> list[str]:
@@ -126,20 +124,18 @@ def _message(message: HookMessage) -> str:
     return f"{message.updated_at}  {message.signal}: {state} after {message.attempts} tries{error}{letter}"
 
 
-def client_line(client: Client) -> str:
-    """A client in one line."""
+def client_row(client: Client) -> list[str]:
+    """A client as a row of a list."""
     dead = sum(hook.dead for hook in client.hooks)
-    return "\t".join(
-        [
-            client.name,
-            f"{client.tickets_today} today",
-            f"{client.open} open",
-            f"{client.windows} windows",
-            "; ".join(map(_budget, client.budgets)) or "no daily limit",
-            f"last order {client.last_order_at or 'never'}",
-            f"{dead} dead letters" if dead else "all hooks accept messages",
-        ]
-    )
+    return [
+        client.name,
+        f"{client.tickets_today} today",
+        f"{client.open} open",
+        f"{client.windows} windows",
+        "; ".join(map(_budget, client.budgets)) or "no daily limit",
+        f"last order {client.last_order_at or 'never'}",
+        f"{dead} dead letters" if dead else "all hooks accept messages",
+    ]
 
 
 def client_lines(client: Client) -> list[str]:

@@ -9,7 +9,8 @@ import typer
 
 from hookchain.cli.api import running_server
 from hookchain.cli.output import say, say_json
-from hookchain.cli.ticket_lines import client_line, client_lines, story_lines, ticket_line
+from hookchain.cli.table import say_rows
+from hookchain.cli.ticket_lines import client_lines, client_row, story_lines, ticket_row
 from hookchain.printable import printable_in
 from hooks.api.gateway_answers import Client, Clients, Ticket, TicketDetail, TicketPage
 
@@ -53,8 +54,7 @@ def tickets(
         say_json(listed)
         return
     listed = printable_in(listed)
-    for one in listed:
-        say(ticket_line(one))
+    say_rows([ticket_row(one) for one in listed], cuts_last=True)
     if not listed:
         say("no tickets")
 
@@ -92,8 +92,7 @@ def clients(
         say_json(known)
         return
     known = printable_in(known)
-    for one in known.clients:
-        say(client_line(one))
+    say_rows([client_row(one) for one in known.clients])
     if not known.is_on:
         say(
             "the gateway is off: add a client (`hookchain keys add NAME`) and restart the server, unless HOOKCHAIN_GATEWAY=off"

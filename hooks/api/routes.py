@@ -17,6 +17,7 @@ from hooks.api.deliveries import Deliveries
 from hooks.api.events import Events
 from hooks.api.explanations import Explanations
 from hooks.api.gateway_clients import GatewayClients
+from hooks.api.known import Known
 from hooks.api.loaded import GetLoaded, LoadedReceivers
 from hooks.api.quarantine import Quarantine
 from hooks.api.reports import Loaded
@@ -61,6 +62,7 @@ class Api:
         self._events = Events(database)
         self._submissions = Submissions(database)
         self._submitting = Submitting(database, places)
+        self._known = Known(database, list(places), prices)
         self._deliveries = Deliveries(database)
         self._letters = DeadLetters(database, dialects)
         self._quarantine = Quarantine(database, dialects)
@@ -89,6 +91,7 @@ class Api:
             ("/api/events/{id}", self._events.get, "GET"),
             ("/api/submissions", self._submissions.list, "GET"),
             ("/api/submissions", self._submitting.submit, "POST"),
+            ("/api/submissions/known", self._known.list, "POST"),
             ("/api/submissions/{id}", self._submissions.get, "GET"),
             ("/api/deliveries", self._deliveries.list, "GET"),
             ("/api/deliveries/{id}", self._deliveries.get, "GET"),

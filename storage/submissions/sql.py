@@ -17,6 +17,7 @@ _SUBMISSION = columns_of(Submission, "submissions")
 
 SUBMISSION = Query(f"SELECT {_SUBMISSION} FROM submissions WHERE id = :id", Submission)
 WITH_KEY = Query(f"SELECT {_SUBMISSION} FROM submissions WHERE idempotency_key = :key", Submission)
+WITH_KEYS = Query(f"SELECT {_SUBMISSION} FROM submissions WHERE idempotency_key IN (:keys)", Submission)
 IN_STATE = Query(
     f"SELECT {_SUBMISSION} FROM submissions WHERE state = :state ORDER BY updated_at_ms LIMIT :most",
     Submission,

@@ -57,6 +57,11 @@ def secret(connection: Connection) -> str:
     return stored
 
 
+def are_made(connection: Connection) -> bool:
+    """True if this database has its secret, and `secret` will not have to write one."""
+    return connection.engine in _secrets or settings.value(connection, _SECRET) is not None
+
+
 def of_intent(connection: Connection, upstream: str, idempotency_key: str) -> str:
     """The id of the submission that this intent has, or will have."""
     return mark_of(secret(connection), upstream, idempotency_key)

@@ -213,7 +213,12 @@ def test_an_ended_task_is_not_cancelled_and_a_running_one_is(hookchain: Hookchai
         ("task.progress is number", "task.progress is number is false (task.progress = None)"),
         ("submission.kind == 'imagine'", "submission.kind == 'imagine' is false (submission.kind = '')"),
         ("chain.depth + 1 > 3", "chain.depth + 1 > 3 is false (chain.depth = 0)"),
-        ("task.prompt.startswith('z')", "task.prompt.startswith('z') is false (task.prompt.startswith = <"),
+        ("task.prompt.startswith('z')", "task.prompt.startswith('z') is false (task.prompt = 'a cat')"),
+        (
+            "task.prompt.upper() == task.action.lower()",
+            "task.prompt.upper() == task.action.lower() is false (task.prompt.upper() = 'A CAT', task.action.lower() = 'imagine')",
+        ),
+        ("task.extra.size is defined", "task.extra.size is defined is false (task.extra.size = missing)"),
     ],
 )
 def test_why_it_did_not_fire_is_told_with_the_values(hookchain: Hookchain, source: str, why: str) -> None:

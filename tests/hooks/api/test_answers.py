@@ -111,6 +111,8 @@ WRITES: list[tuple[str, Any]] = [
     ("submissions", {"kind": "imagine", "prompt": "another cat"}),
     ("submissions", {"kind": "press", "task_id": "grid", "button": "U1"}),
     ("submissions", {"kind": "dance"}),
+    ("submissions/known", {"keys": ["order-7"]}),
+    ("submissions/known", {"key": "order-7"}),
     ("dead-letters/{letter}/retry", {}),
     ("dead-letters/{delivery}/drop", {}),
     ("dead-letters/retry", {"all": True}),
