@@ -161,5 +161,6 @@ def _repeat_answer(connection: Connection, action: Submission, settlement: Settl
         parent_id=settlement.task_ids[0],
         depth=lost.depth,
         asked_by=lost.asked_by,
+        follows=submission_queue.follows(connection, lost.id),
     )
     staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)

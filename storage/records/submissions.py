@@ -42,7 +42,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     Of the submissions in one `lane` only one is under way at a time, until the task that it made has ended. A higher
     `priority` goes before a lower one. It is sent no earlier than `delay_ms` after it was staged. `thing` identifies what is
     pressed, if that has an identity of its own: within a chain it is pressed once, whatever id its task has. `client` is the
-    program that requested it, and `user` the person, if they have names.
+    program that requested it, and `user` the person, if they have names. `follows` are the joins that it follows from
+    (storage/joins/follows.py).
     """
 
     idempotency_key: str
@@ -60,6 +61,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     thing: str = ""
     client: str = ""
     user: str = ""
+    follows: str = ""
 
     @property
     def is_by_hand(self) -> bool:
