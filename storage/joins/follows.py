@@ -8,7 +8,7 @@ line.
 
 from __future__ import annotations
 
-from storage.records import JOINS
+from storage.records import CHILDREN_DONE, JOINS
 
 
 def following(before: str, signal: str | None) -> str:
@@ -22,3 +22,8 @@ def following(before: str, signal: str | None) -> str:
 def is_after(follows: str, signal: str) -> bool:
     """True if something follows from this join, so that it does not count towards it."""
     return signal in follows.split()
+
+
+def counts_for(follows: str, before: str) -> bool:
+    """True if a submission counts among the children of a task whose own submission follows from the joins `before`."""
+    return not is_after(follows, CHILDREN_DONE) and set(follows.split()) <= set(before.split())

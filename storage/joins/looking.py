@@ -87,15 +87,16 @@ def _look_at(
     given = 0
     for one in sorted(marks, key=lambda one: one.task_id == ""):
         if one.task_id:
-            counted = rest.children_of(parts, one.task_id)
-            is_due = rest.are_done(parts, counted, one.task_id, may_request)
+            children = rest.children_of(parts, one.task_id)
+            is_due = rest.are_done(parts, children, one.task_id, may_request)
+            digest = rest.digest_of_children(parts, children, one.task_id)
         else:
-            counted = list(parts)
             is_due = not given and rest.is_at_rest(parts, may_request)
-        if not is_due:
+            digest = rest.digest_of(parts, RESTED)
+        if is_due:
+            given += _give(connection, one, parts, digest, now_ms)
+        else:
             _put_off(connection, one, now_ms)
-            continue
-        given += _give(connection, one, parts, rest.digest_of(counted, rest.signal_of(one.task_id)), now_ms)
     return given
 
 

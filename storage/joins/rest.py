@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 import msgspec
 
 from storage.duty.states import SUBMISSION
-from storage.joins.follows import is_after
+from storage.joins.follows import counts_for, is_after
 from storage.joins.sql import Part
 from storage.records import CHILDREN_DONE, JOINS, RESTED
 
@@ -94,16 +94,29 @@ def children_of(parts: Sequence[Part], task_id: str) -> list[Part]:
 
 
 def digest_of(parts: Sequence[Part], signal: str) -> str:
-    """A digest of what has ended and counts towards a join; "" if nothing of ours does. A join is due again once it has changed."""
+    """A digest of the parts that have ended and count towards the join of a chain; "" if none of our submissions does. The join is due
+    again once it has changed."""
+    return _digest(parts, lambda one: not is_after(one.follows, signal))
+
+
+def digest_of_children(parts: Sequence[Part], children: Sequence[Part], task_id: str) -> str:
+    """The same for the children of a task. What follows from another join counts for tasks that follow from it too: a prompt that is
+    requested when the chain rests is none of the presses on its first task."""
+    own = next((one.submission_id for one in parts if one.what == "task" and one.id == task_id), "")
+    before = next((one.follows for one in parts if one.what == "submission" and one.id == own), "")
+    return _digest(children, lambda one: counts_for(one.follows, before))
+
+
+def _digest(parts: Sequence[Part], counts: Callable[[Part], bool]) -> str:
     submissions = [one for one in parts if one.what == "submission" and one.name != _NO_WORK]
-    after = {one.id for one in submissions if is_after(one.follows, signal)}
-    counted = [f"{one.id} {one.state} {one.attempts}" for one in submissions if one.id not in after]
+    left_out = {one.id for one in submissions if not counts(one)}
+    counted = [f"{one.id} {one.state} {one.attempts}" for one in submissions if one.id not in left_out]
     if not counted:
         return ""
     counted += [
         f"{one.upstream} {one.id} {one.state}"
         for one in parts
-        if one.what == "task" and one.submission_id not in after
+        if one.what == "task" and one.submission_id not in left_out
     ]
     return hashlib.blake2b("\n".join(sorted(counted)).encode(), digest_size=12).hexdigest()
 
