@@ -20,8 +20,8 @@ MOST_KEYS = 1_000
 OF_JOINS = frozenset({"tasks", "children"})
 """Fields of `chain` that only the signals chain.rested and children.done have: lists of tasks."""
 
-LONGEST_LIST = 400_000
-"""The most characters of a list of tasks: a thousand with prompts and addresses of usual length."""
+LONGEST_LIST = 1_000_000
+"""The most characters of a list of tasks: a thousand with prompts and addresses of usual length, or 150 with the longest ones."""
 
 _WHOLE = range(-(2**63), 2**64)
 """Whole numbers that MessagePack can hold: all vendors' ids, and numbers that a float would round."""
@@ -76,10 +76,9 @@ def _cut(result: Plain, path: list[str], value: Any, longest: int = LONGEST_VALU
     kept = room.take(value)
     if room.is_short:
         name = ".".join(path)[:100]
-        why = (
-            f"{name} has more than {longest} characters, which is more than rules send; leave it out of the text, "
-            f'or skip such tasks with if = "{name} | length < {LONGEST_VALUE}"'
-        )
+        why = f"{name} has more than {longest} characters, which is more than rules send; leave it out of the text"
+        if longest == LONGEST_VALUE:
+            why += f', or skip such tasks with if = "{name} | length < {LONGEST_VALUE}"'
         result.too_long.append((path, why))
     return kept
 
