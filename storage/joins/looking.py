@@ -21,6 +21,7 @@ from storage.joins.rest import MayRequest
 from storage.joins.sql import Mark, Part
 from storage.records import CHILDREN_DONE, RESTED
 from storage.tasks import chains
+from storage.upstreams import restores
 
 MARKS_A_LOOK = 100
 """The most marks that are looked at in one transaction."""
@@ -106,6 +107,9 @@ def _give(connection: Connection, mark: Mark, parts: Sequence[Part], digest: str
     about = _subject(connection, mark, parts)
     if about is None or digest in ("", mark.shown):
         sql.CLEAR(connection, **of_mark)
+        return 0
+    if restores.find(connection, about.upstream) is not None:  # a restored copy may lack what still runs
+        _put_off(connection, mark, now_ms)
         return 0
     if not sql.GIVE(connection, shown=digest, **of_mark):
         return 0

@@ -19,14 +19,16 @@ from sqlalchemy import Connection, func, select
 
 from midjourney.decode import decode_task
 from midjourney.requests import Action
-from storage import schema
+from storage import ended_chains, schema
 from storage.deliveries import delivery_queue, endings
 from storage.engine import write_engine
 from storage.events import event_log
 from storage.ingest import ingest
 from storage.joins import looking
-from storage.records import JOINED, JOINS, RESTED, Incoming, PendingEvent
+from storage.pruning import Cursor
+from storage.records import CHILDREN_DONE, JOINED, JOINS, RESTED, Incoming, PendingEvent
 from storage.submissions import settlements, submission_queue
+from storage.upstreams import restores, standings
 from tests.support.postgres import empty
 from tests.support.staged import stage, wanted
 
@@ -185,7 +187,8 @@ class Periods(RuleBasedStateMachine):
                 connection, 1, self.now_ms, room=lambda name: 9 if may_request(name) else 0
             )
             for one in claimed:
-                staged = (self._press(f"by a rule {self.now_ms}", asked_by="rule:r"),) if requests else ()
+                press = self._press(f"by a rule {self.now_ms}", asked_by="rule:r")
+                staged = (press,) if requests else ()
                 ending = endings.Ended(state="done", staged=staged)
                 endings.end(connection, one, ending, refuse=lambda *_: "", now_ms=self.now_ms)
         if not crash:
@@ -197,7 +200,7 @@ class Periods(RuleBasedStateMachine):
                 )
                 self.waiting.remove(heard)
                 if requests:
-                    key = staged[0].idempotency_key
+                    key = press.idempotency_key
                     name = self.connection.execute(
                         select(schema.submissions.c.id).where(schema.submissions.c.idempotency_key == key)
                     ).scalar_one()
@@ -292,3 +295,101 @@ def test_any_interleaving_gives_one_rest_a_period_on_a_server(postgres_url: str)
 
     machine = type("OnServer", (Periods,), {"postgres_url": postgres_url})
     run_state_machine_as_test(machine, settings=settings(LONG, max_examples=12))
+
+
+@contextlib.contextmanager
+def connected(url: str) -> Iterator[Connection]:
+    """A transaction."""
+    engine = write_engine(url)
+    try:
+        with engine.connect() as connection, connection.begin():
+            yield connection
+    finally:
+        engine.dispose()
+
+
+def a_finished_chain(connection: Connection, now_ms: int = 1_000) -> str:
+    """A prompt that was accepted and has succeeded, fanned out; its chain."""
+    made = stage(connection, wanted("root"), now_ms)
+    (begun,) = submission_queue.begin_attempts(connection, "main", 1, now_ms)
+    settlement = settlements.Settlement(
+        state="accepted", outcome="", reason="", task_ids=("grid",), signal="submission.accepted"
+    )
+    settlements.settle_attempt(connection, begun, settlement, now_ms)
+    end_task(connection, "grid", "SUCCESS", now_ms)
+    delivery_queue.fan_out(connection, lambda _event: [], 200, now_ms, joins=JOINS)
+    return made.chain_id
+
+
+def look(connection: Connection, now_ms: int = 2_000) -> int | None:
+    return looking.look(connection, JOINS, may_request, now_ms)
+
+
+def test_a_restored_copy_gives_nothing_before_it_knows_what_it_lacks(database_url: str) -> None:
+    """Presses of the lost time may still run. Once the upstream's check has ended, the signal comes."""
+    with connected(database_url) as connection:
+        standings.add(connection, ["main"])
+        a_finished_chain(connection)
+        restores.start_check(connection, "main", 3, 1_000)
+        assert look(connection) == 0
+        standings.resume(connection, "main", 3_000)
+        assert restores.drop_if_resumed(connection, "main")
+        assert look(connection, 10_000) == 1
+        assert look(connection, 20_000) == 0
+
+
+def test_marks_go_with_their_chain(database_url: str) -> None:
+    """A chain that was pruned leaves nothing to look at."""
+    with connected(database_url) as connection:
+        chain_id = a_finished_chain(connection)
+        marks = select(func.count()).select_from(schema.joins)
+        assert connection.execute(marks).scalar_one() == 1
+        _, found = ended_chains.find(connection, Cursor(), 5_000, 10)
+        assert found == [chain_id]
+        ended_chains.drop(connection, found, 5_000, 100)
+        assert connection.execute(marks).scalar_one() == 0
+
+
+def test_a_mark_of_a_signal_that_nobody_wants_waits(database_url: str) -> None:
+    """It is neither given nor in the way of others."""
+    with connected(database_url) as connection:
+        a_finished_chain(connection)
+        assert looking.look(connection, {CHILDREN_DONE}, may_request, 2_000) == 0
+        assert looking.look(connection, (), may_request, 2_000) == 0
+        assert looking.look(connection, {RESTED}, may_request, 2_000) == 1
+
+
+def test_a_look_in_vain_is_repeated_later_each_time(database_url: str) -> None:
+    """Half a second, one, two … a minute; and at once when a delivery of the chain has ended."""
+    with connected(database_url) as connection:
+        chain_id = a_finished_chain(connection)
+        stage(connection, wanted("more", chain_id=chain_id), 1_000)
+        at = select(schema.joins.c.look_at_ms)
+        waits = []
+        now_ms = 2_000
+        for _ in range(9):
+            assert looking.look(connection, {RESTED}, may_request, now_ms) == 0
+            waits.append(connection.execute(at).scalar_one() - now_ms)
+            now_ms += waits[-1]
+        assert waits == [500, 1_000, 2_000, 4_000, 8_000, 16_000, 32_000, 60_000, 60_000]
+        looking.look(connection, {RESTED}, may_request, now_ms - 1)
+        assert connection.execute(at).scalar_one() == now_ms
+        looking.look(connection, {RESTED}, may_request, now_ms - 1, at_once=[chain_id])
+        assert connection.execute(at).scalar_one() == now_ms - 1 + 60_000
+
+
+def test_a_receiver_that_has_not_heard_of_the_last_rest_delays_no_rest(database_url: str) -> None:
+    """It is tried again for an hour; meanwhile a person presses once more, and that ends too."""
+    with connected(database_url) as connection:
+        chain_id = a_finished_chain(connection)
+        assert look(connection) == 1
+        delivery_queue.fan_out(connection, lambda _event: ["rule:r"], 200, 2_000, joins=JOINS)
+        stage(connection, wanted("more", chain_id=chain_id), 3_000)
+        (begun,) = submission_queue.begin_attempts(connection, "main", 1, 3_000)
+        settlement = settlements.Settlement(
+            state="rejected", outcome="", reason="", signal="submission.rejected"
+        )
+        settlements.settle_attempt(connection, begun, settlement, 3_000)
+        assert look(connection, 4_000) == 0
+        delivery_queue.fan_out(connection, lambda _event: [], 200, 4_000, joins=JOINS)
+        assert look(connection, 5_000) == 1
