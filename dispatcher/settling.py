@@ -162,5 +162,6 @@ def _repeat_answer(connection: Connection, action: Submission, settlement: Settl
         depth=lost.depth,
         asked_by=lost.asked_by,
         mode=lost.mode,
+        follows=submission_queue.follows(connection, lost.id),
     )
     staging.stage(connection, staged, refuse=lambda _use, _staged: "", now_ms=now_ms)

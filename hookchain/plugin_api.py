@@ -7,11 +7,14 @@ from dispatcher.effects.forward import forward
 from dispatcher.effects.notify import notify
 from dispatcher.effects.split_grid import split_grid
 from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.chain_tasks import ChainTask
 from dispatcher.plugins.errors import GiveUp, Retry
 from dispatcher.plugins.open_modal import OpenModal as Modal
 from dispatcher.plugins.receivers import receiver
 from dispatcher.plugins.signals import (
     budget_exceeded,
+    chain_rested,
+    children_done,
     submission_accepted,
     submission_dead,
     submission_existed,
@@ -39,6 +42,7 @@ __all__ = [
     "BadImage",
     "Button",
     "Chain",
+    "ChainTask",
     "Event",
     "GiveUp",
     "Image",
@@ -48,6 +52,8 @@ __all__ = [
     "Task",
     "archive",
     "budget_exceeded",
+    "chain_rested",
+    "children_done",
     "forward",
     "load_image",
     "notify",

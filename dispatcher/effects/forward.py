@@ -23,7 +23,7 @@ from midjourney.tls import trusted
 from midjourney.types import Task
 from midjourney.wrapping import unwrapped
 from storage import clock
-from storage.records import Event
+from storage.records import JOINS, Event
 
 TIMEOUT_S = 20.0
 PREFIX = "whsec_"
@@ -41,7 +41,8 @@ async def forward(
     body: Literal["event", "task"] = "event",
     label: str = "",
 ) -> None:
-    """POST the event to `url`: {"type", "timestamp", "data": {"task", "chain", "event"}}; our hooks are redacted.
+    """POST the event to `url`: {"type", "timestamp", "data": {"task", "chain", "event"}}; our hooks are redacted. The chain of a join has
+    its `tasks` and `children`.
 
     With `body` "task", POST the task as a client of the upstream would get it: see `task_body`; `label` is the pressed button's.
 
@@ -98,7 +99,8 @@ def message(task: Task, event: Event, chain: Chain) -> dict[str, object]:
         "timestamp": at.replace("+00:00", "Z"),
         "data": {
             "task": shown,
-            "chain": {"id": chain.id, "upstream": chain.upstream, "depth": chain.depth},
+            "chain": {"id": chain.id, "upstream": chain.upstream, "depth": chain.depth}
+            | _tasks(event, chain),
             "event": {
                 "id": event.id,
                 "source": event.source,
@@ -107,6 +109,11 @@ def message(task: Task, event: Event, chain: Chain) -> dict[str, object]:
             },
         },
     }
+
+
+def _tasks(event: Event, chain: Chain) -> dict[str, object]:
+    """What became of the chain, if the event is a join."""
+    return {"tasks": chain.tasks, "children": chain.children} if event.signal in JOINS else {}
 
 
 def task_body(task: Task, chain: Chain, label: str) -> dict[str, object]:

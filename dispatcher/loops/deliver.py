@@ -31,7 +31,8 @@ from storage.deliveries.delivery_queue import Listen
 from storage.deliveries.endings import Ended, Run, end_all
 from storage.engine import Connection, Database, Step
 from storage.errors import LeaseLost
-from storage.records import ClaimedDelivery, PendingEvent
+from storage.joins import looking
+from storage.records import JOINS, ClaimedDelivery, PendingEvent
 
 log = structlog.get_logger("hookchain")
 
@@ -75,6 +76,8 @@ class Deliverer:
         self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
         self._verify = Verify(verifier, self.active_runs, clock)
         self._finish = Step("finish_delivery", self._end_all)
+        self._moved_chains: set[str] = set()
+        """Chains of which a delivery has ended since the last turn. If they are forgotten, the marks are looked at a little later."""
         self._call = Call(self._runner, handles, clock, database.timings.runs)
 
     def _route(self, event: PendingEvent) -> tuple[str, ...]:
@@ -85,11 +88,19 @@ class Deliverer:
             return  # other workers would take over what this one claims now
         free, room, floor = self.active_runs.free, self.active_runs.room(), self.active_runs.floor()
         now_ms = self._clock()
-        fanned, claimed = await self._database.write_together(
+        joins = self._registry.connected_signals() & JOINS
+        moved, self._moved_chains = self._moved_chains, set()
+        fanned, joined, claimed = await self._database.write_together(
             (
                 "fan_out",
                 lambda connection: delivery_queue.fan_out(
-                    connection, self._route, EVENTS_A_TURN, now_ms, listen=self._listen
+                    connection, self._route, EVENTS_A_TURN, now_ms, listen=self._listen, joins=joins
+                ),
+            ),
+            (
+                "join",
+                lambda connection: looking.look(
+                    connection, joins, self._registry.may_request, now_ms, at_once=moved
                 ),
             ),
             (
@@ -99,10 +110,12 @@ class Deliverer:
                 ),
             ),
         )
+        if joined is None:
+            self._moved_chains |= moved
         for delivery in claimed:
             self.active_runs.begin(delivery)
             self.loop.spawn(self._deliver(delivery))
-        if fanned == EVENTS_A_TURN or (free and len(claimed) == free):
+        if joined or fanned == EVENTS_A_TURN or (free and len(claimed) == free):
             self.loop.wake()
 
     async def stop(self) -> None:
@@ -142,6 +155,9 @@ class Deliverer:
             return
         ending = committed.ending
         if committed.next_waits:
+            self.loop.wake()
+        if claimed.chain is not None and self._registry.connected_signals() & JOINS:
+            self._moved_chains.add(claimed.chain.id)
             self.loop.wake()
         if ending.state == "waiting":
             self.loop.wake_after((ending.run_at_ms - self._clock()) / 1000)

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import msgspec
 
 from dispatcher.plugins.chain import Chain, UpstreamHandle
+from dispatcher.plugins.chain_tasks import tasks_of
 from dispatcher.plugins.open_modal import OpenModal
 from midjourney.buttons import Button
 from midjourney.decode import decode_answer, kept_task
@@ -15,7 +16,7 @@ from midjourney.errors import Undecodable
 from midjourney.presses import with_buttons
 from midjourney.requests import Action, Change, Imagine, Modal, decode_request
 from midjourney.types import Status, Task
-from storage.records import ClaimedDelivery, Event, Submission
+from storage.records import JOINS, ClaimedDelivery, Event, Submission
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -47,22 +48,25 @@ def context_of(
     task = with_buttons(_task(claimed, handle.dialect), handle.dialect)
     modal = _open_modal(claimed, task) if claimed.event.signal == "submission.needs_modal" else None
     row, chain, submission = claimed.task, claimed.chain, claimed.submission
+    seen = chain_type(
+        id=chain.id if chain is not None else submission.chain_id if submission is not None else "",
+        depth=row.depth if row is not None else submission.depth if submission is not None else 0,
+        submissions=chain.submissions if chain is not None else 0,
+        task=task,
+        modal=modal,
+        asked_by=claimed.delivery.receiver,
+        handle=handle,
+        handles=handles,
+        generation=claimed.event.generation,
+        root_id=chain.root_task_id if chain is not None else "",
+    )
+    if claimed.event.signal in JOINS:
+        seen.show(tasks_of(claimed, handles))
     return Context(
         action=claimed.event.action,
         task=task,
         event=claimed.event,
-        chain=chain_type(
-            id=chain.id if chain is not None else submission.chain_id if submission is not None else "",
-            depth=row.depth if row is not None else submission.depth if submission is not None else 0,
-            submissions=chain.submissions if chain is not None else 0,
-            task=task,
-            modal=modal,
-            asked_by=claimed.delivery.receiver,
-            handle=handle,
-            handles=handles,
-            generation=claimed.event.generation,
-            root_id=chain.root_task_id if chain is not None else "",
-        ),
+        chain=seen,
         submission=submission,
         modal=modal,
     )

@@ -13,6 +13,7 @@ import msgspec
 
 from dispatcher.plugins.errors import PluginError
 from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
+from storage.records import JOINED, JOINS
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -25,7 +26,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `limit` is how often it may fire per task, root or chain. `pure`: it neither spends nor reaches other systems, so it gets
     callbacks before the upstream has confirmed them. `harmless`: hookchain's own code, which can neither block a loop nor
-    end the process, so it runs in the main loop without precautions.
+    end the process, so it runs in the main loop without precautions. `requests`: it may request something; if not, a chain that waits
+    only for it is at rest.
     """
 
     attempts: int = 8
@@ -35,6 +37,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit | None = None
     pure: bool = False
     harmless: bool = False
+    requests: bool = True
 
 
 DEFAULTS = Options()
@@ -120,8 +123,14 @@ class Registry:
             self._listening = {}
 
     def connected_signals(self) -> frozenset[str]:
-        """The signals that have any receiver."""
-        return self._wanted.union(name for name, signal in self._signals.items() if signal.receivers)
+        """The signals that must be fanned out: those that have any receiver, and what leads to a join that has one."""
+        heard = self._wanted.union(name for name, signal in self._signals.items() if signal.receivers)
+        return heard | JOINED if heard & JOINS else heard
+
+    def may_request(self, name: str) -> bool:
+        """True if the receiver with that name may request something; also if it is gone, because it may come back."""
+        known = self.get(name)
+        return known is None or known.options.requests
 
     def want(self, signals: frozenset[str]) -> None:
         """Count these signals as connected: somebody hears them who is connected to none."""

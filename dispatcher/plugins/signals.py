@@ -29,6 +29,8 @@ _WHEN = {
     "submission.uncertain": "It is unknown whether the upstream accepted the submission; it is not sent again until that is known.",
     "submission.dead": "A submission ran out of attempts, or a person must act; it is a dead letter.",
     "budget.exceeded": "A budget does not allow a submission, which is stored as refused.",
+    "chain.rested": "Nothing of the chain runs or waits any more; `chain.tasks` shows what became of it. Once per quiet period.",
+    "children.done": "All that was pressed on the task has ended; `chain.children` shows it. Once per quiet period.",
 }
 
 SIGNALS: dict[str, blinker.Signal] = {name: blinker.Signal(doc=when) for name, when in _WHEN.items()}
@@ -50,3 +52,5 @@ submission_rejected = SIGNALS["submission.rejected"]
 submission_uncertain = SIGNALS["submission.uncertain"]
 submission_dead = SIGNALS["submission.dead"]
 budget_exceeded = SIGNALS["budget.exceeded"]
+chain_rested = SIGNALS["chain.rested"]
+children_done = SIGNALS["children.done"]

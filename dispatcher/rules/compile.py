@@ -23,6 +23,7 @@ from dispatcher.rules.expressions import (
     compile_template,
     evaluate_here,
 )
+from dispatcher.rules.joins import check_join
 from dispatcher.rules.masks import load_mask
 from dispatcher.rules.mistakes import Mistake
 from dispatcher.rules.model import BlendWith, ImagineWith, ModalAnswer, Rule
@@ -75,6 +76,7 @@ class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
 def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
     """Check and compile a rule. Raises `InvalidRule` for its first mistake."""
     check(rule, context.upstreams)
+    check_join(rule)
     answer = _answer(rule, context)
     is_on_modal = rule.on == NEEDS_MODAL
     return CompiledRule(

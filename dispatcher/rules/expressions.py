@@ -17,8 +17,8 @@ from dispatcher.rules import language
 from dispatcher.rules.language import Evaluated, Expression, environment
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
+from dispatcher.rules.values import OF_JOINS, fields, plain
 from dispatcher.rules.values import Names as Names
-from dispatcher.rules.values import fields, plain
 from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
 from midjourney.types import Properties, Task
@@ -27,7 +27,7 @@ from storage.records import Event, Submission
 FIELDS: dict[str, frozenset[str]] = {
     "task": fields(Task) | {"extra"},
     "event": fields(Event),
-    "chain": frozenset({"id", "upstream", "depth", "submissions"}),
+    "chain": frozenset({"id", "upstream", "depth", "submissions"}) | OF_JOINS,
     "submission": fields(Submission),
     "modal": fields(OpenModal),
     "task.properties": fields(Properties),
@@ -144,8 +144,21 @@ def _needed(tree: nodes.Template) -> dict[str, list[str]]:
     for name in sorted(set(used)):
         by_field = [field for owner, field in lookups if owner == name]
         is_whole = len(by_field) < used.count(name)
-        needed[name] = sorted(FIELDS[name] if is_whole else set(by_field) & FIELDS[name])
+        whole = FIELDS[name] - OF_JOINS if name == "chain" else FIELDS[name]
+        needed[name] = sorted(whole if is_whole else set(by_field) & FIELDS[name])
     return needed
+
+
+def uses_of(source: str, *, is_condition: bool) -> set[str]:
+    """The fields of `chain` that only joins have, as far as a text uses them. None in a text that is no template."""
+    try:
+        tree = language.parsed(source) if is_condition else environment.parse(source)
+    except jinja2.TemplateError:
+        return set()  # reported where it is compiled
+    whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1) if is_condition else tree
+    return {
+        access.attr for access in whole.find_all(nodes.Getattr) if _path(access.node) == "chain"
+    } & OF_JOINS
 
 
 def _is_simple(tree: nodes.Template) -> bool:

@@ -120,6 +120,9 @@ def _record(value: Any) -> Any:
         fields["params"] = Params(params)
     if isinstance(buttons := fields.get("buttons"), list):
         fields["buttons"] = [_Record(**button) for button in buttons]
+    for name in ("tasks", "children"):  # of a chain; an extra field of a task that is named so is in `extra`
+        if isinstance(listed := fields.get(name), list):
+            fields[name] = [_Record(**one) for one in listed]
     return _Record(**fields)
 
 

@@ -59,6 +59,7 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         name=f"{PREFIX}{compiled.rule.name}{suffix}",
         limit=limit,
         harmless=is_harmless,
+        requests=is_harmless,
         concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
     )
     function.__hookchain__ = options  # type: ignore[attr-defined]  # read by options_of

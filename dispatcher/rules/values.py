@@ -17,6 +17,12 @@ LONGEST_VALUE = 16_000
 MOST_KEYS = 1_000
 """The most fields of `task.extra`. The largest payload seen so far has 40."""
 
+OF_JOINS = frozenset({"tasks", "children"})
+"""Fields of `chain` that only the signals chain.rested and children.done have: lists of tasks."""
+
+LONGEST_LIST = 1_000_000
+"""The most characters of a list of tasks: a thousand with prompts and addresses of usual length, or 150 with the longest ones."""
+
 _WHOLE = range(-(2**63), 2**64)
 """Whole numbers that MessagePack can hold: all vendors' ids, and numbers that a float would round."""
 
@@ -62,27 +68,28 @@ def _field(result: Plain, path: list[str], value: Any) -> Any:
         return {
             str(key)[:LONGEST_VALUE]: _cut(result, [*path, str(key)], item) for key, item in value.items()
         }
+    if path[0] == "chain" and path[1:] and path[1] in OF_JOINS:
+        return _cut(result, path, value, LONGEST_LIST)
     return _cut(result, path, value)
 
 
-def _cut(result: Plain, path: list[str], value: Any) -> Any:
-    room = _Room()
+def _cut(result: Plain, path: list[str], value: Any, longest: int = LONGEST_VALUE) -> Any:
+    room = _Room(longest)
     kept = room.take(value)
     if room.is_short:
         name = ".".join(path)[:100]
-        why = (
-            f"{name} has more than {LONGEST_VALUE} characters, which is more than rules send; leave it out of the text, "
-            f'or skip such tasks with if = "{name} | length < {LONGEST_VALUE}"'
-        )
+        why = f"{name} has more than {longest} characters, which is more than rules send; leave it out of the text"
+        if longest == LONGEST_VALUE:
+            why += f', or skip such tasks with if = "{name} | length < {LONGEST_VALUE}"'
         result.too_long.append((path, why))
     return kept
 
 
 class _Room:
-    """Copies as much of a value as fits into `LONGEST_VALUE`."""
+    """Copies as much of a value as fits into so many characters."""
 
-    def __init__(self) -> None:
-        self._left = LONGEST_VALUE
+    def __init__(self, longest: int) -> None:
+        self._left = longest
         self.is_short = False
 
     def take(self, value: Any) -> Any:

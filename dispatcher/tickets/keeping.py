@@ -8,7 +8,7 @@ from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.receivers import Options, Receiver
 from midjourney.types import Task
 
-_OPTIONS = Options(attempts=8, concurrency=2, timeout_s=120.0, harmless=True)
+_OPTIONS = Options(attempts=8, concurrency=2, timeout_s=120.0, harmless=True, requests=False)
 
 
 class PictureStore:

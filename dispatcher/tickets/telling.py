@@ -46,7 +46,7 @@ NOT_YET_S = 1.0
 """Pause before the next look at an end that cannot be told yet."""
 
 _LATER = (408, 425, 429)
-_OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, harmless=True)
+_OPTIONS = Options(attempts=10_000, concurrency=8, timeout_s=60.0, pure=True, harmless=True, requests=False)
 
 
 LAST = ":last"

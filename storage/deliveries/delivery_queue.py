@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,7 +15,8 @@ from storage.duty import protocol
 from storage.duty.duties import DELIVERIES
 from storage.duty.states import DELIVERY
 from storage.events import event_log
-from storage.records import ClaimedDelivery, Delivery, Event, PendingEvent
+from storage.joins import looking, members
+from storage.records import ChainMember, ClaimedDelivery, Delivery, Event, PendingEvent
 from storage.tasks import chains
 from storage.tasks.chains import Orphan
 
@@ -27,11 +28,18 @@ Listen = Callable[[Connection, Sequence[PendingEvent], int], Route]
 
 
 def fan_out(
-    connection: Connection, route: Route, most: int, now_ms: int, *, listen: Listen | None = None
+    connection: Connection,
+    route: Route,
+    most: int,
+    now_ms: int,
+    *,
+    listen: Listen | None = None,
+    joins: Collection[str] = (),
 ) -> int:
     """Create one delivery for each receiver of the oldest pending events; returns the number of events.
 
-    A task with a delivery gets a chain here, because its receivers use it. `listen` may find another route for these events.
+    A task with a delivery gets a chain here, because its receivers use it. `listen` may find another route for these events. For the
+    `joins` that have receivers, it marks what may have come to rest.
     """
     # One fan-out at a time, so that a receiver's deliveries are created in the order of their events.
     if not locks.turn(connection, "fan_out"):
@@ -57,6 +65,7 @@ def fan_out(
         sql.ADD_DELIVERY.all_at_once(connection, rows)
     if waiting:
         event_log.mark_fanned_out(connection, [event.id for event in waiting])
+    looking.mark(connection, [event.id for event in waiting], joins, now_ms)
     return len(waiting)
 
 
@@ -100,12 +109,14 @@ def _running(delivery: Delivery, now_ms: int, *, is_harmless: bool) -> Delivery:
 
 
 class _Payloads(NamedTuple):
-    """The payloads of an event's task and of its parent, and True for each that only a callback vouches for."""
+    """The payloads of an event's task and of its parent, and True for each that only a callback vouches for. For a join, also what its
+    chain consists of."""
 
     latest: bytes
     parent: bytes
     is_unverified: bool
     is_parent_unverified: bool
+    members: tuple[ChainMember, ...]
 
 
 def _with_context(connection: Connection, taken: list[Delivery]) -> list[ClaimedDelivery]:
@@ -132,6 +143,8 @@ def _claimed(
         is_unverified=payloads.is_unverified,
         is_parent_unverified=payloads.is_parent_unverified,
         has_acted=_has_acted(connection, delivery, context.event),
+        follows=context.follows,
+        members=payloads.members,
     )
 
 
@@ -147,6 +160,7 @@ def _payloads(connection: Connection, context: sql.Context) -> _Payloads:
         parent=parent,
         is_unverified=event.provenance == "callback" or (latest != b"" and not is_fact),
         is_parent_unverified=parent != b"" and not is_parent_fact,
+        members=members.of_join(connection, event.signal, context.chain),
     )
 
 

@@ -18,6 +18,7 @@ from storage.duty import protocol
 from storage.duty.duties import DELIVERIES
 from storage.duty.held import Held
 from storage.errors import LeaseLost
+from storage.joins.follows import following
 from storage.records import ALL_SIGNALS, ClaimedDelivery, Delivery, DeliveryState, Staged
 from storage.submissions import staging
 from storage.tasks import believe, unverified
@@ -89,7 +90,7 @@ def end_all(
             unverified.refute_event(connection, run.claimed.event, run.ending.refuted, now_ms)
         if run.ending.report is not None:
             believe.believe(connection, run.ending.report, run.wanted_signals, now_ms=now_ms)
-    staged = [one for run in current for one in run.ending.staged]
+    staged = [_following_from(one, run.claimed) for run in current for one in run.ending.staged]
     staging.stage_all(connection, staged, refuse=refuse, now_ms=now_ms)
     following = _following(connection, current)
     return [
@@ -98,6 +99,12 @@ def end_all(
         else protocol.lost(DELIVERIES, one.held)
         for run, one in zip(runs, ends, strict=True)
     ]
+
+
+def _following_from(staged: Staged, claimed: ClaimedDelivery) -> Staged:
+    """The request with the joins that it follows from."""
+    follows = following(claimed.follows, claimed.event.signal)
+    return msgspec.structs.replace(staged, follows=follows) if follows else staged
 
 
 def _end_of(delivery: Delivery, ending: Ended) -> protocol.End:

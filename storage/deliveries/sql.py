@@ -76,12 +76,13 @@ NEXT_IN_LANES = Query(
 
 
 class Context(NamedTuple):
-    """An event, its task, and the chain and submission that it is about."""
+    """An event, its task, and the chain and submission that it is about. `follows`: the joins that the submission follows from."""
 
     event: Event
     task: TaskRow | None
     chain: ChainRow | None
     submission: Submission | None
+    follows: str
 
 
 # The hook on which a callback arrived proves nothing, so its task's submission counts. Other events may name their submission.
@@ -92,7 +93,7 @@ _SUBMISSION_OF_EVENT = """
 CONTEXTS = Query(
     f"""
     SELECT {columns_of(Event, "events")}, {columns_of(TaskRow, "tasks")}, {columns_of(ChainRow, "chains")},
-      {columns_of(Submission, "submissions")}
+      {columns_of(Submission, "submissions")}, coalesce(submissions.follows, '')
     FROM events
     LEFT JOIN tasks ON tasks.upstream = events.upstream AND tasks.id = events.task_id
     LEFT JOIN submissions ON submissions.id = {_SUBMISSION_OF_EVENT}

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Iterator
 from sqlalchemy import Connection
 
 from storage.events import event_log
+from storage.joins import members
 from storage.reading.sql_history import NEWEST_ID, RECEIVED_AFTER, RECORDED
 from storage.records import ClaimedDelivery, Delivery, Event
 
@@ -36,6 +37,7 @@ def recorded(connection: Connection, signals: Iterable[str], since_ms: int) -> I
                 if event.advanced
                 else event_log.latest(connection, event.upstream, event.task_id)[0],
                 parent=row.parent or b"",
+                members=members.of_join(connection, event.signal, row.chain),
             )
         if len(rows) < A_PAGE:
             return

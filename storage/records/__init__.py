@@ -7,7 +7,11 @@ from storage.records.budgets import Used
 from storage.records.deliveries import ClaimedDelivery, Delivery, DeliveryState
 from storage.records.events import (
     ALL_SIGNALS,
+    CHILDREN_DONE,
+    JOINED,
+    JOINS,
     PROVENANCE_OF_SOURCE,
+    RESTED,
     SIGNAL_OF_CHANGE,
     Event,
     Incoming,
@@ -17,6 +21,7 @@ from storage.records.events import (
     Recorded,
     Source,
 )
+from storage.records.members import ChainMember, MadeBy
 from storage.records.submissions import (
     BY_CLIENT,
     BY_HAND,
@@ -38,13 +43,18 @@ __all__ = [
     "ALL_SIGNALS",
     "BY_CLIENT",
     "BY_HAND",
+    "CHILDREN_DONE",
     "INTERRUPTED",
+    "JOINED",
+    "JOINS",
     "LONGEST_BEGINNING",
     "MODAL_LOST",
     "MOVED",
     "PROVENANCE_OF_SOURCE",
+    "RESTED",
     "SIGNAL_OF_CHANGE",
     "Attempt",
+    "ChainMember",
     "ChainRow",
     "ChainUse",
     "ClaimedDelivery",
@@ -52,6 +62,7 @@ __all__ = [
     "DeliveryState",
     "Event",
     "Incoming",
+    "MadeBy",
     "Payload",
     "PendingEvent",
     "Provenance",

@@ -7,6 +7,7 @@ from typing import Literal
 import msgspec
 
 from storage.records.events import Event
+from storage.records.members import ChainMember
 from storage.records.submissions import Submission
 from storage.records.tasks import ChainRow, TaskRow
 
@@ -49,7 +50,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
     `latest` is the newest payload of the event's task, `parent` that of the task it was pressed on; b"" if unknown.
     `is_unverified`: the event or `latest` comes from a callback that the upstream has not confirmed yet; `is_parent_unverified`: so
-    does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task.
+    does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task. `follows`: the joins that the
+    event's submission follows from. `members`: for an event that is a join, all that is in its chain.
     """
 
     delivery: Delivery
@@ -62,6 +64,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     is_unverified: bool = False
     is_parent_unverified: bool = False
     has_acted: bool = False
+    follows: str = ""
+    members: tuple[ChainMember, ...] = ()
 
     @property
     def is_task_unverified(self) -> bool:

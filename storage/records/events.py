@@ -43,6 +43,15 @@ ALL_SIGNALS = frozenset(signal for signal in SIGNAL_OF_CHANGE.values() if signal
 """The signals that a callback can give."""
 
 
+RESTED = "chain.rested"
+CHILDREN_DONE = "children.done"
+JOINS = frozenset({RESTED, CHILDREN_DONE})
+"""The signals that several ends give together (storage/joins/)."""
+
+JOINED = frozenset({"task.succeeded", "task.failed", "task.cancelled"})
+"""Signals of tasks after which a join may be due. Every signal of a submission, and task.lost, is fanned out in any case."""
+
+
 class Incoming(msgspec.Struct, frozen=True, kw_only=True):
     """A task payload to be stored. `submission_id` is the one in the hook's path, or ""."""
 

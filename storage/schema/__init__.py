@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from storage.schema.blobs import blob_pieces, blob_uses, blobs
 from storage.schema.clients import client_keys
-from storage.schema.duties import attempts, deliveries, firings, spent, submissions
+from storage.schema.duties import attempts, deliveries, firings, joins, spent, submissions
 from storage.schema.facts import aliases, chains, events, quarantine, refusals, tasks
 from storage.schema.gateway import seeds, tickets
 from storage.schema.names import AUTOMATIC, SCHEMA, metadata
@@ -31,6 +31,7 @@ __all__ = [
     "deliveries",
     "events",
     "firings",
+    "joins",
     "leases",
     "meta",
     "metadata",

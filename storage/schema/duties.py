@@ -62,6 +62,8 @@ submissions = Table(
     Column("mode", String, nullable=False, server_default=""),  # the speed mode, of those of its dialect
     # For uncertain submissions: it may occupy one of the upstream's job places.
     Column("takes_place", Boolean, nullable=False, server_default=true()),
+    # The joins that it follows from, as words: storage/joins/follows.py.
+    Column("follows", String, nullable=False, server_default=""),
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
     Index("submissions_of_chain", "chain_id"),
     Index("submissions_by_state", "state", "upstream"),
@@ -122,6 +124,20 @@ firings = Table(
     Column("scope", String, nullable=False),  # "chain:…", "task:…", "root:…"
     Column("count", Integer, nullable=False),
     PrimaryKeyConstraint("receiver", "scope"),
+)
+
+# Chains, and tasks with children, that may have come to rest: see storage/joins/looking.py.
+joins = Table(
+    "joins",
+    metadata,
+    Column("chain_id", String, nullable=False),
+    Column("task_id", String, nullable=False),  # "" for the chain as a whole
+    Column("look_at_ms", BigInteger),  # null: nothing has happened since the last look
+    Column("looks", Integer, nullable=False),  # looks in vain since something happened
+    Column("given", Integer, nullable=False),  # how often its signal was given
+    Column("shown", String, nullable=False),  # digest of what had ended then
+    PrimaryKeyConstraint("chain_id", "task_id"),
+    partial("joins_to_look_at", "look_at_ms", where="look_at_ms IS NOT NULL"),
 )
 
 # Intents whose submission was deleted with its chain.

@@ -16,6 +16,7 @@ from storage.submissions import lanes
 _SUBMISSION = columns_of(Submission, "submissions")
 
 SUBMISSION = Query(f"SELECT {_SUBMISSION} FROM submissions WHERE id = :id", Submission)
+FOLLOWS = Query("SELECT follows FROM submissions WHERE id = :id", str)
 WITH_KEY = Query(f"SELECT {_SUBMISSION} FROM submissions WHERE idempotency_key = :key", Submission)
 WITH_KEYS = Query(f"SELECT {_SUBMISSION} FROM submissions WHERE idempotency_key IN (:keys)", Submission)
 IN_STATE = Query(
@@ -120,8 +121,8 @@ MADE_ELSEWHERE = Query(
 )
 STAGE = Query(
     f"""
-    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", charges, counted)
-    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :charges, :counted)
+    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", follows, charges, counted)
+    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :follows, :charges, :counted)
     ON CONFLICT DO NOTHING
     RETURNING id
     """,

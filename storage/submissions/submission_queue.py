@@ -22,6 +22,11 @@ def find(connection: Connection, submission_id: str) -> Submission | None:
     return sql.SUBMISSION.first(connection, id=submission_id)
 
 
+def follows(connection: Connection, submission_id: str) -> str:
+    """The joins that a submission follows from: see storage/joins/follows.py."""
+    return sql.FOLLOWS.first(connection, id=submission_id) or ""
+
+
 def is_moved(connection: Connection, submission_id: str) -> bool:
     """True if a submission has ended because another account does its order."""
     found = find(connection, submission_id)

@@ -37,19 +37,25 @@ name = "vary"
 on = "task.succeeded"
 if = "task.image_number == 3"
 press = "vary_subtle"
+
+[[rules]]
+name = "one more"
+on = "chain.rested"
+if = "'cat' in task.prompt"
+press = "U2"
 """
-POINTS = ["ingest", "fan_out", "claim_delivery", "finish_delivery", "begin_attempt", "settle_attempt"]
+POINTS = ["ingest", "fan_out", "join", "claim_delivery", "finish_delivery", "begin_attempt", "settle_attempt"]
 ENOUGH = 40
 """More commits of one name than a chain comes to."""
 
 HURRIED = {"settle", "reconcile"}
 """Loops whose next turn a chain may wait for. If all turned as often, they would take longer than the chain."""
 
-TASKS = 4
-"""Of each chain: a grid, two upscales, a variation."""
+TASKS = 5
+"""Of each chain: a grid, two upscales, a variation; and an upscale that is requested when these have ended."""
 
-DELIVERIES = 2 * TASKS
-"""Of each chain: both rules hear of each task."""
+DELIVERIES = 2 * TASKS + 1
+"""Of each chain: two rules hear of each task, and one hears once that the chain rests: what that requests gives no second rest."""
 
 
 class Died(BaseException):
@@ -359,16 +365,17 @@ async def run_undisturbed(world: World) -> dict[str, Any]:
 
 
 async def test_the_undisturbed_chain_is_what_the_rules_say(world: World) -> None:
-    """What all others are compared with: two upscales, a variation of one of them, each asked for once."""
+    """What all others are compared with: two upscales, a variation of one of them, one more at the end, each asked for once."""
     state = await run_undisturbed(world)
     assert [row.split(",")[0] for row in state["tasks"]] == [
         "('grid of X 1'",
+        "('grid of X 2'",
         "('grid of X 3 vary'",
         "('grid of X 3'",
         "('grid of X'",
     ]
     assert len(set(state["asked"])) == len(state["asked"]) == TASKS
-    assert state["chains"] == ["('grid of X', 4)"]
+    assert state["chains"] == ["('grid of X', 5)"]
 
 
 # Before a commit is much as after the one before it, and PostgreSQL much as SQLite: of those every fourth is tried here, and

@@ -65,6 +65,7 @@ CASES = {
     "archive": Case(tasks={"IMAGINE": 1}, files=(".png", ".json")),
     "forward": Case(tasks={"IMAGINE": 1}, messages=1),
     "notify": Case(tasks={"IMAGINE": 1}, messages=1),
+    "four-pictures": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1),
 }
 ONLY_RULES = {"vary-region"}
 SETTINGS = {"PICK": "U1,U3"}

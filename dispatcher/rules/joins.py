@@ -1,0 +1,49 @@
+"""Checks the rules that use what only joins have: `chain.tasks` and `chain.children`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import msgspec
+
+from dispatcher.rules.checks import InvalidRule
+from dispatcher.rules.expressions import uses_of
+from dispatcher.rules.model import Rule
+from storage.records import JOINS
+
+
+def check_join(rule: Rule) -> None:
+    """Raises `InvalidRule` if a text of the rule uses the chain's tasks where they are unknown: only joins have them."""
+    for key, text in _texts(rule):
+        used = sorted(uses_of(text, is_condition=key == "if"))
+        if not used:
+            continue
+        if rule.on not in JOINS:
+            raise InvalidRule(
+                key,
+                f"{rule.on} does not have chain.{used[0]}",
+                f" Write {' or '.join(f'on = {name!r}' for name in sorted(JOINS))}.".replace("'", '"'),
+            )
+        if key == "modal" or (key == "state" and (rule.modal is not None or rule.zoom)):
+            raise InvalidRule(
+                key,
+                f"a modal is answered when it opens, and chain.{used[0]} is unknown then",
+                " Use only modal, task, submission, chain.id and chain.depth.",
+            )
+
+
+def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
+    for field in msgspec.structs.fields(rule):
+        if field.name not in ("name", "on"):
+            yield from ((field.encode_name, text) for text in _strings(getattr(rule, field.name)))
+
+
+def _strings(value: object) -> Iterator[str]:
+    if isinstance(value, str):
+        yield value
+    elif isinstance(value, list):
+        for item in value:
+            yield from _strings(item)
+    elif isinstance(value, msgspec.Struct):
+        for field in value.__struct_fields__:
+            yield from _strings(getattr(value, field))
