@@ -15,6 +15,7 @@ from midjourney.buttons import ALWAYS_MODAL, Button
 from midjourney.codes import Refusal
 from midjourney.decode import decode_answer
 from midjourney.errors import Undecodable
+from midjourney.prompts import parse
 from midjourney.types import SubmitAnswer, Task
 from storage.records import Submission, Ticket
 from storage.tickets.known import Known
@@ -154,6 +155,6 @@ def prompt_in_window(button: Button, parent: Task) -> str:
         found = {int(match[1] or match[2]): match[3].strip() for match in _NUMBERED.finditer(text)}
         return found.get(button.index or 0, text.strip())
     prompt = parent.final_prompt.strip()
-    if button.kind == "custom_zoom" and "--zoom" not in prompt:
+    if button.kind == "custom_zoom" and all(one.name != "zoom" for one in parse(prompt).parameters):
         return f"{prompt} --zoom 2".strip()
     return prompt

@@ -10,7 +10,9 @@ import pytest
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.expressions import Condition, compile_template
 from dispatcher.rules.language import Evaluated, Expression
+from dispatcher.tickets.answers import prompt_in_window
 from hookchain.testing import Hookchain, upscale
+from midjourney.buttons import Button
 from midjourney.types import Task
 
 CAT = Task(
@@ -162,3 +164,18 @@ def test_the_modal_that_a_user_writes_is_sent_as_it_is(hookchain: Hookchain, mod
     )
     (press,) = hookchain.succeed(upscale()).asks
     assert hookchain.window(press, prompt="a --zoom 2").prompts == [sent]
+
+
+@pytest.mark.parametrize(
+    ("prompt", "shown"),
+    [
+        ("a cat", "a cat --zoom 2"),
+        ("a cat --zooming", "a cat --zooming --zoom 2"),
+        ("a cat —zoom 1.5", "a cat —zoom 1.5"),
+        ("a cat --ZOOM=1.5 --v 7", "a cat --ZOOM=1.5 --v 7"),
+    ],
+)
+def test_a_window_of_the_gateway_proposes_a_factor_only_where_there_is_none(prompt: str, shown: str) -> None:
+    """As Midjourney's own does."""
+    zoom = Button(custom_id="MJ::CustomZoom::0ddb91a0-af46-4ae9-8e8e-c271074eb6e6", label="Custom Zoom")
+    assert prompt_in_window(zoom, Task(id="1", status="SUCCESS", prompt=prompt)) == shown

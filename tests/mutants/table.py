@@ -706,7 +706,6 @@ SLIPS = [
             "invalid_option(options)",
         ),
         ("a list of buttons is a button", "if isinstance(button, list | tuple | set):", "if False:"),
-        ("a request is stored that cannot be read", "        decode_request(encoded)\n", ""),
         (
             "a zoom loses its factor",
             "if factor and isinstance(press, Action) else press",
