@@ -50,9 +50,10 @@ def list_rules(as_json: AsJson = False) -> None:
     receivers = {receiver.name: receiver for receiver in report.receivers}
     for rule in report.rules:
         counts = receivers.get(f"rule:{rule.name}") or Receiver(name=rule.name, loaded=True, signals=[])
-        say(
-            f"{rule.name}\t{rule.where}\ton {rule.on}\tfired {counts.fired} of {counts.done} times, {counts.dead} dead"
-        )
+        fired = f"fired {counts.fired} of {counts.done} times, {counts.dead} dead"
+        say(f"{rule.name}\t{rule.where}\ton {rule.on}\t{fired}{'' if rule.enabled else ', switched off'}")
+        if rule.description:
+            say(f"  {rule.description}")
         for warning in rule.warnings:
             say(f"  ! key {warning.key!r}: {warning.problem}. {warning.remedy}")
     for mistake in mistakes:
