@@ -64,6 +64,8 @@ def loaded(receivers: Receivers) -> Loaded:
                 RuleWarning(kind=one.kind, key=one.key, problem=one.problem, remedy=one.remedy)
                 for one in compiled.warnings
             ],
+            enabled=compiled.rule.enabled,
+            description=compiled.rule.description,
         )
         for compiled in receivers.rules.rules
     ]

@@ -62,12 +62,15 @@ class NotifyTo(_Table, frozen=True, kw_only=True):
 class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     """One `[[rules]]` table: when it fires (`on`, `if`, `once_per`, `limit`), what it does, and with which options.
 
+    `enabled`: whether it runs; a rule that does not is checked all the same. `description` is for people.
     `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
     `after` is in seconds or a text such as "10 min"; `mode` is a speed mode of the upstream; `state` comes back as `task.state` of the submitted task.
     """
 
     name: str
     on: str
+    description: str = ""
+    enabled: bool = True
     when: str = ""
     once_per: Literal["", "task", "root", "chain"] = ""
     limit: Annotated[int, msgspec.Meta(ge=0, le=HIGHEST_LIMIT)] = 0

@@ -41,8 +41,10 @@ def disconnect(connected: list[tuple[str, Function]]) -> None:
 
 
 def receivers_of(compiled: CompiledRule) -> list[tuple[str, Function]]:
-    """The functions that run a rule, each with its signal."""
+    """The functions that run a rule, each with its signal; none if the rule is switched off."""
     rule, receivers = compiled.rule, []
+    if not rule.enabled:
+        return []
     if compiled.steps:
         receivers.append((rule.on, _named(_submitting(compiled), compiled, "")))
     for key, effect in compiled.effects.items():

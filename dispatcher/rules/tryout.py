@@ -74,13 +74,14 @@ class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What rules would have done: by rule the number of submissions, their price, and how many the budget would have refused;
-    the first of the submissions; and the most frequent errors."""
+    the first of the submissions; the most frequent errors; and the warnings about the rules."""
 
     events: int
     by_rule: dict[str, tuple[int, float, int]]
     suggested: list[Suggested]
     errors: dict[str, int]
     is_cut: bool
+    warnings: list[str] = []
 
 
 def framed(message: msgspec.Struct) -> bytes:
@@ -111,7 +112,9 @@ def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     outgoing.flush()
     recorded = _read(incoming, RecordedEvents)
     report = what_if.run(recorded.events)
-    outgoing.write(framed(_prediction(report, is_cut=recorded.is_cut)))
+    prediction = _prediction(report, is_cut=recorded.is_cut)
+    warnings = [str(warning) for rule in rules for warning in rule.warnings]
+    outgoing.write(framed(msgspec.structs.replace(prediction, warnings=warnings)))
 
 
 def _rules(request: TrialRequest) -> list[CompiledRule]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +15,7 @@ from hookchain.cli.rules_counts import counts_text, never_fired, parts_of
 from hookchain.cli.table import say_rows
 from hookchain.printable import printable, printable_in
 from hookchain.settings.load import DEFAULT_FILE, load_settings
-from hooks.api.reports import Rules
+from hooks.api.reports import Receiver, Rule, Rules
 
 rules = typer.Typer(help="Check, try and list rules.", no_args_is_help=True)
 File = Annotated[Path, typer.Argument(help="TOML file with [[rules]].")]
@@ -52,18 +53,22 @@ def list_rules(as_json: AsJson = False) -> None:
     mistakes = report.error.splitlines()
     report = printable_in(report)
     receivers = {receiver.name: receiver for receiver in report.receivers}
-    rows = [
-        [rule.name, rule.where, f"on {rule.on}", counts_text(parts_of(rule.name, receivers))]
-        for rule in report.rules
-    ]
+    rows = [[rule.name, rule.where, f"on {rule.on}", _counts(rule, receivers)] for rule in report.rules]
     say_rows(rows)
     for rule in report.rules:
+        if rule.description:
+            say(f"{rule.name}: {rule.description}")
         for warning in rule.warnings:
             say(f"! {rule.name}, key {warning.key!r}: {warning.problem}. {warning.remedy}")
     if never := never_fired(report):
         say(f"never fired, as far as deliveries are kept: {', '.join(never)}")
     for mistake in mistakes:
         say(f"the file has changed but is not in use: {printable(mistake)}")
+
+
+def _counts(rule: Rule, receivers: Mapping[str, Receiver]) -> str:
+    counts = counts_text(parts_of(rule.name, receivers))
+    return counts if rule.enabled else f"{counts}, switched off"
 
 
 @rules.command("try")

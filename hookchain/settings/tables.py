@@ -12,7 +12,6 @@ import msgspec
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import PeriodBudget
 from dispatcher.policy.retention import Retention
-from dispatcher.rules.model import KEYS as RULE_KEYS
 from dispatcher.rules.spelling import nearest
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings import bounds
@@ -112,7 +111,10 @@ def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
 
 
 def _remedy(key: str, known: set[str], kind: type[msgspec.Struct]) -> str:
-    if kind is File and key in RULE_KEYS:
+    # Imported here because it is slow to load: it needs the storage package.
+    from dispatcher.rules.model import KEYS
+
+    if kind is File and key in KEYS:
         return " It belongs to a rule: move it below [[rules]]."
     return nearest(key, known)
 

@@ -146,7 +146,7 @@ class RuleWarning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule in use; `does` lists the keys that say what it does."""
+    """A rule in use; `does` lists the keys that say what it does, and `enabled` is false for one that is switched off."""
 
     name: str
     where: str
@@ -154,6 +154,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     condition: str = msgspec.field(name="if")
     does: list[str]
     warnings: list[RuleWarning] = []
+    enabled: bool = True
+    description: str = ""
 
 
 class RulesInUse(msgspec.Struct, frozen=True, kw_only=True):

@@ -138,6 +138,19 @@ async def test_a_touch_of_the_file_is_noticed(file: Path) -> None:
     assert [one.rule.press for one in rules.rules] == ["U4"]
 
 
+async def test_a_rule_is_switched_off_and_on_again(bench: Any, file: Path) -> None:
+    """It stays in the list of rules, and has no receiver meanwhile."""
+    rules = live(file)
+    registry = Registry(SIGNALS)
+    rules.watch(registry)
+    file.write_text(RULE.format("U1") + "enabled = false\n")
+    assert rules.reload()
+    assert ([one.rule.enabled for one in rules.rules], registry.names()) == ([False], [])
+    file.write_text(RULE.format("U1") + "enabled = true\n")
+    assert rules.reload()
+    assert registry.names() == ["rule:press"]
+
+
 async def test_all_mistakes_are_in_the_status(file: Path) -> None:
     """One line each."""
     rules = live(file)

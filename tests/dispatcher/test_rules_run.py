@@ -386,3 +386,13 @@ async def test_a_product_that_never_ends_is_refused_when_it_is_asked_for(source:
 async def test_what_is_multiplied_in_earnest_is_worked_out(source: str) -> None:
     assert (await Condition(source)({})).holds
     assert await compile_template(f"{{{{ {source} }}}}")({}) == "True"
+
+
+async def test_a_rule_that_is_switched_off_hears_nothing(bench: Any) -> None:
+    """Of the same event another rule hears."""
+    bench.rules(rule(name="off", press="U1", enabled=False) + rule(name="on", press="U2"))
+    await bench.start()
+    await bench.callback()
+    await bench.until_states("accepted")
+    assert [one.label for one in await bench.submissions()] == ["U2"]
+    assert [one.receiver for one in await bench.deliveries()] == ["rule:on"]

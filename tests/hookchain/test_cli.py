@@ -105,6 +105,18 @@ def test_rules_with_a_mistake_are_not_released(tmp_path: Path) -> None:
     assert "/notify/" in command.run(tmp_path, "url").stdout
 
 
+def test_all_mistakes_are_printed_one_a_line(tmp_path: Path) -> None:
+    """Those of the settings first: the rules are read once the settings are right."""
+    (tmp_path / "hookchain.toml").write_text("prot = 1\n[budget]\ndeep = 2\n")
+    lines = command.run(tmp_path, "serve").stderr.splitlines()
+    assert [line.partition("unknown key ")[2][:6] for line in lines] == ["'prot'", "'deep'"]
+    (tmp_path / "hookchain.toml").write_text(
+        '[[rules]]\nname="x"\non="task.sent"\npres="U*"\nif = "task.is_gird"\n'
+    )
+    lines = command.run(tmp_path, "serve").stderr.splitlines()
+    assert [line.partition(", key ")[2].partition(":")[0] for line in lines] == ["'on'", "'pres'", "'if'"]
+
+
 def test_what_machines_ask_often_loads_no_server() -> None:
     """A container's health check is a process every few seconds, on a small part of a core."""
     loaded = "import sys, hookchain.cli.health, hookchain.cli.listing; print(*sys.modules)"

@@ -166,6 +166,34 @@ def test_a_budget_without_prices_is_a_warning_too(tmp_path: Path) -> None:
 
 
 @pytest.mark.process
+def test_a_rule_that_is_switched_off_is_shown_as_such(start_server: Any, tmp_path: Path) -> None:
+    """With its description, in the API, on the page, in `rules list` and in `rules check`."""
+    (tmp_path / "hookchain.toml").write_text(
+        f'{RIGHT}enabled = false\ndescription = "All four, for the shop"\n'
+        + RIGHT.replace('"up"', '"on"')
+        + 'description = "On since May"\n'
+    )
+    server = start_server(HOOKCHAIN_UPSTREAM_URL="http://127.0.0.1:9")
+    loaded = server.get("/api/rules")
+    assert [(one["name"], one["enabled"]) for one in loaded["rules"]] == [("up", False), ("on", True)]
+    assert [one["name"] for one in loaded["receivers"]] == ["rule:on"]
+    page = server.http.get("/rules").text
+    assert "Switched off:" in page
+    assert "All four, for the shop" in page
+    assert "On since May" in page
+    listed = command.run(tmp_path, "rules", "list", PORT=str(server.http.base_url.port), HOST="127.0.0.1")
+    assert [line.endswith(", switched off") for line in listed.stdout.splitlines()] == [
+        True,
+        False,
+        False,
+        False,
+    ]
+    assert "  All four, for the shop" in listed.stdout.splitlines()
+    checked = command.run(tmp_path, "rules", "check").stdout.splitlines()
+    assert [line.endswith(" (switched off)") for line in checked] == [True, False, False]
+
+
+@pytest.mark.process
 def test_a_running_server_shows_the_warnings_everywhere(start_server: Any, tmp_path: Path) -> None:
     """In the API, on the page, and in `rules list`."""
     (tmp_path / "hookchain.toml").write_text(DOUBTFUL)

@@ -22,6 +22,7 @@ _FAILS = frozenset(
         "task.failed",
         "task.cancelled",
         "task.lost",
+        "task.overdue",
         "submission.rejected",
         "submission.dead",
         "submission.uncertain",

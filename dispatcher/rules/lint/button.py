@@ -17,6 +17,7 @@ _NO_BUTTONS = frozenset(
         "task.submitted",
         "task.started",
         "task.progressed",
+        "task.overdue",
         "task.failed",
         "task.cancelled",
         "task.lost",
@@ -29,7 +30,7 @@ _NO_BUTTONS = frozenset(
     }
 )
 """Signals on which a task has no buttons, or none but the one that cancels it."""
-_NOT_DONE = frozenset({"task.submitted", "task.started", "task.progressed"})
+_NOT_DONE = frozenset({"task.submitted", "task.started", "task.progressed", "task.overdue"})
 
 LABELS = (
     *(f"{letter}{number}" for letter, number in itertools.product("UV", range(1, 5))),

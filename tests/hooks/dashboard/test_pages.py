@@ -244,6 +244,12 @@ async def test_a_rule_is_tried_on_what_has_been_and_nothing_is_sent(site: Site) 
     assert "rule:up" in tried
     assert ">4<" in tried
     assert "<html" not in tried
+    assert "Warning:" not in tried
+    doubtful = form | {"rules": rule.replace("U*", "U5")}
+    assert (
+        "no known upstream offers a button &#39;U5&#39;"
+        in (await site.http.post("/rules/try", data=doubtful)).text
+    )
     assert await site.database.read(lambda c: c.execute(schema.submissions.select()).all()) == []
     wrong = await site.http.post("/rules/try", data=form | {"rules": '[[rules]]\nname = "up"\nonn = "x"\n'})
     assert "onn" in wrong.text
