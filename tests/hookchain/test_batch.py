@@ -16,6 +16,7 @@ from pathlib import Path
 from threading import Thread
 from typing import Any
 
+import msgspec
 import pytest
 
 from hookchain.cli.api import Server
@@ -24,6 +25,7 @@ from hookchain.cli.batch_rows import Columns, Row, WrongRows, rows_of
 from hookchain.cli.batch_sending import Sending
 from hookchain.settings.conversion import SettingsError
 from hookchain.settings.load import load_settings
+from hooks.api.answers import Submission
 from midjourney.dialects import DIALECTS
 from tests.conftest import MEASURING, PATIENCE_S
 from tests.support import command
@@ -63,8 +65,13 @@ class Shop:
 
     def prompts(self) -> list[str]:
         """What was submitted, in any order."""
-        listed = self.server.get("/api/submissions?limit=500")["submissions"]
-        return sorted(one["request"]["prompt"] for one in listed)
+        found: list[str] = []
+        cursor: str | None = ""
+        while cursor is not None:
+            page = self.server.get(f"/api/submissions?limit=500&cursor={cursor}")
+            found += [one["request"]["prompt"] for one in page["submissions"]]
+            cursor = page["cursor"]
+        return sorted(found)
 
 
 @pytest.fixture
@@ -209,8 +216,8 @@ def test_at_a_terminal_it_asks_first_and_draws_one_bar(shop: Shop) -> None:
 
 @pytest.mark.process
 def test_an_interrupted_run_goes_on_where_it_stopped(shop: Shop, eventually: Any, tmp_path: Path) -> None:
-    """Ctrl+C in the middle of 300 rows: the next run submits the others, and each is paid for once."""
-    shop.write("prompt\n" + "".join(f"cat {number}\n" for number in range(300)))
+    """Ctrl+C in the middle of 1000 rows: the next run submits the others, and each is paid for once."""
+    shop.write("prompt\n" + "".join(f"cat {number}\n" for number in range(1000)))
     with subprocess.Popen(
         [
             sys.executable,
@@ -233,12 +240,12 @@ def test_an_interrupted_run_goes_on_where_it_stopped(shop: Shop, eventually: Any
         said = process.communicate(timeout=PATIENCE_S)[1]
     before = len(shop.prompts())
     assert process.returncode == 130, said
-    assert f"stopped: {before} of 300 rows are submitted; run the same command again" in said
-    assert 5 < before < 300
+    assert f"stopped: {before} of 1000 rows are submitted; run the same command again" in said
+    assert 5 < before < 1000
     lines = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
-    assert sum(line["status"] == "not submitted" for line in lines) == 300 - before
+    assert sum(line["status"] == "not submitted" for line in lines) == 1000 - before
     shop.run("--from", "prompts.csv", "--yes")
-    assert shop.prompts() == sorted(f"cat {number}" for number in range(300))
+    assert shop.prompts() == sorted(f"cat {number}" for number in range(1000))
 
 
 @pytest.mark.process
@@ -398,13 +405,9 @@ def test_a_wrong_file_is_refused(tmp_path: Path, content: str, columns: Columns,
     assert refused.value.lines[0].startswith(f"prompts.csv: {says}")
 
 
-ANSWER: dict[str, object] = {
-    **dict.fromkeys(("id", "chain_id", "upstream", "kind", "label", "asked_by", "state", "reason"), "x"),
-    **dict.fromkeys(("run_at", "created_at", "updated_at"), "2026-01-01T00:00:00Z"),
-    **dict.fromkeys(("depth", "attempts", "priority", "repeats"), 0),
-    **dict.fromkeys(("request", "parent_id", "outcome", "failure_kind")),
-    "task_ids": [],
-}
+_EMPTY: dict[object, object] = {str: "", int: 0, list[str]: []}
+ANSWER = {field.name: _EMPTY.get(field.type) for field in msgspec.structs.fields(Submission)}
+"""A submission as the API gives it, whichever fields it has."""
 
 
 class Busy(BaseHTTPRequestHandler):
