@@ -66,7 +66,7 @@ class Shop:
     def prompts(self) -> list[str]:
         """What was submitted, in any order."""
         found: list[str] = []
-        cursor = ""
+        cursor: str | None = ""
         while cursor is not None:
             page = self.server.get(f"/api/submissions?limit=500&cursor={cursor}")
             found += [one["request"]["prompt"] for one in page["submissions"]]
