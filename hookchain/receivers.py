@@ -6,9 +6,10 @@ from collections.abc import Sequence
 from functools import partial
 
 import msgspec
+import structlog
 
-from dispatcher.plugins.discovery import Plugin, load_plugins
-from dispatcher.plugins.errors import RuleError
+from dispatcher.plugins.discovery import Plugin, find_plugins
+from dispatcher.plugins.errors import PluginError, RuleError
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.checks import action_keys
@@ -21,22 +22,29 @@ from hooks.api.reports import Loaded, Rule, RulesInUse
 from hooks.api.reports import Plugin as LoadedPlugin
 from hooks.times import when
 
+log = structlog.get_logger("hookchain")
+
 
 class Receivers(msgspec.Struct, frozen=True, kw_only=True):
-    """The loaded plugins, the rules, and the registry of all receivers by name."""
+    """The loaded plugins, what is probably wrong with them, the rules, and the registry of all receivers by name."""
 
     plugins: list[Plugin]
+    warnings: list[str] = []
     rules: LiveRules
     registry: Registry
 
 
 def connect_receivers(settings: Settings) -> Receivers:
     """Load plugins and connect rules. Raises `PluginError` and `SettingsError`."""
-    plugins = load_plugins(settings.plugins, settings.directory)
+    found = find_plugins(settings.plugins, settings.directory)
+    if found.problems:
+        raise PluginError(*found.problems)
+    for warning in found.warnings:
+        log.warning("a plugin is probably not as you mean it", what=warning)
     rules = LiveRules(rules_of(settings, evaluate_confined), settings.file, partial(_read_rules, settings))
     registry = Registry(SIGNALS)
     rules.watch(registry)
-    return Receivers(plugins=plugins, rules=rules, registry=registry)
+    return Receivers(plugins=found.plugins, warnings=found.warnings, rules=rules, registry=registry)
 
 
 def _read_rules(settings: Settings) -> Sequence[CompiledRule]:
@@ -65,5 +73,6 @@ def loaded(receivers: Receivers) -> Loaded:
             file=status.file, error=status.error, loaded_at=when(status.loaded_at_ms), rules=rules
         ),
         plugins=[LoadedPlugin(name=plugin.name, origin=plugin.origin) for plugin in receivers.plugins],
+        warnings=receivers.warnings,
         receivers={name: registry.signals_of(name) for name in registry.names()},
     )

@@ -29,7 +29,11 @@ class GiveUp(Exception):
 
 
 class PluginError(Exception):
-    """A plugin cannot be loaded; the message names it, where it is, and the cause."""
+    """Plugins cannot be loaded; each of the `problems` names the plugin, where it is, the cause, and what to write."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class RuleError(Exception):

@@ -10,7 +10,10 @@ looks up the receivers of a signal, and each gets a durable delivery of its own.
 
 from __future__ import annotations
 
-import blinker
+from dispatcher.plugins.plugin_signal import PluginSignal
+
+ARGUMENTS = ("task", "event", "chain", "submission", "modal")
+"""The keyword arguments of every signal. The sender comes before them."""
 
 _WHEN = {
     "task.submitted": "The upstream accepted the task (status SUBMITTED).",
@@ -31,7 +34,7 @@ _WHEN = {
     "budget.exceeded": "A budget does not allow a submission, which is stored as refused.",
 }
 
-SIGNALS: dict[str, blinker.Signal] = {name: blinker.Signal(doc=when) for name, when in _WHEN.items()}
+SIGNALS: dict[str, PluginSignal] = {name: PluginSignal(name, when) for name, when in _WHEN.items()}
 """Every signal by the name that rules use ("task.succeeded")."""
 
 task_submitted = SIGNALS["task.submitted"]

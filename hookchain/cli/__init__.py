@@ -104,15 +104,18 @@ def main() -> None:
     """Run a command. Errors of the caller are printed as one line, never as a traceback."""
     try:
         command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
-    except (SettingsError, PluginError, RuleError, BadDatabaseUrl) as error:
-        _fail(str(error), 2)
+    except PluginError as error:
+        _fail(*error.problems, code=2)
+    except (SettingsError, RuleError, BadDatabaseUrl) as error:
+        _fail(str(error), code=2)
     except (CallFailed, StorageError) as error:
-        _fail(str(error), 1)
+        _fail(str(error), code=1)
     except KeyboardInterrupt:
         # Once a server runs, it handles the signal itself; this is for the time before.
-        _fail("stopped", 130)
+        _fail("stopped", code=130)
 
 
-def _fail(message: str, code: int) -> None:
-    say(f"hookchain: {printable(message)}", to_errors=True)
+def _fail(*messages: str, code: int) -> None:
+    for message in messages:
+        say(f"hookchain: {printable(message)}", to_errors=True)
     sys.exit(code)

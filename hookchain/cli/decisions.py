@@ -195,3 +195,5 @@ def plugins(as_json: AsJson = False) -> None:
             f"{receiver.name}\t{signals}\t{receiver.done} done, {receiver.fired} fired, {receiver.waiting} waiting, "
             f"{receiver.failing} failing, {receiver.dead} dead"
         )
+    for warning in report.warnings:
+        say(f"! {warning}")

@@ -163,10 +163,11 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules and plugins that run in this process, and the signals of each receiver."""
+    """The rules and plugins that run in this process, the signals of each receiver, and what is probably wrong with plugins."""
 
     rules: RulesInUse = RulesInUse(file="", error="", loaded_at=None, rules=[])
     plugins: list[Plugin] = []
+    warnings: list[str] = []
     receivers: Mapping[str, Sequence[str]] = {}
 
 
@@ -191,7 +192,8 @@ class Rules(RulesInUse, frozen=True, kw_only=True):
 
 
 class Plugins(msgspec.Struct, frozen=True, kw_only=True):
-    """The loaded plugins, and the results of the deliveries of all receivers."""
+    """The loaded plugins, what is probably wrong with them, and the results of the deliveries of all receivers."""
 
     plugins: list[Plugin]
+    warnings: list[str] = []
     receivers: list[Receiver]
