@@ -51,6 +51,8 @@ def list_rules(as_json: AsJson = False) -> None:
         )
     if report.error:
         say(f"the file has changed but is not in use: {report.error}")
+    if report.after_restart:
+        say(f"changed, in use after a restart: {'; '.join(report.after_restart)}")
 
 
 @rules.command("try")

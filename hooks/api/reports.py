@@ -147,10 +147,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesInUse(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules in use. `error` says why the file on disk is not in use."""
+    """The rules in use. `error` says why the file on disk is not in use. `after_restart` names changed settings that are not yet."""
 
     file: str
     error: str
+    after_restart: list[str] = []
     loaded_at: str | None
     rules: list[Rule]
 

@@ -13,7 +13,7 @@ import pytest
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.load import load_rules
-from dispatcher.rules.reload import LiveRules
+from dispatcher.rules.reload import InFile, LiveRules
 from tests.conftest import PATIENCE_S
 
 RULE = """
@@ -25,11 +25,11 @@ press = "{}"
 
 
 def live(file: Path) -> LiveRules:
-    def load() -> Any:
+    def load() -> InFile:
         text = file.read_text()
-        return load_rules(tomllib.loads(text).get("rules", []), file=file.name, text=text)
+        return InFile(rules=load_rules(tomllib.loads(text).get("rules", []), file=file.name, text=text))
 
-    return LiveRules(load(), file, load)
+    return LiveRules(load().rules, file, load)
 
 
 @pytest.fixture
