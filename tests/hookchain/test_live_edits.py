@@ -115,7 +115,9 @@ def test_a_rule_that_needs_a_changed_table_says_so(receivers: Receivers, tmp_pat
     """A new upstream can be named by a rule only after a restart."""
     second = '[upstreams.second]\nurl = "http://x"\n'
     text = START.replace("[upstreams.main]", f"{second}[upstreams.main]")
-    (tmp_path / "hookchain.toml").write_text(text.replace('press = "U1"', 'imagine = "a dog"\nupstream = "second"'))
+    (tmp_path / "hookchain.toml").write_text(
+        text.replace('press = "U1"', 'imagine = "a dog"\nupstream = "second"')
+    )
     assert not receivers.rules.reload()
     assert "'second'" in loaded(receivers).rules.error
     assert loaded(receivers).rules.error.endswith(" Changed, and in use after a restart: [upstreams.second].")
