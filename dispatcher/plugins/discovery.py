@@ -62,14 +62,14 @@ def load_plugins(named: Iterable[str], directory: Path) -> list[Plugin]:
     return found.plugins
 
 
-def find_plugins(named: Iterable[str], directory: Path) -> Found:
-    """Load what `load_plugins` loads, and collect the problems. What a plugin with a problem connected stays connected, unless it
-    could not be loaded at all."""
+def find_plugins(named: Iterable[str], directory: Path, *, only_named: bool = False) -> Found:
+    """Load what `load_plugins` loads, or only the named, and collect the problems. What a plugin with a problem connected stays
+    connected, unless it could not be loaded at all."""
     plugins: dict[str, Plugin] = {}
     problems: list[str] = []
-    warnings = _left_out(directory)
+    warnings = [] if only_named else _left_out(directory)
     whole = Recording()
-    for candidate in _candidates(named, directory):
+    for candidate in _named(named, directory) if only_named else _candidates(named, directory):
         if candidate.origin in plugins:
             continue
         with recording() as made:
@@ -92,7 +92,7 @@ def find_plugins(named: Iterable[str], directory: Path) -> Found:
     )
 
 
-def _candidates(named: Iterable[str], directory: Path) -> Iterator[_Candidate]:
+def _named(named: Iterable[str], directory: Path) -> Iterator[_Candidate]:
     listed = "; remove it from HOOKCHAIN_PLUGINS if it is not a plugin"
     for name in named:
         if name.endswith(".py") or "/" in name:
@@ -105,6 +105,10 @@ def _candidates(named: Iterable[str], directory: Path) -> Iterator[_Candidate]:
                 remedy=f"{_CONNECT}{listed}",
                 load=lambda name=name: load_module(name),  # type: ignore[misc]  # mypy does not infer the default
             )
+
+
+def _candidates(named: Iterable[str], directory: Path) -> Iterator[_Candidate]:
+    yield from _named(named, directory)
     for path in sorted((directory / "plugins").glob("*")):
         if not path.name.startswith(_LEFT_ALONE) and (
             path.suffix == ".py" or (path / "__init__.py").is_file()

@@ -36,7 +36,7 @@ MODULES: Mapping[str, str] = {
     "replay": "decisions",
     "costs": "decisions",
     "budgets": "decisions",
-    "plugins": "decisions",
+    "plugins": "plugins",
     "token": "token",
     "keys": "keys",
     "upstreams": "upstreams",
