@@ -9,6 +9,7 @@ from dispatcher.effects.split_grid import split_grid
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp, Retry
 from dispatcher.plugins.open_modal import OpenModal as Modal
+from dispatcher.plugins.plugin_settings import plugin_settings
 from dispatcher.plugins.receivers import receiver
 from dispatcher.plugins.signals import (
     budget_exceeded,
@@ -50,6 +51,7 @@ __all__ = [
     "forward",
     "load_image",
     "notify",
+    "plugin_settings",
     "receiver",
     "split_grid",
     "submission_accepted",

@@ -10,6 +10,7 @@ import structlog
 
 from dispatcher.plugins.discovery import Plugin, find_plugins
 from dispatcher.plugins.errors import PluginError, RuleError
+from dispatcher.plugins.plugin_settings import PluginTables
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.checks import action_keys
@@ -17,7 +18,7 @@ from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import InFile, LiveRules
 from hookchain.rules import rules_of
 from hookchain.settings.changes import changed_settings
-from hookchain.settings.file import parse
+from hookchain.settings.file import display_path, parse
 from hookchain.settings.load import Settings, SettingsError, load_settings
 from hooks.api.reports import Loaded, Rule, RulesInUse
 from hooks.api.reports import Plugin as LoadedPlugin
@@ -40,7 +41,8 @@ def connect_receivers(settings: Settings, environment: Mapping[str, str] | None 
 
     Raises `PluginError` and `SettingsError`.
     """
-    found = find_plugins(settings.plugins, settings.directory)
+    tables = PluginTables(settings.plugin_tables, display_path(settings.file))
+    found = find_plugins(settings.plugins, settings.directory, tables)
     if found.problems:
         raise PluginError(*found.problems)
     for warning in found.warnings:

@@ -12,6 +12,7 @@ import msgspec
 from dispatcher.plugins import receiver_checks as checks
 from dispatcher.plugins.errors import PluginError
 from dispatcher.plugins.loading import load_entry_point, load_file, load_module
+from dispatcher.plugins.plugin_settings import PluginTables, given
 from dispatcher.plugins.plugin_signal import Connection, Recording, is_same, recording
 from dispatcher.plugins.receivers import name_of
 from dispatcher.plugins.signals import SIGNALS
@@ -51,34 +52,40 @@ class _Candidate(msgspec.Struct, frozen=True, kw_only=True):
     load: Callable[[], ModuleType]
 
 
-def load_plugins(named: Iterable[str], directory: Path) -> list[Plugin]:
+def load_plugins(named: Iterable[str], directory: Path, tables: PluginTables | None = None) -> list[Plugin]:
     """Load the named modules and files, all of `plugins/` in the directory, and installed entry points, each once.
 
     Raises `PluginError` with all problems: a server that starts without a plugin would miss events.
     """
-    found = find_plugins(named, directory)
+    found = find_plugins(named, directory, tables)
     if found.problems:
         raise PluginError(*found.problems)
     return found.plugins
 
 
-def find_plugins(named: Iterable[str], directory: Path, *, only_named: bool = False) -> Found:
+def find_plugins(
+    named: Iterable[str], directory: Path, tables: PluginTables | None = None, *, only_named: bool = False
+) -> Found:
     """Load what `load_plugins` loads, or only the named, and collect the problems. What a plugin with a problem connected stays
-    connected, unless it could not be loaded at all."""
+    connected, unless it could not be loaded at all. `tables` are the settings of plugins."""
+    tables = tables or PluginTables({})
     plugins: dict[str, Plugin] = {}
     problems: list[str] = []
     warnings = [] if only_named else _left_out(directory)
     whole = Recording()
+    names: dict[str, bool] = {}
     for candidate in _named(named, directory) if only_named else _candidates(named, directory):
         if candidate.origin in plugins:
             continue
-        with recording() as made:
+        names[candidate.name] = False
+        with recording() as made, given(tables):
             try:
                 module = candidate.load()
             except PluginError as error:
                 made.undo()
                 problems += error.problems
                 continue
+        names[candidate.name] = True
         plugins[candidate.origin] = Plugin(name=candidate.name, origin=candidate.origin)
         whole.connections += [one for one in made.connections if one.signal.is_connected(one.function)]
         whole.with_options += made.with_options
@@ -87,7 +94,7 @@ def find_plugins(named: Iterable[str], directory: Path, *, only_named: bool = Fa
     return Found(
         plugins=list(plugins.values()),
         connections=whole.connections,
-        problems=[*problems, *_problems(whole, directory)],
+        problems=[*problems, *_problems(whole, directory), *([] if only_named else tables.left_over(names))],
         warnings=[*warnings, *_warnings(whole.connections, directory)],
     )
 

@@ -137,6 +137,8 @@ def _call(where: str, function: Callable[..., Any]) -> None:
 
 
 def _failed(where: str, error: BaseException, remedy: str = "") -> PluginError:
+    if isinstance(error, PluginError):
+        return error  # its settings are wrong; the messages say where
     frames = traceback.extract_tb(error.__traceback__)
     # The line of the plugin, not that of a function of ours that it called.
     own = [frame for frame in frames if "importlib" not in frame.filename and not _is_ours(frame.filename)]

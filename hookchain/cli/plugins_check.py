@@ -8,11 +8,13 @@ from typing import Any
 import msgspec
 
 from dispatcher.plugins.discovery import find_plugins
+from dispatcher.plugins.plugin_settings import PluginTables
 from dispatcher.plugins.plugin_signal import ANY, Connection
 from dispatcher.plugins.receiver_checks import where
 from dispatcher.plugins.receivers import DEFAULTS, name_of, options_of
 from hookchain.cli.output import say, say_json
 from hookchain.printable import printable
+from hookchain.settings.file import display_path
 from hookchain.settings.load import Settings
 
 
@@ -48,7 +50,8 @@ def check_plugins(settings: Settings, named: Sequence[str], *, as_json: bool, st
 
 
 def _checked(settings: Settings, named: Sequence[str]) -> Checked:
-    found = find_plugins(named or settings.plugins, settings.directory, only_named=bool(named))
+    tables = PluginTables(settings.plugin_tables, display_path(settings.file))
+    found = find_plugins(named or settings.plugins, settings.directory, tables, only_named=bool(named))
     hears: dict[str, list[str]] = {}
     functions: dict[str, Callable[..., Any]] = {}
     for connection in found.connections:

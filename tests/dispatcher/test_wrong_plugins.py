@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 import pytest
 
 from dispatcher.plugins.discovery import Found, find_plugins
+from dispatcher.plugins.plugin_settings import PluginTables
 
 IMPORT = "from hookchain import receiver, task_failed, task_succeeded, submission_needs_modal\n"
 """The first line of each plugin in wrong_plugins.txt, which leaves it out."""
@@ -49,7 +51,9 @@ def loaded(case: str, directory: Path, monkeypatch: pytest.MonkeyPatch) -> Found
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(IMPORT + text if path.suffix == ".py" else text)
     importlib.invalidate_caches()
-    return find_plugins(named, directory)
+    file = directory / "hookchain.toml"
+    tables = tomllib.loads(file.read_text())["plugins"] if file.exists() else {}
+    return find_plugins(named, directory, PluginTables(tables))
 
 
 def messages(found: Found, directory: Path) -> str:
