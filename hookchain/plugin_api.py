@@ -7,7 +7,7 @@ from dispatcher.effects.forward import forward
 from dispatcher.effects.notify import notify
 from dispatcher.effects.split_grid import split_grid
 from dispatcher.plugins.chain import Chain
-from dispatcher.plugins.errors import GiveUp, Retry
+from dispatcher.plugins.errors import GiveUp, Retry, Veto
 from dispatcher.plugins.open_modal import OpenModal as Modal
 from dispatcher.plugins.plugin_settings import plugin_settings
 from dispatcher.plugins.receivers import receiver
@@ -16,6 +16,7 @@ from dispatcher.plugins.signals import (
     submission_accepted,
     submission_dead,
     submission_existed,
+    submission_leaving,
     submission_needs_modal,
     submission_queued,
     submission_rejected,
@@ -46,6 +47,7 @@ __all__ = [
     "Retry",
     "Submission",
     "Task",
+    "Veto",
     "archive",
     "budget_exceeded",
     "forward",
@@ -57,6 +59,7 @@ __all__ = [
     "submission_accepted",
     "submission_dead",
     "submission_existed",
+    "submission_leaving",
     "submission_needs_modal",
     "submission_queued",
     "submission_rejected",

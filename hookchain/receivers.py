@@ -11,8 +11,8 @@ import structlog
 from dispatcher.plugins.discovery import Plugin, find_plugins
 from dispatcher.plugins.errors import PluginError, RuleError
 from dispatcher.plugins.plugin_settings import PluginTables
-from dispatcher.plugins.receivers import Registry
-from dispatcher.plugins.signals import SIGNALS
+from dispatcher.plugins.receivers import Registry, name_of
+from dispatcher.plugins.signals import SIGNALS, submission_leaving
 from dispatcher.rules.checks import action_keys
 from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import InFile, LiveRules
@@ -94,5 +94,6 @@ def loaded(receivers: Receivers) -> Loaded:
         ),
         plugins=[LoadedPlugin(name=plugin.name, origin=plugin.origin) for plugin in receivers.plugins],
         warnings=receivers.warnings,
-        receivers={name: registry.signals_of(name) for name in registry.names()},
+        receivers={name: registry.signals_of(name) for name in registry.names()}
+        | {name_of(function): [submission_leaving.name] for function in submission_leaving.functions()},
     )

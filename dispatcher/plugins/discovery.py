@@ -13,9 +13,9 @@ from dispatcher.plugins import receiver_checks as checks
 from dispatcher.plugins.errors import PluginError
 from dispatcher.plugins.loading import load_entry_point, load_file, load_module
 from dispatcher.plugins.plugin_settings import PluginTables, given
-from dispatcher.plugins.plugin_signal import Connection, Recording, is_same, recording
+from dispatcher.plugins.plugin_signal import Connection, Recording, recording
 from dispatcher.plugins.receivers import name_of
-from dispatcher.plugins.signals import SIGNALS
+from dispatcher.plugins.signals import ALL_SIGNALS
 
 ENTRY_POINTS = "hookchain.plugins"
 """The entry-point group of installed plugins."""
@@ -168,22 +168,14 @@ def _registers(module: ModuleType, made: Recording) -> bool:
     inside = f"{module.__name__}."
     return any(one.signal.is_connected(one.function) for one in made.connections) or any(
         f"{getattr(function, '__module__', None)}.".startswith(inside)
-        for signal in SIGNALS.values()
+        for signal in ALL_SIGNALS
         for function in signal.functions()
     )
 
 
 def _problems(whole: Recording, directory: Path) -> list[str]:
-    found = [
-        f"{checks.where(function, directory)}, {name_of(function)}: {problem}"
-        for function in _functions(whole.connections)
-        if (problem := checks.signature_problem(function))
-    ]
-    found += [
-        f"{checks.where(one.function, directory)}, {name_of(one.function)}: {problem}"
-        for one in whole.connections
-        if (problem := checks.sender_problem(one))
-    ]
+    checked: tuple[Check, ...] = (_signature_problem, checks.options_problem, checks.sender_problem)
+    found = [line for check in checked for line in _found(check, whole.connections, directory)]
     return [
         *found,
         *checks.name_problems(whole.connections, directory),
@@ -192,22 +184,32 @@ def _problems(whole: Recording, directory: Path) -> list[str]:
 
 
 def _warnings(connections: list[Connection], directory: Path) -> list[str]:
-    found = [
-        f"{checks.where(function, directory)}, {name_of(function)}: {warning}"
-        for function in _functions(connections)
-        if not checks.signature_problem(function) and (warning := checks.signature_warning(function))
+    return [
+        line
+        for check in (_signature_warning, checks.sender_warning)
+        for line in _found(check, connections, directory)
     ]
-    return found + [
-        f"{checks.where(one.function, directory)}, {name_of(one.function)}: {warning}"
+
+
+Check = Callable[[Connection], str]
+"""Says what is wrong with a connection; "" if nothing is."""
+
+
+def _signature_problem(connection: Connection) -> str:
+    return checks.signature_problem(connection.function, connection.signal.arguments)
+
+
+def _signature_warning(connection: Connection) -> str:
+    if _signature_problem(connection):
+        return ""
+    return checks.signature_warning(connection.function, connection.signal.arguments)
+
+
+def _found(check: Check, connections: list[Connection], directory: Path) -> list[str]:
+    """What the check says of each receiver, once if it is connected to several signals."""
+    lines = [
+        f"{checks.where(one.function, directory)}, {name_of(one.function)}: {message}"
         for one in connections
-        if (warning := checks.sender_warning(one))
+        if (message := check(one))
     ]
-
-
-def _functions(connections: list[Connection]) -> list[Callable[..., object]]:
-    """The connected functions, each once."""
-    functions: list[Callable[..., object]] = []
-    for connection in connections:
-        if not any(is_same(connection.function, known) for known in functions):
-            functions.append(connection.function)
-    return functions
+    return list(dict.fromkeys(lines))

@@ -19,7 +19,7 @@ from typing import Any
 from dispatcher.plugins.errors import PluginError
 from dispatcher.plugins.plugin_signal import is_same
 from dispatcher.plugins.receivers import PLUGIN_PREFIX
-from dispatcher.plugins.signals import SIGNALS
+from dispatcher.plugins.signals import ALL_SIGNALS
 
 BUILT_IN = "hookchain.plugins"
 
@@ -107,7 +107,7 @@ def load_entry_point(point: EntryPoint) -> ModuleType:
 
 
 def _is_receiver(function: Callable[..., Any]) -> bool:
-    return any(is_same(function, known) for signal in SIGNALS.values() for known in signal.functions())
+    return any(is_same(function, known) for signal in ALL_SIGNALS for known in signal.functions())
 
 
 def _call(where: str, function: Callable[..., Any]) -> None:

@@ -19,11 +19,13 @@ ANY = blinker.ANY
 
 
 class PluginSignal(blinker.Signal):
-    """A signal with its name ("task.succeeded"). While it `is_closed`, receivers are neither connected nor disconnected."""
+    """A signal with its name ("task.succeeded") and its keyword arguments. While it `is_closed`, receivers are neither connected nor
+    disconnected."""
 
-    def __init__(self, name: str, doc: str) -> None:
+    def __init__(self, name: str, doc: str, arguments: tuple[str, ...]) -> None:
         super().__init__(doc)
         self.name = name
+        self.arguments = arguments
         self.is_closed = False
 
     @property

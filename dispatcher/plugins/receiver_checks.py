@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from dispatcher.plugins.plugin_signal import ANY, Connection, Recording, is_same
-from dispatcher.plugins.receivers import name_of, options_of
-from dispatcher.plugins.signals import ARGUMENTS
+from dispatcher.plugins.receivers import DEFAULTS, name_of, options_of
+from dispatcher.plugins.signals import ARGUMENTS, submission_leaving
 from midjourney.types import Action
 
 Function = Callable[..., Any]
@@ -23,7 +23,7 @@ _SIMILAR = 0.75
 _POSITIONAL = (inspect.Parameter.POSITIONAL_ONLY, inspect.Parameter.POSITIONAL_OR_KEYWORD)
 
 
-def signature_problem(function: Function) -> str:
+def signature_problem(function: Function, arguments: Sequence[str] = ARGUMENTS) -> str:
     """Why the function cannot be called with the arguments of a signal, and what to write; "" if it can."""
     if inspect.isclass(function):
         return "a class is connected, so each event would only make an object; connect a method of an object"
@@ -37,13 +37,13 @@ def signature_problem(function: Function) -> str:
     except ValueError:
         return ""  # a function in C that does not tell its parameters
     try:
-        signature.bind("IMAGINE", **dict.fromkeys(ARGUMENTS))
+        signature.bind("IMAGINE", **dict.fromkeys(arguments))
     except TypeError as error:
-        return f"{_misfit(function, signature) or str(error)}; write {_suggestion(function, signature)}"
+        return f"{_misfit(function, signature, arguments) or str(error)}; write {_suggestion(function, signature, arguments)}"
     return ""
 
 
-def _misfit(function: Function, signature: inspect.Signature) -> str:
+def _misfit(function: Function, signature: inspect.Signature, arguments: Sequence[str]) -> str:
     parameters = list(signature.parameters.values())
     kinds = {parameter.kind for parameter in parameters}
     positional = [parameter for parameter in parameters if parameter.kind in _POSITIONAL]
@@ -51,7 +51,7 @@ def _misfit(function: Function, signature: inspect.Signature) -> str:
         return "it is connected inside its class, before there is an object; connect the method of an object in __init__"
     if not positional and inspect.Parameter.VAR_POSITIONAL not in kinds:
         return "it takes no positional parameter, but the action comes first"
-    if positional and positional[0].name in ARGUMENTS:
+    if positional and positional[0].name in arguments:
         return f"its first parameter is `{positional[0].name}`, but the action comes first"
     for parameter in parameters[1:] if positional else parameters:
         if parameter.kind is inspect.Parameter.POSITIONAL_ONLY:
@@ -62,25 +62,25 @@ def _misfit(function: Function, signature: inspect.Signature) -> str:
             *_POSITIONAL,
             inspect.Parameter.KEYWORD_ONLY,
         )
-        if is_needed and parameter.name not in ARGUMENTS:
-            return f"no signal gives the argument `{parameter.name}`{_meant(parameter.name)}"
+        if is_needed and parameter.name not in arguments:
+            return f"no signal gives the argument `{parameter.name}`{_meant(parameter.name, arguments)}"
     if inspect.Parameter.VAR_KEYWORD not in kinds:
-        missing = next(name for name in ARGUMENTS if name not in signature.parameters)
+        missing = next(name for name in arguments if name not in signature.parameters)
         return f"it does not take the argument `{missing}`, and has no **_ for what it does not use"
     return ""
 
 
-def _meant(word: str) -> str:
-    close = difflib.get_close_matches(word, ARGUMENTS, n=1, cutoff=0.5)
-    return f" (did you mean `{close[0]}`?)" if close else f" (there are {', '.join(ARGUMENTS)})"
+def _meant(word: str, arguments: Sequence[str]) -> str:
+    close = difflib.get_close_matches(word, arguments, n=1, cutoff=0.5)
+    return f" (did you mean `{close[0]}`?)" if close else f" (there are {', '.join(arguments)})"
 
 
-def _suggestion(function: Function, signature: inspect.Signature) -> str:
+def _suggestion(function: Function, signature: inspect.Signature, arguments: Sequence[str]) -> str:
     """A signature that fits, with the arguments that the function uses."""
     meant = [
-        difflib.get_close_matches(name, ARGUMENTS, n=1, cutoff=_SIMILAR) for name in signature.parameters
+        difflib.get_close_matches(name, arguments, n=1, cutoff=_SIMILAR) for name in signature.parameters
     ]
-    used = [name for name in ARGUMENTS if [name] in meant]
+    used = [name for name in arguments if [name] in meant]
     name = getattr(function, "__name__", "__call__")
     parameters = ", ".join(["action", *(["*", *used] if used else []), "**_"])
     if name == "<lambda>":
@@ -90,15 +90,15 @@ def _suggestion(function: Function, signature: inspect.Signature) -> str:
     return f"{start} {name}({'self, ' if is_method else ''}{parameters})"
 
 
-def signature_warning(function: Function) -> str:
+def signature_warning(function: Function, arguments: Sequence[str] = ARGUMENTS) -> str:
     """What is likely to be wrong with a signature that can be called; "" if nothing is."""
     try:
         parameters = inspect.signature(function, follow_wrapped=False).parameters
     except ValueError:
         return ""
     for name, parameter in parameters.items():
-        close = difflib.get_close_matches(name, ARGUMENTS, n=1, cutoff=_SIMILAR)
-        is_given = name in ARGUMENTS or parameter.kind is not parameter.KEYWORD_ONLY
+        close = difflib.get_close_matches(name, arguments, n=1, cutoff=_SIMILAR)
+        is_given = name in arguments or parameter.kind is not parameter.KEYWORD_ONLY
         if not is_given and close and close[0] not in parameters:
             return f"no signal gives the argument `{name}`, so it always has its default (did you mean `{close[0]}`?)"
     if all(parameter.kind is not parameter.VAR_KEYWORD for parameter in parameters.values()):
@@ -106,6 +106,22 @@ def signature_warning(function: Function) -> str:
             "it has no **_, so a release that adds an argument could not call it; end its parameters with **_"
         )
     return ""
+
+
+def options_problem(connection: Connection) -> str:
+    """Which options a receiver has that its signal does not know; "" if none."""
+    if connection.signal is not submission_leaving:
+        return ""
+    options = options_of(connection.function)
+    unknown = [
+        name for name in ("attempts", "limit", "pure") if getattr(options, name) != getattr(DEFAULTS, name)
+    ]
+    if not unknown:
+        return ""
+    return (
+        f"@receiver({unknown[0]}=…) means nothing with submission_leaving, which has no deliveries;"
+        " only timeout_s, concurrency and name do"
+    )
 
 
 def sender_problem(connection: Connection) -> str:

@@ -13,6 +13,7 @@ import msgspec
 
 from dispatcher.plugins.errors import PluginError
 from dispatcher.plugins.plugin_signal import PluginSignal, is_same, note_options
+from dispatcher.plugins.signals import submission_leaving
 from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -141,7 +142,7 @@ class Registry:
     @contextmanager
     def closed(self) -> Iterator[None]:
         """While the server runs: whoever connects or disconnects a receiver outside of `changing` gets a `RuntimeError`."""
-        with _closed(self._signals, True):
+        with _closed({**self._signals, submission_leaving.name: submission_leaving}, True):
             yield
 
     def connected_signals(self) -> frozenset[str]:

@@ -13,7 +13,7 @@ from __future__ import annotations
 from dispatcher.plugins.plugin_signal import PluginSignal
 
 ARGUMENTS = ("task", "event", "chain", "submission", "modal")
-"""The keyword arguments of every signal. The sender comes before them."""
+"""The keyword arguments of every signal about an event. The sender comes before them."""
 
 _WHEN = {
     "task.submitted": "The upstream accepted the task (status SUBMITTED).",
@@ -34,7 +34,7 @@ _WHEN = {
     "budget.exceeded": "A budget does not allow a submission, which is stored as refused.",
 }
 
-SIGNALS: dict[str, PluginSignal] = {name: PluginSignal(name, when) for name, when in _WHEN.items()}
+SIGNALS: dict[str, PluginSignal] = {name: PluginSignal(name, when, ARGUMENTS) for name, when in _WHEN.items()}
 """Every signal by the name that rules use ("task.succeeded")."""
 
 task_submitted = SIGNALS["task.submitted"]
@@ -53,3 +53,12 @@ submission_rejected = SIGNALS["submission.rejected"]
 submission_uncertain = SIGNALS["submission.uncertain"]
 submission_dead = SIGNALS["submission.dead"]
 budget_exceeded = SIGNALS["budget.exceeded"]
+
+submission_leaving = PluginSignal(
+    "submission.leaving",
+    "A submission is about to be sent, and nothing is paid yet: a receiver may raise `Veto`. Not for rules, since it is not an event.",
+    ("submission", "prompt"),
+)
+
+ALL_SIGNALS = (*SIGNALS.values(), submission_leaving)
+"""Every signal that a plugin may connect to."""

@@ -14,6 +14,7 @@ import pytest
 
 from dispatcher.plugins.discovery import Found, find_plugins
 from dispatcher.plugins.plugin_settings import PluginTables
+from dispatcher.plugins.signals import submission_leaving
 
 IMPORT = "from hookchain import receiver, task_failed, task_succeeded, submission_needs_modal\n"
 """The first line of each plugin in wrong_plugins.txt, which leaves it out."""
@@ -28,7 +29,9 @@ CASES = [
 @pytest.fixture(autouse=True)
 def forget_plugins(signals: Any) -> Iterator[None]:
     """Each case loads its plugins anew."""
+    submission_leaving._clear_state()
     yield
+    submission_leaving._clear_state()
     for name in [name for name in sys.modules if name.startswith(("hookchain_plugin_", "wrong_module"))]:
         del sys.modules[name]
 
