@@ -127,7 +127,7 @@ def _update_standing(connection: Connection, sent: Sent, answering: set[str], no
     """Update the breaker and the pauses of the upstream after an answer or its absence. `answering`: the upstreams whose last answer
     in this transaction was usable."""
     name, settlement = sent.submission.upstream, sent.settlement
-    if settlement.outcome == "invalid":
+    if settlement.outcome in ("invalid", "vetoed", "held_back"):
         return  # not sent, so it says nothing about the upstream
     if settlement.outcome in ("not_sent", Outcome.UNCERTAIN):
         answering.discard(name)

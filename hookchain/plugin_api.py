@@ -8,8 +8,9 @@ from dispatcher.effects.notify import notify
 from dispatcher.effects.split_grid import split_grid
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.chain_tasks import ChainTask
-from dispatcher.plugins.errors import GiveUp, Retry
+from dispatcher.plugins.errors import GiveUp, Retry, Veto
 from dispatcher.plugins.open_modal import OpenModal as Modal
+from dispatcher.plugins.plugin_settings import plugin_settings
 from dispatcher.plugins.receivers import receiver
 from dispatcher.plugins.signals import (
     budget_exceeded,
@@ -18,6 +19,7 @@ from dispatcher.plugins.signals import (
     submission_accepted,
     submission_dead,
     submission_existed,
+    submission_leaving,
     submission_needs_modal,
     submission_queued,
     submission_rejected,
@@ -50,6 +52,7 @@ __all__ = [
     "Retry",
     "Submission",
     "Task",
+    "Veto",
     "archive",
     "budget_exceeded",
     "chain_rested",
@@ -57,11 +60,13 @@ __all__ = [
     "forward",
     "load_image",
     "notify",
+    "plugin_settings",
     "receiver",
     "split_grid",
     "submission_accepted",
     "submission_dead",
     "submission_existed",
+    "submission_leaving",
     "submission_needs_modal",
     "submission_queued",
     "submission_rejected",

@@ -2,52 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from functools import partial
 
 import msgspec
+import structlog
 
 from dispatcher.plugins import own_windows
-from dispatcher.plugins.discovery import Plugin, load_plugins
-from dispatcher.plugins.errors import RuleError
-from dispatcher.plugins.receivers import Registry
-from dispatcher.plugins.signals import SIGNALS
+from dispatcher.plugins.discovery import Plugin, find_plugins
+from dispatcher.plugins.errors import PluginError, RuleError
+from dispatcher.plugins.plugin_settings import PluginTables
+from dispatcher.plugins.receivers import Registry, name_of
+from dispatcher.plugins.signals import SIGNALS, submission_leaving
 from dispatcher.rules.checks import action_keys
-from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.confined import evaluate_confined
-from dispatcher.rules.reload import LiveRules
-from hookchain.rules import read_rules, rules_of
-from hookchain.settings.load import Settings, SettingsError
+from dispatcher.rules.reload import InFile, LiveRules
+from hookchain.rules import rules_of
+from hookchain.settings.changes import changed_settings
+from hookchain.settings.file import display_path, parse
+from hookchain.settings.load import Settings, SettingsError, load_settings
 from hooks.api.reports import Loaded, Rule, RulesInUse, RuleWarning
 from hooks.api.reports import Plugin as LoadedPlugin
 from hooks.times import when
 
+log = structlog.get_logger("hookchain")
+
 
 class Receivers(msgspec.Struct, frozen=True, kw_only=True):
-    """The loaded plugins, the rules, and the registry of all receivers by name."""
+    """The loaded plugins, what is probably wrong with them, the rules, and the registry of all receivers by name."""
 
     plugins: list[Plugin]
+    warnings: list[str] = []
     rules: LiveRules
     registry: Registry
 
 
-def connect_receivers(settings: Settings) -> Receivers:
-    """Load plugins and connect rules. Raises `PluginError` and `SettingsError`."""
-    plugins = load_plugins(settings.plugins, settings.directory)
-    if plugins:
+def connect_receivers(settings: Settings, environment: Mapping[str, str] | None = None) -> Receivers:
+    """Load plugins and connect rules. The settings were made from this environment, os.environ if None.
+
+    Raises `PluginError` and `SettingsError`.
+    """
+    tables = PluginTables(settings.plugin_tables, display_path(settings.file))
+    found = find_plugins(settings.plugins, settings.directory, tables)
+    if found.problems:
+        raise PluginError(*found.problems)
+    for warning in found.warnings:
+        log.warning("a plugin is probably not as you mean it", what=warning)
+    if found.plugins:
         own_windows.connect()
-    rules = LiveRules(rules_of(settings, evaluate_confined), settings.file, partial(_read_rules, settings))
+    rules = LiveRules(
+        rules_of(settings, evaluate_confined), settings.file, partial(_read_file, settings, environment)
+    )
     registry = Registry(SIGNALS)
     rules.watch(registry)
-    return Receivers(plugins=plugins, rules=rules, registry=registry)
+    return Receivers(plugins=found.plugins, warnings=found.warnings, rules=rules, registry=registry)
 
 
-def _read_rules(settings: Settings) -> Sequence[CompiledRule]:
-    """The rules that are now in the configuration file. Raises `RuleError`."""
+def _read_file(settings: Settings, environment: Mapping[str, str] | None) -> InFile:
+    """What the configuration file says now, checked as at a start. Raises `RuleError`.
+
+    The rules are compiled for the upstreams that are in use.
+    """
+    changed: list[str] = []
     try:
-        return read_rules(settings.file, settings.upstreams, settings.image_folders, evaluate_confined)
+        now = load_settings(environment, settings.directory)
+        changed = changed_settings(parse(settings.text, settings.file), parse(now.text, now.file))
+        in_use = msgspec.structs.replace(settings, text=now.text)
+        return InFile(rules=rules_of(in_use, evaluate_confined), after_restart=changed)
     except SettingsError as error:
-        raise RuleError(*error.messages) from error
+        also = f"changed, and in use after a restart: {'; '.join(changed)}"
+        raise RuleError(*error.messages, *([also] if changed else [])) from error
 
 
 def loaded(receivers: Receivers) -> Loaded:
@@ -71,8 +95,14 @@ def loaded(receivers: Receivers) -> Loaded:
     ]
     return Loaded(
         rules=RulesInUse(
-            file=status.file, error=status.error, loaded_at=when(status.loaded_at_ms), rules=rules
+            file=status.file,
+            error=status.error,
+            after_restart=list(status.after_restart),
+            loaded_at=when(status.loaded_at_ms),
+            rules=rules,
         ),
         plugins=[LoadedPlugin(name=plugin.name, origin=plugin.origin) for plugin in receivers.plugins],
-        receivers={name: registry.signals_of(name) for name in registry.names()},
+        warnings=receivers.warnings,
+        receivers={name: registry.signals_of(name) for name in registry.names()}
+        | {name_of(function): [submission_leaving.name] for function in submission_leaving.functions()},
     )

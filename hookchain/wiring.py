@@ -120,7 +120,8 @@ async def _opened(
         tally.loop.start()
         follower.start()
         try:
-            yield database, secret, clients
+            with registry.closed():
+                yield database, secret, clients
         finally:
             await follower.stop(LAST_WITHIN_S)
             await rules.loop.stop()

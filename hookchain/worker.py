@@ -24,6 +24,7 @@ from dispatcher.loops.sweep import Sweeper
 from dispatcher.loops.timekeeper import Timekeeper
 from dispatcher.loops.watch import Watch
 from dispatcher.plugins.receivers import Registry
+from dispatcher.plugins.vetoes import Vetoes
 from dispatcher.policy.retention import Retention
 from dispatcher.runs.readback import Readback
 from dispatcher.runs.verifier import Verifier
@@ -137,6 +138,7 @@ class Worker:
             else None,
         )
         self._deliverer = deliverer
+        submitter.vetoes = Vetoes(deliverer.runner)
         self._membership.in_hand = lambda: (deliverer.active_runs.ids, frozenset(submitter.in_hand))
         self._membership.longest_ms = deliverer.active_runs.longest_ms
         resolver = Resolver(database, self._clients, registry.connected_signals, clock.now_ms)

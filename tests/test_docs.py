@@ -48,6 +48,7 @@ HIDDEN = {
     "gateway",
     "clients",
     "pools",
+    "plugin_tables",
 }
 
 

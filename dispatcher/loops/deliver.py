@@ -71,14 +71,14 @@ class Deliverer:
         self._clock = clock
         self._membership = membership
         self.loop = Loop("deliver", self._turn)
-        self._runner = Runner(on_end=self.loop.wake)
-        self.active_runs = ActiveRuns(registry, self._runner.abandoned)
+        self.runner = Runner(on_end=self.loop.wake)
+        self.active_runs = ActiveRuns(registry, self.runner.abandoned)
         self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
         self._verify = Verify(verifier, self.active_runs, clock)
         self._finish = Step("finish_delivery", self._end_all)
         self._moved_chains: set[str] = set()
         """Chains of which a delivery has ended since the last turn. If they are forgotten, the marks are looked at a little later."""
-        self._call = Call(self._runner, handles, clock, database.timings.runs)
+        self._call = Call(self.runner, handles, clock, database.timings.runs)
 
     def _route(self, event: PendingEvent) -> tuple[str, ...]:
         return self._registry.receiver_names(event.signal, event.action)
@@ -121,7 +121,7 @@ class Deliverer:
     async def stop(self) -> None:
         """Claim nothing more, give running receivers some time to end, and end the plugins' loops."""
         await self.loop.stop(STOP_WITHIN_S - END_WITHIN_S)
-        await self._runner.close()
+        await self.runner.close()
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
         try:

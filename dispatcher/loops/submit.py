@@ -16,8 +16,9 @@ import msgspec
 import structlog
 
 from dispatcher.loops.loop import Loop, until_durable
+from dispatcher.plugins.vetoes import Leaving, Vetoes
 from dispatcher.policy import upstream_limits
-from dispatcher.policy.outcomes import after_silence, settle
+from dispatcher.policy.outcomes import action_made, after_failed_veto, after_silence, after_veto, settle
 from dispatcher.settling import Elsewhere, Sent, settle_all
 from midjourney.client import Client, Reply
 from midjourney.errors import InvalidRequest, NoAnswer, NotSent
@@ -69,7 +70,7 @@ class Submitter:
     """Sends submissions, within the limits of each upstream, which all processes share.
 
     `elsewhere` moves orders of clients to other accounts. `departures` notes which requests leave. `worker` is the name of this process in the database; `may_send_until_s` returns
-    until when, by `uptime_s`, the others count it as alive.
+    until when, by `uptime_s`, the others count it as alive. `vetoes` may be set before it starts.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class Submitter:
         self._may_send_until_s = may_send_until_s
         self._generation_file = generation_file
         self._may_submit = may_submit
+        self.vetoes: Vetoes | None = None
         self.in_hand: Counter[str] = Counter()
         self.loop = Loop("submit", self._turn)
         self._settling = Step("settle_attempt", self._settle_all)
@@ -169,11 +171,26 @@ class Submitter:
     async def _sent(self, submission: Submission, request: Request, until_s: float) -> Settlement:
         """Send the request, and return the settlement of its attempt. Even if this code fails, the attempt must not stay "sending"."""
         try:
+            if (objection := await self._objection(submission, request)) is not None:
+                return objection
             end = await self._send(submission, request, until_s)
             return settle(submission, request, end, now_ms=self._clock(), luck=random.random())
         except Exception as error:
             log.exception("an internal error ended a request", submission=submission.id)
             return after_silence(f"internal error: {error!r}"[:500])
+
+    async def _objection(self, submission: Submission, request: Request) -> Settlement | None:
+        """The settlement of an attempt that a plugin does not want to leave. A cancel costs nothing, so no plugin is asked."""
+        if self.vetoes is None or submission.kind == "cancel" or not self.vetoes.are_wanted():
+            return None
+        prompt = str(getattr(request, "prompt", ""))
+        leaving = Leaving(action=action_made(request), submission=submission, prompt=prompt)
+        objection = await self.vetoes.objection(leaving)
+        if objection is None:
+            return None
+        if objection.kind == "veto":
+            return after_veto(objection.reason)
+        return after_failed_veto(submission, objection.reason, now_ms=self._clock(), luck=random.random())
 
     async def _send(
         self, submission: Submission, request: Request, until_s: float

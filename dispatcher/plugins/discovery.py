@@ -1,22 +1,29 @@
-"""Finds plugins in modules, files and entry points. Loading one connects its receivers."""
+"""Finds plugins in modules, files and entry points, loads them, and says which of their receivers can never run."""
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
-import sys
-import traceback
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from importlib.metadata import entry_points
 from pathlib import Path
+from types import ModuleType
 
 import msgspec
 
+from dispatcher.plugins import receiver_checks as checks
 from dispatcher.plugins.errors import PluginError
-from dispatcher.plugins.receivers import PLUGIN_PREFIX
+from dispatcher.plugins.loading import load_entry_point, load_file, load_module
+from dispatcher.plugins.plugin_settings import PluginTables, given
+from dispatcher.plugins.plugin_signal import Connection, Recording, recording
+from dispatcher.plugins.receivers import name_of
+from dispatcher.plugins.signals import ALL_SIGNALS
 
 ENTRY_POINTS = "hookchain.plugins"
 """The entry-point group of installed plugins."""
+
+_LEFT_ALONE = ("_", ".")
+"""Names in plugins/ that begin like this are not plugins: `_common.py` helps others."""
+
+_NOT_PYTHON = (".py.txt", ".pyc", ".pyw", ".py.bak", ".py.disabled", ".PY")
 
 
 class Plugin(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,66 +33,183 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
     origin: str
 
 
-def load_plugins(named: Iterable[str], directory: Path) -> list[Plugin]:
-    """Load the named modules and files, `plugins/*.py` of the directory, and installed entry points, each once.
+class Found(msgspec.Struct, frozen=True, kw_only=True):
+    """The loaded plugins, what they connected, why hookchain cannot start with them, and what is probably a mistake."""
 
-    Raises `PluginError` for the first that fails, with file, line and cause: a server that starts without a plugin would
-    miss events.
+    plugins: list[Plugin]
+    connections: list[Connection]
+    problems: list[str]
+    warnings: list[str]
+
+
+class _Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """A plugin that is to be loaded. `called` names it in messages, `remedy` says what to do if it registers no receiver."""
+
+    name: str
+    origin: str
+    called: str
+    remedy: str
+    load: Callable[[], ModuleType]
+
+
+def load_plugins(named: Iterable[str], directory: Path, tables: PluginTables | None = None) -> list[Plugin]:
+    """Load the named modules and files, all of `plugins/` in the directory, and installed entry points, each once.
+
+    Raises `PluginError` with all problems: a server that starts without a plugin would miss events.
     """
+    found = find_plugins(named, directory, tables)
+    if found.problems:
+        raise PluginError(*found.problems)
+    return found.plugins
+
+
+def find_plugins(
+    named: Iterable[str], directory: Path, tables: PluginTables | None = None, *, only_named: bool = False
+) -> Found:
+    """Load what `load_plugins` loads, or only the named, and collect the problems. What a plugin with a problem connected stays
+    connected, unless it could not be loaded at all. `tables` are the settings of plugins."""
+    tables = tables or PluginTables({})
     plugins: dict[str, Plugin] = {}
+    problems: list[str] = []
+    warnings = [] if only_named else _left_out(directory)
+    whole = Recording()
+    names: dict[str, bool] = {}
+    for candidate in _named(named, directory) if only_named else _candidates(named, directory):
+        if candidate.origin in plugins:
+            continue
+        names[candidate.name] = False
+        with recording() as made, given(tables):
+            try:
+                module = candidate.load()
+            except PluginError as error:
+                made.undo()
+                problems += error.problems
+                continue
+        names[candidate.name] = True
+        plugins[candidate.origin] = Plugin(name=candidate.name, origin=candidate.origin)
+        whole.connections += [one for one in made.connections if one.signal.is_connected(one.function)]
+        whole.with_options += made.with_options
+        if not _registers(module, made):
+            warnings.append(f"{candidate.called} registers no receiver: {candidate.remedy}")
+    return Found(
+        plugins=list(plugins.values()),
+        connections=whole.connections,
+        problems=[*problems, *_problems(whole, directory), *([] if only_named else tables.left_over(names))],
+        warnings=[*warnings, *_warnings(whole.connections, directory)],
+    )
+
+
+def _named(named: Iterable[str], directory: Path) -> Iterator[_Candidate]:
+    listed = "; remove it from HOOKCHAIN_PLUGINS if it is not a plugin"
     for name in named:
-        is_file = name.endswith(".py") or "/" in name
-        plugin = _load_file(directory / name) if is_file else _load_module(name)
-        plugins.setdefault(plugin.origin, plugin)
-    for path in sorted((directory / "plugins").glob("*.py")):
-        if not path.name.startswith("_") and str(path.resolve()) not in plugins:
-            plugin = _load_file(path)
-            plugins[plugin.origin] = plugin
+        if name.endswith(".py") or "/" in name:
+            yield _of_file(directory / name, directory, f"{_CONNECT}{listed}")
+        else:
+            yield _Candidate(
+                name=name,
+                origin=name,
+                called=f"plugin module {name}",
+                remedy=f"{_CONNECT}{listed}",
+                load=lambda name=name: load_module(name),  # type: ignore[misc]  # mypy does not infer the default
+            )
+
+
+def _candidates(named: Iterable[str], directory: Path) -> Iterator[_Candidate]:
+    yield from _named(named, directory)
+    for path in sorted((directory / "plugins").glob("*")):
+        if not path.name.startswith(_LEFT_ALONE) and (
+            path.suffix == ".py" or (path / "__init__.py").is_file()
+        ):
+            yield _of_file(path, directory, f"{_CONNECT}, or rename it to _{path.name}, which is left alone")
     for point in entry_points(group=ENTRY_POINTS):
-        if point.value not in plugins:
-            plugins[point.value] = _load_entry_point(point.value)
-    return list(plugins.values())
-
-
-def _load_file(path: Path) -> Plugin:
-    """Load a file as a module with a private name, so that `plugins/storage.py` does not shadow our `storage`."""
-    origin = str(path.resolve())
-    if not path.is_file():
-        raise PluginError(f"plugin {path}: the file does not exist")
-    name = f"{PLUGIN_PREFIX}{path.stem}"
-    if name in sys.modules and getattr(sys.modules[name], "__file__", None) != origin:
-        raise PluginError(
-            f"plugin {path}: another plugin file is also named {path.stem!r}; rename one of them"
+        yield _Candidate(
+            name=point.module,
+            origin=point.value,
+            called=f"plugin entry point {point.name} = {point.value}",
+            remedy=f"{_CONNECT} when its module is imported, or name the function that does: {point.module}:FUNCTION",
+            load=lambda point=point: load_entry_point(point),  # type: ignore[misc]  # mypy does not infer the default
         )
-    spec = importlib.util.spec_from_file_location(name, origin)
-    if spec is None or spec.loader is None:
-        raise PluginError(f"plugin {path}: not a Python file")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
-    try:
-        spec.loader.exec_module(module)
-    except (Exception, SystemExit) as error:
-        del sys.modules[name]
-        raise _failed(str(path), error) from error
-    return Plugin(name=path.stem, origin=origin)
 
 
-def _load_module(name: str) -> Plugin:
-    try:
-        importlib.import_module(name)
-    except (Exception, SystemExit) as error:
-        raise _failed(f"module {name}", error) from error
-    return Plugin(name=name, origin=name)
+_CONNECT = "connect a function, for example with @task_succeeded.connect"
 
 
-def _load_entry_point(value: str) -> Plugin:
-    return msgspec.structs.replace(_load_module(value.split(":")[0]), origin=value)
+def _of_file(path: Path, directory: Path, remedy: str) -> _Candidate:
+    shown = path.relative_to(directory) if path.is_relative_to(directory) else path
+    return _Candidate(
+        name=path.name if path.is_dir() else path.stem,
+        origin=str(path.resolve()),
+        called=f"plugin {shown}",
+        remedy=remedy,
+        load=lambda: load_file(path),
+    )
 
 
-def _failed(where: str, error: BaseException) -> PluginError:
-    frames = traceback.extract_tb(error.__traceback__)
-    own = [frame for frame in frames if "importlib" not in frame.filename]
-    line = f", line {own[-1].lineno} of {own[-1].filename}" if own else ""
-    if isinstance(error, SyntaxError):
-        line = f", line {error.lineno} of {error.filename}"
-    return PluginError(f"plugin {where} cannot be loaded: {type(error).__name__}: {error}{line}")
+def _left_out(directory: Path) -> list[str]:
+    """Warnings about what lies in plugins/ and looks like a plugin, but is not loaded."""
+    folder, warnings = directory / "plugins", []
+    if folder.is_file():
+        return ["plugins is a file; hookchain loads plugins from a folder with this name"]
+    for path in sorted(folder.glob("*")):
+        if path.name.startswith(_LEFT_ALONE):
+            continue
+        if path.name.endswith(_NOT_PYTHON) and path.is_file():
+            warnings.append(f"plugins/{path.name} is not loaded: only files whose name ends in .py are")
+        elif path.is_dir() and not (path / "__init__.py").is_file() and any(path.glob("*.py")):
+            warnings.append(
+                f"plugins/{path.name} is not loaded: the folder has no __init__.py."
+                " Write one that imports its modules, or move these into plugins/"
+            )
+    return warnings
+
+
+def _registers(module: ModuleType, made: Recording) -> bool:
+    """True if the plugin connected anything, now or when something else imported it before."""
+    inside = f"{module.__name__}."
+    return any(one.signal.is_connected(one.function) for one in made.connections) or any(
+        f"{getattr(function, '__module__', None)}.".startswith(inside)
+        for signal in ALL_SIGNALS
+        for function in signal.functions()
+    )
+
+
+def _problems(whole: Recording, directory: Path) -> list[str]:
+    checked: tuple[Check, ...] = (_signature_problem, checks.options_problem, checks.sender_problem)
+    found = [line for check in checked for line in _found(check, whole.connections, directory)]
+    return [
+        *found,
+        *checks.name_problems(whole.connections, directory),
+        *checks.unused_options(whole, directory),
+    ]
+
+
+def _warnings(connections: list[Connection], directory: Path) -> list[str]:
+    return [
+        line
+        for check in (_signature_warning, checks.sender_warning)
+        for line in _found(check, connections, directory)
+    ]
+
+
+Check = Callable[[Connection], str]
+"""Says what is wrong with a connection; "" if nothing is."""
+
+
+def _signature_problem(connection: Connection) -> str:
+    return checks.signature_problem(connection.function, connection.signal.arguments)
+
+
+def _signature_warning(connection: Connection) -> str:
+    if _signature_problem(connection):
+        return ""
+    return checks.signature_warning(connection.function, connection.signal.arguments)
+
+
+def _found(check: Check, connections: list[Connection], directory: Path) -> list[str]:
+    """What the check says of each receiver, once if it is connected to several signals."""
+    lines = [
+        f"{checks.where(one.function, directory)}, {name_of(one.function)}: {message}"
+        for one in connections
+        if (message := check(one))
+    ]
+    return list(dict.fromkeys(lines))

@@ -1,7 +1,8 @@
-"""Exceptions that a receiver may raise about its delivery, and errors in what a user wrote.
+"""Exceptions that a receiver may raise, and errors in what a user wrote.
 
 Retry           run this delivery again later
 GiveUp          never run it again: it becomes a dead letter
+Veto            do not send this submission (from a receiver of submission_leaving)
 PluginError     a plugin cannot be loaded
 RuleError       a rule cannot be used
 """
@@ -28,8 +29,16 @@ class GiveUp(Exception):
     """The delivery becomes a dead letter at once: trying again would not help."""
 
 
+class Veto(Exception):
+    """The submission is not sent, now or later, and costs nothing. The reason is kept with it, and `hookchain explain` shows it."""
+
+
 class PluginError(Exception):
-    """A plugin cannot be loaded; the message names it, where it is, and the cause."""
+    """Plugins cannot be loaded; each of the `problems` names the plugin, where it is, the cause, and what to write."""
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
 
 
 class RuleError(Exception):

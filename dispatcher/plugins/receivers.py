@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import inspect
 import threading
-import weakref
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, TypeVar
+from functools import partial
+from typing import Any, Never, TypeVar, get_args
 
-import blinker
 import msgspec
 
 from dispatcher.plugins.errors import PluginError
+from dispatcher.plugins.plugin_signal import PluginSignal, is_same, note_options
+from dispatcher.plugins.signals import submission_leaving
 from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
 from storage.records import JOINED, JOINS
 
@@ -52,7 +54,7 @@ class Receiver(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def receiver(
-    *,
+    *function: Never,
     attempts: int = 8,
     timeout_s: float = 60.0,
     concurrency: int = 16,
@@ -71,8 +73,13 @@ def receiver(
     callback. A `pure` receiver, which neither spends nor reaches other systems (it counts, it writes a log), gets the
     callback's task at once.
 
-    Raises `ValueError` for a limit that is too large.
+    Raises `ValueError` for an option that would never let it run, and for a limit that is too large.
     """
+    if function:
+        raise TypeError(
+            "@receiver needs parentheses: write @receiver() or, for example, @receiver(attempts=3)"
+        )
+    _check_options(attempts, timeout_s, concurrency, per)
     if not 0 <= limit <= HIGHEST_LIMIT:
         raise ValueError(f"limit = {limit} is not between 0 (no limit) and {HIGHEST_LIMIT}")
     options = Options(
@@ -85,16 +92,28 @@ def receiver(
     )
 
     def mark(function: F) -> F:
-        function.__hookchain__ = options  # type: ignore[attr-defined]  # functions take attributes
-        return function
+        marked: F = partial(function) if inspect.ismethod(function) else function  # type: ignore[assignment]  # methods take no attributes
+        marked.__hookchain__ = options  # type: ignore[attr-defined]  # functions take attributes
+        note_options(marked)
+        return marked
 
     return mark
+
+
+def _check_options(attempts: int, timeout_s: float, concurrency: int, per: str) -> None:
+    for name, value, least in (("attempts", attempts, 1), ("concurrency", concurrency, 1)):
+        if value < least:
+            raise ValueError(f"{name} = {value}: the receiver would never run; write {least} or more")
+    if not timeout_s > 0:
+        raise ValueError(f"timeout_s = {timeout_s}: the receiver would never run; write more than 0 seconds")
+    if per not in get_args(Per):
+        raise ValueError(f"per = {per!r} is not one of {', '.join(get_args(Per))}")
 
 
 class Registry:
     """All receivers of a set of signals, as of its creation or last change."""
 
-    def __init__(self, signals: Mapping[str, blinker.Signal]) -> None:
+    def __init__(self, signals: Mapping[str, PluginSignal]) -> None:
         self._signals = signals
         self._lock = threading.Lock()
         self._listening: dict[tuple[str, str], tuple[str, ...]] = {}
@@ -118,9 +137,16 @@ class Registry:
         Raises `PluginError` if two receivers have the same name.
         """
         with self._lock:
-            yield
+            with _closed(self._signals, False):
+                yield
             self._by_name = _receivers_of(self._signals)
             self._listening = {}
+
+    @contextmanager
+    def closed(self) -> Iterator[None]:
+        """While the server runs: whoever connects or disconnects a receiver outside of `changing` gets a `RuntimeError`."""
+        with _closed({**self._signals, submission_leaving.name: submission_leaving}, True):
+            yield
 
     def connected_signals(self) -> frozenset[str]:
         """The signals that must be fanned out: those that have any receiver, and what leads to a join that has one."""
@@ -155,24 +181,28 @@ class Registry:
         return [
             signal
             for signal, sent in self._signals.items()
-            if name in {name_of(function) for function in _functions_of(sent)}
+            if name in {name_of(function) for function in sent.functions()}
         ]
 
 
-def _functions_of(signal: blinker.Signal) -> list[Callable[..., Any]]:
-    functions = [
-        function() if isinstance(function, weakref.ref) else function
-        for function in signal.receivers.values()
-    ]
-    return [function for function in functions if function is not None]  # None: it was garbage-collected
+@contextmanager
+def _closed(signals: Mapping[str, PluginSignal], is_closed: bool) -> Iterator[None]:
+    before = {name: signal.is_closed for name, signal in signals.items()}
+    for signal in signals.values():
+        signal.is_closed = is_closed
+    try:
+        yield
+    finally:
+        for name, signal in signals.items():
+            signal.is_closed = before[name]
 
 
-def _receivers_of(signals: Mapping[str, blinker.Signal]) -> dict[str, Receiver]:
+def _receivers_of(signals: Mapping[str, PluginSignal]) -> dict[str, Receiver]:
     by_name: dict[str, Receiver] = {}
-    for function in (function for signal in signals.values() for function in _functions_of(signal)):
+    for function in (function for signal in signals.values() for function in signal.functions()):
         name = name_of(function)
         known = by_name.get(name)
-        if known is not None and known.function is not function:
+        if known is not None and not is_same(known.function, function):
             raise PluginError(f"two receivers are named {name!r}; give one of them @receiver(name=…)")
         by_name[name] = Receiver(name=name, function=function, options=options_of(function))
     return by_name
@@ -185,9 +215,11 @@ def options_of(function: Callable[..., Any]) -> Options:
 
 
 def name_of(function: Callable[..., Any]) -> str:
-    """The stable name of a receiver: "module:function", "rule:NAME" for a rule."""
+    """The stable name of a receiver: "module:function", "module:Class.method", "rule:NAME" for a rule."""
     chosen = options_of(function).name
     if chosen:
         return chosen
-    module = getattr(function, "__module__", "?").removeprefix(PLUGIN_PREFIX)
+    while isinstance(function, partial):
+        function = function.func
+    module = (getattr(function, "__module__", None) or "?").removeprefix(PLUGIN_PREFIX)
     return f"{module}:{getattr(function, '__qualname__', type(function).__name__)}"

@@ -12,13 +12,12 @@ import inspect
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from functools import partial
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 import msgspec
 import structlog
 
 from dispatcher.plugins.chain import UpstreamHandle
-from dispatcher.plugins.context import Context
 from dispatcher.plugins.daemon_threads import in_thread
 from dispatcher.plugins.plugin_loop import PluginLoop, Run
 from dispatcher.plugins.receivers import Receiver
@@ -40,6 +39,17 @@ END_WITHIN_S = 1.0
 """Seconds that the plugins' loops get when the process stops."""
 
 
+class Arguments(Protocol):
+    """What a receiver is called with."""
+
+    @property
+    def action(self) -> str:
+        """The sender."""
+
+    def arguments(self) -> dict[str, object]:
+        """The keyword arguments."""
+
+
 class Runner:
     """Runs receivers for one process. `on_end` is called when an abandoned run ends."""
 
@@ -54,7 +64,7 @@ class Runner:
         """The number of a receiver's abandoned runs that have not ended."""
         return self._abandoned[receiver]
 
-    async def run(self, receiver: Receiver, context: Context) -> None:
+    async def run(self, receiver: Receiver, context: Arguments) -> None:
         """Run a receiver to its end. Raises what it raises, as an `Exception`, and `TimeoutError`."""
         function, timeout_s = receiver.function, receiver.options.timeout_s
         call = partial(function, context.action, **context.arguments())

@@ -10,7 +10,10 @@ looks up the receivers of a signal, and each gets a durable delivery of its own.
 
 from __future__ import annotations
 
-import blinker
+from dispatcher.plugins.plugin_signal import PluginSignal
+
+ARGUMENTS = ("task", "event", "chain", "submission", "modal")
+"""The keyword arguments of every signal about an event. The sender comes before them."""
 
 _WHEN = {
     "task.submitted": "The upstream accepted the task (status SUBMITTED).",
@@ -33,7 +36,7 @@ _WHEN = {
     "children.done": "All that was pressed on the task has ended; `chain.children` shows it. Once per quiet period.",
 }
 
-SIGNALS: dict[str, blinker.Signal] = {name: blinker.Signal(doc=when) for name, when in _WHEN.items()}
+SIGNALS: dict[str, PluginSignal] = {name: PluginSignal(name, when, ARGUMENTS) for name, when in _WHEN.items()}
 """Every signal by the name that rules use ("task.succeeded")."""
 
 task_submitted = SIGNALS["task.submitted"]
@@ -54,3 +57,12 @@ submission_dead = SIGNALS["submission.dead"]
 budget_exceeded = SIGNALS["budget.exceeded"]
 chain_rested = SIGNALS["chain.rested"]
 children_done = SIGNALS["children.done"]
+
+submission_leaving = PluginSignal(
+    "submission.leaving",
+    "A submission is about to be sent, and nothing is paid yet: a receiver may raise `Veto`. Not for rules, since it is not an event.",
+    ("submission", "prompt"),
+)
+
+ALL_SIGNALS = (*SIGNALS.values(), submission_leaving)
+"""Every signal that a plugin may connect to."""

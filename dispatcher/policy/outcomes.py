@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
+import msgspec
+
 from dispatcher.policy import queue_full
 from dispatcher.policy.backoff import delay_s, jittered_ms
 from midjourney.buttons import Button, action_of
@@ -151,6 +153,17 @@ def after_not_sent(submission: Submission, reason: str, *, now_ms: int, luck: fl
         return Settlement(state="dead", outcome="not_sent", reason=reason, signal="submission.dead")
     wait_ms = jittered_ms(delay_s(submission.tries), luck=luck)
     return Settlement(state="waiting", outcome="not_sent", reason=reason, run_at_ms=now_ms + wait_ms)
+
+
+def after_veto(reason: str) -> Settlement:
+    """A plugin does not want it to be sent: it was not sent, and never is."""
+    return Settlement(state="rejected", outcome="vetoed", reason=reason, signal="submission.rejected")
+
+
+def after_failed_veto(submission: Submission, reason: str, *, now_ms: int, luck: float) -> Settlement:
+    """A plugin that may veto it could not be asked: it was not sent, and is asked about later. It says nothing about the upstream."""
+    settlement = after_not_sent(submission, reason, now_ms=now_ms, luck=luck)
+    return msgspec.structs.replace(settlement, outcome="held_back")
 
 
 def after_silence(reason: str) -> Settlement:

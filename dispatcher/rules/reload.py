@@ -1,5 +1,7 @@
 """Reloads the rules when their file changes: checks the file every second, and replaces the rules between two events.
 
+Other settings of the file are in use only after a restart: the log and `LiveRules.status` name those that have changed.
+
 A change takes effect only once the file is the same at two checks: a half-written file may be valid too. If the file has a
 mistake or is gone, the rules stay as they were; the log and `LiveRules.status` report it.
 """
@@ -21,18 +23,28 @@ from storage import clock
 
 log = structlog.get_logger("hookchain")
 
-Load = Callable[[], Sequence[CompiledRule]]
-"""Reads the file again. Raises `RuleError`."""
-
 EVERY_S = 1.0
 
 
+class InFile(msgspec.Struct, frozen=True, kw_only=True):
+    """What the file says now: its rules, and the names of settings that have changed since the start."""
+
+    rules: Sequence[CompiledRule]
+    after_restart: Sequence[str] = ()
+
+
+Load = Callable[[], InFile]
+"""Reads the file again. Raises `RuleError`."""
+
+
 class Status(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of the last reload. `error` is "" if the rules that run are those of the file."""
+    """The result of the last reload. `error` is "" if the rules that run are those of the file. `after_restart` names the settings
+    that have changed since the start, and are in use after the next."""
 
     file: str
     loaded_at_ms: int
     error: str = ""
+    after_restart: tuple[str, ...] = ()
 
 
 class LiveRules:
@@ -69,7 +81,8 @@ class LiveRules:
             # The file was probably removed by mistake: callbacks must still reach its rules.
             if self._was_there and not is_there:
                 raise RuleError(f"{self._file.name} no longer exists: its rules run until the next start")
-            rules = tuple(self._load())
+            found = self._load()
+            rules = tuple(found.rules)
             self._swap(rules)
         except (RuleError, PluginError) as error:
             for why in str(error).splitlines():
@@ -77,11 +90,17 @@ class LiveRules:
             self.status = msgspec.structs.replace(self.status, error=str(error))
             return False
         self.rules, self._was_there = rules, is_there
+        self._tell_changed(tuple(found.after_restart))
         self.status = msgspec.structs.replace(self.status, loaded_at_ms=clock.now_ms(), error="")
         log.info("rules reloaded", rules=[rule.rule.name for rule in rules])
         _log_warnings(rules)
         self.on_change()
         return True
+
+    def _tell_changed(self, after_restart: tuple[str, ...]) -> None:
+        if after_restart and after_restart != self.status.after_restart:
+            log.warning("changed settings are in use after a restart", changed=list(after_restart))
+        self.status = msgspec.structs.replace(self.status, after_restart=after_restart)
 
     def _swap(self, rules: Sequence[CompiledRule]) -> None:
         assert self._registry is not None, "watch() comes first"

@@ -38,7 +38,7 @@ MODULES: Mapping[str, str] = {
     "replay": "decisions",
     "costs": "decisions",
     "budgets": "decisions",
-    "plugins": "decisions",
+    "plugins": "plugins",
     "token": "token",
     "keys": "keys",
     "upstreams": "upstreams",
@@ -110,17 +110,19 @@ def main() -> None:
         with ends_with_its_reader():
             command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
     except (SettingsError, RuleError) as error:
-        _fail(error.messages, 2)
-    except (PluginError, BadDatabaseUrl) as error:
-        _fail([str(error)], 2)
+        _fail(*error.messages, code=2)
+    except PluginError as error:
+        _fail(*error.problems, code=2)
+    except BadDatabaseUrl as error:
+        _fail(str(error), code=2)
     except (CallFailed, StorageError) as error:
-        _fail([str(error)], 1)
+        _fail(str(error), code=1)
     except KeyboardInterrupt:
         # Once a server runs, it handles the signal itself; this is for the time before.
-        _fail(["stopped"], 130)
+        _fail("stopped", code=130)
 
 
-def _fail(messages: Iterable[str], code: int) -> None:
+def _fail(*messages: str, code: int) -> None:
     for message in messages:
         say(f"hookchain: {printable(message)}", to_errors=True)
     sys.exit(code)

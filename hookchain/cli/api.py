@@ -9,7 +9,10 @@ from typing import TypeVar
 import httpx
 import msgspec
 
-from hookchain.settings.load import Settings, load_settings
+from hookchain.cli.output import say
+from hookchain.printable import printable
+from hookchain.settings.lenient import Operating, load_for_operating
+from hookchain.settings.load import Settings
 from midjourney.bounded import BadAnswer, Bounds, Intake
 
 T = TypeVar("T")
@@ -147,5 +150,13 @@ def _reason(problem: object) -> str:
 
 
 def running_server() -> Server:
-    """The server of the current configuration."""
-    return Server(load_settings())
+    """The server of the current configuration, even if that has a mistake elsewhere."""
+    return Server(operating().server())
+
+
+def operating() -> Operating:
+    """The settings of operating commands. A mistake in the configuration is a warning as long as they do not need what is wrong."""
+    found = load_for_operating()
+    if found.mistake:
+        say(f"! {printable(found.mistake)}\n! this command goes on with what it can read", to_errors=True)
+    return found

@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
+from hookchain.cli.api import operating
 from hookchain.cli.output import say
-from hookchain.settings.load import SettingsError, load_settings
+from hookchain.settings.load import SettingsError
 from storage.backup import back_up
 from storage.engine import parse_url
 from storage.schema import SCHEMA
@@ -22,7 +23,7 @@ def backup(
 
     The server may keep running. The file contains secrets, and only you can read it. For PostgreSQL, use pg_dump.
     """
-    settings = load_settings()
+    settings = operating().database()
     database = parse_url(settings.database_url)
     if not isinstance(database, Path):
         raise SettingsError(

@@ -1,4 +1,4 @@
-"""`hookchain explain`, `replay`, `costs`, `budgets` and `plugins`: why things happened, and what they cost."""
+"""`hookchain explain`, `replay`, `costs` and `budgets`: why things happened, and what they cost."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from hookchain.printable import printable_in
 from hookchain.settings.load import SettingsError
 from hooks.api.answers import Delivery, Replayed, Submission, SubmissionDetail, Task
 from hooks.api.gateway_answers import Explained
-from hooks.api.reports import Budgets, Cost, Costs, Plugins
+from hooks.api.reports import Budgets, Cost, Costs
 from storage import clock
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -184,23 +184,3 @@ def budgets(as_json: AsJson = False) -> None:
     )
     if not uses:
         say("no [[budgets]] are configured, or nothing has counted towards them in this period")
-
-
-def plugins(as_json: AsJson = False) -> None:
-    """List plugins and receivers. Shows the signals and deliveries of each receiver."""
-    report = running_server().get("/api/plugins", Plugins)
-    if as_json:
-        say_json(report)
-        return
-    say_rows([[plugin.name, plugin.origin] for plugin in report.plugins])
-    say_rows(
-        [
-            [
-                receiver.name,
-                ", ".join(receiver.signals) if receiver.loaded else "no longer loaded",
-                f"{receiver.done} done, {receiver.fired} fired, {receiver.waiting} waiting, {receiver.failing} failing, "
-                f"{receiver.dead} dead",
-            ]
-            for receiver in report.receivers
-        ]
-    )

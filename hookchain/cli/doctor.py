@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hookchain.cli.api import CallFailed
+from hookchain.cli.api import CallFailed, Server
 from hookchain.cli.as_client import check_as_client
 from hookchain.cli.output import say, say_json
 from hookchain.diagnosis import diagnose
@@ -25,7 +25,7 @@ from hookchain.settings.load import Settings, SettingsError, load_settings
 from hookchain.task_lists import task_list_text
 from hookchain.wiring import hook_url, open_database, secret_of
 from hooks import refusals
-from hooks.api.reports import TaskList
+from hooks.api.reports import Plugins, Rules, TaskList
 from hooks.api.shapes import extended
 from hooks.api.upstreams import task_list_shape
 from hooks.dashboard.finding import Finding
@@ -88,6 +88,7 @@ def doctor(
             _startup_error(lambda: check_token(settings)),
             _startup_error(lambda: rules_of(settings), "the rules cannot be used: "),
             *settings.price_warnings,
+            *_of_running_server(settings),
             *shared_packages(),
         )
         if warning
@@ -137,6 +138,23 @@ def _startup_error(check: Callable[[], object], introduction: str = "") -> str:
     except SettingsError as error:
         return f"{introduction}{error}"
     return ""
+
+
+def _of_running_server(settings: Settings) -> list[str]:
+    """What the server that runs here, if any, uses otherwise than the file says, and what is probably wrong with its plugins."""
+    server = Server(settings)
+    if not server.is_up():
+        return []
+    try:
+        rules, plugins = server.get("/api/rules", Rules), server.get("/api/plugins", Plugins)
+    except CallFailed as error:
+        return [f"the running server does not say what it uses: {error}"]
+    warnings = [*plugins.warnings]
+    if rules.error:
+        warnings.append(f"the file has changed but is not in use: {rules.error}")
+    if rules.after_restart:
+        warnings.append(f"changed, in use after a restart: {'; '.join(rules.after_restart)}")
+    return warnings
 
 
 async def _examine_all(

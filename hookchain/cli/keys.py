@@ -9,7 +9,7 @@ from typing import Annotated, TypeVar
 import msgspec
 import typer
 
-from hookchain.cli.api import CallFailed
+from hookchain.cli.api import CallFailed, operating
 from hookchain.cli.output import say, say_json
 from hookchain.cli.table import say_rows
 from hookchain.printable import printable
@@ -74,7 +74,7 @@ def list_keys(as_json: AsJson = False) -> None:
     """List all stored keys by client, revoked ones too.
 
     Keys in the configuration file are not listed."""
-    found = _write(load_settings(), stored_keys.listed)
+    found = _write(operating().database(), stored_keys.listed)
     now_ms = clock.now_ms()
     if as_json:
         say_json([_shown(stored, now_ms) for stored in found])
@@ -89,7 +89,8 @@ def revoke_key(
     key: Annotated[str, typer.Argument(metavar="KEY", help="Id or hint of the key as printed by `list`.")],
 ) -> None:
     """Revoke a key. Running servers refuse it within a second."""
-    matching = _write(load_settings(), lambda connection: stored_keys.revoke(connection, key, clock.now_ms()))
+    settings = operating().database()
+    matching = _write(settings, lambda connection: stored_keys.revoke(connection, key, clock.now_ms()))
     if not matching:
         raise CallFailed("there is no valid key with this id or hint; `hookchain keys list` lists all")
     if len(matching) > 1:

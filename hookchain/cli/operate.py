@@ -8,13 +8,13 @@ from typing import Annotated, Literal, Protocol
 
 import typer
 
-from hookchain.cli.api import Server
+from hookchain.cli.api import Server, operating
 from hookchain.cli.output import say
 from hookchain.exposure import check_token
 from hookchain.rules import rules_of
-from hookchain.settings.load import SANDBOX, Settings, SettingsError, load_settings
+from hookchain.settings.load import Settings, SettingsError, load_settings
 from hookchain.wiring import DATABASE_WAIT_S, open_database
-from hooks.api.reports import Switched
+from hooks.api.reports import Switched, Upstreams
 from storage import clock
 from storage.engine import Connection
 from storage.events import packing
@@ -72,19 +72,25 @@ def resume(upstream: Annotated[str, typer.Argument(help="Upstream to resume; all
 
 
 def _switch(upstream: str, action: Literal["pause", "resume"]) -> None:
-    settings = load_settings()
-    known = list(settings.upstreams or (SANDBOX,))
+    found = operating()
+    server = Server(found.server())
+    is_up = server.is_up()
+    # A server knows the upstreams that it submits to; the file may have changed since its start, or have a mistake.
+    known = _upstreams_of(server) if is_up else list(found.upstreams)
     if upstream and upstream not in known:
         raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(known)}")
     names = [upstream] if upstream else known
-    server = Server(settings)
-    if server.is_up():
+    if is_up:
         for name in names:
             server.post(f"/api/upstreams/{name}/{action}", Switched)
     else:
         switch = standings.pause if action == "pause" else standings.resume
-        asyncio.run(_switch_in_database(settings, names, switch))
+        asyncio.run(_switch_in_database(found.database(), names, switch))
     say("\n".join(f"{name}: {action}d" for name in names))
+
+
+def _upstreams_of(server: Server) -> list[str]:
+    return [state.name for state in server.get("/api/upstreams", Upstreams).upstreams]
 
 
 class Switch(Protocol):

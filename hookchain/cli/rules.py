@@ -64,6 +64,8 @@ def list_rules(as_json: AsJson = False) -> None:
         say(f"never fired, as far as deliveries are kept: {', '.join(never)}")
     for mistake in mistakes:
         say(f"the file has changed but is not in use: {printable(mistake)}")
+    if report.after_restart:
+        say(f"changed, in use after a restart: {'; '.join(report.after_restart)}")
 
 
 def _counts(rule: Rule, receivers: Mapping[str, Receiver]) -> str:

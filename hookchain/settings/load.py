@@ -31,7 +31,7 @@ from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.gateway import GatewaySettings
 from hookchain.settings.platforms import Platform, detect, warning
 from hookchain.settings.tables import BODY_LIMIT_BYTES as BODY_LIMIT_BYTES
-from hookchain.settings.tables import KEEP_ALIVE_S, check_keys, check_numbers, check_urls
+from hookchain.settings.tables import KEEP_ALIVE_S, check_keys, check_numbers, check_urls, split_plugins
 from hookchain.settings.tables import File as File
 from hooks.quotas import Quota
 from midjourney.dialects import DIALECTS, Dialect, Upstream
@@ -47,7 +47,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `secret`: "" means the one stored in the database. `dialects`: the shipped ones and those of the file. `worker`: whether
     `serve` starts a worker. `volume`: a persistent directory on a platform whose disk is not. `listens`: whether this process
-    receives callbacks. `text`: the file's text, which contains the rules. `timezone`: the time zone of the hours, days and
+    receives callbacks. `plugin_tables`: the settings of plugins, by plugin, not checked yet. `text`: the file's text, which contains the rules. `timezone`: the time zone of the hours, days and
     months of `budgets`. `keep_alive_s`: how long an idle connection stays open; a router that keeps it open longer may send
     a callback at the moment we close it, and that callback is lost.
     """
@@ -82,6 +82,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     gateway: GatewaySettings = GatewaySettings()
     clients: Mapping[str, Client] = msgspec.field(default_factory=dict)
     pools: Mapping[str, Pool] = msgspec.field(default_factory=dict)
+    plugin_tables: Mapping[str, Mapping[str, object]] = msgspec.field(default_factory=dict)
 
     @property
     def plan(self) -> Budgets | None:
@@ -153,6 +154,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     text = toml if toml.strip() else read(path, required=bool(config))
     tables = parse(text, path)
     tables.pop("rules", None)
+    plugin_tables = split_plugins(tables, display_path(path))
     found = Found()
     with found.noting():
         check_keys(tables, path)
@@ -188,6 +190,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
         secret=file.secret,
         admin_token=file.admin_token,
         plugins=tuple(file.plugins),
+        plugin_tables=plugin_tables,
         log_level=file.log_level,
         log_format=file.log_format,
         body_limit_bytes=file.body_limit_bytes,

@@ -89,6 +89,21 @@ def check_keys(tables: dict[str, object], path: Path) -> None:
     found.report()
 
 
+def split_plugins(tables: dict[str, object], where: str) -> dict[str, dict[str, object]]:
+    """Take the tables `[plugins.NAME]` out of `[plugins]`, and leave the list of its key `load` as `plugins`. Raises `SettingsError`."""
+    plugins = tables.get("plugins")
+    if not isinstance(plugins, dict):
+        return {}
+    settings = {name: table for name, table in plugins.items() if isinstance(table, dict)}
+    for key in plugins.keys() - settings.keys() - {"load"}:
+        raise SettingsError(
+            f'{where}, [plugins]: unknown key {key!r}. Write load = ["…"] for the plugins to load,'
+            " and the settings of a plugin in [plugins.NAME]."
+        )
+    tables["plugins"] = plugins.get("load", [])
+    return settings
+
+
 def check_urls(tables: dict[str, object], where: str) -> None:
     """Raise `SettingsError` for an upstream without an address."""
     upstreams = inner_table(tables, "upstreams")

@@ -30,7 +30,8 @@ class LoadedReceivers:
     async def plugins(self, _request: Request) -> tuple[int, Plugins]:
         """Return what is loaded and from where, its signals, and the results of its deliveries."""
         loaded = self._get_loaded()
-        return 200, Plugins(plugins=loaded.plugins, receivers=await self._receivers(loaded, ""))
+        receivers = await self._receivers(loaded, "")
+        return 200, Plugins(plugins=loaded.plugins, warnings=loaded.warnings, receivers=receivers)
 
     async def _receivers(self, loaded: Loaded, prefix: str) -> list[Receiver]:
         counted = await self._database.read(pages.deliveries_by_receiver)

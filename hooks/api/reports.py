@@ -159,10 +159,11 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesInUse(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules in use. `error` says why the file on disk is not in use."""
+    """The rules in use. `error` says why the file on disk is not in use. `after_restart` names changed settings that are not yet."""
 
     file: str
     error: str
+    after_restart: list[str] = []
     loaded_at: str | None
     rules: list[Rule]
 
@@ -175,10 +176,11 @@ class Plugin(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Loaded(msgspec.Struct, frozen=True, kw_only=True):
-    """The rules and plugins that run in this process, and the signals of each receiver."""
+    """The rules and plugins that run in this process, the signals of each receiver, and what is probably wrong with plugins."""
 
     rules: RulesInUse = RulesInUse(file="", error="", loaded_at=None, rules=[])
     plugins: list[Plugin] = []
+    warnings: list[str] = []
     receivers: Mapping[str, Sequence[str]] = {}
 
 
@@ -203,7 +205,8 @@ class Rules(RulesInUse, frozen=True, kw_only=True):
 
 
 class Plugins(msgspec.Struct, frozen=True, kw_only=True):
-    """The loaded plugins, and the results of the deliveries of all receivers."""
+    """The loaded plugins, what is probably wrong with them, and the results of the deliveries of all receivers."""
 
     plugins: list[Plugin]
+    warnings: list[str] = []
     receivers: list[Receiver]

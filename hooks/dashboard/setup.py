@@ -122,6 +122,8 @@ def checks(connection: Connection, context: PageContext) -> list[Check]:
             about=error or "",
         )
     )
+    if changed := loaded.rules.after_restart:
+        found.append(Check(state="open", name="restart", about="; ".join(changed)))
     found.append(Check(state="good" if context.has_token() else "open", name="token"))
     if context.disk_warning:
         found.append(Check(state="bad", name="disk", about=context.disk_warning))

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.load import load_rules
-from dispatcher.rules.reload import LiveRules
+from dispatcher.rules.reload import InFile, LiveRules
 from tests.conftest import PATIENCE_S
 
 RULE = """
@@ -26,11 +26,11 @@ press = "{}"
 
 
 def live(file: Path) -> LiveRules:
-    def load() -> Any:
+    def load() -> InFile:
         text = file.read_text()
-        return load_rules(tomllib.loads(text).get("rules", []), file=file.name, text=text)
+        return InFile(rules=load_rules(tomllib.loads(text).get("rules", []), file=file.name, text=text))
 
-    return LiveRules(load(), file, load)
+    return LiveRules(load().rules, file, load)
 
 
 @pytest.fixture

@@ -95,6 +95,7 @@ COMMANDS: dict[str, list[list[str]]] = {
     "costs": [[], ["--by", "chain"], ["--json"]],
     "budgets": [[], ["--json"]],
     "plugins": [[], ["--json"]],
+    "plugins check": [[], ["--json"], [HOSTILE], ["--strict"]],
     "upstreams": [[], ["--json"]],
     "pause": [[], [HOSTILE]],
     "resume": [[], [HOSTILE]],
@@ -139,6 +140,7 @@ def all_commands() -> set[str]:
                 for sub in one.registered_commands
                 if sub.callback
             }
+            found |= {name} if one.registered_callback else set()
         else:
             found.add(name)
     return found
