@@ -4,7 +4,7 @@ program that read the output ended first."""
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from importlib import import_module
 from typing import Annotated
 

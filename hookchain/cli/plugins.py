@@ -8,6 +8,7 @@ import typer
 
 from hookchain.cli.api import running_server
 from hookchain.cli.output import say, say_json
+from hookchain.cli.table import say_rows
 from hookchain.printable import printable_in
 from hookchain.settings.load import load_settings
 from hooks.api.reports import Plugins
@@ -26,14 +27,18 @@ def list_plugins(context: typer.Context, as_json: AsJson = False) -> None:
         say_json(report)
         return
     report = printable_in(report)
-    for plugin in report.plugins:
-        say(f"{plugin.name}\t{plugin.origin}")
-    for receiver in report.receivers:
-        signals = ", ".join(receiver.signals) if receiver.loaded else "no longer loaded"
-        say(
-            f"{receiver.name}\t{signals}\t{receiver.done} done, {receiver.fired} fired, {receiver.waiting} waiting, "
-            f"{receiver.failing} failing, {receiver.dead} dead"
-        )
+    say_rows([[plugin.name, plugin.origin] for plugin in report.plugins])
+    say_rows(
+        [
+            [
+                receiver.name,
+                ", ".join(receiver.signals) if receiver.loaded else "no longer loaded",
+                f"{receiver.done} done, {receiver.fired} fired, {receiver.waiting} waiting, {receiver.failing} failing, "
+                f"{receiver.dead} dead",
+            ]
+            for receiver in report.receivers
+        ]
+    )
     for warning in report.warnings:
         say(f"! {warning}")
 
