@@ -53,6 +53,10 @@ class Known(NamedTuple):
     idempotency_key: str
     chain_id: str
     state: str
+    outcome: str
+    attempts: int
+    priority: int
+    run_at_ms: int
     thing: str
 
 
@@ -144,6 +148,20 @@ DUE = Query(
     Submission,
 )
 ANY_DUE = Query("SELECT id FROM submissions WHERE state = 'waiting' AND run_at_ms <= :now_ms LIMIT 1", str)
+
+SOONER = Command(
+    """
+    UPDATE submissions
+    SET queue_at_ms = queue_at_ms - CASE WHEN run_at_ms > :run_at_ms THEN run_at_ms - :run_at_ms ELSE 0 END - :ahead_ms,
+      run_at_ms = CASE WHEN run_at_ms > :run_at_ms THEN :run_at_ms ELSE run_at_ms END,
+      priority = :priority, updated_at_ms = :now_ms
+    WHERE id = :id AND state = 'waiting' AND priority <= :priority
+      AND (CAST(:attempts AS INTEGER) IS NULL OR attempts = :attempts)
+    """
+)
+"""It keeps its place among those that are due at the same time."""
+
+SET_DUE = Command("UPDATE submissions SET run_at_ms = :run_at_ms WHERE id = :id AND state = 'waiting'")
 
 # Attempts.
 

@@ -49,4 +49,12 @@ EDIT = retry_of(
 )
 """Requeues one with another request, if each of its attempts has ended, and none shows that the upstream took it."""
 
+PRESSED_AGAIN = retry_of(
+    "submissions",
+    str,
+    "outcome = '', reason = :reason, asked_by = :asked_by",
+    f"outcome = 'dropped' AND NOT {_HAS_TASK} AND NOT ({_WAS_ANSWERED}) AND NOT {_WAS_LEFT_OPEN}",
+)
+"""Requeues one that was dropped, because a person asks for the same: only if nothing shows, or may show, that the upstream took it."""
+
 ANSWERED = Query(f"SELECT id FROM submissions WHERE id = :id AND {_WAS_ANSWERED}", str)
