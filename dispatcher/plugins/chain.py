@@ -13,6 +13,7 @@ from dispatcher.pictures.confined import size
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.requested import Requested
+from dispatcher.plugins.scheduled import FindMistake, Terms, scheduled
 from dispatcher.plugins.submit_options import SubmitOptions, invalid_option
 from dispatcher.policy.intent import generation_of, key_of, thing_of
 from midjourney.addresses import is_link
@@ -45,20 +46,23 @@ from storage.tasks.believe import TaskReport
 
 class UpstreamHandle(msgspec.Struct, frozen=True, kw_only=True):
     """What a chain may use of an upstream: its name, its dialect, the private links it allows, and functions that ask it for the
-    current URL of a task's image (`refresh`) and for the task itself (`read_back`)."""
+    current URL of a task's image (`refresh`) and for the task itself (`read_back`). `zone` is the time zone of times that name none;
+    `mistake_in` checks the `unless` of plugins."""
 
     name: str
     dialect: Dialect
     near: Near = Near()
     refresh: Callable[[str], Awaitable[str]] | None = None
     read_back: Callable[[str], Awaitable[TaskReport]] | None = None
+    zone: str = "UTC"
+    mistake_in: FindMistake | None = None
 
 
 class Chain:
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
-    in the chain so far. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
+    in the chain so far. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
     """
 
     def __init__(
@@ -74,6 +78,8 @@ class Chain:
         handles: Mapping[str, UpstreamHandle],
         generation: int = 0,
         root_id: str = "",
+        event_id: int = 0,
+        event_ms: int = 0,
     ) -> None:
         self.id = id
         self.root_id = root_id
@@ -81,6 +87,9 @@ class Chain:
         self.depth = depth
         self.submissions = submissions
         self.fired = False
+        self.pressed: tuple[str, ...] = ()
+        self.pressed_by_person = False
+        self.terms = Terms(receiver=asked_by, event=event_id, asked_ms=event_ms)
         self._task = task
         self._modal = modal
         self._asked_by = asked_by
@@ -275,23 +284,20 @@ class Chain:
             check_mode(options.get("mode", ""), handle.dialect)
         except InvalidRequest as error:
             raise GiveUp(str(error)) from error
-        self.fired = True
-        generation = options.get("again", 0) or self._generation
-        self._staged.append(
-            Staged(
-                idempotency_key=key_of(handle.name, request, within=self._task.id, generation=generation),
-                chain_id=self.id,
-                upstream=handle.name,
-                kind=kind_of(request),
-                label=label,
-                request=encode_request(request),
-                parent_id=parent_of(request) or self._task.id,
-                depth=depth,
-                asked_by=self._asked_by,
-                lane=lane_of(request, handle.name, handle.dialect),
-                priority=options.get("priority", 0),
-                delay_ms=int(1000 * options.get("after", 0)),
-                thing=thing_of(request, generation=generation),
-                mode=options.get("mode", ""),
-            )
+        self.fired, generation = True, options.get("again", 0) or self._generation
+        staged = Staged(
+            idempotency_key=key_of(handle.name, request, within=self._task.id, generation=generation),
+            chain_id=self.id,
+            upstream=handle.name,
+            kind=kind_of(request),
+            label=label,
+            request=encode_request(request),
+            parent_id=parent_of(request) or self._task.id,
+            depth=depth,
+            asked_by=self._asked_by,
+            lane=lane_of(request, handle.name, handle.dialect),
+            priority=options.get("priority", 0),
+            thing=thing_of(request, generation=generation),
+            mode=options.get("mode", ""),
         )
+        self._staged.append(scheduled(staged, options, self.terms, handle.zone, handle.mistake_in))

@@ -62,6 +62,8 @@ def context_of(
             handles=handles,
             generation=claimed.event.generation,
             root_id=chain.root_task_id if chain is not None else "",
+            event_id=claimed.event.id,
+            event_ms=claimed.event.received_at_ms,
         ),
         submission=submission,
         modal=modal,

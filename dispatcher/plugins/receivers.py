@@ -12,6 +12,7 @@ import blinker
 import msgspec
 
 from dispatcher.plugins.errors import PluginError
+from dispatcher.plugins.scheduled import StillWanted
 from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -25,7 +26,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
 
     `limit` is how often it may fire per task, root or chain. `pure`: it neither spends nor reaches other systems, so it gets
     callbacks before the upstream has confirmed them. `harmless`: hookchain's own code, which can neither block a loop nor
-    end the process, so it runs in the main loop without precautions.
+    end the process, so it runs in the main loop without precautions. `still_wanted`: see `dispatcher.plugins.scheduled`.
     """
 
     attempts: int = 8
@@ -35,6 +36,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     limit: Limit | None = None
     pure: bool = False
     harmless: bool = False
+    still_wanted: StillWanted | None = None
 
 
 DEFAULTS = Options()

@@ -24,12 +24,15 @@ from storage.records import Event, Submission
 FIELDS: dict[str, frozenset[str]] = {
     "task": fields(Task) | {"extra"},
     "event": fields(Event),
-    "chain": frozenset({"id", "upstream", "depth", "submissions"}),
+    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"}),
     "submission": fields(Submission),
     "modal": fields(OpenModal),
     "task.properties": fields(Properties),
 }
 """The names that expressions may use, and the fields of each."""
+
+WHEN_DUE = frozenset({"chain.pressed", "chain.pressed_by_person"})
+"""Fields that only `unless` may use: they are read when something scheduled is due, not for each event."""
 
 NAMES = [name for name in FIELDS if "." not in name]
 
@@ -80,9 +83,10 @@ async def evaluate_here(expression: Expression) -> Evaluated:
 
 
 class Condition:
-    """A condition such as `task.is_grid and chain.depth == 0`. Raises `RuleError` if it can never be valid."""
+    """A condition such as `task.is_grid and chain.depth == 0`. `when_due`: it is asked when something scheduled is due. Raises
+    `RuleError` if it can never be valid."""
 
-    def __init__(self, source: str, evaluator: Evaluator = evaluate_here) -> None:
+    def __init__(self, source: str, evaluator: Evaluator = evaluate_here, *, when_due: bool = False) -> None:
         self.source = source
         if len(source) > _TOO_LONG:
             raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
@@ -92,7 +96,7 @@ class Condition:
             raise RuleError(f"{source!r}: {_problem(error)}", is_syntax=True) from error
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
-        _check(source, whole)
+        _check(source, whole, when_due=when_due)
         self._needed = _needed(whole)
         self._evaluator = evaluate_here if _is_simple(whole) else evaluator
         self.names = frozenset(self._needed)
@@ -153,7 +157,7 @@ def _problem(error: jinja2.TemplateError) -> str:
     return problem
 
 
-def _check(source: str, tree: nodes.Template) -> None:
+def _check(source: str, tree: nodes.Template, *, when_due: bool = False) -> None:
     for filter_ in tree.find_all(nodes.Filter):
         if filter_.name not in environment.filters:
             raise RuleError(
@@ -167,6 +171,10 @@ def _check(source: str, tree: nodes.Template) -> None:
         raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, NAMES)}")
     for access in tree.find_all(nodes.Getattr):
         _check_field(source, access)
+        if not when_due and (path := _path(access)) in WHEN_DUE:
+            raise RuleError(
+                f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
+            )
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
             root = call.node.node.name

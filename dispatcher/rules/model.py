@@ -63,7 +63,8 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     """One `[[rules]]` table: when it fires (`on`, `if`, `once_per`, `limit`), what it does, and with which options.
 
     `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
-    `after` is in seconds or a text such as "10 min"; `mode` is a speed mode of the upstream; `state` comes back as `task.state` of the submitted task.
+    `after` is in seconds or a text such as "10 min"; `at` is a time of day, and `unless` is asked when it is due; `mode` is a speed mode of
+    the upstream; `state` comes back as `task.state` of the submitted task.
     """
 
     name: str
@@ -90,6 +91,8 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     notify: str | list[str] | NotifyTo = ""
 
     after: float | str = 0
+    at: str = ""
+    unless: str = ""
     priority: Priority = 0
     upstream: str = ""
     mode: str = ""

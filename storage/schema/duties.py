@@ -62,6 +62,9 @@ submissions = Table(
     Column("mode", String, nullable=False, server_default=""),  # the speed mode, of those of its dialect
     # For uncertain submissions: it may occupy one of the upstream's job places.
     Column("takes_place", Boolean, nullable=False, server_default=true()),
+    # Whoever scheduled it is asked again by these before its first attempt, and last agreed then: storage/submissions/scheduled.py.
+    Column("terms", Text),
+    Column("cleared_at_ms", BigInteger),
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
     Index("submissions_of_chain", "chain_id"),
     Index("submissions_by_state", "state", "upstream"),
@@ -70,6 +73,7 @@ submissions = Table(
     Index("submissions_by_age", "created_at_ms", "id"),
     Index("submissions_of_parent", "parent_id", "upstream", "created_at_ms"),
     partial("submissions_waiting", "upstream", "queue_at_ms", where="state = 'waiting'"),
+    partial("submissions_scheduled", "run_at_ms", where="state = 'waiting' AND terms IS NOT NULL"),
     partial("submissions_in_lane", "lane", where="lane <> ''"),
     partial("one_press_per_thing", "chain_id", "thing", where="thing <> ''", unique=True),
 )

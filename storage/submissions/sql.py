@@ -57,6 +57,8 @@ class Known(NamedTuple):
     attempts: int
     priority: int
     run_at_ms: int
+    asked_by: str
+    terms: str | None
     thing: str
 
 
@@ -123,8 +125,8 @@ MADE_ELSEWHERE = Query(
 )
 STAGE = Query(
     f"""
-    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", charges, counted)
-    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :charges, :counted)
+    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", charges, counted, terms)
+    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :charges, :counted, :terms)
     ON CONFLICT DO NOTHING
     RETURNING id
     """,
@@ -141,6 +143,7 @@ DUE = Query(
     SELECT {_SUBMISSION} FROM submissions
     WHERE submissions.state = 'waiting' AND submissions.run_at_ms <= :now_ms
       AND submissions.upstream = :upstream AND (submissions.lane = '' OR NOT {lanes.TAKEN})
+      AND (submissions.terms IS NULL OR submissions.attempts > 0 OR submissions.cleared_at_ms BETWEEN :cleared_since_ms AND :now_ms)
     ORDER BY submissions.queue_at_ms, submissions.label
     LIMIT :most
     /*postgresql FOR UPDATE OF submissions SKIP LOCKED */
@@ -154,7 +157,7 @@ SOONER = Command(
     UPDATE submissions
     SET queue_at_ms = queue_at_ms - CASE WHEN run_at_ms > :run_at_ms THEN run_at_ms - :run_at_ms ELSE 0 END - :ahead_ms,
       run_at_ms = CASE WHEN run_at_ms > :run_at_ms THEN :run_at_ms ELSE run_at_ms END,
-      priority = :priority, updated_at_ms = :now_ms
+      priority = :priority, asked_by = :asked_by, terms = :terms, cleared_at_ms = NULL, updated_at_ms = :now_ms
     WHERE id = :id AND state = 'waiting' AND priority <= :priority
       AND (CAST(:attempts AS INTEGER) IS NULL OR attempts = :attempts)
     """
@@ -185,7 +188,7 @@ FINISH_ATTEMPTS = Query(
 
 # Submissions that a budget refused.
 
-SET_ASKED_BY = Command("UPDATE submissions SET asked_by = :asked_by WHERE id = :id")
+SET_ASKED_BY = Command("UPDATE submissions SET asked_by = :asked_by, terms = NULL WHERE id = :id")
 SET_REQUEST = Command("UPDATE submissions SET request = :request WHERE id = :id")
 SET_REFUSAL = Command(
     "UPDATE submissions SET reason = :reason, updated_at_ms = :now_ms WHERE id = :id AND state = 'refused'"

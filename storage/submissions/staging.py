@@ -134,7 +134,7 @@ def _decided(connection: Connection, staged: Staged, intents: Intents, refusal: 
         return _refused(staged, submission_id, taken, now_ms)
     hourly.add(connection, staged.upstream)
     ahead = intents.waiting_in(staged.chain_id)
-    queue_at_ms = now_ms + staged.delay_ms + PLACE_MS * ahead - PRIORITY_MS * staged.priority
+    queue_at_ms = staged.run_at_ms(now_ms) + PLACE_MS * ahead - PRIORITY_MS * staged.priority
     row = _new_row(staged, submission_id, queue_at_ms, now_ms, taken)
     result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
     return _New(staged, row, result, taken)
@@ -234,8 +234,9 @@ def _new_row(
     taken: tuple[Charge, ...] = (),
 ) -> dict[str, object]:
     values = msgspec.structs.asdict(staged)
-    delay_ms = values.pop("delay_ms")
+    del values["delay_ms"], values["not_before_ms"]
     return values | {
+        "terms": staged.terms or None,
         "id": submission_id,
         "queue_at_ms": queue_at_ms,
         "state": SUBMISSION.new("stage", "waiting"),
@@ -245,7 +246,7 @@ def _new_row(
         "attempts": 0,
         "forgiven": 0,
         "repeats": 0,
-        "run_at_ms": now_ms + delay_ms,
+        "run_at_ms": staged.run_at_ms(now_ms),
         "started_at_ms": None,
         "created_at_ms": now_ms,
         "updated_at_ms": now_ms,

@@ -8,7 +8,7 @@ from storage.budgets import charges
 from storage.driver import locks
 from storage.events import event_log
 from storage.records import Submission, Ticket
-from storage.submissions import submission_queue
+from storage.submissions import scheduled, submission_queue
 from storage.tickets import sql, tickets
 from storage.tickets.audience import announce
 
@@ -34,13 +34,15 @@ def withdraw(connection: Connection, ticket: Ticket, why: str, now_ms: int) -> b
     return _end(connection, ticket, why, now_ms)
 
 
-def drop(connection: Connection, submission_id: str, why: str, now_ms: int) -> bool:
+def drop(connection: Connection, submission_id: str, why: str, now_ms: int, *, terms: str = "") -> bool:
     """Withdraw a submission that waits, and end the orders for it; False if it does not wait, or not any more.
 
     Its event has no signal: a rule that repeats what was rejected must not send it after all. A person who asks for the same again
-    gets it (storage/submissions/waiting.py).
+    gets it (storage/submissions/waiting.py). With `terms`, only if it still waits on these terms.
     """
     locks.submissions(connection, [submission_id])
+    if terms and not scheduled.has_terms(connection, submission_id, terms):
+        return False
     submission = submission_queue.find(connection, submission_id)
     if submission is None or not _take_back(connection, submission, "dropped", why, now_ms, signal=None):
         return False

@@ -204,6 +204,29 @@ async def test_a_drop_and_a_claim_never_both_win(database_url: str) -> None:
         await person.close()
 
 
+async def test_hurrying_and_claiming_never_send_twice(database_url: str) -> None:
+    """One process claims what is due while another makes the same due now: each has one attempt, and none waits after it."""
+    sender, person = Database(database_url), Database(database_url)
+    await sender.open()
+    await person.open()
+    try:
+        ids = [await sender.write("stage", partial(_staged, name=str(number))) for number in range(20)]
+        attempts = [sender.write("begin_attempt", partial(_begun, most=1)) for _ in ids]
+        hurried = [person.write("command", partial(_hurried, id_=id_)) for id_ in reversed(ids)]
+        begun, _ = await asyncio.gather(asyncio.gather(*attempts), asyncio.gather(*hurried))
+        begun.append(await sender.write("begin_attempt", partial(_begun, most=20)))
+        assert sorted(id_ for some in begun for id_ in some) == sorted(ids)
+        found = [await person.read(partial(find, submission_id=id_)) for id_ in ids]
+        assert {(one.state, one.attempts) for one in found} == {("sending", 1)}
+    finally:
+        await sender.close()
+        await person.close()
+
+
+def _hurried(connection: Connection, id_: str) -> bool:
+    return waiting.send_now(connection, id_, NOW)
+
+
 def _staged(connection: Connection, name: str) -> str:
     return stage(connection, wanted(name), NOW).submission_id
 
