@@ -9,7 +9,7 @@ import msgspec
 
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.submit_options import SubmitOptions
-from dispatcher.policy.times_of_day import InvalidTime, due_ms, time_of_day
+from dispatcher.policy.times_of_day import EXAMPLE, InvalidTime, due_ms, time_of_day
 from storage import clock
 from storage.records import Staged
 
@@ -57,6 +57,8 @@ def scheduled(
         raise GiveUp("after and at are two ways to say when: use one of them")
     if not isinstance(unless, str):
         raise GiveUp(f"unless is {unless!r}; it must be an expression as a text")
+    if not isinstance(at, str):
+        raise GiveUp(f"at is {at!r}; it must be a text. {EXAMPLE}")
     if unless and mistake_in is not None and (mistake := mistake_in(unless)):
         raise GiveUp(f"unless: {mistake}")
     kept = msgspec.json.encode(msgspec.structs.replace(terms, unless=unless)).decode()

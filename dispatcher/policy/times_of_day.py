@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 from datetime import UTC, date, datetime, time, timedelta
+from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
 import msgspec
@@ -97,7 +98,7 @@ def _end_of_gap(moment: datetime, zone: ZoneInfo) -> datetime:
 
 def _known(zone: str) -> str:
     """The name of a time zone, in its own spelling. Raises `InvalidTime`."""
-    known = {name.lower(): name for name in available_timezones()}
+    known = _zones()
     if found := known.get(zone.lower()):
         return found
     by_city = {name.rpartition("/")[2]: full for name, full in known.items()}
@@ -108,3 +109,9 @@ def _known(zone: str) -> str:
         f"unknown time zone {zone!r}",
         f'Did you mean "{likely}"?' if likely else 'Write one such as "Europe/Berlin".',
     )
+
+
+@cache
+def _zones() -> dict[str, str]:
+    """All time zones by their names in small letters. Finding them takes many milliseconds."""
+    return {name.lower(): name for name in available_timezones()}

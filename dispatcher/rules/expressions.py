@@ -97,7 +97,7 @@ class Condition:
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
         _check(source, whole, when_due=when_due)
-        self._needed = _needed(whole)
+        self._needed = _needed(whole, when_due=when_due)
         self._evaluator = evaluate_here if _is_simple(whole) else evaluator
         self.names = frozenset(self._needed)
 
@@ -124,7 +124,7 @@ def compile_template(source: str, evaluator: Evaluator = evaluate_here) -> Templ
     return render
 
 
-def _needed(tree: nodes.Template) -> dict[str, list[str]]:
+def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
     """The fields of each name that a tree uses; all of its fields if the tree also uses the name by itself."""
     used = [node.name for node in tree.find_all(nodes.Name) if node.name in NAMES]
     lookups = [
@@ -136,7 +136,8 @@ def _needed(tree: nodes.Template) -> dict[str, list[str]]:
     for name in sorted(set(used)):
         by_field = [field for owner, field in lookups if owner == name]
         is_whole = len(by_field) < used.count(name)
-        needed[name] = sorted(FIELDS[name] if is_whole else set(by_field) & FIELDS[name])
+        known = {field for field in FIELDS[name] if when_due or f"{name}.{field}" not in WHEN_DUE}
+        needed[name] = sorted(known if is_whole else set(by_field) & known)
     return needed
 
 

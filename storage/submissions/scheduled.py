@@ -16,7 +16,7 @@ from storage.driver.decoder import columns_of
 from storage.driver.statements import Command, Query
 from storage.records import BY_HAND, Submission
 
-CLEARED_MS = 60_000
+CLEARED_MS = 15_000
 """How long an agreement holds."""
 
 _PRESSES = "('action', 'change', 'simple_change', 'modal')"

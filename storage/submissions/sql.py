@@ -158,8 +158,7 @@ SOONER = Command(
     SET queue_at_ms = queue_at_ms - CASE WHEN run_at_ms > :run_at_ms THEN run_at_ms - :run_at_ms ELSE 0 END - :ahead_ms,
       run_at_ms = CASE WHEN run_at_ms > :run_at_ms THEN :run_at_ms ELSE run_at_ms END,
       priority = :priority, asked_by = :asked_by, terms = :terms, cleared_at_ms = NULL, updated_at_ms = :now_ms
-    WHERE id = :id AND state = 'waiting' AND priority <= :priority
-      AND (CAST(:attempts AS INTEGER) IS NULL OR attempts = :attempts)
+    WHERE id = :id AND state = 'waiting' AND priority <= :priority AND attempts <= :most_attempts
     """
 )
 """It keeps its place among those that are due at the same time."""

@@ -32,7 +32,7 @@ def send_now(connection: Connection, submission_id: str, now_ms: int) -> bool:
         priority=waiting.priority,
         asked_by=waiting.asked_by,
         terms=None,
-        attempts=None,
+        most_attempts=waiting.attempts,
         now_ms=now_ms,
     ):
         return False
@@ -99,6 +99,6 @@ def _bring_forward(
         priority=priority,
         asked_by=staged.asked_by if is_taken_over else known.asked_by,
         terms=None if staged.is_by_hand else terms,
-        attempts=0,
+        most_attempts=0,
         now_ms=now_ms,
     )

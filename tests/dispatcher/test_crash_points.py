@@ -37,19 +37,32 @@ name = "vary"
 on = "task.succeeded"
 if = "task.image_number == 3"
 press = "vary_subtle"
+after = 0.1
+unless = "chain.pressed"
+
+[[rules]]
+name = "never"
+on = "task.succeeded"
+if = "task.is_grid and 'cat' in task.prompt"
+press = "U4"
+after = 0.1
+unless = "task.is_grid"
 """
-POINTS = ["ingest", "fan_out", "claim_delivery", "finish_delivery", "begin_attempt", "settle_attempt"]
+POINTS = [
+    *("ingest", "fan_out", "claim_delivery", "finish_delivery", "clear_scheduled", "drop_scheduled"),
+    *("begin_attempt", "settle_attempt"),
+]
 ENOUGH = 40
 """More commits of one name than a chain comes to."""
 
-HURRIED = {"settle", "reconcile"}
+HURRIED = {"settle", "reconcile", "ask again"}
 """Loops whose next turn a chain may wait for. If all turned as often, they would take longer than the chain."""
 
 TASKS = 4
 """Of each chain: a grid, two upscales, a variation."""
 
-DELIVERIES = 2 * TASKS
-"""Of each chain: both rules hear of each task."""
+DELIVERIES = 3 * TASKS
+"""Of each chain: all three rules hear of each task."""
 
 
 class Died(BaseException):
@@ -313,7 +326,9 @@ def _at_rest(state: dict[str, list[str]]) -> bool:
     return (
         len(state["tasks"]) == TASKS
         and all("'SUCCESS'" in row for row in state["tasks"])
-        and all(row.endswith("'accepted')") for row in state["submissions"])
+        and all(
+            row.endswith("'rejected')" if "'U4'" in row else "'accepted')") for row in state["submissions"]
+        )
         and len(state["deliveries"]) == DELIVERIES
         and all(row.endswith("'done')") for row in state["deliveries"])
     )
@@ -359,7 +374,8 @@ async def run_undisturbed(world: World) -> dict[str, Any]:
 
 
 async def test_the_undisturbed_chain_is_what_the_rules_say(world: World) -> None:
-    """What all others are compared with: two upscales, a variation of one of them, each asked for once."""
+    """What all others are compared with: two upscales, a variation of one of them, each asked for once; a third upscale is
+    never sent, because its `unless` holds."""
     state = await run_undisturbed(world)
     assert [row.split(",")[0] for row in state["tasks"]] == [
         "('grid of X 1'",
@@ -368,7 +384,7 @@ async def test_the_undisturbed_chain_is_what_the_rules_say(world: World) -> None
         "('grid of X'",
     ]
     assert len(set(state["asked"])) == len(state["asked"]) == TASKS
-    assert state["chains"] == ["('grid of X', 4)"]
+    assert state["chains"] == ["('grid of X', 5)"]
 
 
 # Before a commit is much as after the one before it, and PostgreSQL much as SQLite: of those every fourth is tried here, and

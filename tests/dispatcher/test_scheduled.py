@@ -308,6 +308,7 @@ async def test_what_plugins_schedule(bench: Bench, signals: Any) -> None:
             {"after": 3600, "unless": 3},
             {"unless": "true"},
             {"after": 3600, "at": "22:00"},
+            {"at": 22},
             {"at": "25:00"},
             {"at": "22:00 Europe/Berln"},
         ):
@@ -332,6 +333,7 @@ async def test_what_plugins_schedule(bench: Bench, signals: Any) -> None:
         "unless is 3; it must be an expression as a text",
         "unless is asked when a delayed submission is due: give it a delay with after or at",
         "after and at are two ways to say when: use one of them",
+        'at is 22; it must be a text. Write "22:00", "22:00 Europe/Berlin" or "mon 9:00 Asia/Shanghai".',
         "at: 25:00 is not a time of day. Write 0:00 to 23:59.",
         "at: unknown time zone 'Europe/Berln'. Did you mean \"Europe/Berlin\"?",
     ]
@@ -366,7 +368,7 @@ async def test_a_person_is_not_asked_again(bench: Bench, live: Any) -> None:
 
 
 async def test_it_is_asked_again_while_its_upstream_is_paused(bench: Bench, live: Any) -> None:
-    """An agreement holds for a minute: later, whether a person has pressed is asked anew."""
+    """An agreement holds for seconds: later, whether a person has pressed is asked anew."""
     made = live(RULE)
     await made.schedule()
     await bench.stop()
