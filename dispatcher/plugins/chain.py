@@ -46,8 +46,7 @@ from storage.tasks.believe import TaskReport
 
 class UpstreamHandle(msgspec.Struct, frozen=True, kw_only=True):
     """What a chain may use of an upstream: its name, its dialect, the private links it allows, and functions that ask it for the
-    current URL of a task's image (`refresh`) and for the task itself (`read_back`). `zone` is the time zone of times that name none;
-    `mistake_in` checks the `unless` of plugins."""
+    current URL of a task's image (`refresh`) and for the task itself (`read_back`). `zone`: of times without one; `mistake_in`: in an `unless`."""
 
     name: str
     dialect: Dialect
@@ -62,7 +61,7 @@ class Chain:
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
-    in the chain so far. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
+    in the chain so far. `event` is its id and when it arrived. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
     """
 
     def __init__(
@@ -78,8 +77,7 @@ class Chain:
         handles: Mapping[str, UpstreamHandle],
         generation: int = 0,
         root_id: str = "",
-        event_id: int = 0,
-        event_ms: int = 0,
+        event: tuple[int, int] = (0, 0),
     ) -> None:
         self.id = id
         self.root_id = root_id
@@ -89,7 +87,7 @@ class Chain:
         self.fired = False
         self.pressed: tuple[str, ...] = ()
         self.pressed_by_person = False
-        self.terms = Terms(receiver=asked_by, event=event_id, asked_ms=event_ms)
+        self.terms = Terms(receiver=asked_by, event=event[0], asked_ms=event[1])
         self._task = task
         self._modal = modal
         self._asked_by = asked_by
@@ -200,8 +198,7 @@ class Chain:
         Raises `GiveUp` for a request that the upstream's dialect cannot express, and for one with a private link; the
         message names the field.
         """
-        depth = self.depth if isinstance(request, Cancel) else self.depth + 1
-        self._stage(request, kind_of(request), depth, options)
+        self._stage(request, kind_of(request), self.depth + (not isinstance(request, Cancel)), options)
         return Requested([kind_of(request)])
 
     async def image(self, source: str | Path, *, upstream: str = "") -> str:
