@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 import re
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import cache
 from zoneinfo import ZoneInfo, available_timezones
 
@@ -80,8 +80,9 @@ def _on(at: TimeOfDay, day: date, zone: ZoneInfo) -> int | None:
     """That time on a day; None on another day of the week."""
     if at.weekday is not None and day.weekday() != at.weekday:
         return None
-    moment = datetime.combine(day, time(at.hour, at.minute), zone).astimezone(UTC)
-    if moment.astimezone(zone).replace(tzinfo=None) != datetime.combine(day, time(at.hour, at.minute)):
+    written = datetime(day.year, day.month, day.day, at.hour, at.minute, tzinfo=zone)
+    moment = written.astimezone(UTC)
+    if moment.astimezone(zone).replace(tzinfo=None) != written.replace(tzinfo=None):
         moment = _end_of_gap(moment, zone)
     return int(moment.timestamp() * 1000)
 
