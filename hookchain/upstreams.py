@@ -11,6 +11,7 @@ from typing import NamedTuple
 from dispatcher.loops.loop import until_durable
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.policy import upstream_limits
+from dispatcher.rules.later import mistake_in
 from dispatcher.runs.readback import Readback
 from hookchain.settings.load import Settings
 from midjourney.client import Client
@@ -44,6 +45,8 @@ def places_of(settings: Settings, clients: Mapping[str, Client] | None = None) -
             near=near_of(upstream),
             refresh=known[name].refresh if name in known else None,
             read_back=Readback(name, known[name], clock.now_ms).ask if name in known else None,
+            zone=settings.timezone,
+            mistake_in=mistake_in,
         )
         for name, upstream in settings.upstreams.items()
     }

@@ -8,6 +8,7 @@ from functools import partial
 
 import structlog
 
+from dispatcher.loops.ask_again import Asker
 from dispatcher.loops.deliver import Deliverer
 from dispatcher.loops.hanging import Hanging
 from dispatcher.loops.heartbeat import Membership
@@ -26,6 +27,8 @@ from dispatcher.loops.watch import Watch
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.vetoes import Vetoes
 from dispatcher.policy.retention import Retention
+from dispatcher.rules.confined import evaluate_confined
+from dispatcher.rules.later import asking_plugins
 from dispatcher.runs.readback import Readback
 from dispatcher.runs.verifier import Verifier
 from hookchain.listening import listening, moving_of, overdue
@@ -141,6 +144,14 @@ class Worker:
         submitter.vetoes = Vetoes(deliverer.runner)
         self._membership.in_hand = lambda: (deliverer.active_runs.ids, frozenset(submitter.in_hand))
         self._membership.longest_ms = deliverer.active_runs.longest_ms
+        asker = Asker(
+            database,
+            registry,
+            handles,
+            asking_plugins(evaluate_confined),
+            clock.now_ms,
+            lambda: self._membership.is_alone,
+        )
         resolver = Resolver(database, self._clients, registry.connected_signals, clock.now_ms)
         self._historian = Historian(database, self._clients, self._readbacks, clock.now_ms)
         poller = Poller(
@@ -176,7 +187,7 @@ class Worker:
         for loop in chores:
             loop.may_turn = self._membership.leads
         self._loops = (
-            *(deliverer.loop, submitter.loop, *chores),
+            *(deliverer.loop, submitter.loop, asker.loop, *chores),
             *(self._historian.loop, self._restores.loop, self._timekeeper.loop),
         )
         self._standby = Loop("standby", self._take_over_if_free, interval_s=STANDBY_S)

@@ -179,6 +179,12 @@ def _database_metrics(stored: Gauges) -> Iterator[Metric]:
         "state",
     )
     yield _gauge(
+        "hookchain_submissions_scheduled",
+        "Waiting submissions whose time has not come, by upstream.",
+        [((name,), count) for name, count in stored.scheduled.items()],
+        "upstream",
+    )
+    yield _gauge(
         "hookchain_deliveries",
         "Deliveries by state.",
         [((state,), count) for state, count in stored.deliveries.items()],

@@ -15,7 +15,8 @@ from dispatcher.plugins.chain_tasks import TasksOfChain
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.requested import Requested
-from dispatcher.plugins.submit_options import SubmitOptions, delay_s
+from dispatcher.plugins.scheduled import Terms, scheduled
+from dispatcher.plugins.submit_options import SubmitOptions
 from dispatcher.plugins.upstream_handle import UpstreamHandle as UpstreamHandle
 from dispatcher.policy.intent import generation_of, key_of, thing_of
 from midjourney.addresses import is_link
@@ -48,7 +49,7 @@ class Chain(TasksOfChain):
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
-    in the chain so far. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
+    in the chain so far. `event` is its id and when it arrived. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Chain(TasksOfChain):
         handles: Mapping[str, UpstreamHandle],
         generation: int = 0,
         root_id: str = "",
+        event: tuple[int, int] = (0, 0),
     ) -> None:
         self.id = id
         self.root_id = root_id
@@ -71,6 +73,9 @@ class Chain(TasksOfChain):
         self.depth = depth
         self.submissions = submissions
         self.fired = False
+        self.pressed: tuple[str, ...] = ()
+        self.pressed_by_person = False
+        self.terms = Terms(receiver=asked_by, event=event[0], asked_ms=event[1])
         self._task = task
         self._modal = modal
         self._asked_by = asked_by
@@ -189,8 +194,7 @@ class Chain(TasksOfChain):
         Raises `GiveUp` for a request that the upstream's dialect cannot express, and for one with a private link; the
         message names the field.
         """
-        depth = self.depth if isinstance(request, Cancel) else self.depth + 1
-        self._stage(request, kind_of(request), depth, options)
+        self._stage(request, kind_of(request), self.depth + (not isinstance(request, Cancel)), options)
         return Requested([kind_of(request)])
 
     async def image(self, source: str | Path, *, upstream: str = "") -> str:
@@ -273,23 +277,20 @@ class Chain(TasksOfChain):
             check_mode(options.get("mode", ""), handle.dialect)
         except InvalidRequest as error:
             raise GiveUp(str(error)) from error
-        self.fired = True
-        generation = options.get("again", 0) or self._generation
-        self._staged.append(
-            Staged(
-                idempotency_key=key_of(handle.name, request, within=self._task.id, generation=generation),
-                chain_id=self.id,
-                upstream=handle.name,
-                kind=kind_of(request),
-                label=label,
-                request=encoded,
-                parent_id=parent_of(request) or self._task.id,
-                depth=depth,
-                asked_by=self._asked_by,
-                lane=lane_of(request, handle.name, handle.dialect),
-                priority=options.get("priority", 0),
-                delay_ms=int(1000 * delay_s(options.get("after", 0))),
-                thing=thing_of(request, generation=generation),
-                mode=options.get("mode", ""),
-            )
+        self.fired, generation = True, options.get("again", 0) or self._generation
+        staged = Staged(
+            idempotency_key=key_of(handle.name, request, within=self._task.id, generation=generation),
+            chain_id=self.id,
+            upstream=handle.name,
+            kind=kind_of(request),
+            label=label,
+            request=encoded,
+            parent_id=parent_of(request) or self._task.id,
+            depth=depth,
+            asked_by=self._asked_by,
+            lane=lane_of(request, handle.name, handle.dialect),
+            priority=options.get("priority", 0),
+            thing=thing_of(request, generation=generation),
+            mode=options.get("mode", ""),
         )
+        self._staged.append(scheduled(staged, options, self.terms, handle.zone, handle.mistake_in))

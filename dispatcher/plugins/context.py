@@ -59,6 +59,7 @@ def context_of(
         handles=handles,
         generation=claimed.event.generation,
         root_id=chain.root_task_id if chain is not None else "",
+        event=(claimed.event.id, claimed.event.received_at_ms),
     )
     if claimed.event.signal in JOINS:
         seen.show(tasks_of(claimed, handles))

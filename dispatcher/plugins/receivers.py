@@ -13,6 +13,7 @@ import msgspec
 
 from dispatcher.plugins.errors import PluginError
 from dispatcher.plugins.plugin_signal import PluginSignal, is_same, note_options
+from dispatcher.plugins.scheduled import StillWanted
 from dispatcher.plugins.signals import submission_leaving
 from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
 from storage.records import JOINED, JOINS
@@ -29,7 +30,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     `limit` is how often it may fire per task, root or chain. `pure`: it neither spends nor reaches other systems, so it gets
     callbacks before the upstream has confirmed them. `harmless`: hookchain's own code, which can neither block a loop nor
     end the process, so it runs in the main loop without precautions. `requests`: it may request something; if not, a chain that waits
-    only for it is at rest.
+    only for it is at rest. `still_wanted`: see `dispatcher.plugins.scheduled`.
     """
 
     attempts: int = 8
@@ -40,6 +41,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     pure: bool = False
     harmless: bool = False
     requests: bool = True
+    still_wanted: StillWanted | None = None
 
 
 DEFAULTS = Options()

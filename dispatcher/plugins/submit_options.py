@@ -51,14 +51,16 @@ _MEANT = {
 class SubmitOptions(TypedDict, total=False):
     """How something is submitted.
 
-    `again` counts deliberate repetitions. `after` is a delay, up to 30 days: seconds, or a text such as "10 min". A higher `priority`,
-    from -100 to 100, is sent first. `state` is your own text, which comes back as `task.state`. `upstream` names an upstream
-    other than the task's, for a submission that is not about a task. `mode` is a speed
-    mode that the upstream's dialect has: "fast", "relax".
+    `again` counts deliberate repetitions. `after` is a delay, up to 30 days: seconds, or a text such as "10 min"; `at` instead is the next
+    such time, as "22:00 Europe/Berlin". When it is due, it is not sent if the expression `unless` holds. A higher `priority`, from -100
+    to 100, is sent first. `state` is your own text, which comes back as `task.state`. `upstream` names an upstream other than the
+    task's, for a submission that is not about a task. `mode` is a speed mode that the upstream's dialect has: "fast", "relax".
     """
 
     again: Again
     after: Delay | str
+    at: str
+    unless: str
     priority: Priority
     state: str
     upstream: str

@@ -11,6 +11,7 @@ import msgspec
 from dispatcher.plugins.errors import GiveUp, RuleError
 from dispatcher.plugins.submit_options import InvalidDelay, delay_s
 from dispatcher.plugins.zooms import InvalidZoom, zoom_of
+from dispatcher.policy.times_of_day import InvalidTime, time_of_day
 from dispatcher.rules import actions
 from dispatcher.rules.actions import File, Picture, Step
 from dispatcher.rules.checks import NEEDS_MODAL, InvalidRule, action_keys, check
@@ -36,6 +37,7 @@ from storage.deliveries.firings import Limit
 
 _KIND_LIKE = re.compile(r"[a-z][a-z0-9_.]+")
 _EXAMPLE = ' Write something like "task.is_grid and chain.depth == 0".'
+_UNLESS = ' Write something like "chain.pressed_by_person".'
 
 
 class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
@@ -52,6 +54,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     effects: Mapping[str, Effect]
     answer: Step | None
     delay_s: float
+    unless: Condition | None
     state: Template | None
     limit: Limit | None
     where: str = ""
@@ -86,6 +89,7 @@ def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
         effects=_effects(rule, context),
         answer=None if is_on_modal else answer,
         delay_s=_delay(rule),
+        unless=_unless(rule, context),
         state=_template("state", rule.state, context) if rule.state else None,
         limit=Limit(most=rule.limit or 1, per=rule.once_per or "chain")
         if rule.limit or rule.once_per
@@ -103,6 +107,29 @@ def _condition(rule: Rule, context: RuleContext) -> Condition | None:
     if "modal" in condition.names and rule.on != NEEDS_MODAL:
         raise InvalidRule("if", f"{rule.when!r}: {rule.on} has no modal", f' Write on = "{NEEDS_MODAL}".')
     return condition
+
+
+def _unless(rule: Rule, context: RuleContext) -> Condition | None:
+    """Check when the rule submits, and compile the condition that is asked then."""
+    if rule.at:
+        if rule.after:
+            raise InvalidRule("at", "at and after are two ways to say when", " Leave one of them out.")
+        try:
+            time_of_day(rule.at)
+        except InvalidTime as error:
+            raise InvalidRule("at", error.problem, f" {error.remedy}") from error
+    if not rule.unless:
+        return None
+    if not rule.at and not rule.after:
+        raise InvalidRule(
+            "unless",
+            "it is asked when a delayed submission is due, and this rule has no delay",
+            ' Write after = "10 min" too, or write the condition in `if`.',
+        )
+    try:
+        return Condition(rule.unless, context.evaluator, when_due=True)
+    except RuleError as error:
+        raise InvalidRule("unless", str(error), _UNLESS if error.is_syntax else "") from error
 
 
 def _steps(rule: Rule, context: RuleContext) -> list[Step]:

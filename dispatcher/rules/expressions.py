@@ -27,13 +27,16 @@ from storage.records import Event, Submission
 FIELDS: dict[str, frozenset[str]] = {
     "task": fields(Task) | {"extra"},
     "event": fields(Event),
-    "chain": frozenset({"id", "upstream", "depth", "submissions"}) | OF_JOINS,
+    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"}) | OF_JOINS,
     "submission": fields(Submission),
     "modal": fields(OpenModal),
     "task.properties": fields(Properties),
     "task.params": PARAM_NAMES,
 }
 """The names that expressions may use, and the fields of each."""
+
+WHEN_DUE = frozenset({"chain.pressed", "chain.pressed_by_person"})
+"""Fields that only `unless` may use: they are read when something scheduled is due, not for each event."""
 
 NAMES = [name for name in FIELDS if "." not in name]
 
@@ -88,9 +91,10 @@ async def evaluate_here(expression: Expression) -> Evaluated:
 
 
 class Condition:
-    """A condition such as `task.is_grid and chain.depth == 0`. Raises `RuleError` if it can never be valid."""
+    """A condition such as `task.is_grid and chain.depth == 0`. `when_due`: it is asked when something scheduled is due. Raises
+    `RuleError` if it can never be valid."""
 
-    def __init__(self, source: str, evaluator: Evaluator = evaluate_here) -> None:
+    def __init__(self, source: str, evaluator: Evaluator = evaluate_here, *, when_due: bool = False) -> None:
         self.source = source
         if len(source) > _TOO_LONG:
             raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
@@ -102,8 +106,8 @@ class Condition:
             raise RuleError("the condition is nested too deeply") from error
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
-        _check(source, whole)
-        self._needed = _needed(whole)
+        _check(source, whole, when_due=when_due)
+        self._needed = _needed(whole, when_due=when_due)
         self._evaluator = evaluate_here if _is_simple(whole) else evaluator
         self.names = frozenset(self._needed)
 
@@ -132,7 +136,7 @@ def compile_template(source: str, evaluator: Evaluator = evaluate_here) -> Templ
     return render
 
 
-def _needed(tree: nodes.Template) -> dict[str, list[str]]:
+def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
     """The fields of each name that a tree uses; all of its fields if the tree also uses the name by itself."""
     used = [node.name for node in tree.find_all(nodes.Name) if node.name in NAMES]
     lookups = [
@@ -144,8 +148,9 @@ def _needed(tree: nodes.Template) -> dict[str, list[str]]:
     for name in sorted(set(used)):
         by_field = [field for owner, field in lookups if owner == name]
         is_whole = len(by_field) < used.count(name)
-        whole = FIELDS[name] - OF_JOINS if name == "chain" else FIELDS[name]
-        needed[name] = sorted(whole if is_whole else set(by_field) & FIELDS[name])
+        known = {field for field in FIELDS[name] if when_due or f"{name}.{field}" not in WHEN_DUE}
+        whole = known - OF_JOINS if name == "chain" else known
+        needed[name] = sorted(whole if is_whole else set(by_field) & known)
     return needed
 
 
@@ -191,7 +196,7 @@ def _problem(error: jinja2.TemplateError) -> str:
     return problem
 
 
-def _check(source: str, tree: nodes.Template) -> None:
+def _check(source: str, tree: nodes.Template, *, when_due: bool = False) -> None:
     for filter_ in tree.find_all(nodes.Filter):
         if filter_.name not in environment.filters:
             raise RuleError(
@@ -206,6 +211,10 @@ def _check(source: str, tree: nodes.Template) -> None:
         raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, NAMES)}")
     for access in tree.find_all(nodes.Getattr):
         _check_field(source, access)
+        if not when_due and (path := _path(access)) in WHEN_DUE:
+            raise RuleError(
+                f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
+            )
     _check_methods(source, tree)
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):

@@ -64,7 +64,8 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
 
     `enabled`: whether it runs; a rule that does not is checked all the same. `description` is for people.
     `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
-    `after` is in seconds or a text such as "10 min"; `mode` is a speed mode of the upstream; `state` comes back as `task.state` of the submitted task.
+    `after` is in seconds or a text such as "10 min"; `at` is a time of day, and `unless` is asked when it is due; `mode` is a speed mode of
+    the upstream; `state` comes back as `task.state` of the submitted task.
     """
 
     name: str
@@ -93,6 +94,8 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     notify: str | list[str] | NotifyTo = ""
 
     after: float | str = 0
+    at: str = ""
+    unless: str = ""
     priority: Priority = 0
     upstream: str = ""
     mode: str = ""

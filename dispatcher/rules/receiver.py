@@ -11,6 +11,7 @@ from dispatcher.plugins.errors import GiveUp, RuleError
 from dispatcher.plugins.receivers import DEFAULTS, Options
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.plugins.submit_options import SubmitOptions
+from dispatcher.rules import later
 from dispatcher.rules.actions import Step, names_of
 from dispatcher.rules.checks import NEEDS_MODAL
 from dispatcher.rules.compile import CompiledRule
@@ -63,6 +64,7 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         harmless=is_harmless,
         requests=is_harmless,
         concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
+        still_wanted=later.asking(compiled, is_answer=suffix == "/modal"),
     )
     function.__hookchain__ = options  # type: ignore[attr-defined]  # read by options_of
     return function
@@ -118,6 +120,11 @@ async def holds(compiled: CompiledRule, chain: Chain, names: Names) -> bool:
 async def _stage(steps: tuple[Step, ...], compiled: CompiledRule, chain: Chain, names: Names) -> None:
     rule = compiled.rule
     options: SubmitOptions = {"after": compiled.delay_s, "priority": rule.priority}
+    if rule.at:
+        options["at"] = rule.at
+    if rule.unless:
+        options["unless"] = rule.unless
+    chain.terms = later.with_digests(chain.terms, rule)
     if compiled.state is not None:
         options["state"] = await compiled.state(names)
     if rule.upstream:

@@ -53,6 +53,7 @@ MODULES: Mapping[str, str] = {
     "new": "new",
     "dead": "dead_letters",
     "quarantine": "quarantine",
+    "waiting": "waiting",
     "uncertain": "by_hand",
     "refused": "by_hand",
 }

@@ -109,7 +109,8 @@ def _submission(submission: Submission) -> str:
     repeats = f"; repeat requests: {submission.repeats}, sent once" if submission.repeats else ""
     reason = f" ({submission.reason})" if submission.reason else ""
     kind = f", {submission.failure_kind}" if submission.failure_kind else ""
-    return f"{submission.label}: {submission.state}{kind}{made}{reason}{attempts}{repeats}"
+    due = f", due {submission.run_at}" if submission.state == "waiting" else ""
+    return f"{submission.label}: {submission.state}{due}{kind}{made}{reason}{attempts}{repeats}"
 
 
 def replay(

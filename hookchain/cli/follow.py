@@ -127,6 +127,7 @@ def _node(task: Task, submission: Submission | None) -> RenderableType:
 
 
 def _submission_node(submission: Submission) -> RenderableType:
-    reason = f": {submission.reason}" if submission.reason else ""
+    due = f", due {submission.run_at}" if submission.state == "waiting" else ""
+    reason = due + (f": {submission.reason}" if submission.reason else "")
     colour = "red" if submission.state in ("rejected", "dead", "uncertain") else "dim"
     return Text(f"{submission.label} ({submission.asked_by}) {submission.state}{reason}", style=colour)

@@ -10,8 +10,10 @@ from typing import Literal
 
 import msgspec
 
+from hooks.api.answers import Submission
 from hooks.quotas import QuotaUse
 from hooks.refusals import RefusedCallbacks
+from storage.reading.waiting import Why
 
 GroupBy = Literal["rule", "chain", "day", "upstream"]
 """What costs are grouped by."""
@@ -210,3 +212,16 @@ class Plugins(msgspec.Struct, frozen=True, kw_only=True):
     plugins: list[Plugin]
     warnings: list[str] = []
     receivers: list[Receiver]
+
+
+class Waiting(Submission, frozen=True, kw_only=True):
+    """A submission that waits to be sent, and what it waits for."""
+
+    why: Why
+
+
+class WaitingPage(msgspec.Struct, frozen=True, kw_only=True):
+    """Submissions that wait, newest first."""
+
+    waiting: list[Waiting]
+    cursor: str | None

@@ -29,6 +29,7 @@ from hooks.api.tickets import Tickets
 from hooks.api.traffic import Traffic
 from hooks.api.uncertain import PendingDecisions
 from hooks.api.upstreams import Upstreams
+from hooks.api.waiting import WaitingSubmissions
 from hooks.auth import Admin
 from hooks.gateway_view import NO_GATEWAY, GatewayView
 from hooks.problems import Problem
@@ -66,6 +67,7 @@ class Api:
         self._deliveries = Deliveries(database)
         self._letters = DeadLetters(database, dialects)
         self._quarantine = Quarantine(database, dialects)
+        self._waiting = WaitingSubmissions(database)
         self._decisions = PendingDecisions(database)
         self._explanations = Explanations(database, gateway)
         self._tickets = Tickets(database, gateway)
@@ -109,6 +111,9 @@ class Api:
             ("/api/quarantine/{id}/drop", self._quarantine.drop, "POST"),
             ("/api/uncertain", self._decisions.uncertain, "GET"),
             ("/api/uncertain/{id}/settle", self._decisions.settle, "POST"),
+            ("/api/waiting", self._waiting.list, "GET"),
+            ("/api/waiting/{id}/drop", self._waiting.drop, "POST"),
+            ("/api/waiting/{id}/send-now", self._waiting.send_now, "POST"),
             ("/api/refused", self._decisions.refused, "GET"),
             ("/api/refused/{id}/release", self._decisions.release, "POST"),
             ("/api/explain/{id:path}", self._explanations.explain, "GET"),

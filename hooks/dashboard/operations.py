@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from urllib.parse import parse_qsl, urlsplit
 
 import msgspec
@@ -11,6 +12,7 @@ from starlette.responses import RedirectResponse, Response
 
 from dispatcher.by_hand import dead_letters, readmit
 from hooks.api.dead_letters import edit_and_retry
+from hooks.api.waiting import DROPPED
 from hooks.dashboard.confirm import confirmation_page
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.operations_data import SPANS, Lists, OperationsTopic, State, lists, state
@@ -21,7 +23,8 @@ from storage.engine import Connection
 from storage.events import quarantine
 from storage.reading.dead_letters import DeadLetterFilter
 from storage.records import BY_HAND
-from storage.submissions import proof, releases, submission_queue
+from storage.submissions import proof, releases, submission_queue, waiting
+from storage.tickets import withdrawing
 from storage.upstreams import standings as stored
 
 _ALL_LETTERS = {"retry": "Retry all of these?", "drop": "Discard all of these for good?"}
@@ -103,6 +106,24 @@ class Operations:
             )
         ):
             raise Problem(404, "That submission is no longer refused")
+        return await self._updated_page(request)
+
+    async def waiting(self, request: Request, form: dict[str, str]) -> Response:
+        """Drop a submission that waits, or make it due now."""
+        submission_id, now_ms = request.path_params["id"], clock.now_ms()
+        if form.get("do") == "drop" and (
+            page := confirmation_page(request, form, "Drop this? It is not sent.")
+        ):
+            return page
+        match form.get("do"):
+            case "drop":
+                work = partial(withdrawing.drop, why=DROPPED, now_ms=now_ms)
+            case "send-now":
+                work = partial(waiting.send_now, now_ms=now_ms)
+            case _:
+                raise Problem(422, "Choose drop or send-now")
+        if not await self._context.command(lambda connection: work(connection, submission_id)):
+            raise Problem(409, "That submission does not wait any more")
         return await self._updated_page(request)
 
     async def letter(self, request: Request, form: dict[str, str]) -> Response:

@@ -23,8 +23,9 @@ from storage import clock, traffic
 from storage.engine import Connection
 from storage.events import quarantine
 from storage.reading import dead_letters as stored_letters
-from storage.reading import gauges, pages
+from storage.reading import gauges, pages, waiting
 from storage.reading.dead_letters import DeadLetter, DeadLetterFilter
+from storage.reading.waiting import Why
 from storage.records import Delivery, Quarantined, Submission
 from storage.upstreams import standings
 
@@ -98,10 +99,18 @@ class BodyEntry(msgspec.Struct, frozen=True, kw_only=True):
     text: str | None
 
 
+class WaitingEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A submission that waits, and what it waits for."""
+
+    submission: Submission
+    why: Why
+
+
 class Lists(msgspec.Struct, frozen=True, kw_only=True):
     """What needs a person's decision, newest first. `matching` counts all matching dead letters; `letters` are the first of them."""
 
     uncertain: list[Submission]
+    waiting: list[WaitingEntry]
     refused: list[Submission]
     matching: int
     letters: list[LetterEntry]
@@ -187,9 +196,12 @@ def lists(connection: Connection, match: DeadLetterFilter, bodies: quarantine.Qu
     letters = dead_letters.page(connection, match, most=MOST_LISTED)
     failing = pages.failing_deliveries(connection, most=MOST_LISTED)
     dead = [(letter.delivery, letter.event) for letter in letters if letter.delivery is not None]
+    waits = waiting.page(connection, most=MOST_LISTED)
+    why = waiting.reasons(connection, waits, clock.now_ms())
     to = addressees(connection, [*dead, *with_events(connection, failing)])
     return Lists(
         uncertain=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "uncertain"}),
+        waiting=[WaitingEntry(submission=one, why=why[one.id]) for one in waits],
         refused=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "refused"}),
         matching=stored_letters.count(connection, match),
         letters=[_letter_entry(letter, to) for letter in letters],

@@ -83,6 +83,7 @@ class Dashboard:
             ("/operations/upstreams/{name}/resume", self._operations.resume),
             ("/operations/uncertain/{id}", self._operations.settle),
             ("/operations/refused/{id}", self._operations.release),
+            ("/operations/waiting/{id}", self._operations.waiting),
             ("/operations/letters", self._operations.all_letters),
             ("/operations/letters/{id}", self._operations.letter),
             ("/operations/quarantine", self._operations.all_bodies),

@@ -9,6 +9,7 @@ import msgspec
 
 from midjourney.decode import kept_task
 from midjourney.types import Task
+from storage import clock
 from storage.reading.cards import WAITING, Card, loose_id
 from storage.records import Submission, TaskRow, beginning
 
@@ -58,7 +59,8 @@ class CardView(msgspec.Struct, frozen=True, kw_only=True):
 class Node(msgspec.Struct, kw_only=True):
     """A task in its chain, or a submission that has not made a task yet.
 
-    `label` is the button that led to it, `by` who pressed it: a rule, a plugin's function or a person. `kind` classifies a failure.
+    `label` is the button that led to it, `by` who pressed it: a rule, a plugin's function or a person. `kind` classifies a failure. `due_ms`:
+    when a waiting submission is due, 0 if it is due already.
     """
 
     key: str
@@ -72,6 +74,7 @@ class Node(msgspec.Struct, kw_only=True):
     reason: str
     kind: str
     children: list[Node]
+    due_ms: int = 0
 
 
 def card_view(card: Card, payloads: Payloads) -> CardView:
@@ -176,6 +179,9 @@ def _pending(submission: Submission) -> Node:
         reason="" if submission.state in WAITING else submission.reason,
         kind="" if submission.state in WAITING else submission.failure_kind,
         children=[],
+        due_ms=submission.run_at_ms
+        if submission.state == "waiting" and submission.run_at_ms > clock.now_ms()
+        else 0,
     )
 
 

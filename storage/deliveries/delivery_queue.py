@@ -123,7 +123,7 @@ def _with_context(connection: Connection, taken: list[Delivery]) -> list[Claimed
     """The deliveries with their receivers' context, which is read once for each event."""
     event_ids = sorted({delivery.event_id for delivery in taken})
     contexts = {
-        context.event.id: (context, _payloads(connection, context))
+        context.event.id: (context, payloads_of(connection, context))
         for context in sql.CONTEXTS.all(connection, event_ids=event_ids)
     }
     return [_claimed(connection, delivery, *contexts[delivery.event_id]) for delivery in taken]
@@ -148,7 +148,8 @@ def _claimed(
     )
 
 
-def _payloads(connection: Connection, context: sql.Context) -> _Payloads:
+def payloads_of(connection: Connection, context: sql.Context) -> _Payloads:
+    """The payloads that the receivers of an event get."""
     event, task = context.event, context.task
     latest, is_fact = event_log.latest(connection, event.upstream, event.task_id)
     parent, is_parent_fact = b"", False

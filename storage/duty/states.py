@@ -214,7 +214,7 @@ SUBMISSION = States(
             where="storage.tickets.withdrawing",
             before=("waiting",),
             after=("rejected",),
-            why="its client cancelled it, or it waited for too long, before anything left",
+            why="its client cancelled it, it waited for too long, a person dropped it, or its rule no longer wants it, before anything left",
         ),
         Move(
             by="limit",

@@ -20,6 +20,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     """The present counts; `oldest_event_s` is 0 if no event waits."""
 
     submissions: dict[tuple[str, str], int]
+    scheduled: dict[str, int]
     deliveries: dict[str, int]
     events_waiting: int
     oldest_event_s: float
@@ -33,6 +34,7 @@ def gauges(connection: Connection) -> Gauges:
     waiting, oldest_ms = sql_figures.WAITING_EVENTS.one(connection)
     return Gauges(
         submissions=submissions_by_state(connection),
+        scheduled=dict(sql_figures.COUNT_SCHEDULED.all(connection, now_ms=clock.now_ms())),
         deliveries=_deliveries_by_state(connection),
         events_waiting=waiting,
         oldest_event_s=max(0.0, (clock.now_ms() - oldest_ms) / 1000) if oldest_ms else 0.0,

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import msgspec
 from sqlalchemy import Connection
 
+from storage.deliveries import delivery_queue
+from storage.deliveries.sql import CONTEXTS
 from storage.events import event_log
 from storage.joins import members
 from storage.reading.sql_history import NEWEST_ID, RECEIVED_AFTER, RECORDED
@@ -42,6 +45,23 @@ def recorded(connection: Connection, signals: Iterable[str], since_ms: int) -> I
         if len(rows) < A_PAGE:
             return
         after = rows[-1].event.id
+
+
+def again(connection: Connection, event_id: int, receiver: str) -> ClaimedDelivery | None:
+    """An event as one of its receivers would get it now, with its task and chain as they are; None if it is no longer kept."""
+    context = CONTEXTS.first(connection, event_ids=[event_id])
+    if context is None:
+        return None
+    payloads = delivery_queue.payloads_of(connection, context)
+    return ClaimedDelivery(
+        delivery=msgspec.structs.replace(_delivery(context.event), receiver=receiver),
+        event=context.event,
+        task=context.task,
+        chain=context.chain,
+        submission=context.submission,
+        latest=payloads.latest,
+        parent=payloads.parent,
+    )
 
 
 def _before(connection: Connection, since_ms: int) -> int:

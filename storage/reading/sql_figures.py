@@ -95,6 +95,13 @@ UNDONE_BY_RECEIVER = Query(
 # The backlog of an upstream.
 
 
+class ScheduledCount(NamedTuple):
+    """The submissions of an upstream that are scheduled for a later time."""
+
+    upstream: str
+    how_many: int
+
+
 class Due(NamedTuple):
     """The waiting submissions that are due, the first since `due_since_ms`; those of them that wait for their lane; and those that a
     clock in the future wrote."""
@@ -123,6 +130,22 @@ DUE = Query(
     """,
     Due,
 )
+IN_LANES = Query(
+    f"SELECT id FROM submissions WHERE id IN (:ids) AND state = 'waiting' AND lane <> '' AND {lanes.TAKEN}",
+    str,
+)
+"""Those of these submissions that wait for their lane."""
+
+COUNT_SCHEDULED = Query(
+    """
+    SELECT upstream, count(*) FROM submissions
+    WHERE state = 'waiting' AND attempts = 0 AND run_at_ms > :now_ms
+    GROUP BY upstream
+    """,
+    ScheduledCount,
+)
+"""By upstream: the waiting submissions whose time has not come."""
+
 COUNT_UNCERTAIN = Query(
     "SELECT count(*) FROM submissions WHERE state = 'uncertain' AND takes_place AND upstream = :upstream", int
 )

@@ -41,7 +41,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     """A submission to be staged. `chain_id` "" starts a new chain; `request` is in the format of `encode_request`.
 
     Of the submissions in one `lane` only one is under way at a time, until the task that it made has ended. A higher
-    `priority` goes before a lower one. It is sent no earlier than `delay_ms` after it was staged. `thing` identifies what is
+    `priority` goes before a lower one. It is sent no earlier than `delay_ms` after it was staged, and not before `not_before_ms`. With `terms`, whoever
+    asked for it is asked again when it is due (storage/submissions/scheduled.py). `thing` identifies what is
     pressed, if that has an identity of its own: within a chain it is pressed once, whatever id its task has. `client` is the
     program that requested it, and `user` the person, if they have names. `mode` is a speed mode of the upstream's dialect; it is no
     part of the intent. `follows` are the joins that it follows from (storage/joins/follows.py).
@@ -59,11 +60,17 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     lane: str = ""
     priority: int = 0
     delay_ms: int = 0
+    not_before_ms: int = 0
+    terms: str = ""
     thing: str = ""
     client: str = ""
     user: str = ""
     mode: str = ""
     follows: str = ""
+
+    def run_at_ms(self, now_ms: int) -> int:
+        """When it is due at the earliest, if it is staged now."""
+        return max(now_ms + self.delay_ms, self.not_before_ms)
 
     @property
     def is_by_hand(self) -> bool:

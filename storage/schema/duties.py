@@ -64,6 +64,9 @@ submissions = Table(
     Column("takes_place", Boolean, nullable=False, server_default=true()),
     # The joins that it follows from, as words: storage/joins/follows.py.
     Column("follows", String, nullable=False, server_default=""),
+    # Whoever scheduled it is asked again by these before its first attempt, and last agreed then: storage/submissions/scheduled.py.
+    Column("terms", Text),
+    Column("cleared_at_ms", BigInteger),
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),
     Index("submissions_of_chain", "chain_id"),
     Index("submissions_by_state", "state", "upstream"),
@@ -72,6 +75,7 @@ submissions = Table(
     Index("submissions_by_age", "created_at_ms", "id"),
     Index("submissions_of_parent", "parent_id", "upstream", "created_at_ms"),
     partial("submissions_waiting", "upstream", "queue_at_ms", where="state = 'waiting'"),
+    partial("submissions_scheduled", "run_at_ms", where="state = 'waiting' AND terms IS NOT NULL"),
     partial("submissions_in_lane", "lane", where="lane <> ''"),
     partial("one_press_per_thing", "chain_id", "thing", where="thing <> ''", unique=True),
 )

@@ -65,6 +65,14 @@ def _count(connection: Connection, submission_id: str, now_ms: int) -> None:
         )
 
 
+def press_again(connection: Connection, submission_id: str, now_ms: int, *, by: str) -> bool:
+    """Requeue one that was dropped before anything left, because a person asks for the same; False if that is not safe. A budget
+    may refuse it."""
+    locks.submissions(connection, [submission_id])
+    statement, reason = sql_retries.PRESSED_AGAIN, "asked for again after it was dropped"
+    return _requeue(connection, statement, [submission_id], now_ms, reason=reason, asked_by=by) == 1
+
+
 def drop(connection: Connection, ids: Sequence[str], now_ms: int) -> int:
     """Discard dead submissions; returns their number."""
     return protocol.drop(connection, SUBMISSIONS, ids, now_ms)

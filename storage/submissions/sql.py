@@ -55,6 +55,12 @@ class Known(NamedTuple):
     idempotency_key: str
     chain_id: str
     state: str
+    outcome: str
+    attempts: int
+    priority: int
+    run_at_ms: int
+    asked_by: str
+    terms: str | None
     thing: str
 
 
@@ -121,8 +127,8 @@ MADE_ELSEWHERE = Query(
 )
 STAGE = Query(
     f"""
-    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", follows, charges, counted)
-    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :follows, :charges, :counted)
+    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", follows, charges, counted, terms)
+    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :follows, :charges, :counted, :terms)
     ON CONFLICT DO NOTHING
     RETURNING id
     """,
@@ -139,6 +145,7 @@ DUE = Query(
     SELECT {_SUBMISSION} FROM submissions
     WHERE submissions.state = 'waiting' AND submissions.run_at_ms <= :now_ms
       AND submissions.upstream = :upstream AND (submissions.lane = '' OR NOT {lanes.TAKEN})
+      AND (submissions.terms IS NULL OR submissions.attempts > 0 OR submissions.cleared_at_ms BETWEEN :cleared_since_ms AND :now_ms)
     ORDER BY submissions.queue_at_ms, submissions.label
     LIMIT :most
     /*postgresql FOR UPDATE OF submissions SKIP LOCKED */
@@ -146,6 +153,19 @@ DUE = Query(
     Submission,
 )
 ANY_DUE = Query("SELECT id FROM submissions WHERE state = 'waiting' AND run_at_ms <= :now_ms LIMIT 1", str)
+
+SOONER = Command(
+    """
+    UPDATE submissions
+    SET queue_at_ms = queue_at_ms - CASE WHEN run_at_ms > :run_at_ms THEN run_at_ms - :run_at_ms ELSE 0 END - :ahead_ms,
+      run_at_ms = CASE WHEN run_at_ms > :run_at_ms THEN :run_at_ms ELSE run_at_ms END,
+      priority = :priority, asked_by = :asked_by, terms = :terms, cleared_at_ms = NULL, updated_at_ms = :now_ms
+    WHERE id = :id AND state = 'waiting' AND priority <= :priority AND attempts <= :most_attempts
+    """
+)
+"""It keeps its place among those that are due at the same time."""
+
+SET_DUE = Command("UPDATE submissions SET run_at_ms = :run_at_ms WHERE id = :id AND state = 'waiting'")
 
 # Attempts.
 
@@ -169,7 +189,7 @@ FINISH_ATTEMPTS = Query(
 
 # Submissions that a budget refused.
 
-SET_ASKED_BY = Command("UPDATE submissions SET asked_by = :asked_by WHERE id = :id")
+SET_ASKED_BY = Command("UPDATE submissions SET asked_by = :asked_by, terms = NULL WHERE id = :id")
 SET_REQUEST = Command("UPDATE submissions SET request = :request WHERE id = :id")
 SET_REFUSAL = Command(
     "UPDATE submissions SET reason = :reason, updated_at_ms = :now_ms WHERE id = :id AND state = 'refused'"

@@ -36,7 +36,7 @@ _IS_OURS_TO_SEND = "outcome NOT IN ('moved', 'withdrawn')"
 RETRY = retry_of(
     "submissions",
     str,
-    "outcome = '', reason = :reason",
+    "outcome = '', reason = :reason, terms = NULL",
     f"{_IS_OURS_TO_SEND} AND NOT {_HAS_PAID_TASK} AND NOT ({_WAS_ANSWERED})",
 )
 """Requeues those that have made no task, whatever their answers said."""
@@ -44,9 +44,17 @@ RETRY = retry_of(
 EDIT = retry_of(
     "submissions",
     str,
-    "outcome = '', reason = :reason, request = :request",
+    "outcome = '', reason = :reason, terms = NULL, request = :request",
     f"{_IS_OURS_TO_SEND} AND outcome <> '{MODAL_LOST}' AND NOT {_HAS_TASK} AND NOT ({_WAS_ANSWERED}) AND NOT {_WAS_LEFT_OPEN}",
 )
 """Requeues one with another request, if each of its attempts has ended, and none shows that the upstream took it."""
+
+PRESSED_AGAIN = retry_of(
+    "submissions",
+    str,
+    "outcome = '', reason = :reason, terms = NULL, asked_by = :asked_by",
+    f"outcome = 'dropped' AND NOT {_HAS_TASK} AND NOT ({_WAS_ANSWERED}) AND NOT {_WAS_LEFT_OPEN}",
+)
+"""Requeues one that was dropped, because a person asks for the same: only if nothing shows, or may show, that the upstream took it."""
 
 ANSWERED = Query(f"SELECT id FROM submissions WHERE id = :id AND {_WAS_ANSWERED}", str)

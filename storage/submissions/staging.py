@@ -13,7 +13,7 @@ from storage.driver.locks import many_writers
 from storage.duty.states import SUBMISSION
 from storage.events import event_log
 from storage.records import ChainUse, Staged, StageResult
-from storage.submissions import adoption, hourly, releases, sql
+from storage.submissions import adoption, hourly, releases, sql, waiting
 from storage.submissions.intents import Intents
 from storage.tasks import chains
 
@@ -133,8 +133,8 @@ def _decided(connection: Connection, staged: Staged, intents: Intents, refusal: 
     if isinstance(taken, str):
         return _refused(staged, submission_id, taken, now_ms)
     hourly.add(connection, staged.upstream)
-    waiting = intents.waiting_in(staged.chain_id)
-    queue_at_ms = now_ms + staged.delay_ms + PLACE_MS * waiting - PRIORITY_MS * staged.priority
+    ahead = intents.waiting_in(staged.chain_id)
+    queue_at_ms = staged.run_at_ms(now_ms) + PLACE_MS * ahead - PRIORITY_MS * staged.priority
     row = _new_row(staged, submission_id, queue_at_ms, now_ms, taken)
     result = StageResult(submission_id=submission_id, chain_id=staged.chain_id, created=True)
     return _New(staged, row, result, taken)
@@ -179,6 +179,8 @@ def _known(
         return True, StageResult(
             submission_id=row.id, chain_id=row.chain_id, created=False, refused=why, released=not why
         )
+    if (again := waiting.ask_again(connection, staged, row, now_ms, priority_ms=PRIORITY_MS)) is not None:
+        return True, again
     sql.COUNT_REPEAT(connection, id=row.id)
     return False, StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
 
@@ -232,8 +234,9 @@ def _new_row(
     taken: tuple[Charge, ...] = (),
 ) -> dict[str, object]:
     values = msgspec.structs.asdict(staged)
-    delay_ms = values.pop("delay_ms")
+    del values["delay_ms"], values["not_before_ms"]
     return values | {
+        "terms": staged.terms or None,
         "id": submission_id,
         "queue_at_ms": queue_at_ms,
         "state": SUBMISSION.new("stage", "waiting"),
@@ -243,7 +246,7 @@ def _new_row(
         "attempts": 0,
         "forgiven": 0,
         "repeats": 0,
-        "run_at_ms": now_ms + delay_ms,
+        "run_at_ms": staged.run_at_ms(now_ms),
         "started_at_ms": None,
         "created_at_ms": now_ms,
         "updated_at_ms": now_ms,

@@ -14,7 +14,7 @@ from storage.duty import protocol
 from storage.duty.duties import SUBMISSIONS
 from storage.duty.states import SUBMISSION
 from storage.records import MOVED, Submission, SubmissionState
-from storage.submissions import lanes, sql
+from storage.submissions import lanes, scheduled, sql
 
 
 def find(connection: Connection, submission_id: str) -> Submission | None:
@@ -48,7 +48,14 @@ def begin_attempts(
 ) -> list[Submission]:
     """Claim up to `most` due submissions at this upstream for a worker; each has its attempt on disk after the commit."""
     held_since_ms = now_ms - lanes.HELD_MS
-    begun = sql.DUE.all(connection, upstream=upstream, now_ms=now_ms, held_since_ms=held_since_ms, most=most)
+    begun = sql.DUE.all(
+        connection,
+        upstream=upstream,
+        now_ms=now_ms,
+        held_since_ms=held_since_ms,
+        cleared_since_ms=now_ms - scheduled.CLEARED_MS,
+        most=most,
+    )
     if begun:
         ids = [submission.id for submission in begun]
         protocol.claim(connection, SUBMISSIONS, ids, worker=worker, now_ms=now_ms)

@@ -37,6 +37,16 @@ name = "vary"
 on = "task.succeeded"
 if = "task.image_number == 3"
 press = "vary_subtle"
+after = 0.1
+unless = "chain.pressed"
+
+[[rules]]
+name = "never"
+on = "task.succeeded"
+if = "task.is_grid and 'cat' in task.prompt"
+press = "U4"
+after = 0.1
+unless = "task.is_grid"
 
 [[rules]]
 name = "one more"
@@ -44,18 +54,21 @@ on = "chain.rested"
 if = "'cat' in task.prompt"
 press = "U2"
 """
-POINTS = ["ingest", "fan_out", "join", "claim_delivery", "finish_delivery", "begin_attempt", "settle_attempt"]
+POINTS = [
+    *("ingest", "fan_out", "join", "claim_delivery", "finish_delivery", "clear_scheduled", "drop_scheduled"),
+    *("begin_attempt", "settle_attempt"),
+]
 ENOUGH = 40
 """More commits of one name than a chain comes to."""
 
-HURRIED = {"settle", "reconcile"}
+HURRIED = {"settle", "reconcile", "ask again"}
 """Loops whose next turn a chain may wait for. If all turned as often, they would take longer than the chain."""
 
 TASKS = 5
 """Of each chain: a grid, two upscales, a variation; and an upscale that is requested when these have ended."""
 
-DELIVERIES = 2 * TASKS + 1
-"""Of each chain: two rules hear of each task, and one hears once that the chain rests: what that requests gives no second rest."""
+DELIVERIES = 3 * TASKS + 1
+"""Of each chain: three rules hear of each task, and one hears once that the chain rests: what that requests gives no second rest."""
 
 
 class Died(BaseException):
@@ -319,7 +332,9 @@ def _at_rest(state: dict[str, list[str]]) -> bool:
     return (
         len(state["tasks"]) == TASKS
         and all("'SUCCESS'" in row for row in state["tasks"])
-        and all(row.endswith("'accepted')") for row in state["submissions"])
+        and all(
+            row.endswith("'rejected')" if "'U4'" in row else "'accepted')") for row in state["submissions"]
+        )
         and len(state["deliveries"]) == DELIVERIES
         and all(row.endswith("'done')") for row in state["deliveries"])
     )
@@ -365,7 +380,8 @@ async def run_undisturbed(world: World) -> dict[str, Any]:
 
 
 async def test_the_undisturbed_chain_is_what_the_rules_say(world: World) -> None:
-    """What all others are compared with: two upscales, a variation of one of them, one more at the end, each asked for once."""
+    """What all others are compared with: two upscales, a variation of one of them, one more at the end, each asked for once; a
+    fourth upscale is never sent, because its `unless` holds."""
     state = await run_undisturbed(world)
     assert [row.split(",")[0] for row in state["tasks"]] == [
         "('grid of X 1'",

@@ -275,6 +275,24 @@ FENCES = [
     ),
     *rows(
         "storage/submissions/sql.py",
+        ("tests/dispatcher/test_scheduled.py",),
+        (
+            "what is due is sent before whoever scheduled it has been asked",
+            "submissions.terms IS NULL OR submissions.attempts > 0",
+            "TRUE OR submissions.attempts > 0",
+        ),
+    ),
+    *rows(
+        "storage/tickets/withdrawing.py",
+        ("tests/dispatcher/test_scheduled.py",),
+        (
+            "an answer about old terms drops what a person took over",
+            "if terms and not scheduled.has_terms(",
+            "if not terms and not scheduled.has_terms(",
+        ),
+    ),
+    *rows(
+        "storage/submissions/sql.py",
         ("tests/dispatcher/test_membership.py",),
         (
             "evidence of one attempt counts for the next",

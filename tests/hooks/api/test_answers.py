@@ -88,6 +88,7 @@ READS = [
     "quarantine/1",
     "uncertain",
     "refused",
+    "waiting",
     "tickets",
     "tickets?client=shop&state=failed",
     "tickets/{ticket}",
@@ -123,6 +124,10 @@ WRITES: list[tuple[str, Any]] = [
     ("quarantine/drop", {"all": True}),
     ("uncertain/{uncertain}/settle", {"accepted": True, "task_id": "found"}),
     ("refused/{refused}/release", {}),
+    ("waiting/{stalled}/send-now", {}),
+    ("waiting/{stalled}/drop", {}),
+    ("waiting/{stalled}/drop", {}),
+    ("waiting/nobody/send-now", {}),
     ("events/1/replay", {"force": True}),
     ("upstreams/main/pause", {}),
     ("upstreams/main/resume", {}),
@@ -166,7 +171,7 @@ def seed(connection: Connection) -> dict[str, str]:
     dead = stage(connection, wanted("dead", Imagine(prompt="bad", images=("data:,x",))), 13)
     settle(connection, Settlement(state="dead", outcome="rejected:auth", reason="HTTP 401"))
     refused = staging.stage(connection, wanted("refused"), refuse=lambda *_: "it is used up", now_ms=14)
-    stage(connection, wanted("stalled", upstream="second"), 15)
+    stalled = stage(connection, wanted("stalled", upstream="second"), 15)
     habits = ListFacts(order="newest first", most_entries=7, marks={"imagine": True}, slowest_ms=9)
     list_facts.keep(connection, "main", habits)
     at_ms = clock.now_ms()
@@ -191,6 +196,7 @@ def seed(connection: Connection) -> dict[str, str]:
         "uncertain": uncertain.submission_id,
         "letter": f"submission-{dead.submission_id}",
         "refused": refused.submission_id,
+        "stalled": stalled.submission_id,
     }
 
 

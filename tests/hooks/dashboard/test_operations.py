@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 from typing import get_args
 
 import pytest
@@ -13,6 +14,7 @@ from storage.events import refusals
 from storage.records.refusals import Refusal, Why
 from tests.hooks.conftest import Site
 from tests.hooks.dashboard.parts import delivery
+from tests.support.staged import stage, wanted
 
 
 @pytest.mark.parametrize(
@@ -48,3 +50,30 @@ async def test_the_setup_page_says_what_to_do_about_each_refusal(site: Site, why
     (told,) = re.findall(r"unseen\">[^<]*</span>\s*([^<]*) \((?:[^)<]*, )?3, ", page)
     assert len(told) > 40
     assert why not in told
+
+
+async def test_what_waits_is_dropped_or_sent_now_on_the_page(site: Site) -> None:
+    """Two that are scheduled: the page says for when; a drop is asked about. What does not wait any more is a conflict."""
+    first, second = [
+        (
+            await site.database.write(
+                "test", partial(stage, staged=wanted(name, delay_ms=3_600_000), now_ms=now_ms())
+            )
+        ).submission_id
+        for name in ("first", "second")
+    ]
+    page = (await site.http.get("/operations")).text
+    assert page.count("scheduled for") == 2
+    path = f"/operations/waiting/{first}"
+    asked = await site.http.post(path, data={"do": "drop"})
+    assert "Drop this? It is not sent." in asked.text
+    fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
+    assert (await site.http.post(path, data=fields)).status_code == 303
+    assert path not in (await site.http.get("/operations")).text
+    assert (await site.http.post(path, data=fields)).status_code == 409
+    sent = await site.http.post(f"/operations/waiting/{second}", data={"do": "send-now"})
+    assert sent.status_code == 303
+    page = (await site.http.get("/operations")).text
+    assert "scheduled for" not in page
+    assert "waits for its turn" in page
+    assert (await site.http.post(f"/operations/waiting/{second}", data={"do": "dance"})).status_code == 422

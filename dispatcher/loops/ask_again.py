@@ -1,0 +1,148 @@
+"""Loop: scheduled submissions that are due → whoever scheduled them is asked → they may be sent, or are dropped with the reason.
+
+This sends nothing: it only lets the submitter claim them. So the worst that a crash between any two steps can do is that somebody is
+asked twice.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Mapping
+from functools import partial
+
+import structlog
+
+from dispatcher.loops.loop import Loop
+from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.context import Context, context_of
+from dispatcher.plugins.receivers import Registry
+from dispatcher.plugins.scheduled import StillWanted, Terms, terms_of
+from dispatcher.policy import run_endings
+from storage.clock import uptime_s
+from storage.engine import Connection, Database
+from storage.reading import recorded
+from storage.records import BY_HAND, ClaimedDelivery
+from storage.submissions import scheduled
+from storage.submissions.scheduled import Press, Scheduled
+from storage.tickets import withdrawing
+
+log = structlog.get_logger("hookchain")
+
+AT_ONCE = 100
+"""Submissions that one turn asks about."""
+
+PASSED_OVER_S = 10.0
+"""How long one is passed over that this process cannot decide about."""
+
+_UNSENT = ("refused", "rejected", "dead")
+
+
+class Asker:
+    """Asks again about what is due. `by_plugin` asks about what plugins scheduled; rules answer for themselves. `is_alone` returns True
+    if no other process works on this database."""
+
+    def __init__(
+        self,
+        database: Database,
+        registry: Registry,
+        handles: Mapping[str, UpstreamHandle],
+        by_plugin: StillWanted,
+        clock: Callable[[], int],
+        is_alone: Callable[[], bool],
+    ) -> None:
+        self._database = database
+        self._registry = registry
+        self._handles = handles
+        self._by_plugin = by_plugin
+        self._clock = clock
+        self._is_alone = is_alone
+        self._passed_over: dict[str, float] = {}
+        self.loop = Loop("ask again", self.turn)
+
+    async def turn(self) -> None:
+        """Ask about what is due now."""
+        now_s = uptime_s()
+        self._passed_over = {id_: until_s for id_, until_s in self._passed_over.items() if until_s > now_s}
+        found = await self._database.read(
+            partial(scheduled.due, now_ms=self._clock(), most=AT_ONCE, but=self._passed_over)
+        )
+        for one in found:
+            if self.loop.is_stopping:
+                return
+            if not await self._ask(one):
+                self._passed_over[one.submission.id] = now_s + PASSED_OVER_S + random.random()
+        if found:
+            self._database.wakeups.wake("submissions")
+        if len(found) == AT_ONCE:
+            self.loop.wake()
+
+    async def _ask(self, one: Scheduled) -> bool:
+        """Ask about one submission, and write the answer. False if this process cannot tell now."""
+        try:
+            why = await self._why_not(one)
+        except Exception:  # of one submission: the others are asked about all the same, and this one later
+            log.exception("cannot tell whether a submission is still wanted", submission=one.submission.id)
+            return False
+        if why is None:
+            return False
+        if not why:
+            await self._database.write("clear_scheduled", partial(_clear, one, self._clock()))
+        elif await self._database.write("drop_scheduled", partial(_drop, one, why, self._clock())):
+            log.info("not sent", submission=one.submission.id, label=one.submission.label, why=why)
+        return True
+
+    async def _why_not(self, one: Scheduled) -> str | None:
+        """Why a submission is not sent; "" if it is; None if another process may know."""
+        terms = terms_of(one.terms)
+        claimed, presses = await self._database.read(partial(_read, one, terms))
+        if claimed is None:
+            return "the event for which it was scheduled is no longer kept"
+        receiver = self._registry.get(terms.receiver)
+        if receiver is None:
+            return self._missing(one, _gone(terms.receiver, self._registry.names()))
+        if claimed.event.upstream not in self._handles:
+            return self._missing(one, f"the upstream {claimed.event.upstream!r} is no longer configured")
+        context = _with_presses(context_of(claimed, self._handles), presses)
+        return await (receiver.options.still_wanted or self._by_plugin)(terms, context)
+
+    def _missing(self, one: Scheduled, why: str) -> str | None:
+        """During a deployment, another process may have what is missing here."""
+        late_ms = self._clock() - one.submission.run_at_ms
+        return why if self._is_alone() or late_ms > run_endings.DEPLOYED_WITHIN_MS else None
+
+
+def _gone(receiver: str, names: list[str]) -> str:
+    kind, _, name = receiver.partition(":")
+    name, is_answer, _ = name.partition("/")
+    if kind != "rule":
+        return f"the receiver {receiver} is not loaded any more"
+    if is_answer or any(other.partition("/")[0] == f"rule:{name}" for other in names):
+        return f'the rule "{name}" was changed after it was scheduled'
+    return f'the rule "{name}" no longer exists'
+
+
+def _read(one: Scheduled, terms: Terms, connection: Connection) -> tuple[ClaimedDelivery | None, list[Press]]:
+    claimed = recorded.again(connection, terms.event, terms.receiver)
+    if claimed is None or not claimed.event.task_id:
+        return claimed, []
+    upstream, task_id = claimed.event.upstream, claimed.event.task_id
+    return claimed, scheduled.presses_on(connection, upstream, task_id, but=one.submission.id)
+
+
+def _with_presses(context: Context, presses: list[Press]) -> Context:
+    """The context with what was pressed on its task. A button that the task shows as pressed, and that nobody asked for here, was
+    pressed by a person elsewhere."""
+    known = {press.label for press in presses}
+    shown = [button.name for button in context.task.buttons if button.pressed and button.name not in known]
+    sent = [press for press in presses if press.state not in _UNSENT]
+    context.chain.pressed = tuple(dict.fromkeys([*(press.label for press in sent), *shown]))
+    context.chain.pressed_by_person = bool(shown) or any(press.asked_by.startswith(BY_HAND) for press in sent)
+    return context
+
+
+def _clear(one: Scheduled, now_ms: int, connection: Connection) -> bool:
+    return scheduled.clear(connection, one, now_ms)
+
+
+def _drop(one: Scheduled, why: str, now_ms: int, connection: Connection) -> bool:
+    return withdrawing.drop(connection, one.submission.id, f"not sent: {why}", now_ms, terms=one.terms)

@@ -1,0 +1,90 @@
+"""Whether a rule still wants what it has scheduled: asked again when it is due, with the rule, its task and its chain as they are now.
+
+A rule may have been edited in the meantime. Then its `if` must hold again, and what it does must be the same, because the waiting
+request was made by the rule as it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+import msgspec
+
+from dispatcher.plugins.context import Context
+from dispatcher.plugins.errors import RuleError
+from dispatcher.plugins.scheduled import StillWanted, Terms
+from dispatcher.rules.actions import names_of
+from dispatcher.rules.compile import CompiledRule
+from dispatcher.rules.expressions import Condition, Evaluator, Names
+from dispatcher.rules.model import Rule
+
+_WHEN = ("when", "once_per", "limit", "after", "at", "unless", "priority")
+"""The keys of a rule that say when and how often it acts, and not what it does."""
+
+
+def with_digests(terms: Terms, rule: Rule) -> Terms:
+    """The terms of what a rule schedules."""
+    return msgspec.structs.replace(terms, rule=_digest(rule, ()), does=_digest(rule, _WHEN))
+
+
+def _digest(rule: Rule, but: tuple[str, ...]) -> str:
+    """Identifies what a rule says. Keys that have their default do not count: the next release may have more of them."""
+    said = {
+        field.name: getattr(rule, field.name)
+        for field in msgspec.structs.fields(rule)
+        if field.name not in but and getattr(rule, field.name) != field.default
+    }
+    return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
+
+
+def asking(compiled: CompiledRule, *, is_answer: bool) -> StillWanted:
+    """The function that asks a rule. `is_answer`: about the answer to a modal, which does not depend on the rule's `if`."""
+    rule = compiled.rule
+    changed = f'the rule "{rule.name}" was changed after it was scheduled'
+
+    async def still_wanted(terms: Terms, context: Context) -> str:
+        names = names_of(context.arguments())
+        now = with_digests(terms, rule)
+        if now.does != terms.does:
+            return changed
+        try:
+            if now.rule != terms.rule and compiled.condition is not None and not is_answer:
+                result = await compiled.condition(names)
+                if not result.holds:
+                    return f"{changed}: {result.text}"
+            return await _holding(compiled.unless, names)
+        except RuleError as error:
+            return f'the rule "{rule.name}": {error}'
+
+    return still_wanted
+
+
+def asking_plugins(evaluator: Evaluator) -> StillWanted:
+    """The function that asks about what a plugin has scheduled: its `unless` decides."""
+
+    async def still_wanted(terms: Terms, context: Context) -> str:
+        if not terms.unless:
+            return ""
+        try:
+            unless = Condition(terms.unless, evaluator, when_due=True)
+            return await _holding(unless, names_of(context.arguments()))
+        except RuleError as error:
+            return str(error)
+
+    return still_wanted
+
+
+def mistake_in(unless: str) -> str:
+    """What is wrong with an `unless` expression, or ""."""
+    try:
+        Condition(unless, when_due=True)
+    except RuleError as error:
+        return str(error)
+    return ""
+
+
+async def _holding(unless: Condition | None, names: Names) -> str:
+    """Why something is not sent; "" if its `unless` does not hold."""
+    if unless is None or not (await unless(names)).holds:
+        return ""
+    return f"unless = {unless.source!r} held when it was due"
