@@ -15,7 +15,7 @@ import structlog
 
 from dispatcher.loops.loop import STOP_WITHIN_S, Loop, until_durable
 from dispatcher.loops.protocols import Sender, Worker
-from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.chain import Chain, UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.running import END_WITHIN_S, Runner
 from dispatcher.policy import run_endings
@@ -48,7 +48,7 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
 class Deliverer:
     """Runs receivers, each delivery separately: one that fails or hangs does not delay the others. `listen` adds receivers to those
-    that are connected."""
+    that are connected; `chain_type` is what receivers act on."""
 
     def __init__(
         self,
@@ -61,6 +61,7 @@ class Deliverer:
         clock: Clock,
         membership: Worker,
         listen: Listen | None = None,
+        chain_type: type[Chain] = Chain,
     ) -> None:
         self._database = database
         self._listen = listen
@@ -75,7 +76,7 @@ class Deliverer:
         self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
         self._verify = Verify(verifier, self.active_runs, clock)
         self._finish = Step("finish_delivery", self._end_all)
-        self._call = Call(self._runner, handles, clock, database.timings.runs)
+        self._call = Call(self._runner, handles, clock, database.timings.runs, chain_type)
 
     def _route(self, event: PendingEvent) -> tuple[str, ...]:
         return self._registry.receiver_names(event.signal, event.action)

@@ -21,10 +21,11 @@ from midjourney.links import Near
 from midjourney.prices import price_of
 from storage.records import ChainUse, ClaimedDelivery, Staged
 
-_DOT = bytes.fromhex(
+DOT = bytes.fromhex(
     "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b550000000a49444154789c63f80f00010101001bb6ee56"
     "0000000049454e44ae426082"
 )
+"""A picture of a single pixel."""
 
 
 class Suggested(msgspec.Struct, frozen=True, kw_only=True):
@@ -131,7 +132,7 @@ class DryChain(Chain):
     """A chain that loads no images: each is a single pixel."""
 
     async def _loaded(self, source: str | Path, near: Near) -> Image:
-        return image_of_bytes(_DOT)
+        return image_of_bytes(DOT)
 
     async def picture_size(self, address: str) -> tuple[int, int]:
         """The size of a single pixel."""

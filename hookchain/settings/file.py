@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping
 from pathlib import Path
 
 from hookchain.settings.conversion import SettingsError
+
+
+class MissingVariable(SettingsError):
+    """A file uses ${VAR}, and the variable is not set."""
+
+    def __init__(self, path: Path, variable: str) -> None:
+        super().__init__(f"{path} uses ${{{variable}}}, but this variable is not set")
+        self.variable = variable
 
 
 def read(path: Path, *, required: bool) -> str:
@@ -22,28 +31,32 @@ def read(path: Path, *, required: bool) -> str:
         raise SettingsError(f"{path} cannot be read: {error}") from error
 
 
-def parse(text: str, path: Path) -> dict[str, object]:
-    """The tables, with each ${VAR} replaced by the variable. Raises `SettingsError`, also if the variable is not set."""
+def parse(text: str, path: Path, variables: Mapping[str, str] | None = None) -> dict[str, object]:
+    """The tables, with each ${VAR} replaced by the variable: one of `variables`, or else of the process's environment.
+
+    Raises `SettingsError`, also if the variable is not set.
+    """
+    variables = os.environ if variables is None else variables
     try:
         # Windows editors write a byte-order mark at the start.
         tables = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}") from error
-    return {key: _expanded(value, path) for key, value in tables.items()}
+    return {key: _expanded(value, path, variables) for key, value in tables.items()}
 
 
-def _expanded(value: object, path: Path) -> object:
+def _expanded(value: object, path: Path, variables: Mapping[str, str]) -> object:
     if isinstance(value, dict):
-        return {key: _expanded(inner, path) for key, inner in value.items()}
+        return {key: _expanded(inner, path, variables) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_expanded(inner, path) for inner in value]
+        return [_expanded(inner, path, variables) for inner in value]
     if not isinstance(value, str):
         return value
 
     def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
-            raise SettingsError(f"{path} uses ${{{match[1]}}}, but this variable is not set")
-        return os.environ[match[1]]
+        if match[1] not in variables:
+            raise MissingVariable(path, match[1])
+        return variables[match[1]]
 
     return re.sub(r"\$\{(\w+)\}", variable, value)
 
