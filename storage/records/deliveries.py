@@ -49,7 +49,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
 
     `latest` is the newest payload of the event's task, `parent` that of the task it was pressed on; b"" if unknown.
     `is_unverified`: the event or `latest` comes from a callback that the upstream has not confirmed yet; `is_parent_unverified`: so
-    does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task.
+    does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task. `root_id` is the task by
+    which a limit per root counts; only for recorded events, "" otherwise.
     """
 
     delivery: Delivery
@@ -62,6 +63,7 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     is_unverified: bool = False
     is_parent_unverified: bool = False
     has_acted: bool = False
+    root_id: str = ""
 
     @property
     def is_task_unverified(self) -> bool:
