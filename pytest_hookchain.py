@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 
 @pytest.fixture
 def hookchain(request: pytest.FixtureRequest) -> Iterator[Hookchain]:
-    """A test kit for rules and plugins, with nothing loaded. Paths are relative to pytest's root directory."""
+    """A test kit for rules and plugins, with nothing loaded. Paths are relative to the test's file, or else to pytest's root
+    directory."""
     try:
         from hookchain.testing import fresh
     except ImportError as error:
         # Without a traceback, which would only show our imports.
         raise pytest.fail.Exception(f"the fixture hookchain cannot be used: {error}", pytrace=False) from None
-    with fresh(request.config.rootpath) as kit:
+    with fresh(request.path.parent, request.config.rootpath) as kit:
         yield kit

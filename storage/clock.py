@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import secrets
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -68,6 +69,7 @@ class _Clock:
     """The base of this process. None until it is learned: until then the machine's clock is used."""
 
     base_ms: int | None = None
+    read: Callable[[], int] | None = None
 
 
 _clock = _Clock()
@@ -75,6 +77,8 @@ _clock = _Clock()
 
 def now_ms() -> int:
     """The time, epoch milliseconds."""
+    if _clock.read is not None:
+        return _clock.read()
     if _clock.base_ms is None:
         return wall_ms()
     return _clock.base_ms + int(1000 * uptime_s())
@@ -102,3 +106,17 @@ def follow(learned_ms: int, *, within_ms: int = JITTER_MS) -> int:
 def forget() -> None:
     """Use the machine's clock again."""
     _clock.base_ms = None
+
+
+@contextmanager
+def stopped(read: Callable[[], int]) -> Iterator[None]:
+    """Within the block the time is what `read` returns, for all of this process: for tests that move the time themselves.
+
+    What the process has learned about other clocks meanwhile is forgotten at the end.
+    """
+    before = _clock.base_ms, _clock.read
+    _clock.read = read
+    try:
+        yield
+    finally:
+        _clock.base_ms, _clock.read = before

@@ -13,6 +13,7 @@ import httpx
 import msgspec
 from standardwebhooks import Webhook
 
+from dispatcher.effects.rehearsal import present
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp, Retry
 from dispatcher.plugins.submit_options import LONGEST_DELAY_S
@@ -56,6 +57,9 @@ async def forward(
     headers |= signed(
         content, event_id=f"{event.id}-{_short(url)}", secret=secret, now_s=clock.now_ms() // 1000
     )
+    if (rehearsal := present()) is not None:
+        rehearsal.forwarded(url, content, headers)
+        return
     try:
         async with in_slices(
             httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, verify=trusted())

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from dispatcher.effects.extras import extra
+from dispatcher.effects.rehearsal import present
 from dispatcher.plugins.daemon_threads import in_thread
 from dispatcher.plugins.errors import GiveUp, Retry
 
@@ -20,6 +21,9 @@ async def notify(text: str, *, to: str | Sequence[str], title: str = "") -> None
     if not (text or title).strip():
         raise GiveUp("there is nothing to send: the text is empty")
     apprise_service = service(to)
+    if (rehearsal := present()) is not None:
+        rehearsal.told(addresses(to), title, text)
+        return
     if not await in_thread(lambda: bool(apprise_service.notify(body=text, title=title))):
         raise Retry(
             f"some of these could not be notified: {', '.join(without_secrets(address) for address in addresses(to))}"

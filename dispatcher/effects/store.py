@@ -12,6 +12,7 @@ from typing import Protocol
 from urllib.request import url2pathname
 
 from dispatcher.effects.extras import extra
+from dispatcher.effects.rehearsal import Rehearsal, present
 from dispatcher.plugins.daemon_threads import in_thread
 from dispatcher.plugins.errors import GiveUp
 
@@ -37,6 +38,9 @@ def store_at(to: str) -> Store:
 
     Raises `GiveUp` for an invalid destination, and for a bucket without the extra "s3".
     """
+    if (rehearsal := present()) is not None:
+        check_destination(to)
+        return _Rehearsed(rehearsal, to)
     folder = _folder(to)
     if folder is None:
         return _Bucket(to)
@@ -66,6 +70,21 @@ def _folder(to: str) -> Path | None:
             to, f"{host} would be the name of another machine (a folder of this one begins with file:///)"
         )
     return Path(url2pathname(f"/{path}"))
+
+
+class _Rehearsed:
+    """A store of a rehearsal."""
+
+    def __init__(self, rehearsal: Rehearsal, to: str) -> None:
+        self._rehearsal, self._to = rehearsal, to
+
+    async def put(self, name: str, data: bytes) -> None:
+        """See `Store`."""
+        self._rehearsal.kept(self._to, name, data)
+
+    async def get(self, name: str) -> bytes | None:
+        """See `Store`."""
+        return None
 
 
 class _Folder:

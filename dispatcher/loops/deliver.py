@@ -15,7 +15,7 @@ import structlog
 
 from dispatcher.loops.loop import STOP_WITHIN_S, Loop, until_durable
 from dispatcher.loops.protocols import Sender, Worker
-from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.chain import Chain, UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.running import END_WITHIN_S, Runner
 from dispatcher.policy import run_endings
@@ -49,7 +49,7 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
 class Deliverer:
     """Runs receivers, each delivery separately: one that fails or hangs does not delay the others. `listen` adds receivers to those
-    that are connected."""
+    that are connected; `chain_type` is what receivers act on."""
 
     def __init__(
         self,
@@ -62,6 +62,7 @@ class Deliverer:
         clock: Clock,
         membership: Worker,
         listen: Listen | None = None,
+        chain_type: type[Chain] = Chain,
     ) -> None:
         self._database = database
         self._listen = listen
@@ -78,7 +79,7 @@ class Deliverer:
         self._finish = Step("finish_delivery", self._end_all)
         self._moved_chains: set[str] = set()
         """Chains of which a delivery has ended since the last turn. If they are forgotten, the marks are looked at a little later."""
-        self._call = Call(self.runner, handles, clock, database.timings.runs)
+        self._call = Call(self.runner, handles, clock, database.timings.runs, chain_type)
 
     def _route(self, event: PendingEvent) -> tuple[str, ...]:
         return self._registry.receiver_names(event.signal, event.action)

@@ -91,6 +91,21 @@ class Loop:
         self._woken.set()
         self._loop_task = asyncio.create_task(self._run(), name=self.name)
 
+    @property
+    def is_woken(self) -> bool:
+        """True if a turn is due because of a wake-up."""
+        return self._woken.is_set()
+
+    @property
+    def running(self) -> frozenset[asyncio.Task[Any]]:
+        """What runs beside the loop."""
+        return frozenset(self._running)
+
+    async def take_turn(self) -> None:
+        """Take one turn here and now, for a process that never starts the loop. Raises what the turn raises."""
+        self._woken.clear()
+        await self._turn()
+
     def spawn(self, work: Coroutine[Any, Any, None]) -> None:
         """Run work beside the loop. A failure is logged; the next start takes over what the work had claimed."""
         task = asyncio.create_task(work)

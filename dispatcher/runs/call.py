@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping
 import msgspec
 import structlog
 
-from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.plugins.chain import Chain, UpstreamHandle
 from dispatcher.plugins.context import Context, context_of
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.running import Runner, for_other_loops
@@ -35,7 +35,9 @@ class Call:
         handles: Mapping[str, UpstreamHandle],
         clock: Callable[[], int],
         durations: Histogram,
+        chain_type: type[Chain] = Chain,
     ) -> None:
+        self._chain_type = chain_type
         self._runner = runner
         self._durations = durations
         self._handles = handles
@@ -57,7 +59,7 @@ class Call:
     async def _called(self, verified: Verified) -> Context:
         receiver = verified.receiver
         handles = self._handles if receiver.options.harmless else self._handles_elsewhere
-        context = context_of(verified.claimed, handles)
+        context = context_of(verified.claimed, handles, chain_type=self._chain_type)
         with self._durations.timed():
             await self._runner.run(receiver, context)
         return context

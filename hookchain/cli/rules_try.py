@@ -96,6 +96,7 @@ def _json(report: Report, actual: Actual) -> dict[str, object]:
         "suggested": [msgspec.structs.asdict(suggestion) for suggestion in report.suggested],
         "repeats": report.repeats,
         "fired": dict(report.fired),
+        "limited": report.limited,
         "errors": dict(report.errors),
         "really": {"by_rule": dict(actual.by_rule), "by_chain": dict(actual.by_chain)},
     }

@@ -5,9 +5,18 @@ from __future__ import annotations
 import os
 import re
 import tomllib
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hookchain.settings.conversion import SettingsError
+
+
+class MissingVariables(SettingsError):
+    """A file uses ${VAR}, and these variables are not set."""
+
+    def __init__(self, path: Path, variables: Sequence[str]) -> None:
+        super().__init__(*(f"{path} uses ${{{name}}}, but this variable is not set" for name in variables))
+        self.variables = variables
 
 
 def read(path: Path, *, required: bool) -> str:
@@ -24,17 +33,21 @@ def read(path: Path, *, required: bool) -> str:
         raise SettingsError(f"{path} cannot be read: {error}") from error
 
 
-def parse(text: str, path: Path) -> dict[str, object]:
-    """The tables, with each ${VAR} replaced by the variable. Raises `SettingsError`, also if the variable is not set."""
+def parse(text: str, path: Path, variables: Mapping[str, str] | None = None) -> dict[str, object]:
+    """The tables, with each ${VAR} replaced by the variable: one of `variables`, or else of the process's environment.
+
+    Raises `SettingsError`, `MissingVariables` for those that are not set.
+    """
+    variables = os.environ if variables is None else variables
     try:
         # Windows editors write a byte-order mark at the start.
         tables = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}{_remedy(str(error))}") from error
     unset: dict[str, None] = {}
-    expanded = {key: _expanded(value, unset) for key, value in tables.items()}
+    expanded = {key: _expanded(value, variables, unset) for key, value in tables.items()}
     if unset:
-        raise SettingsError(*(f"{path} uses ${{{name}}}, but this variable is not set" for name in unset))
+        raise MissingVariables(path, list(unset))
     return expanded
 
 
@@ -58,19 +71,19 @@ def _remedy(error: str) -> str:
     return next((f"; {remedy}" for begin, remedy in _REMEDIES.items() if error.startswith(begin)), "")
 
 
-def _expanded(value: object, unset: dict[str, None]) -> object:
+def _expanded(value: object, variables: Mapping[str, str], unset: dict[str, None]) -> object:
     """The value with each ${VAR} replaced. Notes the variables that are not set."""
     if isinstance(value, dict):
-        return {key: _expanded(inner, unset) for key, inner in value.items()}
+        return {key: _expanded(inner, variables, unset) for key, inner in value.items()}
     if isinstance(value, list):
-        return [_expanded(inner, unset) for inner in value]
+        return [_expanded(inner, variables, unset) for inner in value]
     if not isinstance(value, str):
         return value
 
     def variable(match: re.Match[str]) -> str:
-        if match[1] not in os.environ:
+        if match[1] not in variables:
             unset[match[1]] = None
-        return os.environ.get(match[1], "")
+        return variables.get(match[1], "")
 
     return re.sub(r"\$\{(\w+)\}", variable, value)
 

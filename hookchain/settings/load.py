@@ -142,9 +142,15 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
         return warning(self.platform, Path(self.database_url.partition(":///")[2]), self.volume)
 
 
-def load_settings(environment: Mapping[str, str] | None = None, directory: Path | None = None) -> Settings:
+def load_settings(
+    environment: Mapping[str, str] | None = None,
+    directory: Path | None = None,
+    variables: Mapping[str, str] | None = None,
+) -> Settings:
     """Read the file, if it exists, and apply the environment. Ignores the file's rules (see hookchain/rules.py).
-    Raises `SettingsError`."""
+
+    `variables` are those that ${VAR} in the file may name, if they are not the process's. Raises `SettingsError`.
+    """
     environment = os.environ if environment is None else environment
     directory = Path.cwd() if directory is None else directory
     check_variables(environment)
@@ -152,7 +158,7 @@ def load_settings(environment: Mapping[str, str] | None = None, directory: Path 
     toml, config = environment.get(TOML, ""), environment.get(CONFIG, "").strip()
     path = directory / (TOML if toml.strip() else config or DEFAULT_FILE)
     text = toml if toml.strip() else read(path, required=bool(config))
-    tables = parse(text, path)
+    tables = parse(text, path, variables)
     tables.pop("rules", None)
     plugin_tables = split_plugins(tables, display_path(path))
     found = Found()

@@ -18,7 +18,19 @@ check(
     "plugins in a folder of their own"
 )
 
-from hookchain.testing.kit import Ask, Asked, Hookchain, fresh
+from hookchain.testing.asked import Archived, Ask, Asked, Forwarded, Sent, Told
+from hookchain.testing.kit import Hookchain, fresh
 from hookchain.testing.payloads import grid, upscale
 
-__all__ = ["Ask", "Asked", "Hookchain", "fresh", "grid", "upscale"]
+__all__ = [
+    "Archived",
+    "Ask",
+    "Asked",
+    "Forwarded",
+    "Hookchain",
+    "Sent",
+    "Told",
+    "fresh",
+    "grid",
+    "upscale",
+]

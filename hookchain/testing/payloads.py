@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import NAMESPACE_URL, uuid5
+
 UUID = "0ddb91a0-af46-4ae9-8e8e-c271074eb6e6"
 _SINGLE = {
     "Upscale (Subtle)": "MJ::JOB::upsample_v6_2x_subtle::1::{}::SOLO",
@@ -16,12 +18,18 @@ _SINGLE = {
 }
 
 
+def _job_of(id: str) -> str:
+    """The job in the customIds of a task: another one for each task, because a job's buttons are pressed once in a chain."""
+    return UUID if id in ("grid", "upscale") else str(uuid5(NAMESPACE_URL, id))
+
+
 def grid(id: str = "grid", prompt: str = "a cat", **fields: object) -> dict[str, object]:
     """A finished imagine with U1 to U4, reroll and V1 to V4. Any field of the payload may be added or replaced."""
+    job = _job_of(id)
     buttons = [
-        *({"customId": f"MJ::JOB::upsample::{n}::{UUID}", "label": f"U{n}"} for n in (1, 2, 3, 4)),
-        {"customId": f"MJ::JOB::reroll::0::{UUID}::SOLO", "emoji": "🔄"},
-        *({"customId": f"MJ::JOB::variation::{n}::{UUID}", "label": f"V{n}"} for n in (1, 2, 3, 4)),
+        *({"customId": f"MJ::JOB::upsample::{n}::{job}", "label": f"U{n}"} for n in (1, 2, 3, 4)),
+        {"customId": f"MJ::JOB::reroll::0::{job}::SOLO", "emoji": "🔄"},
+        *({"customId": f"MJ::JOB::variation::{n}::{job}", "label": f"V{n}"} for n in (1, 2, 3, 4)),
     ]
     image = "https://cdn.example.com/grid.png"
     base = {"id": id, "action": "IMAGINE", "status": "SUCCESS", "prompt": prompt, "imageUrl": image}
@@ -32,7 +40,8 @@ def upscale(
     id: str = "upscale", number: int = 1, prompt: str = "a cat", **fields: object
 ) -> dict[str, object]:
     """A finished upscale of one image of a grid, with the buttons of a single picture."""
-    buttons = [{"customId": custom_id.format(UUID), "label": label} for label, custom_id in _SINGLE.items()]
+    job = _job_of(id)
+    buttons = [{"customId": custom_id.format(job), "label": label} for label, custom_id in _SINGLE.items()]
     shown = {"messageContent": f"**{prompt}** - Image #{number} <@1>"}
     image = "https://cdn.example.com/upscale.png"
     base = {"id": id, "action": "UPSCALE", "status": "SUCCESS", "prompt": prompt, "imageUrl": image}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import msgspec
@@ -56,16 +57,21 @@ def _reason(fired: int, limit: Limit) -> str:
 
 
 def _scope(connection: Connection, per: Per, subject: Subject) -> str:
+    return scope_of(per, subject, lambda: root_of(connection, subject.upstream, subject.task_id))
+
+
+def scope_of(per: Per, subject: Subject, root: Callable[[], str]) -> str:
+    """What a limit counts by; `root` returns the id of the subject's root."""
     match per:
         case "chain":
             return f"chain:{subject.chain_id}"
         case "task":
             return f"task:{subject.upstream}|{subject.task_id}"
         case "root":
-            return f"root:{subject.upstream}|{_root_of(connection, subject.upstream, subject.task_id)}"
+            return f"root:{subject.upstream}|{root()}"
 
 
-def _root_of(connection: Connection, upstream: str, task_id: str) -> str:
+def root_of(connection: Connection, upstream: str, task_id: str) -> str:
     """The id of the task itself or its nearest ancestor that was not made by a press."""
     seen: set[str] = set()  # an earlier release could make a modal its own parent, and such rows still exist
     while (

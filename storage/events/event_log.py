@@ -121,6 +121,14 @@ def latest(connection: Connection, upstream: str, task_id: str) -> tuple[bytes, 
     return sql.LATEST.first(connection, upstream=upstream, task_id=task_id) or (b"", False)
 
 
+def latest_at(connection: Connection, upstream: str, task_id: str, event_id: int) -> bytes:
+    """The payload that `latest` gave when this event was the newest one; b"" if there was none."""
+    if not task_id:
+        return b""
+    found = sql.LATEST_AT.first(connection, upstream=upstream, task_id=task_id, event_id=event_id)
+    return b"" if found is None else found.payload
+
+
 def latest_payload(connection: Connection, upstream: str, task_id: str) -> bytes:
     """The newest payload that changed a task, whoever sent it, or b"". For display only."""
     if not task_id:

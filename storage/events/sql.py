@@ -65,6 +65,14 @@ LATEST = Query(
     """,
     Current,
 )
+LATEST_AT = Query(
+    f"""
+    SELECT payload FROM events
+    WHERE {_OF_TASK} AND advanced /*sqlite = 1 */ AND id <= :event_id
+    ORDER BY {_IS_FACT} DESC, id DESC LIMIT 1
+    """,
+    Newest,
+)
 NEWEST_PAYLOAD = Query(
     f"SELECT payload FROM events WHERE {_OF_TASK} AND advanced /*sqlite = 1 */ ORDER BY id DESC LIMIT 1",
     Newest,

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 import msgspec
 from sqlalchemy import Connection
 
-from storage.deliveries import delivery_queue
+from storage.deliveries import delivery_queue, firings
 from storage.deliveries.sql import CONTEXTS
 from storage.events import event_log
 from storage.joins import members
 from storage.reading.sql_history import NEWEST_ID, RECEIVED_AFTER, RECORDED
-from storage.records import ClaimedDelivery, Delivery, Event
+from storage.records import ClaimedDelivery, Delivery, Event, Submission, SubmissionState, TaskRow
 
 A_PAGE = 1000
 
@@ -23,24 +23,29 @@ SET_BACK_MS = 24 * 3_600_000
 def recorded(connection: Connection, signals: Iterable[str], since_ms: int) -> Iterator[ClaimedDelivery]:
     """Every event that gave one of these signals, oldest first, as a claimed delivery that does not exist in the database.
 
-    Tasks and chains are in their present state, not in that of the time; an event's own payload is as received.
+    Payloads, and what a submission's own event says of it, are those of the time. All else of tasks, chains and submissions is in its
+    present state.
     """
     after, wanted = _before(connection, since_ms), list(signals)
     while True:
         rows = RECORDED.all(connection, after=after, since_ms=since_ms, signals=wanted, most=A_PAGE)
         for row in rows:
             event = row.event
+            latest = (
+                event.payload
+                if event.advanced
+                else event_log.latest_at(connection, event.upstream, event.task_id, event.id)
+            )
             yield ClaimedDelivery(
                 delivery=_delivery(event),
                 event=event,
-                task=row.task,
+                task=row.task if latest else _without_status(row.task),
                 chain=row.chain,
-                submission=row.submission,
-                latest=event.payload
-                if event.advanced
-                else event_log.latest(connection, event.upstream, event.task_id)[0],
+                submission=_as_it_was(row.submission, event),
+                latest=latest,
                 parent=row.parent or b"",
                 members=members.of_join(connection, event.signal, row.chain),
+                root_id=firings.root_of(connection, event.upstream, event.task_id) if event.task_id else "",
             )
         if len(rows) < A_PAGE:
             return
@@ -62,6 +67,30 @@ def again(connection: Connection, event_id: int, receiver: str) -> ClaimedDelive
         latest=payloads.latest,
         parent=payloads.parent,
     )
+
+
+_STATE_AFTER: Mapping[str, SubmissionState] = {
+    "submission.accepted": "accepted",
+    "submission.queued": "accepted",
+    "submission.needs_modal": "needs_modal",
+    "submission.existed": "existed",
+    "submission.rejected": "rejected",
+    "submission.uncertain": "uncertain",
+    "submission.dead": "dead",
+}
+
+
+def _as_it_was(submission: Submission | None, event: Event) -> Submission | None:
+    """A submission as the answer to it left it."""
+    state = _STATE_AFTER.get(event.signal or "")
+    if submission is None or state is None or event.source != "answer":
+        return submission
+    return msgspec.structs.replace(submission, state=state, outcome=event.status, reason=event.detail)
+
+
+def _without_status(task: TaskRow | None) -> TaskRow | None:
+    """A task of which nothing had come yet but the answer that named it."""
+    return None if task is None else msgspec.structs.replace(task, status="")
 
 
 def _before(connection: Connection, since_ms: int) -> int:

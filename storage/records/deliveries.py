@@ -51,7 +51,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     `latest` is the newest payload of the event's task, `parent` that of the task it was pressed on; b"" if unknown.
     `is_unverified`: the event or `latest` comes from a callback that the upstream has not confirmed yet; `is_parent_unverified`: so
     does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task. `follows`: the joins that the
-    event's submission follows from. `members`: for an event that is a join, all that is in its chain.
+    event's submission follows from. `members`: for an event that is a join, all that is in its chain. `root_id` is the task by
+    which a limit per root counts; only for recorded events, "" otherwise.
     """
 
     delivery: Delivery
@@ -66,6 +67,7 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     has_acted: bool = False
     follows: str = ""
     members: tuple[ChainMember, ...] = ()
+    root_id: str = ""
 
     @property
     def is_task_unverified(self) -> bool:

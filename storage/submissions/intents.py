@@ -105,7 +105,7 @@ class Intents:
 
     def note(self, staged: Staged, state: str) -> None:
         """Count one that will be stored in this state."""
-        self._noted |= _identities(staged)
+        self._noted |= identities(staged)
         if state != "refused":
             self._by_receiver[staged.chain_id, staged.asked_by] += 1
         if state == "waiting":
@@ -114,10 +114,10 @@ class Intents:
 
     def repeats_noted(self, staged: Staged) -> bool:
         """True if one that was noted has the same intent, or presses the same thing."""
-        return not self._noted.isdisjoint(_identities(staged))
+        return not self._noted.isdisjoint(identities(staged))
 
 
-def _identities(staged: Staged) -> set[object]:
+def identities(staged: Staged) -> set[object]:
     """What only one submission may have."""
     thing = {(staged.chain_id, staged.thing)} if staged.chain_id and staged.thing else set[tuple[str, str]]()
     return {staged.idempotency_key, *thing}

@@ -8,9 +8,9 @@ import msgspec
 
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.context import context_of
-from hookchain.testing import records
 from midjourney.dialects import DIALECTS
 from storage.records import ClaimedDelivery
+from tests.support import delivered
 
 COMPLETED = (Path(__file__).parent.parent / "cases" / "09_status_completed.json").read_bytes()
 
@@ -18,9 +18,9 @@ COMPLETED = (Path(__file__).parent.parent / "cases" / "09_status_completed.json"
 def test_a_receiver_sees_the_status_in_the_words_of_the_family() -> None:
     """What was kept says "completed", and so do the bytes; the dialect says what that means, and U1 can be pressed."""
     dialect = msgspec.structs.replace(DIALECTS["mj-plus"], statuses={"completed": "SUCCESS"})
-    event = records.event(1, "task.succeeded", None, None, COMPLETED, "callback")
+    event = delivered.event(1, "task.succeeded", None, None, COMPLETED, "callback")
     claimed = ClaimedDelivery(
-        delivery=records.delivery(1, "rule:x"),
+        delivery=delivered.delivery(1, "rule:x"),
         event=event,
         task=None,
         chain=None,

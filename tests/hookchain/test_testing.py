@@ -113,7 +113,7 @@ def test_nothing_of_another_test_is_left(hookchain: Hookchain) -> None:
 
 
 def test_the_kit_is_documented(hookchain: Hookchain) -> None:
-    """Every method and builder by name."""
+    """Every method, attribute and builder by name."""
     page = (EXAMPLES.parent / "docs/reference/testing.md").read_text()
-    methods: list[Any] = [name for name in dir(Hookchain) if not name.startswith("_")]
-    assert [name for name in (*methods, "grid", "upscale") if f"`{name}(" not in page] == []
+    named: list[Any] = [name for name in dir(hookchain) if not name.startswith("_")]
+    assert [name for name in (*named, "grid", "upscale") if f"`{name}" not in page] == []

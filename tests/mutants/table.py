@@ -67,7 +67,7 @@ COUNTS = [
         ),
         (
             "a thing is pressed twice if it is requested twice at once",
-            "return not self._noted.isdisjoint(_identities(staged))",
+            "return not self._noted.isdisjoint(identities(staged))",
             "return staged.idempotency_key in self._noted",
         ),
     ),
