@@ -16,7 +16,7 @@ from typing import TypeVar
 import msgspec
 
 from dispatcher.plugins.receivers import PLUGIN_PREFIX
-from dispatcher.plugins.signals import SIGNALS
+from dispatcher.plugins.signals import ALL_SIGNALS
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.receiver import connect
 from hookchain.testing import files, loading, moves
@@ -50,6 +50,7 @@ class Hookchain:
         self._upstreams: dict[str, Upstream] = {}
         self._dialects: Mapping[str, Dialect] = DIALECTS
         self._plan: Plan | None = None
+        self._zone = "UTC"
         self._running = Running()
 
     # What runs.
@@ -66,6 +67,7 @@ class Hookchain:
         if settings.budget != Budget():
             self.budget = settings.budget
         self._plan = settings.plan or self._plan
+        self._zone = settings.timezone
         with self._running.registry.changing():
             for rule in loaded.rules:
                 connect(rule)
@@ -147,7 +149,11 @@ class Hookchain:
         if not self._upstreams:
             self.upstreams(MAIN)
         setup = Setup(
-            upstreams=dict(self._upstreams), dialects=self._dialects, budget=self.budget, plan=self._plan
+            upstreams=dict(self._upstreams),
+            dialects=self._dialects,
+            budget=self.budget,
+            plan=self._plan,
+            zone=self._zone,
         )
         return self._running.do(setup, work, raise_errors=self.raise_errors)
 
@@ -165,7 +171,7 @@ def fresh(*places: Path) -> Iterator[Hookchain]:
 
 
 def _clear() -> None:
-    for signal in SIGNALS.values():
+    for signal in ALL_SIGNALS:
         signal._clear_state()
     for name in [name for name in sys.modules if name.startswith(PLUGIN_PREFIX)]:
         del sys.modules[name]  # so that two tests may have plugin files of one name

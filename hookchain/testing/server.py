@@ -9,13 +9,17 @@ from typing import Any
 
 import msgspec
 
+from dispatcher.loops.ask_again import Asker
 from dispatcher.loops.deliver import Deliverer
 from dispatcher.loops.loop import Loop
 from dispatcher.loops.submit import Submitter
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
+from dispatcher.plugins.vetoes import Vetoes
 from dispatcher.policy import upstream_limits
 from dispatcher.policy.chain_budget import Budget
+from dispatcher.rules.expressions import evaluate_here
+from dispatcher.rules.later import asking_plugins, mistake_in
 from dispatcher.rules.whatif import DryChain
 from dispatcher.runs.verifier import Verifier
 from hookchain.testing.upstream import Answers, leaving, rehearsed
@@ -42,6 +46,7 @@ class Setup(msgspec.Struct, frozen=True, kw_only=True):
     dialects: Mapping[str, Dialect]
     budget: Budget
     plan: Plan | None = None
+    zone: str = "UTC"
 
 
 class State(msgspec.Struct, frozen=True):
@@ -92,6 +97,7 @@ class Server:
             worker="test",
         )
         self._deliverer: Deliverer | None = None
+        self._asker: Asker | None = None
         self._database.wakeups.subscribe("events", lambda: self._wake(self._deliverer))
         self._database.wakeups.subscribe("submissions", self._submitter.loop.wake)
 
@@ -119,7 +125,9 @@ class Server:
         for name, upstream in upstreams.items():
             dialect = setup.dialects[upstream.dialect]
             self._clients[name] = Client(upstream, dialect, transport=self.answers)
-            handles[name] = UpstreamHandle(name=name, dialect=dialect, near=near_of(upstream))
+            handles[name] = UpstreamHandle(
+                name=name, dialect=dialect, near=near_of(upstream), zone=setup.zone, mistake_in=mistake_in
+            )
         self._database.trust(upstreams)
         self._database.charge_by(setup.plan)
         await self.write("upstreams", lambda connection: standings.add(connection, upstreams))
@@ -135,6 +143,15 @@ class Server:
             self._clock,
             _Alone(),
             chain_type=DryChain,
+        )
+        self._submitter.vetoes = Vetoes(self._deliverer.runner)
+        self._asker = Asker(
+            self._database,
+            self._registry,
+            handles,
+            asking_plugins(evaluate_here),
+            self._clock,
+            lambda: True,
         )
 
     @property
@@ -161,7 +178,8 @@ class Server:
         """Do all that is due, until only requests without an answer are left. Raises what went wrong in the server itself."""
         deliverer = self._deliverer
         assert deliverer is not None, "configure() comes first"
-        loops = (deliverer.loop, self._submitter.loop)
+        assert self._asker is not None
+        loops = (self._asker.loop, deliverer.loop, self._submitter.loop)
         for loop in loops:
             loop.wake()
         while True:
