@@ -28,6 +28,39 @@ BUDGET = rows(
     ("people held to the budget", "if staged.is_by_hand:", "if False:"),
 )
 
+JOINS = [
+    *rows(
+        "storage/joins/rest.py",
+        ("tests/storage/test_joins.py",),
+        ("an event that is not fanned out blocks nothing", 'one.name == "" or may_request', "may_request"),
+        (
+            "receivers of a rest block the next one",
+            'one.what == "work" and one.state != RESTED',
+            'one.what == "work"',
+        ),
+    ),
+    *rows(
+        "storage/joins/looking.py",
+        ("tests/storage/test_joins.py",),
+        ("the same ends give the signal again", 'digest in ("", mark.shown)', 'digest == ""'),
+        ("a restored copy gives joins", "restores.find(connection, about.upstream) is not None", "False"),
+    ),
+    *rows(
+        "storage/joins/follows.py",
+        ("tests/storage/test_joins.py",),
+        ("what a rest requests gives a second rest", "return signal in follows.split()", "return False"),
+    ),
+    *rows(
+        "storage/joins/sql.py",
+        ("tests/dispatcher/test_joins.py",),
+        (
+            "an end that only a callback reported counts",
+            "(confirmed OR status IN ('LOST', 'REFUTED'))",
+            "TRUE",
+        ),
+    ),
+]
+
 COUNTS = [
     *rows(
         "storage/submissions/hourly.py",
@@ -762,6 +795,7 @@ MUTANTS = [
     *SLIPS,
     *BUDGET,
     *COUNTS,
+    *JOINS,
     *ONCE,
     *BACKOFF,
     *FENCES,

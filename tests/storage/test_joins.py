@@ -1,24 +1,14 @@
-"""chain.rested against a model of a few dicts: whatever is pressed, ended, delivered and rolled back in whatever order, it is given once
-for each quiet period."""
+"""Joins, mark by mark: what is waited for, what is not, and what becomes of a mark."""
 
 from __future__ import annotations
 
 import contextlib
 import json
-import shutil
-import tempfile
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import msgspec
-from hypothesis import HealthCheck, settings
-from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import Connection, func, select
 
 from midjourney.decode import decode_task
-from midjourney.requests import Action
 from storage import ended_chains, schema
 from storage.deliveries import delivery_queue, endings
 from storage.engine import write_engine
@@ -29,7 +19,6 @@ from storage.pruning import Cursor
 from storage.records import CHILDREN_DONE, JOINED, JOINS, RESTED, Incoming, PendingEvent
 from storage.submissions import settlements, submission_queue
 from storage.upstreams import restores, standings
-from tests.support.postgres import empty
 from tests.support.staged import stage, wanted
 
 WANTED = JOINED | JOINS
@@ -57,244 +46,6 @@ def end_task(connection: Connection, task_id: str, status: str, now_ms: int, sub
         received_at_ms=now_ms,
     )
     ingest(connection, [incoming], WANTED, trusted=("main",))
-
-
-class Press(msgspec.Struct):
-    """A submission in the model: whether it follows from a rest, its state, and the status of its task."""
-
-    follows: bool
-    state: str = "waiting"
-    status: str = ""
-
-    @property
-    def is_open(self) -> bool:
-        return self.state == "waiting" or (self.state == "accepted" and not self.status)
-
-
-class Crashed(Exception):
-    """The process died before the commit."""
-
-
-class Periods(RuleBasedStateMachine):
-    """One chain: people and a rule press, tasks end, and any transaction may be lost."""
-
-    postgres_url = ""
-    """Of an empty database; without one it is a copy of `empty_file`."""
-    empty_file: Path
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.directory = tempfile.TemporaryDirectory()
-        if self.postgres_url:
-            empty(self.postgres_url)
-        else:
-            shutil.copy(self.empty_file, self.directory.name)
-        self.engine = write_engine(
-            self.postgres_url or f"sqlite:///{self.directory.name}/{self.empty_file.name}"
-        )
-        self.connection = self.engine.connect()
-        self.now_ms = 1_000
-        self.presses: dict[str, Press] = {}
-        self.pending: list[tuple[str, bool]] = []
-        self.waiting: list[tuple[str, bool]] = []
-        self.is_marked = False
-        self.given = 0
-        self.shown: frozenset[Any] = frozenset()
-        self.chain_id = ""
-
-    def teardown(self) -> None:
-        self.connection.close()
-        self.engine.dispose()
-        self.directory.cleanup()
-
-    @contextlib.contextmanager
-    def commit(self, crash: bool) -> Iterator[Connection]:
-        """A transaction, which is lost if the process dies."""
-        self.now_ms += 1
-        with contextlib.suppress(Crashed), self.connection.begin():
-            yield self.connection
-            if crash:
-                raise Crashed
-
-    @initialize()
-    def a_prompt(self) -> None:
-        with self.commit(False) as connection:
-            made = stage(connection, wanted("root"), self.now_ms)
-        self.chain_id = made.chain_id
-        self.presses[made.submission_id] = Press(follows=False)
-
-    @rule(crash=st.booleans())
-    def a_person_presses(self, crash: bool) -> None:
-        with self.commit(crash) as connection:
-            made = stage(connection, self._press(f"by hand {self.now_ms}"), self.now_ms)
-        if not crash:
-            self.presses[made.submission_id] = Press(follows=False)
-
-    @rule(crash=st.booleans(), accepted=st.booleans())
-    def send(self, crash: bool, accepted: bool) -> None:
-        """The oldest one that waits leaves, and is answered."""
-        with self.commit(crash) as connection:
-            begun = submission_queue.begin_attempts(connection, "main", 1, self.now_ms)
-            for one in begun:
-                settlements.settle_attempt(
-                    connection,
-                    one,
-                    settlements.Settlement(
-                        state="accepted" if accepted else "rejected",
-                        outcome="",
-                        reason="",
-                        task_ids=(f"task of {one.id}",) if accepted else (),
-                        signal="submission.accepted" if accepted else "submission.rejected",
-                    ),
-                    self.now_ms,
-                )
-        if not crash:
-            for one in begun:
-                press = self.presses[one.id]
-                press.state = "accepted" if accepted else "rejected"
-                self.pending.append((f"submission.{press.state}", press.follows))
-
-    @rule(crash=st.booleans(), data=st.data(), status=st.sampled_from(["SUCCESS", "FAILURE"]))
-    def a_task_ends(self, crash: bool, data: st.DataObject, status: str) -> None:
-        """Perhaps not for the first time: then it is no news."""
-        made = [name for name, press in self.presses.items() if press.state == "accepted"]
-        if not made:
-            return
-        self._end(data.draw(st.sampled_from(made)), crash, status)
-
-    def _end(self, name: str, crash: bool, status: str) -> None:
-        with self.commit(crash) as connection:
-            end_task(connection, f"task of {name}", status, self.now_ms)
-        press = self.presses[name]
-        if not crash and not press.status:
-            press.status = status
-            self.pending.append(("task.succeeded" if status == "SUCCESS" else "task.failed", press.follows))
-
-    @rule(crash=st.booleans())
-    def fan_out(self, crash: bool) -> None:
-        with self.commit(crash) as connection:
-            delivery_queue.fan_out(connection, route, 200, self.now_ms, joins=JOINS)
-        if not crash:
-            self.is_marked |= any(signal != RESTED and not follows for signal, follows in self.pending)
-            self.waiting += [one for one in self.pending if one[0] in JOINED | {RESTED}]
-            self.pending = []
-
-    @rule(crash=st.booleans(), requests=st.booleans())
-    def deliver(self, crash: bool, requests: bool) -> None:
-        """The rule hears of the oldest event that it has not heard of, and may press."""
-        with self.commit(crash) as connection:
-            claimed = delivery_queue.claim(
-                connection, 1, self.now_ms, room=lambda name: 9 if may_request(name) else 0
-            )
-            for one in claimed:
-                press = self._press(f"by a rule {self.now_ms}", asked_by="rule:r")
-                staged = (press,) if requests else ()
-                ending = endings.Ended(state="done", staged=staged)
-                endings.end(connection, one, ending, refuse=lambda *_: "", now_ms=self.now_ms)
-        if not crash:
-            for one in claimed:
-                heard = next(
-                    heard
-                    for heard in self.waiting
-                    if heard[0] == one.event.signal and heard[1] == bool(one.follows)
-                )
-                self.waiting.remove(heard)
-                if requests:
-                    key = press.idempotency_key
-                    name = self.connection.execute(
-                        select(schema.submissions.c.id).where(schema.submissions.c.idempotency_key == key)
-                    ).scalar_one()
-                    self.connection.rollback()
-                    self.presses[name] = Press(follows=heard[1] or heard[0] == RESTED)
-
-    @rule(crash=st.booleans())
-    def look(self, crash: bool) -> None:
-        with self.commit(crash) as connection:
-            looking.look(connection, {RESTED}, may_request, self.now_ms, at_once=[self.chain_id])
-        if crash or not self.is_marked or not self._is_at_rest():
-            return
-        self.is_marked = False
-        counted = frozenset(
-            (name, press.state, press.status) for name, press in self.presses.items() if not press.follows
-        )
-        if counted != self.shown:
-            self.given += 1
-            self.shown = counted
-            self.pending.append((RESTED, False))
-
-    @rule(data=st.data())
-    def buttons_come_late(self, data: st.DataObject) -> None:
-        """The signal of an end comes once more, and nothing else has changed: if nobody requests anything, it is the same period."""
-        ended = [name for name, press in self.presses.items() if press.status == "SUCCESS"]
-        if not ended:
-            return
-        name = data.draw(st.sampled_from(ended))
-        with self.commit(False) as connection:
-            signal = "task.succeeded"
-            fact = event_log.fact(
-                upstream="main",
-                task_id=f"task of {name}",
-                signal=signal,
-                source="reconcile",
-                now_ms=self.now_ms,
-            )
-            event_log.append(connection, fact)
-        self.pending.append((signal, self.presses[name].follows))
-
-    @rule(requests=st.booleans(), hears=st.booleans())
-    def all_goes_well_for_a_while(self, requests: bool, hears: bool) -> None:
-        """Everything that is open ends; by single steps a chain would rarely come to rest. The last delivery may request more."""
-        while not self._is_at_rest():
-            self.send(False, True)
-            self.look(False)
-            for name in [name for name, press in self.presses.items() if press.state == "accepted"]:
-                if not self.presses[name].status:
-                    self._end(name, False, "SUCCESS")
-            self.look(False)
-            self.fan_out(False)
-            for _ in range(len(self.waiting)):
-                self.look(False)
-                self.deliver(False, False)
-        self.look(False)
-        self.fan_out(False)
-        if hears:
-            self.deliver(False, requests)
-
-    def _is_at_rest(self) -> bool:
-        """Nothing waits, runs, or may still be requested; what waits for the rest itself comes after it."""
-        to_come = [signal for signal, _ in (*self.pending, *self.waiting) if signal != RESTED]
-        return not to_come and not any(press.is_open for press in self.presses.values())
-
-    def _press(self, key: str, asked_by: str = "person:api") -> Any:
-        request = Action(task_id="root", custom_id=key)
-        return wanted(key, request, chain_id=self.chain_id, asked_by=asked_by, depth=1)
-
-    @invariant()
-    def it_is_given_once_for_each_period(self) -> None:
-        events = select(func.count()).select_from(schema.events).where(schema.events.c.signal == RESTED)
-        assert self.connection.execute(events).scalar_one() == self.given
-        self.connection.rollback()
-
-
-LONG = settings(
-    max_examples=40, stateful_step_count=40, suppress_health_check=[HealthCheck.too_slow], deadline=None
-)
-
-
-def test_any_interleaving_gives_one_rest_a_period(new_file: Path) -> None:
-    """On a file."""
-    from hypothesis.stateful import run_state_machine_as_test
-
-    machine = type("OnFile", (Periods,), {"empty_file": new_file})
-    run_state_machine_as_test(machine, settings=LONG)
-
-
-def test_any_interleaving_gives_one_rest_a_period_on_a_server(postgres_url: str) -> None:
-    """On PostgreSQL, with fewer examples: emptying it takes time."""
-    from hypothesis.stateful import run_state_machine_as_test
-
-    machine = type("OnServer", (Periods,), {"postgres_url": postgres_url})
-    run_state_machine_as_test(machine, settings=settings(LONG, max_examples=12))
 
 
 @contextlib.contextmanager
@@ -393,3 +144,63 @@ def test_a_receiver_that_has_not_heard_of_the_last_rest_delays_no_rest(database_
         assert look(connection, 4_000) == 0
         delivery_queue.fan_out(connection, lambda _event: [], 200, 4_000, joins=JOINS)
         assert look(connection, 5_000) == 1
+
+
+def press_and_end(connection: Connection, chain_id: str, now_ms: int, task_id: str = "more") -> None:
+    """A person's second prompt in the chain, which ends at once; nothing is fanned out yet."""
+    stage(connection, wanted(task_id, chain_id=chain_id), now_ms)
+    (begun,) = submission_queue.begin_attempts(connection, "main", 1, now_ms)
+    settlement = settlements.Settlement(
+        state="accepted", outcome="", reason="", task_ids=(task_id,), signal="submission.accepted"
+    )
+    settlements.settle_attempt(connection, begun, settlement, now_ms)
+    end_task(connection, task_id, "SUCCESS", now_ms)
+
+
+def test_an_event_that_is_not_fanned_out_is_waited_for(database_url: str) -> None:
+    """Its receivers may request more."""
+    with connected(database_url) as connection:
+        chain_id = a_finished_chain(connection)
+        press_and_end(connection, chain_id, 1_500)
+        assert look(connection) == 0
+        delivery_queue.fan_out(connection, lambda _event: [], 200, 3_000, joins=JOINS)
+        assert look(connection, 4_000) == 1
+
+
+def test_the_same_ends_give_one_signal(database_url: str) -> None:
+    """The signal of an end comes once more, because its buttons came late: nothing else has changed."""
+    with connected(database_url) as connection:
+        a_finished_chain(connection)
+        assert look(connection) == 1
+        late = event_log.fact(
+            upstream="main", task_id="grid", signal="task.succeeded", source="reconcile", now_ms=3_000
+        )
+        event_log.append(connection, late)
+        delivery_queue.fan_out(connection, lambda _event: [], 200, 3_000, joins=JOINS)
+        marked = select(func.count()).select_from(schema.joins).where(schema.joins.c.look_at_ms.is_not(None))
+        assert connection.execute(marked).scalar_one() == 1
+        assert look(connection, 4_000) == 0
+        assert connection.execute(marked).scalar_one() == 0
+
+
+def test_what_follows_from_a_rest_marks_nothing(database_url: str) -> None:
+    """Neither its answer nor its end."""
+    with connected(database_url) as connection:
+        chain_id = a_finished_chain(connection)
+        assert look(connection) == 1
+        delivery_queue.fan_out(connection, lambda _event: ["rule:r"], 200, 2_000, joins=JOINS)
+        (claimed,) = delivery_queue.claim(connection, 1, 3_000, room=lambda _name: 9)
+        staged = wanted("echo", chain_id=chain_id, asked_by="rule:r")
+        ending = endings.Ended(state="done", staged=(staged,))
+        endings.end(connection, claimed, ending, refuse=lambda *_: "", now_ms=3_000)
+        (begun,) = submission_queue.begin_attempts(connection, "main", 1, 3_000)
+        settlement = settlements.Settlement(
+            state="accepted", outcome="", reason="", task_ids=("echo",), signal="submission.accepted"
+        )
+        settlements.settle_attempt(connection, begun, settlement, 3_000)
+        end_task(connection, "echo", "SUCCESS", 3_000)
+        delivery_queue.fan_out(connection, lambda _event: [], 200, 3_000, joins=JOINS)
+        assert look(connection, 4_000) == 0
+        press_and_end(connection, chain_id, 5_000)
+        delivery_queue.fan_out(connection, lambda _event: [], 200, 5_000, joins=JOINS)
+        assert look(connection, 6_000) == 1
