@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import asyncio
+import tomllib
 from typing import Any
 
+import msgspec
 import pytest
 
 from dispatcher.by_hand import commands
+from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.policy.chain_budget import Budget
+from dispatcher.rules.load import load_rules
+from dispatcher.rules.whatif import WhatIf
 from hookchain import chain_rested, children_done, task_succeeded
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Imagine, Modal
 from storage.clock import now_ms
 from storage.events.replay import replay
-from storage.records import Event, Submission
+from storage.reading.recorded import recorded
+from storage.records import ClaimedDelivery, Event, Submission
 from tests.dispatcher.conftest import U, four
 
 UPSCALE_ALL = """
@@ -492,3 +498,37 @@ async def test_two_workers_give_one_signal(bench: Any, heard: Heard) -> None:
     finally:
         await other.stop()
     assert sorted(heard.done) == [(f"grid {n}", FOUR) for n in range(10)]
+
+
+async def test_a_chain_of_sixty_rests_once(bench: Any, heard: Heard) -> None:
+    """One picture asks for sixty more; they end in any order."""
+    bench.budget = Budget(submissions=100, per_rule=100)
+
+    async def ask(_action: str, *, chain: Any, **_: Any) -> None:
+        if chain.depth == 0:
+            for number in range(60):
+                chain.imagine(f"cat {number}")
+
+    task_succeeded.connect(ask, weak=False)
+    await bench.start()
+    await bench.callback()
+    made = await bench.until_states(*["accepted"] * 60)
+    for one in sorted(made, key=lambda one: one.id):
+        await bench.callback(one.task_ids[0], one.id, buttons=[])
+    await until_given(bench, *BOTH)
+    ((_, children),) = heard.done
+    assert children == [("imagine", "succeeded")] * 60
+
+
+async def test_rules_on_joins_are_tried_on_recorded_ones(bench: Any, heard: Heard) -> None:
+    """With the tasks of their chains; what-if runs them as the server does."""
+    await four_presses_of_rule(bench)
+    await until_given(bench, *BOTH)
+    text = "[[rules]]\nname = 'again'\non = 'chain.rested'\nimagine = '{{ chain.tasks | length }} tasks'\n"
+    rules = load_rules(tomllib.loads(text)["rules"], file="rules.toml", text=text)
+    tried = WhatIf(rules, {"main": UpstreamHandle(name="main", dialect=DIALECTS["trueai"])}, {}, bench.budget)
+    happened = await bench.database.read(lambda connection: list(recorded(connection, tried.signals, 0)))
+    sent = msgspec.msgpack.decode(msgspec.msgpack.encode(happened), type=list[ClaimedDelivery])
+    report = tried.run(sent)
+    assert report.errors == {}
+    assert [(one.kind, one.task_id) for one in report.suggested] == [("imagine", "grid")]

@@ -16,19 +16,12 @@ from storage.events import event_log
 from storage.ingest import ingest
 from storage.joins import looking
 from storage.pruning import Cursor
-from storage.records import CHILDREN_DONE, JOINED, JOINS, RESTED, Incoming, PendingEvent
+from storage.records import CHILDREN_DONE, JOINED, JOINS, RESTED, Incoming
 from storage.submissions import settlements, submission_queue
 from storage.upstreams import restores, standings
 from tests.support.staged import stage, wanted
 
 WANTED = JOINED | JOINS
-
-
-def route(event: PendingEvent) -> list[str]:
-    """One rule hears the ends and the rests; an effect hears the ends, and is never run."""
-    if event.signal in JOINED:
-        return ["rule:r", "rule:r/forward"]
-    return ["rule:r"] if event.signal == RESTED else []
 
 
 def may_request(receiver: str) -> bool:

@@ -22,6 +22,8 @@ from storage.deliveries.endings import Ended
 from storage.duty import held
 from storage.duty.duties import DELIVERIES, SUBMISSIONS
 from storage.events import event_log
+from storage.joins import looking
+from storage.joins import sql as joins_sql
 from storage.reading import (
     backlog,
     client_use,
@@ -39,7 +41,7 @@ from storage.reading import recorded as history
 from storage.reading.cards import CardFilter
 from storage.reading.dead_letters import DeadLetterFilter
 from storage.reading.ticket_pages import TicketFilter
-from storage.records import Incoming
+from storage.records import JOINS, Incoming
 from storage.submissions import places, settlements, submission_queue, uncertain
 from storage.submissions.settlements import Settlement
 from storage.tasks import chains, marks, polling
@@ -414,6 +416,24 @@ def test_the_six_transactions_and_every_turn_of_a_loop(large: Connection) -> Non
                 "T3 claim_delivery",
                 lambda c: delivery_queue.claim(c, 16, NOW_MS, room=lambda _: 4),
                 {"deliveries_by_state"},
+                FEW,
+            ),
+            (
+                "joins: marks",
+                lambda c: looking.mark(c, [1, 2, 3], JOINS, NOW_MS),
+                {"events.primary_key", "submissions.primary_key"},
+                FEW,
+            ),
+            (
+                "joins: a look",
+                lambda c: looking.look(c, JOINS, lambda _: True, NOW_MS, at_once=[CHAIN]),
+                set(),
+                FEW,
+            ),
+            (
+                "joins: a chain",
+                lambda c: joins_sql.PARTS.all(c, chain_id=CHAIN),
+                {"tasks_of_chain", "submissions_of_chain", "events_of_task", "events_of_submission"},
                 FEW,
             ),
             ("T4 finish_delivery", _finish, {"deliveries.primary_key", "deliveries_in_lane"}, FEW),
