@@ -299,6 +299,23 @@ async def test_a_forged_end_gives_no_join(bench: Any, heard: Heard) -> None:
     await until_given(bench, *BOTH)
 
 
+async def test_a_forged_end_that_nobody_else_hears_gives_no_join(bench: Any, heard: Heard) -> None:
+    """No receiver of the task's end has it read back: the join waits for the poll, which refutes it."""
+    await bench.start()
+    root = await bench.ask(Imagine(prompt="a cat"))
+    (task_id,) = (await bench.until_state(root, "accepted")).task_ids
+    bench.upstream.tasks[task_id] = {"id": task_id, "action": "IMAGINE", "status": "IN_PROGRESS"}
+    await bench.callback(task_id, root, forged=True)
+
+    async def refuted() -> bool:
+        return any(one.provenance == "refuted" for one in await bench.events())
+
+    await bench.until(refuted)
+    assert await joins(bench) == []
+    await bench.callback(task_id, root)
+    await until_given(bench, "chain.rested")
+
+
 async def test_a_press_that_waits_for_its_time_is_waited_for(bench: Any, heard: Heard) -> None:
     """One at once, and one in an hour; the second is done when a person presses it now."""
     bench.rules(
