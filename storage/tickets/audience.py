@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy import Connection
 
 from storage.events import event_log
-from storage.records import BY_CLIENT, Event, PendingEvent, Ticket
+from storage.records import BY_CLIENT, JOINS, Event, PendingEvent, Ticket
 from storage.tickets import children, sql, tickets
 from storage.tickets.children import Children
 from storage.tickets.sql import Place
@@ -99,7 +99,7 @@ def audiences(
 
     `children_of` returns whether a client sees what rules add to its tasks.
     """
-    heard = [event for event in events if event.signal in HEARD]
+    heard = [event for event in events if event.signal in HEARD or event.signal in JOINS]
     if not heard:
         return {}
     places = {
@@ -111,6 +111,10 @@ def audiences(
         found = concerned.get(event.id, [])
         place = places.get(event.id)
         client = place.client if place is not None else ""
+        if event.signal in JOINS:  # for the rules that the client wants; no hook is called for it
+            if client:
+                result[event.id] = Audience(client)
+            continue
         if (
             not found
             and place is not None

@@ -18,6 +18,7 @@ from storage.joins import looking
 from storage.pruning import Cursor
 from storage.records import CHILDREN_DONE, JOINED, JOINS, RESTED, Incoming
 from storage.submissions import settlements, submission_queue
+from storage.tickets.audience import Audience, audiences
 from storage.upstreams import restores, standings
 from tests.support.staged import stage, wanted
 
@@ -52,9 +53,9 @@ def connected(url: str) -> Iterator[Connection]:
         engine.dispose()
 
 
-def a_finished_chain(connection: Connection, now_ms: int = 1_000) -> str:
+def a_finished_chain(connection: Connection, now_ms: int = 1_000, client: str = "") -> str:
     """A prompt that was accepted and has succeeded, fanned out; its chain."""
-    made = stage(connection, wanted("root"), now_ms)
+    made = stage(connection, wanted("root", client=client), now_ms)
     (begun,) = submission_queue.begin_attempts(connection, "main", 1, now_ms)
     settlement = settlements.Settlement(
         state="accepted", outcome="", reason="", task_ids=("grid",), signal="submission.accepted"
@@ -197,3 +198,14 @@ def test_what_follows_from_a_rest_marks_nothing(database_url: str) -> None:
         press_and_end(connection, chain_id, 5_000)
         delivery_queue.fan_out(connection, lambda _event: [], 200, 5_000, joins=JOINS)
         assert look(connection, 6_000) == 1
+
+
+def test_the_rest_of_a_clients_chain_is_for_the_rules_that_it_wants(database_url: str) -> None:
+    """The gateway learns whose chain it is, and calls no hook."""
+    with connected(database_url) as connection:
+        a_finished_chain(connection, client="ann")
+        assert look(connection) == 1
+        waiting = event_log.pending(connection, 10)
+        assert [event.signal for event in waiting] == [RESTED]
+        found = audiences(connection, waiting, 3_000)
+        assert list(found.values()) == [Audience("ann")]
