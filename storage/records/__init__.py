@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.payloads import Payload
+from storage.records.approvals import Approval, ApprovalState, DecidedFrom, Otherwise, Terms
 from storage.records.budgets import Used
 from storage.records.deliveries import ClaimedDelivery, Delivery, DeliveryState
 from storage.records.events import (
@@ -44,14 +45,18 @@ __all__ = [
     "MOVED",
     "PROVENANCE_OF_SOURCE",
     "SIGNAL_OF_CHANGE",
+    "Approval",
+    "ApprovalState",
     "Attempt",
     "ChainRow",
     "ChainUse",
     "ClaimedDelivery",
+    "DecidedFrom",
     "Delivery",
     "DeliveryState",
     "Event",
     "Incoming",
+    "Otherwise",
     "Payload",
     "PendingEvent",
     "Provenance",
@@ -64,6 +69,7 @@ __all__ = [
     "Submission",
     "SubmissionState",
     "TaskRow",
+    "Terms",
     "Ticket",
     "Uncertain",
     "Used",

@@ -9,6 +9,7 @@ import msgspec
 from midjourney.failures import refusal_kind
 
 SubmissionState = Literal[
+    "held",  # a person has to approve it
     "waiting",  # to be sent at run_at_ms
     "sending",  # an attempt is on disk; the upstream may have received it
     "accepted",
@@ -43,7 +44,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     `priority` goes before a lower one. It is sent no earlier than `delay_ms` after it was staged. `thing` identifies what is
     pressed, if that has an identity of its own: within a chain it is pressed once, whatever id its task has. `client` is the
     program that requested it, and `user` the person, if they have names. `mode` is a speed mode of the upstream's dialect; it is no
-    part of the intent.
+    part of the intent. With an `approval_id` it is held until that is decided.
     """
 
     idempotency_key: str
@@ -62,6 +63,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     client: str = ""
     user: str = ""
     mode: str = ""
+    approval_id: str = ""
 
     @property
     def is_by_hand(self) -> bool:

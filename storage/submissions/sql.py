@@ -119,8 +119,8 @@ MADE_ELSEWHERE = Query(
 )
 STAGE = Query(
     f"""
-    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", charges, counted)
-    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :charges, :counted)
+    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", approval_id, charges, counted)
+    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :approval_id, :charges, :counted)
     ON CONFLICT DO NOTHING
     RETURNING id
     """,
