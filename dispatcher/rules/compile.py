@@ -12,6 +12,7 @@ from dispatcher.plugins.errors import GiveUp, RuleError
 from dispatcher.plugins.submit_options import LONGEST_DELAY_S
 from dispatcher.rules import actions
 from dispatcher.rules.actions import File, Picture, Step
+from dispatcher.rules.approval import Approval, approval_of
 from dispatcher.rules.checks import NEEDS_MODAL, InvalidRule, action_keys, check
 from dispatcher.rules.effects import BUILD, Effect
 from dispatcher.rules.expressions import (
@@ -41,7 +42,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule that is ready to run.
 
     `steps` stage submissions on the rule's signal, with `delay_s` and `state`; `answer` answers the modals that they open.
-    `effects`, by their keys, reach other systems. `where` is the file and line of the rule.
+    `effects`, by their keys, reach other systems. `approval`: what it submits on its signal is held until it is approved. `where` is the file and line of the rule.
     """
 
     rule: Rule
@@ -52,6 +53,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     delay_s: float
     state: Template | None
     limit: Limit | None
+    approval: Approval | None = None
     where: str = ""
 
 
@@ -86,6 +88,7 @@ def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
         limit=Limit(most=rule.limit or 1, per=rule.once_per or "chain")
         if rule.limit or rule.once_per
         else None,
+        approval=approval_of(rule, context.directory, context.evaluator),
     )
 
 

@@ -24,9 +24,6 @@ from storage.submissions import approvals, staging
 from storage.tasks import believe, unverified
 from storage.tasks.believe import TaskReport
 
-ASKS = "/approve"
-"""What the name of a receiver is followed by in the name of the one that asks for its approval."""
-
 
 class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How a run of a receiver ended. `run_at_ms` matters for the state "waiting", in which it is tried again.
@@ -142,8 +139,8 @@ def _open_approvals(
         if terms is None or new is None:
             continue
         opened.append(approvals.opened(held[delivery.id], run.claimed, terms, new.chain_id, now_ms))
-        if terms.asks:
-            delivery_queue.add(connection, delivery.event_id, f"{delivery.receiver}{ASKS}", now_ms)
+        for suffix in terms.asks:
+            delivery_queue.add(connection, delivery.event_id, f"{delivery.receiver}{suffix}", now_ms)
             asking.add(delivery.id)
     if opened:
         approvals.open_all(connection, opened)

@@ -29,11 +29,12 @@ DecidedFrom = Literal[
 
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True):
-    """How a receiver's submissions are held: for how long, and what happens then. `asks`: a message goes out about it."""
+    """How a receiver's submissions are held: for how long, and what happens then. `asks` are the
+    receivers that send messages about it, by the suffixes of their names: each gets a delivery."""
 
     for_ms: int
     otherwise: Otherwise = "drop"
-    asks: bool = False
+    asks: tuple[str, ...] = ()
 
 
 class Approval(msgspec.Struct, frozen=True, kw_only=True):

@@ -202,11 +202,11 @@ def test_a_person_whose_budget_has_no_room_leaves_it_held(connection: Connection
 
 def test_a_message_about_it_is_a_delivery_of_its_own(connection: Connection) -> None:
     """It exists only once something is held, and once for a firing."""
-    asks = Terms(for_ms=HOUR_MS, asks=True)
+    asks = Terms(for_ms=HOUR_MS, asks=("/approve", "/approve/forward"))
     held(connection, terms=asks, now_ms=NOW_MS)
     assert fire(connection, press(1), terms=asks, now_ms=NOW_MS + 1) is None
     receivers = connection.execute(select(schema.deliveries.c.receiver)).scalars().all()
-    assert sorted(receivers) == [RULE, RULE, f"{RULE}/approve"]
+    assert sorted(receivers) == [RULE, RULE, f"{RULE}/approve", f"{RULE}/approve/forward"]
 
 
 def test_the_end_moves_with_the_clock(connection: Connection) -> None:
