@@ -23,3 +23,10 @@ def approval_path(secret: str, approval_id: str) -> str:
 def opens(secret: str, approval_id: str, token: str) -> bool:
     """True if the token is that of this approval. Takes equally long for every token."""
     return hmac.compare_digest(approval_token(secret, approval_id).encode(), token.encode())
+
+
+def without_token(path: str) -> str:
+    """Return a path as logs may have it: of a link only which approval it is for."""
+    if not path.startswith(PATH):
+        return path
+    return f"{PATH}{path.removeprefix(PATH).partition('/')[0]}/…"

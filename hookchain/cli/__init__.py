@@ -50,6 +50,7 @@ MODULES: Mapping[str, str] = {
     "new": "new",
     "dead": "dead_letters",
     "quarantine": "quarantine",
+    "approvals": "approvals",
     "uncertain": "by_hand",
     "refused": "by_hand",
 }

@@ -8,11 +8,13 @@ import msgspec
 from msgspec.structs import asdict
 
 from dispatcher.by_hand import dead_letters
+from dispatcher.policy.costs import Prices
 from hooks.api import shapes
 from hooks.api.reports import UpstreamStatus
 from hooks.api.shapes import extended
 from hooks.api.upstreams import upstream_statuses
 from hooks.dashboard.addressees import NOBODY, Addressee, addressees, with_events
+from hooks.dashboard.approvals import ApprovalView, approval_view
 from hooks.dashboard.charts import Chart, chart
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.render import render
@@ -24,6 +26,7 @@ from storage.engine import Connection
 from storage.events import quarantine
 from storage.reading import dead_letters as stored_letters
 from storage.reading import gauges, pages
+from storage.reading.approval_pages import open_approvals
 from storage.reading.dead_letters import DeadLetter, DeadLetterFilter
 from storage.records import Delivery, Quarantined, Submission
 from storage.upstreams import standings
@@ -101,6 +104,7 @@ class BodyEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Lists(msgspec.Struct, frozen=True, kw_only=True):
     """What needs a person's decision, newest first. `matching` counts all matching dead letters; `letters` are the first of them."""
 
+    asked: list[ApprovalView]
     uncertain: list[Submission]
     refused: list[Submission]
     matching: int
@@ -182,13 +186,16 @@ def paused(connection: Connection) -> list[tuple[str, str, int]]:
     ]
 
 
-def lists(connection: Connection, match: DeadLetterFilter, bodies: quarantine.QuarantineFilter) -> Lists:
+def lists(
+    connection: Connection, match: DeadLetterFilter, bodies: quarantine.QuarantineFilter, prices: Prices
+) -> Lists:
     """Return what needs a person's decision, newest first."""
     letters = dead_letters.page(connection, match, most=MOST_LISTED)
     failing = pages.failing_deliveries(connection, most=MOST_LISTED)
     dead = [(letter.delivery, letter.event) for letter in letters if letter.delivery is not None]
     to = addressees(connection, [*dead, *with_events(connection, failing)])
     return Lists(
+        asked=[approval_view(one, prices) for one in open_approvals(connection, most=MOST_LISTED)],
         uncertain=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "uncertain"}),
         refused=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "refused"}),
         matching=stored_letters.count(connection, match),

@@ -25,5 +25,6 @@ approvals = Table(
     UniqueConstraint("event_id", "asked_by", name="one_approval_per_firing"),
     Index("approvals_by_age", "asked_at_ms", "id"),
     Index("approvals_of_chain", "chain_id"),
+    Index("approvals_by_state", "state", "asked_at_ms", "id"),
     partial("approvals_open", "expires_at_ms", "id", where="state = 'open'"),
 )

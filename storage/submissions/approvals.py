@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from storage.records import Approval, ClaimedDelivery, DecidedFrom, Submission, Terms
+from storage.records import Approval, ClaimedDelivery, DecidedFrom, Submission, TaskRow, Terms
 from storage.submissions import sql_approvals as sql
 
 
@@ -57,6 +57,11 @@ def of_firing(connection: Connection, event_id: int, asked_by: str) -> Approval 
 def of_chain(connection: Connection, chain_id: str) -> list[Approval]:
     """All approvals of a chain, oldest first."""
     return sql.OF_CHAIN.all(connection, chain_id=chain_id)
+
+
+def of_task(connection: Connection, row: TaskRow) -> list[Approval]:
+    """The approvals that a task led to, oldest first."""
+    return sql.OF_TASK.all(connection, chain_id=row.chain_id, upstream=row.upstream, task_id=row.id)
 
 
 def submissions_of(connection: Connection, approval_id: str) -> list[Submission]:

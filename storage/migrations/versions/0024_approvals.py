@@ -35,6 +35,7 @@ def upgrade() -> None:
         sa.UniqueConstraint("event_id", "asked_by", name="one_approval_per_firing"),
     )
     op.create_index("approvals_by_age", "approvals", ["asked_at_ms", "id"])
+    op.create_index("approvals_by_state", "approvals", ["state", "asked_at_ms", "id"])
     op.create_index("approvals_of_chain", "approvals", ["chain_id"])
     _partial("approvals_open", "approvals", ["expires_at_ms", "id"], "state = 'open'")
     op.add_column("submissions", sa.Column("approval_id", sa.String(), nullable=False, server_default=""))
