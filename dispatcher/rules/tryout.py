@@ -74,13 +74,14 @@ class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What rules would have done: by rule the number of submissions, their price, and how many the budget would have refused;
-    the first of the submissions; and the most frequent errors."""
+    the first of the submissions; the most frequent errors; and how many would have been held for an approval."""
 
     events: int
     by_rule: dict[str, tuple[int, float, int]]
     suggested: list[Suggested]
     errors: dict[str, int]
     is_cut: bool
+    held: int = 0
 
 
 def framed(message: msgspec.Struct) -> bytes:
@@ -136,6 +137,7 @@ def _prediction(report: Report, *, is_cut: bool) -> Prediction:
         suggested=report.suggested[:MOST_SHOWN],
         errors=dict(report.errors.most_common(MOST_ERRORS)),
         is_cut=is_cut,
+        held=sum(made.held for made in report.suggested),
     )
 
 

@@ -28,7 +28,8 @@ _DOT = bytes.fromhex(
 
 
 class Suggested(msgspec.Struct, frozen=True, kw_only=True):
-    """One submission that a rule would have made. `refused` names the limit that would have prevented it, or is ""."""
+    """One submission that a rule would have made. `refused` names the limit that would have prevented it, or is "". `held`: it would have
+    waited for an approval."""
 
     rule: str
     chain_id: str
@@ -38,6 +39,7 @@ class Suggested(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     price: float
     refused: str = ""
+    held: bool = False
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -102,9 +104,12 @@ class WhatIf:
             return
         self._fired[name, scope] += context.chain.fired
         for staged in context.chain.staged:
-            self._record(name, context.chain, claimed, staged)
+            is_held = options_of(function).terms is not None
+            self._record(name, context.chain, claimed, staged, is_held=is_held)
 
-    def _record(self, name: str, chain: Chain, claimed: ClaimedDelivery, staged: Staged) -> None:
+    def _record(
+        self, name: str, chain: Chain, claimed: ClaimedDelivery, staged: Staged, *, is_held: bool
+    ) -> None:
         if staged.idempotency_key in self._keys:
             self.report.repeats += 1
             return
@@ -123,6 +128,7 @@ class WhatIf:
                 label=staged.label,
                 price=price_of(staged.kind, staged.request, self._prices.get(staged.upstream, {})),
                 refused=refused,
+                held=is_held and not refused,
             )
         )
 
