@@ -16,8 +16,9 @@ from storage.budgets.billing import PLAN
 from storage.engine import Database, write_engine
 from storage.pruning import Cursor
 from storage.records import Terms
-from storage.submissions import approvals, dead_submissions, decisions, releases, submission_queue
+from storage.submissions import adoption, approvals, dead_submissions, decisions, releases, submission_queue
 from storage.tasks import chains
+from tests.support.duties import task
 from tests.support.held import HOUR_MS, RULE, by_label, fire, held, press, states
 from tests.support.staged import stage, wanted
 
@@ -285,3 +286,18 @@ async def test_a_press_and_a_decision_at_one_moment_agree(
         pressed, decided = await asyncio.gather(presses, decides)
     assert decided.counts is not pressed.released
     assert await of_label(database, "U1") == ("waiting" if pressed.released else "rejected")
+
+
+def test_what_a_restored_database_holds_but_was_sent_is_accepted(connection: Connection) -> None:
+    """The copy is from before the decision. The upstream shows the task, so it is not sent again; with the last one the approval is
+    closed."""
+    approval = held(connection, press(1), press(2), now_ms=NOW_MS)
+    for number, state in ((1, "open"), (2, "released")):
+        one = by_label(connection, approval.id)[f"U{number}"]
+        shown = adoption.MarkedTask(mark=one.id, task=task(f"child-{number}"), staged=press(number))
+        assert adoption.adopt(connection, "main", [shown], NOW_MS + number).unsent == 1
+        found = approvals.find(connection, approval.id)
+        assert found is not None
+        assert (found.state, found.decided_from) == (state, "upstream" if state == "released" else "")
+    assert states(connection) == {"U1": "accepted", "U2": "accepted"}
+    assert not decide(connection, approval.id, "dropped").counts
