@@ -242,8 +242,8 @@ SUBMISSION = States(
             by="approve",
             where="storage.submissions.decisions",
             before=("held",),
-            after=("waiting",),
-            why="somebody approved it, or its approval expired and its rule sends it then",
+            after=("waiting", "existed"),
+            why="somebody approved it, or its approval expired and its rule sends it then; its button may have been pressed elsewhere since",
         ),
         Move(
             by="decline",

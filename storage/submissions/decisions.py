@@ -12,7 +12,8 @@ import msgspec
 from sqlalchemy import Connection
 
 from storage.driver import locks
-from storage.records import Approval, DecidedFrom
+from storage.events import event_log
+from storage.records import Approval, DecidedFrom, Submission
 from storage.submissions import approvals, dead_submissions
 from storage.submissions import sql_approvals as sql
 from storage.submissions.submission_queue import find, move
@@ -93,6 +94,9 @@ def _approve(connection: Connection, submission_id: str, reason: str, now_ms: in
     """Let a submission wait as if it had been requested now: with its delay, and behind what came in the meantime."""
     submission = find(connection, submission_id)
     assert submission is not None, "its row is locked"
+    if (child := sql.PRESSED_ELSEWHERE.first(connection, id=submission_id)) is not None:
+        _exists(connection, submission, child, now_ms)
+        return False
     delay_ms = submission.run_at_ms - submission.created_at_ms
     if not move(
         connection,
@@ -106,6 +110,34 @@ def _approve(connection: Connection, submission_id: str, reason: str, now_ms: in
         return False
     sql.QUEUE_AGAIN(connection, id=submission_id, now_ms=now_ms)
     return True
+
+
+def _exists(connection: Connection, submission: Submission, child: str, now_ms: int) -> None:
+    """Somebody else has pressed the button while it was held: nothing is sent, and nothing paid."""
+    reason = f"task {child} was made by this button while it was held"
+    if not move(
+        connection,
+        submission.id,
+        by="approve",
+        to="existed",
+        outcome="existed",
+        reason=reason,
+        run_at_ms=now_ms,
+        now_ms=now_ms,
+    ):
+        return
+    sql.SET_TASKS(connection, id=submission.id, task_ids=msgspec.json.encode([child]).decode())
+    fact = event_log.fact(
+        upstream=submission.upstream,
+        task_id=child,
+        submission_id=submission.id,
+        signal="submission.existed",
+        source="evidence",
+        status="existed",
+        detail=reason,
+        now_ms=now_ms,
+    )
+    event_log.append(connection, fact)
 
 
 def _decline(connection: Connection, submission_id: str, reason: str, now_ms: int) -> bool:

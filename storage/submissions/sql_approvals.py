@@ -70,6 +70,23 @@ DECIDE_IF_EMPTY = Command(
     )
     """
 )
+# As storage/submissions/intents.py has it for what is staged: the button is named by its customId, or by its label.
+PRESSED_ELSEWHERE = Query(
+    """
+    SELECT tasks.id FROM submissions
+    JOIN tasks ON tasks.parent_id = submissions.parent_id AND tasks.upstream = submissions.upstream
+    WHERE submissions.id = :id AND submissions.kind IN ('action', 'change', 'simple_change')
+      AND submissions.idempotency_key LIKE '%|0' AND submissions.parent_id <> ''
+      AND tasks.made_by <> '' AND tasks.submission_id IS NULL AND tasks.confirmed
+      AND tasks.status IN ('SUBMITTED', 'IN_PROGRESS', 'SUCCESS')
+      AND (tasks.made_by = submissions.label
+        OR substr(submissions.thing, 1, length(tasks.made_by) + 1) = tasks.made_by || '|')
+    ORDER BY tasks.created_at_ms
+    LIMIT 1
+    """,
+    str,
+)
+SET_TASKS = Command("UPDATE submissions SET task_ids = :task_ids WHERE id = :id")
 QUEUE_AGAIN = Command(
     "UPDATE submissions SET queue_at_ms = queue_at_ms + (:now_ms - created_at_ms) WHERE id = :id"
 )

@@ -18,6 +18,7 @@ from storage.pruning import Cursor
 from storage.records import Terms
 from storage.submissions import adoption, approvals, dead_submissions, decisions, releases, submission_queue
 from storage.tasks import chains
+from storage.tasks import rows as tasks
 from tests.support.duties import task
 from tests.support.held import HOUR_MS, RULE, by_label, fire, held, press, states
 from tests.support.staged import stage, wanted
@@ -301,3 +302,17 @@ def test_what_a_restored_database_holds_but_was_sent_is_accepted(connection: Con
         assert (found.state, found.decided_from) == (state, "upstream" if state == "released" else "")
     assert states(connection) == {"U1": "accepted", "U2": "accepted"}
     assert not decide(connection, approval.id, "dropped").counts
+
+
+def test_a_button_that_was_pressed_elsewhere_meanwhile_is_not_paid_for_again(connection: Connection) -> None:
+    """As when it is staged: the upstream has confirmed the other client's task. The rest is sent."""
+    approval = held(connection, press(1), press(2), now_ms=NOW_MS)
+    made = tasks.blank("main", "child", NOW_MS)
+    shown = {"parent_id": "grid", "made_by": "U1", "status": "SUCCESS", "confirmed": True}
+    tasks.put(connection, msgspec.structs.replace(made, **shown))
+    decided = decide(connection, approval.id, "released")
+    assert (decided.counts, decided.moved) == (True, 1)
+    assert states(connection) == {"U1": "existed", "U2": "waiting"}
+    assert by_label(connection, approval.id)["U1"].task_ids == ("child",)
+    signals = connection.execute(select(schema.events.c.signal)).scalars().all()
+    assert "submission.existed" in signals

@@ -246,7 +246,7 @@ class Submissions:
             "withdraw": lambda: self._move(id_, by, to),
             "drop": lambda: self.drop(id_),
             "release": lambda: releases.release(self.connection, id_, self.now_ms, by="person:test"),
-            "approve": lambda: self._decide(id_, "released"),
+            "approve": lambda: self._approve(id_, to),
             "decline": lambda: self._decide(id_, "dropped"),
             "take_over": lambda: releases.take_over(self.connection, id_, self.now_ms, by="person:test"),
         }
@@ -256,6 +256,22 @@ class Submissions:
         return submission_queue.move(
             self.connection, id_, by=by, to=to, reason="", run_at_ms=self.now_ms, now_ms=self.now_ms
         )
+
+    def _approve(self, id_: str, to: str) -> None:
+        if to == "existed":
+            self._press_elsewhere()
+            press = {"idempotency_key": "k|0", "kind": "action", "label": "U1", "parent_id": "grid"}
+            self.connection.execute(
+                update(schema.submissions).where(schema.submissions.c.id == id_).values(press)
+            )
+        self._decide(id_, "released")
+
+    def _press_elsewhere(self) -> None:
+        """Another client has pressed U1 of the grid."""
+        values = {"upstream": "main", "id": "child", "status": "SUCCESS", "progress": 100, "action": "",
+                  "parent_id": "grid", "depth": 0, "created_at_ms": 1, "updated_at_ms": 1, "misses": 0,
+                  "made_by": "U1", "confirmed": True}  # fmt: skip
+        self.connection.execute(insert(schema.tasks).values(values))
 
     def _decide(self, id_: str, verdict: decisions.Verdict) -> None:
         approvals.open_all(self.connection, [approval(f"of-{id_}", self.now_ms)])
@@ -304,10 +320,7 @@ class Submissions:
             self._adopt("a-mark", task("its-task", "MODAL" if to == "needs_modal" else "SUCCESS"))
             return "a-mark"
         if to == "existed":
-            values = {"upstream": "main", "id": "child", "status": "SUCCESS", "progress": 100, "action": "",
-                      "parent_id": "grid", "depth": 0, "created_at_ms": 1, "updated_at_ms": 1, "misses": 0,
-                      "made_by": "U1", "confirmed": True}  # fmt: skip
-            self.connection.execute(insert(schema.tasks).values(values))
+            self._press_elsewhere()
         asked = wanted("k|0", kind="action", label="U1", parent_id="grid", asked_by="rule:r")
         if to == "held":
             asked = wanted("k|0", asked_by="rule:r", approval_id="of-k")
