@@ -32,6 +32,7 @@ from hooks.api.loaded import GetLoaded
 from hooks.api.routes import Api
 from hooks.app import create_app
 from hooks.auth import Admin
+from hooks.dashboard.approval_links import ApprovalLinks
 from hooks.dashboard.routes import Dashboard
 from hooks.gateway.clients import Clients
 from hooks.gateway.gateway import Gateway
@@ -182,7 +183,8 @@ async def running(
         )
         admin = Admin(logins)
         dashboard = Dashboard(context, Sessions(secret, admin, logins, settings.known_url), stream)
-        pages = [*dashboard.routes(), *images.routes(dashboard.guard)]
+        links = ApprovalLinks(context, secret, images.serve)
+        pages = [*dashboard.routes(), *images.routes(dashboard.guard), *links.routes()]
         # Objects from start-up live as long as the process; collecting them again and again is what raises the p99 latency.
         gc.freeze()
         gc.set_threshold(UNCOLLECTED)

@@ -8,6 +8,8 @@ from functools import partial
 
 import structlog
 
+from dispatcher.approvals.asking import Asking
+from dispatcher.approvals.expiring import Expiring
 from dispatcher.loops.ask_again import Asker
 from dispatcher.loops.deliver import Deliverer
 from dispatcher.loops.hanging import Hanging
@@ -34,6 +36,7 @@ from dispatcher.runs.verifier import Verifier
 from hookchain.listening import listening, moving_of, overdue
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
+from hooks.approval_tokens import approval_path
 from hooks.gateway.clients import Clients
 from hooks.hook_tokens import is_made_for, is_own_hook, registered_token, submission_token
 from storage import clock
@@ -54,7 +57,7 @@ ADDRESS_FOR_S = 1.0
 
 
 class SubmissionHooks:
-    """Makes the notifyHook URL of each submission. A worker without HTTP reads the server's address from the database."""
+    """Makes the notifyHook URL of each submission, and the link of each approval. A worker without HTTP reads the server's address from the database."""
 
     def __init__(self, settings: Settings, database: Database, secret: str) -> None:
         self._settings = settings
@@ -62,6 +65,10 @@ class SubmissionHooks:
         self._secret = secret
         self._address = ""
         self._address_until_s = -math.inf
+
+    async def approval_url(self, approval_id: str) -> str:
+        """The signed link at which an approval is decided."""
+        return f"{await self._base()}{approval_path(self._secret, approval_id)}"
 
     async def url_for(self, upstream: str, submission_id: str) -> str:
         """The URL that the upstream calls about this submission; "" if hookchain only polls."""
@@ -102,6 +109,8 @@ class Worker:
         self._upstreams = tuple(settings.upstreams)
         self._clients = clients_of(settings, database)
         self._hooks = SubmissionHooks(settings, database, secret)
+        prices = {name: upstream.prices for name, upstream in settings.upstreams.items()}
+        Asking(database, registry, self._hooks.approval_url, prices).connect()
         self._membership = Membership(database, clock.now_ms)
         self._restores = Restores(
             database, self._clients, partial(is_own_hook, secret), clock.now_ms, database.generation_file
@@ -167,7 +176,16 @@ class Worker:
         self._timekeeper = Timekeeper(database, self._membership.leads)
         places = Places(database, self._clients)
         watch = Watch(database, settings.upstreams)
-        chores = [resolver.loop, poller.loop, pruner.loop, packer.loop, places.loop, watch.loop]
+        expiring = Expiring(database)
+        chores = [
+            resolver.loop,
+            poller.loop,
+            pruner.loop,
+            packer.loop,
+            places.loop,
+            watch.loop,
+            expiring.loop,
+        ]
         if any(upstream.sweep_every_s for upstream in settings.upstreams.values()):
             sweeper = Sweeper(
                 database,

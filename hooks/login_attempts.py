@@ -29,9 +29,10 @@ MOST = 60
 
 
 class LoginAttempts:
-    """Wrong tokens of the last minute."""
+    """Wrong tokens of the last minute; `of` says in the log what they are."""
 
-    def __init__(self) -> None:
+    def __init__(self, of: str = "administrator's tokens") -> None:
+        self._of = of
         self._wrong: deque[tuple[float, str]] = deque()
 
     def check(self, address: str) -> None:
@@ -47,7 +48,7 @@ class LoginAttempts:
         self.check(address)
         self._wrong.append((time.monotonic(), _network(address)))
         if self._count_from(address) == MOST_PER_ADDRESS or len(self._wrong) == MOST:
-            log.warning("many wrong administrator's tokens", address=address, within_s=WITHIN_S)
+            log.warning(f"many wrong {self._of}", address=address, within_s=WITHIN_S)
 
     def _count_from(self, address: str) -> int:
         network = _network(address)

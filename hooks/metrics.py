@@ -205,6 +205,7 @@ def _database_metrics(stored: Gauges) -> Iterator[Metric]:
     yield _gauge(
         "hookchain_oldest_event_seconds", "Age of the oldest of these events.", [((), stored.oldest_event_s)]
     )
+    yield _gauge("hookchain_approvals_open", "Approvals that nobody has decided.", [((), stored.approvals)])
     yield _gauge("hookchain_quarantine", "Callbacks that could not be understood.", [((), stored.quarantine)])
     yield _gauge(
         "hookchain_upstream_paused",

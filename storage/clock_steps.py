@@ -31,6 +31,7 @@ _SHIFTS = (
     sql.SHIFT_TASKS,
     sql.SHIFT_EVENTS,
     sql.SHIFT_UPSTREAMS,
+    sql.SHIFT_APPROVALS,
 )
 
 
@@ -45,6 +46,7 @@ _MENDS = (
     sql.MEND_SUBMISSIONS,
     sql.MEND_DELIVERIES,
     sql.MEND_OPEN_TASKS,
+    sql.MEND_APPROVALS,
     sql.MEND_TASKS_TO_ASK_ABOUT,  # a row that the previous statement corrected no longer matches
 )
 

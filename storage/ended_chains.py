@@ -4,7 +4,7 @@ A chain that fits into one batch is dropped whole or not at all; a larger one is
 then its tasks and submissions, and its own row last.
 
 Nothing is paid for twice: the idempotency keys of dropped submissions are kept for ever (table `spent`), so that a callback
-that arrives a year late presses nothing again. A chain with dead, refused or uncertain submissions is kept, and so is one that a ticket
+that arrives a year late presses nothing again. A chain with held, dead, refused or uncertain submissions is kept, and so is one that a ticket
 shows which has not ended: its client still asks about it, or may answer a window on one of its tasks.
 """
 
@@ -92,6 +92,7 @@ def _drop_part(connection: Connection, chain_id: str, before_ms: int, most: int)
         return "more", rows
     sql.DROP_FIRINGS(connection, scopes=[f"chain:{chain_id}"])
     sql.DROP_JOINS(connection, chain_id=chain_id)
+    sql.DROP_APPROVALS(connection, chain_id=chain_id)
     sql.DROP_CHAIN(connection, chain_id=chain_id)
     return "gone", rows
 

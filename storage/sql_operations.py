@@ -128,6 +128,13 @@ SHIFT_UPSTREAMS = Command(
 )
 """0 means never, and stays 0."""
 
+SHIFT_APPROVALS = Command(
+    """
+    UPDATE approvals SET asked_at_ms = asked_at_ms + :by_ms, expires_at_ms = expires_at_ms + :by_ms
+    WHERE state = 'open'
+    """
+)
+
 # Times that another clock wrote. The two conditions for tasks are two statements, because each has an index.
 
 _LATE_MS = "(updated_at_ms - :now_ms)"
@@ -151,6 +158,12 @@ MEND_DELIVERIES = Command(
       created_at_ms = created_at_ms - {_LATE_MS},
       updated_at_ms = updated_at_ms - {_LATE_MS}
     WHERE {_OPEN_DELIVERIES} AND {_IMPOSSIBLE}
+    """
+)
+MEND_APPROVALS = Command(
+    """
+    UPDATE approvals SET expires_at_ms = expires_at_ms - (asked_at_ms - :now_ms), asked_at_ms = :now_ms
+    WHERE state = 'open' AND asked_at_ms > :latest_ms
     """
 )
 _MENDED_TASK = f"""

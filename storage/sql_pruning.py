@@ -201,4 +201,5 @@ KEEP_KEYS = Command(
 )
 DROP_ATTEMPTS = Command("DELETE FROM attempts WHERE submission_id IN (:ids)")
 DROP_SUBMISSIONS = Command("DELETE FROM submissions WHERE id IN (:ids)")
+DROP_APPROVALS = Command("DELETE FROM approvals WHERE chain_id = :chain_id")
 DROP_CHAIN = Command("DELETE FROM chains WHERE id = :chain_id")

@@ -52,11 +52,16 @@ async def forward(
     answer 2xx, with the delay of its Retry-After header if there is one.
     """
     told = task_body(task, chain, label) if body == "task" else message(task, event, chain)
+    await post_signed(url, told, message_id=f"{event.id}-{_short(url)}", secret=secret, timeout_s=timeout_s)
+
+
+async def post_signed(
+    url: str, told: dict[str, object], *, message_id: str, secret: str = "", timeout_s: float = TIMEOUT_S
+) -> None:
+    """POST a message; `message_id` is the same for every try. Raises `GiveUp` and `Retry` as `forward` does."""
     content = msgspec.json.encode(told)
     headers = {"content-type": "application/json", "user-agent": "hookchain"}
-    headers |= signed(
-        content, event_id=f"{event.id}-{_short(url)}", secret=secret, now_s=clock.now_ms() // 1000
-    )
+    headers |= signed(content, event_id=message_id, secret=secret, now_s=clock.now_ms() // 1000)
     if (rehearsal := present()) is not None:
         rehearsal.forwarded(url, content, headers)
         return

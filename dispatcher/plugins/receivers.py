@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import contextmanager
 from functools import partial
 from typing import Any, Never, TypeVar, get_args
@@ -16,12 +16,17 @@ from dispatcher.plugins.plugin_signal import PluginSignal, is_same, note_options
 from dispatcher.plugins.scheduled import StillWanted
 from dispatcher.plugins.signals import submission_leaving
 from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
-from storage.records import JOINED, JOINS
+from storage.records import JOINED, JOINS, Terms
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 PLUGIN_PREFIX = "hookchain_plugin_"
 """Prefix of the module names of plugin files, so that none can shadow another package."""
+
+
+Ask = Callable[[Mapping[str, Any], str], Awaitable[str]]
+"""Sends the message about an approval: the values by the names that its texts use, and an id that is the same at each try. Returns a
+description of what it did."""
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,7 +35,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     `limit` is how often it may fire per task, root or chain. `pure`: it neither spends nor reaches other systems, so it gets
     callbacks before the upstream has confirmed them. `harmless`: hookchain's own code, which can neither block a loop nor
     end the process, so it runs in the main loop without precautions. `requests`: it may request something; if not, a chain that waits
-    only for it is at rest. `still_wanted`: see `dispatcher.plugins.scheduled`.
+    only for it is at rest. `still_wanted`: see `dispatcher.plugins.scheduled`. `terms`: what it requests is held until it is approved; `asks` are
+    the messages about that, by the suffix that the names of their receivers have.
     """
 
     attempts: int = 8
@@ -42,6 +48,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     harmless: bool = False
     requests: bool = True
     still_wanted: StillWanted | None = None
+    terms: Terms | None = None
+    asks: Mapping[str, Ask] = {}
 
 
 DEFAULTS = Options()
@@ -120,7 +128,7 @@ class Registry:
         self._lock = threading.Lock()
         self._listening: dict[tuple[str, str], tuple[str, ...]] = {}
         self._by_name = _receivers_of(signals)
-        self._families: dict[str, Callable[[str], Receiver]] = {}
+        self._families: dict[str, Callable[[str], Receiver | None]] = {}
         self._wanted: frozenset[str] = frozenset()
 
     def receiver_names(self, signal: str, action: str) -> tuple[str, ...]:
@@ -164,8 +172,9 @@ class Registry:
         """Count these signals as connected: somebody hears them who is connected to none."""
         self._wanted |= signals
 
-    def add_family(self, prefix: str, make: Callable[[str], Receiver]) -> None:
-        """Add all receivers whose names begin with `prefix`: `make` returns the one with a name. They are connected to no signal."""
+    def add_family(self, prefix: str, make: Callable[[str], Receiver | None]) -> None:
+        """Add all receivers whose names begin with `prefix`: `make` returns the one with a name, or None. They are connected to no
+        signal."""
         self._families[prefix] = make
 
     def get(self, name: str) -> Receiver | None:

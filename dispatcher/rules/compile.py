@@ -14,6 +14,7 @@ from dispatcher.plugins.zooms import InvalidZoom, zoom_of
 from dispatcher.policy.times_of_day import InvalidTime, time_of_day
 from dispatcher.rules import actions
 from dispatcher.rules.actions import File, Picture, Step
+from dispatcher.rules.approval import Approval, approval_of
 from dispatcher.rules.checks import NEEDS_MODAL, InvalidRule, action_keys, check
 from dispatcher.rules.effects import BUILD, Effect
 from dispatcher.rules.expressions import (
@@ -44,8 +45,8 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     """A rule that is ready to run.
 
     `steps` stage submissions on the rule's signal, with `delay_s` and `state`; `answer` answers the modals that they open.
-    `effects`, by their keys, reach other systems. `where` is the file and line of the rule.
-    `warnings` are about what can never happen, or happens again and again.
+    `effects`, by their keys, reach other systems. `approval`: what it submits on its signal is held until it is approved. `where` is the
+    file and line of the rule. `warnings` are about what can never happen, or happens again and again.
     """
 
     rule: Rule
@@ -57,6 +58,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
     unless: Condition | None
     state: Template | None
     limit: Limit | None
+    approval: Approval | None = None
     where: str = ""
     warnings: tuple[Mistake, ...] = ()
 
@@ -94,6 +96,7 @@ def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
         limit=Limit(most=rule.limit or 1, per=rule.once_per or "chain")
         if rule.limit or rule.once_per
         else None,
+        approval=approval_of(rule, context.directory, context.evaluator),
     )
 
 

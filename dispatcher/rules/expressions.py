@@ -6,12 +6,13 @@ can exceed the length of its values (a loop, most filters, a call) goes to an ev
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 
 import jinja2
 from jinja2 import meta, nodes
 
 from dispatcher.plugins.errors import RuleError
+from dispatcher.plugins.open_approval import OpenApproval
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules import language
 from dispatcher.rules.language import Evaluated, Expression, environment
@@ -30,6 +31,7 @@ FIELDS: dict[str, frozenset[str]] = {
     "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"}) | OF_JOINS,
     "submission": fields(Submission),
     "modal": fields(OpenModal),
+    "approval": fields(OpenApproval),
     "task.properties": fields(Properties),
     "task.params": PARAM_NAMES,
 }
@@ -38,7 +40,7 @@ FIELDS: dict[str, frozenset[str]] = {
 WHEN_DUE = frozenset({"chain.pressed", "chain.pressed_by_person"})
 """Fields that only `unless` may use: they are read when something scheduled is due, not for each event."""
 
-NAMES = [name for name in FIELDS if "." not in name]
+NAMES = [name for name in FIELDS if "." not in name and name != "approval"]
 
 Evaluator = Callable[[Expression], Awaitable[Evaluated]]
 """Evaluates an expression that is not simple. Raises `RuleError`."""
@@ -117,11 +119,14 @@ class Condition:
         return await self._evaluator(Expression(kind="condition", source=self.source, values=values))
 
 
-def compile_template(source: str, evaluator: Evaluator = evaluate_here) -> Template:
-    """Compile a text with `{{ … }}` in it. Raises `RuleError` if it can never be valid."""
+def compile_template(
+    source: str, evaluator: Evaluator = evaluate_here, *, approves: bool = False
+) -> Template:
+    """Compile a text with `{{ … }}` in it; if it `approves`, it may use the name "approval". Raises `RuleError` if it can never be
+    valid."""
     try:
         tree = environment.parse(source)
-        _check(source, tree)
+        _check(source, tree, [*NAMES, "approval"] if approves else NAMES)
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {_problem(error)}") from error
     except RecursionError as error:
@@ -138,7 +143,7 @@ def compile_template(source: str, evaluator: Evaluator = evaluate_here) -> Templ
 
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
     """The fields of each name that a tree uses; all of its fields if the tree also uses the name by itself."""
-    used = [node.name for node in tree.find_all(nodes.Name) if node.name in NAMES]
+    used = [node.name for node in tree.find_all(nodes.Name) if node.name in FIELDS]
     lookups = [
         (node.node.name, node.attr)
         for node in tree.find_all(nodes.Getattr)
@@ -196,7 +201,9 @@ def _problem(error: jinja2.TemplateError) -> str:
     return problem
 
 
-def _check(source: str, tree: nodes.Template, *, when_due: bool = False) -> None:
+def _check(
+    source: str, tree: nodes.Template, names: Sequence[str] = NAMES, *, when_due: bool = False
+) -> None:
     for filter_ in tree.find_all(nodes.Filter):
         if filter_.name not in environment.filters:
             raise RuleError(
@@ -207,8 +214,8 @@ def _check(source: str, tree: nodes.Template, *, when_due: bool = False) -> None
         if test.name not in environment.tests:
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
     jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
-    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - set(NAMES)):
-        raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, NAMES)}")
+    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - set(names)):
+        raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, names)}")
     for access in tree.find_all(nodes.Getattr):
         _check_field(source, access)
         if not when_due and (path := _path(access)) in WHEN_DUE:

@@ -59,6 +59,20 @@ class NotifyTo(_Table, frozen=True, kw_only=True):
     title: str = ""
 
 
+class ApproveBy(_Table, frozen=True, kw_only=True, rename={"otherwise": "else"}):
+    """Who is asked for an approval: Apprise addresses (`notify`), or a URL (`forward`); none: the dashboard, the API and the command
+    line show it. `text` and `title` are templates. `expires` is how long it stays open, and `else` what happens then."""
+
+    notify: str | list[str] = []
+    forward: str | ForwardTo = ""
+    text: str = (
+        "{{ approval.wants }}\n{{ task.prompt }}\nDecide until {{ approval.expires }}: {{ approval.url }}"
+    )
+    title: str = "Approve?"
+    expires: float | str = "24 h"
+    otherwise: Literal["drop", "send"] = "drop"
+
+
 class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     """One `[[rules]]` table: when it fires (`on`, `if`, `once_per`, `limit`), what it does, and with which options.
 
@@ -66,6 +80,7 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
     `after` is in seconds or a text such as "10 min"; `at` is a time of day, and `unless` is asked when it is due; `mode` is a speed mode of
     the upstream; `state` comes back as `task.state` of the submitted task.
+    With `approve`, what it submits is held until a person releases it.
     """
 
     name: str
@@ -100,6 +115,7 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     upstream: str = ""
     mode: str = ""
     state: str = ""
+    approve: bool | ApproveBy = False
 
 
 KEYS = tuple(field.encode_name for field in msgspec.structs.fields(Rule))
@@ -121,5 +137,6 @@ TABLES: dict[str, type[msgspec.Struct]] = {
     "split_grid": ArchiveTo,
     "forward": ForwardTo,
     "notify": NotifyTo,
+    "approve": ApproveBy,
 }
 """Keys whose value may be a table, and the type of that table."""

@@ -6,6 +6,8 @@ from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import msgspec
+
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp, RuleError
 from dispatcher.plugins.receivers import DEFAULTS, Options
@@ -66,6 +68,10 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
         still_wanted=later.asking(compiled, is_answer=suffix == "/modal"),
     )
+    if (
+        suffix == "" and compiled.approval is not None
+    ):  # the answer to a modal goes with the press that opened it
+        options = msgspec.structs.replace(options, terms=compiled.approval.terms, asks=compiled.approval.asks)
     function.__hookchain__ = options  # type: ignore[attr-defined]  # read by options_of
     return function
 

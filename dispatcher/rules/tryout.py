@@ -74,7 +74,7 @@ class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What rules would have done: by rule the number of submissions, their price, and how many the budget would have refused;
-    the first of the submissions; the most frequent errors; and the warnings about the rules."""
+    the first of the submissions; the most frequent errors; the warnings about the rules; and how many would have been held for an approval."""
 
     events: int
     by_rule: dict[str, tuple[int, float, int]]
@@ -82,6 +82,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     errors: dict[str, int]
     is_cut: bool
     warnings: list[str] = []
+    held: int = 0
 
 
 def framed(message: msgspec.Struct) -> bytes:
@@ -139,6 +140,7 @@ def _prediction(report: Report, *, is_cut: bool) -> Prediction:
         suggested=report.suggested[:MOST_SHOWN],
         errors=dict(report.errors.most_common(MOST_ERRORS)),
         is_cut=is_cut,
+        held=sum(made.held for made in report.suggested),
     )
 
 

@@ -34,7 +34,8 @@ DOT = bytes.fromhex(
 
 
 class Suggested(msgspec.Struct, frozen=True, kw_only=True):
-    """One submission that a rule would have made. `refused` names the limit that would have prevented it, or is ""."""
+    """One submission that a rule would have made. `refused` names the limit that would have prevented it, or is "". `held`: it would have
+    waited for an approval."""
 
     rule: str
     chain_id: str
@@ -44,6 +45,7 @@ class Suggested(msgspec.Struct, frozen=True, kw_only=True):
     label: str
     price: float
     refused: str = ""
+    held: bool = False
 
 
 class Report(msgspec.Struct, kw_only=True):
@@ -134,7 +136,8 @@ class WhatIf:
             self._acted.add(_subject(name, claimed))
         self.report.fired[name] += context.chain.fired
         for staged in context.chain.staged:
-            self._record(name, claimed, staged)
+            is_held = options_of(function).terms is not None
+            self._record(name, claimed, staged, is_held=is_held)
 
     def _has_acted(self, name: str, claimed: ClaimedDelivery) -> bool:
         """True for a SUCCESS that is reported a second time, of which the rule has made something already."""
@@ -142,7 +145,7 @@ class WhatIf:
         is_again = event.source == "reconcile" and event.signal == "task.succeeded"
         return is_again and _subject(name, claimed) in self._acted
 
-    def _record(self, name: str, claimed: ClaimedDelivery, staged: Staged) -> None:
+    def _record(self, name: str, claimed: ClaimedDelivery, staged: Staged, *, is_held: bool) -> None:
         refused = self._staged.stage(staged, claimed.event.received_at_ms)
         if refused is None:
             self.report.repeats += 1
@@ -157,6 +160,7 @@ class WhatIf:
                 label=staged.label,
                 price=price_of(staged.kind, staged.request, self._prices.get(staged.upstream, {})),
                 refused=refused,
+                held=is_held and not refused,
             )
         )
 

@@ -82,13 +82,21 @@ def _returned(verified: Verified, context: Context) -> Ended:
     chain = context.chain
     if verified.answer is not None and (reason := unoffered(context.task, chain.staged)):
         return Ended(state="done", decision=f"nothing submitted: {reason}")
+    options = verified.receiver.options
     return Ended(
         state="done",
-        decision=chain.notes,
+        decision=_needing_approval(chain.notes)
+        if options.terms is not None and chain.staged
+        else chain.notes,
         staged=chain.staged,
         fired=chain.fired,
-        limit=verified.receiver.options.limit,
+        limit=options.limit,
+        terms=options.terms,
     )
+
+
+def _needing_approval(notes: str) -> str:
+    return f"{notes}; what is new is held until somebody approves it"
 
 
 def _is_cancelled() -> bool:

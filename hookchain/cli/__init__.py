@@ -54,6 +54,7 @@ MODULES: Mapping[str, str] = {
     "dead": "dead_letters",
     "quarantine": "quarantine",
     "waiting": "waiting",
+    "approvals": "approvals",
     "uncertain": "by_hand",
     "refused": "by_hand",
 }

@@ -10,6 +10,7 @@ import msgspec
 import typer
 
 from hookchain.cli.api import running_server
+from hookchain.cli.approval_lines import approval_state
 from hookchain.cli.output import last_line, say, say_json
 from hookchain.cli.table import cells, padded, say_rows
 from hookchain.cli.ticket_lines import story_lines
@@ -73,6 +74,10 @@ def explanation_lines(explanation: Explained) -> list[str]:
         for delivery in event.deliveries:
             lines += _delivery(delivery, remaining)
     lines += [f"  requested by {submission.asked_by}: {_submission(submission)}" for submission in remaining]
+    if explanation.approvals is not msgspec.UNSET:
+        lines += [
+            f"  approval {one.id} for {one.asked_by}: {approval_state(one)}" for one in explanation.approvals
+        ]
     return lines
 
 

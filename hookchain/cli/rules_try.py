@@ -123,6 +123,8 @@ def _lines(report: Report, actual: Actual) -> list[str]:
         f"{padded('total', width)}  {len(allowed):12}  {total_cost:9.4g}  {refused.total():8}  "
         f"{actual.by_rule.total():7}  {sum(actual.cost_by_rule.values()):9.4g}"
     )
+    if held := sum(suggestion.held for suggestion in report.suggested):
+        lines.append(f"held until somebody approves: {held} of {len(allowed)}")
     lines += _chain_lines(report, actual)
     lines += [f"failed {times} times: {message}" for message, times in report.errors.most_common(10)]
     return lines

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+import msgspec
 from starlette.requests import Request
 
+from dispatcher.policy.costs import Prices
 from hooks.api import shapes
+from hooks.api.approvals import approval_shape
 from hooks.api.gateway_answers import Explained
 from hooks.api.ticket_shapes import story_shape
 from hooks.gateway_view import GatewayView
 from hooks.problems import Problem
 from storage import clock
 from storage.engine import Connection, Database
-from storage.reading import explanation, pages, ticket_story
+from storage.reading import approval_pages, explanation, pages, ticket_story
 
 
 class Explanations:
     """The handler of /api/explain."""
 
-    def __init__(self, database: Database, gateway: GatewayView) -> None:
+    def __init__(self, database: Database, gateway: GatewayView, prices: Prices) -> None:
         self._database = database
+        self._prices = prices
         self._gateway = gateway
 
     async def explain(self, request: Request) -> tuple[int, Explained]:
@@ -34,15 +38,22 @@ class Explanations:
             )
         found = None
         if upstreams:
-            found = await self._database.read(
-                lambda connection: explanation.explained(connection, upstreams[0], given)
-            )
+            found = await self._database.read(lambda c: self._of_task(c, upstreams[0], given))
         if found is None:
             raise Problem(404, f"There is no task or ticket {given!r}")
-        return 200, shapes.extended(Explained, shapes.explained_shape(found))
+        return 200, found
 
     async def _upstreams_of(self, task_id: str) -> list[str]:
         return await self._database.read(lambda connection: pages.upstreams_of_task(connection, task_id))
+
+    def _of_task(self, connection: Connection, upstream: str, task_id: str) -> Explained | None:
+        """The history of a task, with the approvals that it led to; None if there is no such task."""
+        found = explanation.explained(connection, upstream, task_id)
+        if found is None:
+            return None
+        asked = approval_pages.of_task(connection, found.task)
+        approvals = [approval_shape(one, self._prices) for one in asked] or msgspec.UNSET
+        return shapes.extended(Explained, shapes.explained_shape(found), approvals=approvals)
 
     def _of_ticket(self, connection: Connection, ticket_id: str) -> Explained | None:
         """The story of a ticket, with the history of its task; None if there is no such ticket."""
@@ -51,9 +62,9 @@ class Explanations:
             return None
         ticket = story_shape(story, self._gateway.named(story.ticket.client))
         row = story.seen.task
-        found = explanation.explained(connection, row.upstream, row.id) if row is not None else None
+        found = self._of_task(connection, row.upstream, row.id) if row is not None else None
         if found is not None:
-            return shapes.extended(Explained, shapes.explained_shape(found), ticket=ticket)
+            return msgspec.structs.replace(found, ticket=ticket)
         return Explained(
             task=None,
             made_by=None,

@@ -11,6 +11,7 @@ from typing import Literal
 import msgspec
 
 from hooks.api.answers import Explanation, SubmissionDetail
+from hooks.api.approval_answers import Approval
 from hooks.api.reports import BudgetUse
 
 
@@ -154,6 +155,8 @@ class Clients(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Explained(Explanation, frozen=True, kw_only=True):
-    """The history of a task, with the ticket if a ticket's id was given. A ticket without a task has its own events, and no task."""
+    """The history of a task, with the ticket if a ticket's id was given. A ticket without a task has its own events, and no task.
+    `approvals`: those that rules needed for what they requested because of the task, if any."""
 
     ticket: TicketDetail | msgspec.UnsetType = msgspec.UNSET
+    approvals: list[Approval] | msgspec.UnsetType = msgspec.UNSET

@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 
 from dispatcher.by_hand.commands import CommandError
 from dispatcher.plugins.chain import UpstreamHandle
+from hooks.api.approvals import Approvals
 from hooks.api.chains import Chains
 from hooks.api.dead_letters import DeadLetters
 from hooks.api.deliveries import Deliveries
@@ -69,7 +70,8 @@ class Api:
         self._quarantine = Quarantine(database, dialects)
         self._waiting = WaitingSubmissions(database)
         self._decisions = PendingDecisions(database)
-        self._explanations = Explanations(database, gateway)
+        self._approvals = Approvals(database, prices)
+        self._explanations = Explanations(database, gateway, prices)
         self._tickets = Tickets(database, gateway)
         self._clients = GatewayClients(database, gateway)
         self._spending = Spending(database, prices)
@@ -116,6 +118,10 @@ class Api:
             ("/api/waiting/{id}/send-now", self._waiting.send_now, "POST"),
             ("/api/refused", self._decisions.refused, "GET"),
             ("/api/refused/{id}/release", self._decisions.release, "POST"),
+            ("/api/approvals", self._approvals.list, "GET"),
+            ("/api/approvals/{id}", self._approvals.get, "GET"),
+            ("/api/approvals/{id}/release", self._approvals.release, "POST"),
+            ("/api/approvals/{id}/drop", self._approvals.drop, "POST"),
             ("/api/explain/{id:path}", self._explanations.explain, "GET"),
             ("/api/events/{id}/replay", self._events.replay, "POST"),
             ("/api/costs", self._spending.costs, "GET"),

@@ -12,6 +12,8 @@ from starlette.responses import RedirectResponse, Response
 
 from dispatcher.by_hand import commands, dead_letters
 from dispatcher.by_hand.commands import CommandError
+from dispatcher.policy.costs import Prices
+from hooks.dashboard.approvals import ApprovalView, approval_view
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.panel import UNSUCCESSFUL, TaskPanel, task_panel
 from hooks.dashboard.render import HEADERS, answer, is_partial, render
@@ -23,6 +25,7 @@ from midjourney.requests import Modal, decode_request, encode_request
 from storage import clock
 from storage.engine import Connection
 from storage.reading import gallery, pages
+from storage.reading.approval_pages import open_approvals
 from storage.reading.cards import Card
 from storage.reading.ticket_pages import tickets_of_chain
 from storage.records import BY_HAND, Submission, Ticket
@@ -78,19 +81,21 @@ class Chains:
     async def _page(self, request: Request, card: Card, upstream: str, task_id: str) -> Response:
         at_ms = clock.now_ms()
 
-        def read(connection: Connection) -> tuple[ChainView, TaskPanel | None]:
+        def read(connection: Connection) -> tuple[ChainView, TaskPanel | None, list[ApprovalView]]:
             view = chain_view(connection, card, self._context.budget.submissions)
-            return view, task_panel(
-                connection, upstream, task_id, self._context.dialects
-            ) if task_id else None
+            asked = _open_approvals(connection, card, self._context.prices)
+            if not task_id:
+                return view, None, asked
+            return view, task_panel(connection, upstream, task_id, self._context.dialects), asked
 
-        view, panel = await self._context.database.read(read)
+        view, panel, asked = await self._context.database.read(read)
         return answer(
             request,
             "chain.html",
             **self._context.frame_values("gallery"),
             **asdict(view),
             panel=panel,
+            asked=asked,
             live=f"/live/chain/{card.chain.id}?since_ms={at_ms}" if card.chain is not None else "",
         )
 
@@ -187,6 +192,13 @@ class Chains:
         return ChainTopic(request.path_params["id"], self._context.budget.submissions)
 
 
+def _open_approvals(connection: Connection, card: Card, prices: Prices) -> list[ApprovalView]:
+    if card.chain is None:
+        return []
+    of_chain = {"chain_id": card.chain.id}
+    return [approval_view(one, prices) for one in open_approvals(connection, most=20, equal=of_chain)]
+
+
 def _stage_reply(connection: Connection, reply: Modal, upstream: str, dialect: Dialect, now_ms: int) -> str:
     """Answer a modal once. An unsuccessful answer is sent again with the new prompt, since it is the same intent.
 
@@ -206,14 +218,13 @@ def _stage_reply(connection: Connection, reply: Modal, upstream: str, dialect: D
         if made.refused:
             raise CommandError(made.refused, status=429)
         return "answered"
-    if before.state == "refused":
+    if before.state in ("refused", "held"):
         commands.check(reply, dialect)
-        why = releases.press_again(
-            connection, before.id, now_ms, by=f"{BY_HAND}page", request=encode_request(reply)
-        )
+        release = releases.press_again if before.state == "refused" else releases.take_over
+        why = release(connection, before.id, now_ms, by=f"{BY_HAND}page", request=encode_request(reply))
         if why:
             raise CommandError(why, status=429)
-        is_sent = True
+        is_sent = why is not None
     else:
         is_sent = dead_letters.edit_and_retry(connection, before.id, reply, dialect=dialect, now_ms=now_ms)
     return "answered" if is_sent else "answered before"

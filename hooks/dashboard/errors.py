@@ -11,6 +11,7 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
 from dispatcher.by_hand.commands import CommandError
+from hooks.approval_tokens import without_token
 from hooks.dashboard.render import HEADERS, answer_with, is_partial, translated
 from hooks.problems import Problem
 from storage.errors import NotDurable
@@ -33,7 +34,7 @@ def with_error_pages(handler: Handler) -> Handler:
         except (Problem, CommandError, NotDurable) as error:
             return error_response(request, error)
         except Exception as error:
-            log.exception("a page failed", method=request.method, path=request.scope["path"])
+            log.exception("a page failed", method=request.method, path=without_token(request.scope["path"]))
             return error_response(request, error)
 
     return handle

@@ -43,7 +43,9 @@ class Operations:
         at_ms = clock.now_ms()
 
         def read(connection: Connection) -> tuple[State, Lists]:
-            return state(connection, self._context, span), lists(connection, match, bodies)
+            return state(connection, self._context, span), lists(
+                connection, match, bodies, self._context.prices
+            )
 
         now, waiting = await self._context.database.read(read)
         return answer(

@@ -8,11 +8,13 @@ import msgspec
 from msgspec.structs import asdict
 
 from dispatcher.by_hand import dead_letters
+from dispatcher.policy.costs import Prices
 from hooks.api import shapes
 from hooks.api.reports import UpstreamStatus
 from hooks.api.shapes import extended
 from hooks.api.upstreams import upstream_statuses
 from hooks.dashboard.addressees import NOBODY, Addressee, addressees, with_events
+from hooks.dashboard.approvals import ApprovalView, approval_view
 from hooks.dashboard.charts import Chart, chart
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.render import render
@@ -24,6 +26,7 @@ from storage.engine import Connection
 from storage.events import quarantine
 from storage.reading import dead_letters as stored_letters
 from storage.reading import gauges, pages, waiting
+from storage.reading.approval_pages import open_approvals
 from storage.reading.dead_letters import DeadLetter, DeadLetterFilter
 from storage.reading.waiting import Why
 from storage.records import Delivery, Quarantined, Submission
@@ -109,6 +112,7 @@ class WaitingEntry(msgspec.Struct, frozen=True, kw_only=True):
 class Lists(msgspec.Struct, frozen=True, kw_only=True):
     """What needs a person's decision, newest first. `matching` counts all matching dead letters; `letters` are the first of them."""
 
+    asked: list[ApprovalView]
     uncertain: list[Submission]
     waiting: list[WaitingEntry]
     refused: list[Submission]
@@ -191,7 +195,9 @@ def paused(connection: Connection) -> list[tuple[str, str, int]]:
     ]
 
 
-def lists(connection: Connection, match: DeadLetterFilter, bodies: quarantine.QuarantineFilter) -> Lists:
+def lists(
+    connection: Connection, match: DeadLetterFilter, bodies: quarantine.QuarantineFilter, prices: Prices
+) -> Lists:
     """Return what needs a person's decision, newest first."""
     letters = dead_letters.page(connection, match, most=MOST_LISTED)
     failing = pages.failing_deliveries(connection, most=MOST_LISTED)
@@ -200,6 +206,7 @@ def lists(connection: Connection, match: DeadLetterFilter, bodies: quarantine.Qu
     why = waiting.reasons(connection, waits, clock.now_ms())
     to = addressees(connection, [*dead, *with_events(connection, failing)])
     return Lists(
+        asked=[approval_view(one, prices) for one in open_approvals(connection, most=MOST_LISTED)],
         uncertain=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "uncertain"}),
         waiting=[WaitingEntry(submission=one, why=why[one.id]) for one in waits],
         refused=pages.submission_page(connection, most=MOST_LISTED, equal={"state": "refused"}),

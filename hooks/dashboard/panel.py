@@ -26,7 +26,7 @@ from storage.submissions import submission_queue
 from storage.tasks import rows as tasks
 from storage.tasks.chains import root_of
 
-UNSUCCESSFUL = ("refused", "rejected", "dead")
+UNSUCCESSFUL = ("held", "refused", "rejected", "dead")
 """States of a submission that had no effect: its button counts as not pressed, its modal as not answered."""
 
 

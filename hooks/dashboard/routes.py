@@ -11,6 +11,7 @@ from starlette.responses import RedirectResponse, Response, StreamingResponse
 from starlette.routing import BaseRoute, Route
 
 from hooks.api.paging import row_id
+from hooks.dashboard.approvals import Approvals
 from hooks.dashboard.chain import Chains
 from hooks.dashboard.clients import Clients
 from hooks.dashboard.context import PageContext
@@ -47,6 +48,7 @@ class Dashboard:
         self._clients = Clients(context)
         self._tickets = Tickets(context)
         self._operations = Operations(context)
+        self._approvals = Approvals(context)
         self._rules = Rules(context)
         self._setup = Setup(context)
 
@@ -84,6 +86,7 @@ class Dashboard:
             ("/operations/uncertain/{id}", self._operations.settle),
             ("/operations/refused/{id}", self._operations.release),
             ("/operations/waiting/{id}", self._operations.waiting),
+            ("/approvals/{id}", self._approvals.decide),
             ("/operations/letters", self._operations.all_letters),
             ("/operations/letters/{id}", self._operations.letter),
             ("/operations/quarantine", self._operations.all_bodies),

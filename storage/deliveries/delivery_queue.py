@@ -69,6 +69,13 @@ def fan_out(
     return len(waiting)
 
 
+def add(connection: Connection, event_id: int, receiver: str, now_ms: int) -> None:
+    """Create a delivery of an event to one more receiver, unless it has one."""
+    state = DELIVERY.new("fan_out", "waiting")
+    row = {"event_id": event_id, "receiver": receiver, "lane": "", "state": state, "now_ms": now_ms}
+    sql.ADD_DELIVERY.all_at_once(connection, [row])
+
+
 def claim(
     connection: Connection, most: int, now_ms: int, *, room: Room, worker: str = "", floor: Floor = EMPTY
 ) -> list[ClaimedDelivery]:

@@ -6,12 +6,13 @@ submissions are dropped. Runs that end at the same moment are ended with the sam
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
+from itertools import islice
 
 import msgspec
 from sqlalchemy import Connection
 
-from storage.deliveries import firings, sql
+from storage.deliveries import delivery_queue, firings, sql
 from storage.deliveries.firings import Limit, Subject
 from storage.driver import locks
 from storage.duty import protocol
@@ -19,8 +20,8 @@ from storage.duty.duties import DELIVERIES
 from storage.duty.held import Held
 from storage.errors import LeaseLost
 from storage.joins.follows import following
-from storage.records import ALL_SIGNALS, ClaimedDelivery, Delivery, DeliveryState, Staged
-from storage.submissions import staging
+from storage.records import ALL_SIGNALS, ClaimedDelivery, Delivery, DeliveryState, Staged, StageResult, Terms
+from storage.submissions import approvals, staging
 from storage.tasks import believe, unverified
 from storage.tasks.believe import TaskReport
 
@@ -29,7 +30,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     """How a run of a receiver ended. `run_at_ms` matters for the state "waiting", in which it is tried again.
 
     `excused`: the attempt does not count. `report`: the result of the readback of the event's task; `refuted`: why that refutes
-    the event, or "". `fired`: the receiver fired; `limit`: how often it may. Beyond the limit nothing is staged.
+    the event, or "". `fired`: the receiver fired; `limit`: how often it may. Beyond the limit nothing is staged. `terms`: what is staged is held until a person approves it.
     """
 
     state: DeliveryState
@@ -42,6 +43,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     excused: bool = False
     fired: bool = False
     limit: Limit | None = None
+    terms: Terms | None = None
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -61,7 +63,7 @@ def end(
     wanted_signals: Container[str] = ALL_SIGNALS,
     now_ms: int,
 ) -> bool:
-    """End one run. Raises `LeaseLost`; otherwise True if another delivery has waited for this one."""
+    """End one run. Raises `LeaseLost`; otherwise True if another delivery has waited for this one, or is new."""
     (result,) = end_all(connection, [Run(claimed, ending, wanted_signals)], refuse=refuse, now_ms=now_ms)
     if isinstance(result, LeaseLost):
         raise result
@@ -73,7 +75,7 @@ def end_all(
 ) -> list[bool | LeaseLost]:
     """End runs: write their outcomes, and stage all that their receivers requested, together.
 
-    For each run, True if another delivery has waited for it; or `LeaseLost`, and then nothing is written for it. Raises `LeaseLost` if a
+    For each run, True if another delivery has waited for it, or asks for its approval; or `LeaseLost`, and then nothing is written for it. Raises `LeaseLost` if a
     firing was counted for such a run, so that all must be rolled back.
     """
     if len({run.claimed.delivery.id for run in runs}) < len(runs):  # attempts at one delivery end one by one
@@ -90,11 +92,10 @@ def end_all(
             unverified.refute_event(connection, run.claimed.event, run.ending.refuted, now_ms)
         if run.ending.report is not None:
             believe.believe(connection, run.ending.report, run.wanted_signals, now_ms=now_ms)
-    staged = [_following_from(one, run.claimed) for run in current for one in run.ending.staged]
-    staging.stage_all(connection, staged, refuse=refuse, now_ms=now_ms)
+    asking = _stage(connection, current, refuse, now_ms)
     following = _following(connection, current)
     return [
-        _lane_of(run) in following
+        _lane_of(run) in following or run.claimed.delivery.id in asking
         if run.claimed.delivery.id in ended
         else protocol.lost(DELIVERIES, one.held)
         for run, one in zip(runs, ends, strict=True)
@@ -105,6 +106,54 @@ def _following_from(staged: Staged, claimed: ClaimedDelivery) -> Staged:
     """The request with the joins that it follows from."""
     follows = following(claimed.follows, claimed.event.signal)
     return msgspec.structs.replace(staged, follows=follows) if follows else staged
+
+
+def _stage(connection: Connection, runs: Sequence[Run], refuse: staging.Refuse, now_ms: int) -> set[int]:
+    """Stage what the receivers requested, and open approvals for what is held. Returns the deliveries whose approval is asked for."""
+    held = {
+        run.claimed.delivery.id: approvals.new_id(now_ms)
+        for run in runs
+        if run.ending.terms is not None and run.ending.staged
+    }
+    marked = [_marked(run, held.get(run.claimed.delivery.id, "")) for run in runs]
+    results = staging.stage_all(
+        connection, [one for staged in marked for one in staged], refuse=refuse, now_ms=now_ms
+    )
+    if not held:
+        return set()
+    return _open_approvals(connection, runs, held, iter(results), now_ms)
+
+
+def _marked(run: Run, approval_id: str) -> Sequence[Staged]:
+    """The requests of a run, with the joins that they follow from, and the approval that holds them."""
+    staged = [_following_from(one, run.claimed) for one in run.ending.staged]
+    if not approval_id:
+        return staged
+    return [msgspec.structs.replace(one, approval_id=approval_id) for one in staged]
+
+
+def _open_approvals(
+    connection: Connection,
+    runs: Sequence[Run],
+    held: Mapping[int, str],
+    results: Iterator[StageResult],
+    now_ms: int,
+) -> set[int]:
+    """Open the approvals of runs of which anything is held: what their intents had already, and what a budget refused, is not."""
+    opened, asking = [], set()
+    for run in runs:
+        of_run = list(islice(results, len(run.ending.staged)))
+        terms, delivery = run.ending.terms, run.claimed.delivery
+        new = next((result for result in of_run if result.created), None)
+        if terms is None or new is None:
+            continue
+        opened.append(approvals.opened(held[delivery.id], run.claimed, terms, new.chain_id, now_ms))
+        for suffix in terms.asks:
+            delivery_queue.add(connection, delivery.event_id, f"{delivery.receiver}{suffix}", now_ms)
+            asking.add(delivery.id)
+    if opened:
+        approvals.open_all(connection, opened)
+    return asking
 
 
 def _end_of(delivery: Delivery, ending: Ended) -> protocol.End:

@@ -116,6 +116,7 @@ DELIVERY = States(
 )
 
 _OPEN = ("sending", "uncertain", "waiting")
+"""Those that an attempt may have left."""
 
 SUBMISSION = States(
     of="submission",
@@ -124,14 +125,14 @@ SUBMISSION = States(
     running="sending",
     dead="dead",
     dropped="rejected",
-    open=_OPEN,
+    open=("held", *_OPEN),
     finished=("accepted", "needs_modal", "existed", "rejected"),
     moves=(
         Move(
             by="stage",
             where="storage.submissions.staging",
-            after=("waiting", "refused", "existed"),
-            why="somebody requests it: it is due, a budget refuses it, or its button was pressed elsewhere",
+            after=("waiting", "held", "refused", "existed"),
+            why="somebody requests it: it is due, needs an approval, a budget refuses it, or its button was pressed elsewhere",
         ),
         Move(
             by="restore",
@@ -191,14 +192,14 @@ SUBMISSION = States(
         Move(
             by="adopt",
             where="storage.submissions.adoption",
-            before=("waiting", "refused", "dead", "existed"),
+            before=("waiting", "held", "refused", "dead", "existed"),
             after=("accepted",),
             why="the upstream shows its task, and a restored database believes it unsent",
         ),
         Move(
             by="adopt_answer",
             where="storage.submissions.adoption",
-            before=("waiting", "refused", "dead"),
+            before=("waiting", "held", "refused", "dead"),
             after=("accepted",),
             why="the upstream shows that its modal was answered, and a restored database believes it unsent",
         ),
@@ -221,7 +222,7 @@ SUBMISSION = States(
             where="storage.submissions.dead_submissions",
             before=("waiting",),
             after=("refused",),
-            why="a person retried it a moment ago, and a budget has no room for it",
+            why="a person retried or approved it a moment ago, and a budget has no room for it",
         ),
         Move(
             by="drop",
@@ -236,6 +237,27 @@ SUBMISSION = States(
             before=("refused",),
             after=("waiting",),
             why="a person wants it all the same",
+        ),
+        Move(
+            by="approve",
+            where="storage.submissions.decisions",
+            before=("held",),
+            after=("waiting", "existed"),
+            why="somebody approved it, or its approval expired and its rule sends it then; its button may have been pressed elsewhere since",
+        ),
+        Move(
+            by="decline",
+            where="storage.submissions.decisions",
+            before=("held",),
+            after=("rejected",),
+            why="somebody decided against it, or its approval expired",
+        ),
+        Move(
+            by="take_over",
+            where="storage.submissions.releases",
+            before=("held",),
+            after=("waiting",),
+            why="a person requests the same before its approval is decided",
         ),
     ),
 )

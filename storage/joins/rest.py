@@ -4,7 +4,7 @@ Something blocks a join as long as it may still change by itself, or by what wai
 
 - a task that has not ended by the upstream's own word: an end that only a callback reported is not one yet;
 - a modal without an answer. Once it was answered, the answer counts, and the task that it made;
-- a submission that waits (for its time, its lane or the budget's hour), is being sent, or has an unknown outcome;
+- a submission that waits (for its time, its lane, the budget's hour or an approval), is being sent, or has an unknown outcome;
 - an event that is not fanned out, and a delivery to a receiver that may still request something.
 
 Dead and refused submissions are ends: hookchain does no more about them, and if a person does, that is new activity.
@@ -56,7 +56,7 @@ def _is_any_open(
 
 def _is_open(part: Part, parts: Sequence[Part]) -> bool:
     if part.what == "submission":
-        return part.state in SUBMISSION.open
+        return part.state in SUBMISSION.open or part.state == "held"
     if part.what == "task":
         return not part.is_over and not (part.state == _MODAL and _goes_on_elsewhere(part, parts))
     return False

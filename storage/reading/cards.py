@@ -14,7 +14,7 @@ STATUSES = ("active", "attention", "failed", "done")
 
 FAILED_TASK = ("FAILURE", "CANCEL", LOST, REFUTED)
 WAITING = ("waiting", "sending")
-TROUBLED = ("uncertain", "dead")
+TROUBLED = ("uncertain", "dead", "held")
 
 CardCursor = tuple[int, str]
 """(created_at_ms, id) of the last card of a page."""

@@ -10,6 +10,7 @@ from sqlalchemy import Connection
 from storage import clock
 from storage.reading import sql_figures, sql_tickets
 from storage.records import DeliveryState
+from storage.submissions import approvals
 from storage.upstreams import standings
 
 # Those in the state "done" are counted as the rest, because SQLite counts all rows quickly.
@@ -27,6 +28,7 @@ class Gauges(msgspec.Struct, frozen=True, kw_only=True):
     quarantine: int
     paused: tuple[str, ...]
     tickets: dict[tuple[str, str], int]
+    approvals: int
 
 
 def gauges(connection: Connection) -> Gauges:
@@ -41,6 +43,7 @@ def gauges(connection: Connection) -> Gauges:
         quarantine=sql_figures.COUNT_QUARANTINE.one(connection),
         paused=tuple(sorted(standings.paused(connection))),
         tickets=_open_tickets(connection),
+        approvals=approvals.count_open(connection),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from storage.payloads import Payload
+from storage.records.approvals import Approval, ApprovalState, DecidedFrom, Otherwise, Terms
 from storage.records.budgets import Used
 from storage.records.deliveries import ClaimedDelivery, Delivery, DeliveryState
 from storage.records.events import (
@@ -53,16 +54,20 @@ __all__ = [
     "PROVENANCE_OF_SOURCE",
     "RESTED",
     "SIGNAL_OF_CHANGE",
+    "Approval",
+    "ApprovalState",
     "Attempt",
     "ChainMember",
     "ChainRow",
     "ChainUse",
     "ClaimedDelivery",
+    "DecidedFrom",
     "Delivery",
     "DeliveryState",
     "Event",
     "Incoming",
     "MadeBy",
+    "Otherwise",
     "Payload",
     "PendingEvent",
     "Provenance",
@@ -75,6 +80,7 @@ __all__ = [
     "Submission",
     "SubmissionState",
     "TaskRow",
+    "Terms",
     "Ticket",
     "Uncertain",
     "Used",

@@ -10,6 +10,7 @@ from midjourney.failures import refusal_kind
 from midjourney.requests import prompt_in
 
 SubmissionState = Literal[
+    "held",  # a person has to approve it
     "waiting",  # to be sent at run_at_ms
     "sending",  # an attempt is on disk; the upstream may have received it
     "accepted",
@@ -45,7 +46,8 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     asked for it is asked again when it is due (storage/submissions/scheduled.py). `thing` identifies what is
     pressed, if that has an identity of its own: within a chain it is pressed once, whatever id its task has. `client` is the
     program that requested it, and `user` the person, if they have names. `mode` is a speed mode of the upstream's dialect; it is no
-    part of the intent. `follows` are the joins that it follows from (storage/joins/follows.py).
+    part of the intent. `follows` are the joins that it follows from (storage/joins/follows.py). With an `approval_id`
+    it is held until that is decided.
     """
 
     idempotency_key: str
@@ -67,6 +69,7 @@ class Staged(msgspec.Struct, frozen=True, kw_only=True):
     user: str = ""
     mode: str = ""
     follows: str = ""
+    approval_id: str = ""
 
     def run_at_ms(self, now_ms: int) -> int:
         """When it is due at the earliest, if it is staged now."""

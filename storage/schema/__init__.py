@@ -9,6 +9,7 @@ that schema (`hookchain_data.tasks`): `storage/driver/postgres.py` adds it when 
 
 from __future__ import annotations
 
+from storage.schema.approvals import approvals
 from storage.schema.blobs import blob_pieces, blob_uses, blobs
 from storage.schema.clients import client_keys
 from storage.schema.duties import attempts, deliveries, firings, joins, spent, submissions
@@ -21,6 +22,7 @@ __all__ = [
     "AUTOMATIC",
     "SCHEMA",
     "aliases",
+    "approvals",
     "attempts",
     "blob_pieces",
     "blob_uses",

@@ -60,6 +60,8 @@ submissions = Table(
     Column("charges", Text, nullable=False, server_default=""),
     Column("counted", Boolean, nullable=False, server_default=false()),  # true while it is charged
     Column("mode", String, nullable=False, server_default=""),  # the speed mode, of those of its dialect
+    # The decision about it, if it needs one.
+    Column("approval_id", String, nullable=False, server_default=""),
     # For uncertain submissions: it may occupy one of the upstream's job places.
     Column("takes_place", Boolean, nullable=False, server_default=true()),
     # The joins that it follows from, as words: storage/joins/follows.py.
@@ -77,6 +79,7 @@ submissions = Table(
     partial("submissions_waiting", "upstream", "queue_at_ms", where="state = 'waiting'"),
     partial("submissions_scheduled", "run_at_ms", where="state = 'waiting' AND terms IS NOT NULL"),
     partial("submissions_in_lane", "lane", where="lane <> ''"),
+    partial("submissions_of_approval", "approval_id", where="approval_id <> ''"),
     partial("one_press_per_thing", "chain_id", "thing", where="thing <> ''", unique=True),
 )
 

@@ -17,6 +17,7 @@ from storage.driver import locks
 from storage.duty.states import SUBMISSION
 from storage.events import event_log
 from storage.records import Staged, StageResult, Submission
+from storage.submissions import approvals
 from storage.submissions import sql_evidence as sql
 from storage.submissions.children import placed
 from storage.submissions.submission_queue import find, move
@@ -106,6 +107,7 @@ def adopt_answers(connection: Connection, upstream: str, answers: Sequence[Stage
                 now_ms=now_ms,
             )
             charges.follow(connection, known.id)
+            approvals.close_if_empty(connection, known.id, now_ms, by="", source="upstream")
             continue
         placed_in = msgspec.structs.replace(staged, chain_id=row.chain_id or "", depth=row.depth)
         if placed_in.chain_id:
@@ -136,6 +138,7 @@ def _take_for_sent(connection: Connection, known: Submission, task: Task, now_ms
     sql.SET_TASKS(connection, submission_id=known.id, task_ids=ids)
     _tie(connection, known, task, now_ms)
     charges.follow(connection, known.id)
+    approvals.close_if_empty(connection, known.id, now_ms, by="", source="upstream")
     return True
 
 

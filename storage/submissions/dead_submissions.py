@@ -33,12 +33,12 @@ def _requeue(
     """Requeue those of these submissions that the statement allows, and charge them again; returns their number."""
     requeued = protocol.retry(connection, SUBMISSIONS, statement, ids, now_ms, **values)
     for submission_id in requeued:
-        _count(connection, submission_id, now_ms)
+        charge_again(connection, submission_id, now_ms, how="retried by hand")
     return len(requeued)
 
 
-def _count(connection: Connection, submission_id: str, now_ms: int) -> None:
-    """Charge the retried submission again; refuse it if a budget has no room."""
+def charge_again(connection: Connection, submission_id: str, now_ms: int, *, how: str) -> str:
+    """Charge a submission that waits again; refuse it if a budget has no room. Returns why, or ""."""
     if why := charges.renew(connection, submission_id, now_ms):
         submission_queue.move(
             connection,
@@ -50,7 +50,7 @@ def _count(connection: Connection, submission_id: str, now_ms: int) -> None:
             now_ms=now_ms,
         )
         refused = submission_queue.find(connection, submission_id)
-        assert refused is not None, "it was retried a moment ago"
+        assert refused is not None, "it waits since a moment ago"
         event_log.append(
             connection,
             event_log.fact(
@@ -59,10 +59,11 @@ def _count(connection: Connection, submission_id: str, now_ms: int) -> None:
                 submission_id=submission_id,
                 signal="budget.exceeded",
                 source="internal",
-                detail=f"retried by hand: {refused.kind} {refused.label}: {why}",
+                detail=f"{how}: {refused.kind} {refused.label}: {why}",
                 now_ms=now_ms,
             ),
         )
+    return why
 
 
 def press_again(connection: Connection, submission_id: str, now_ms: int, *, by: str) -> bool:

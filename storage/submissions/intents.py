@@ -108,7 +108,7 @@ class Intents:
         self._noted |= identities(staged)
         if state != "refused":
             self._by_receiver[staged.chain_id, staged.asked_by] += 1
-        if state == "waiting":
+        if state in ("waiting", "held"):
             self._waiting[staged.chain_id] += 1
             self._automatic[staged.chain_id] += not staged.is_by_hand
 

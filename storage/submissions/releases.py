@@ -1,4 +1,4 @@
-"""Releases submissions that a budget refused, because a person wants them anyway: the same intent, sent once."""
+"""Releases submissions that a budget refused, or that need an approval, because a person wants them: the same intent, sent once."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from sqlalchemy import Connection
 
 from storage.budgets import charges
 from storage.driver import locks
-from storage.submissions import sql
+from storage.submissions import approvals, sql, sql_approvals
 from storage.submissions.submission_queue import find, move
 from storage.tasks import chains
 
@@ -33,6 +33,40 @@ def press_again(
     if why:
         sql.SET_REFUSAL(connection, id=submission_id, reason=why, now_ms=now_ms)
     return why or ""
+
+
+def take_over(
+    connection: Connection, submission_id: str, now_ms: int, *, by: str, request: bytes = b""
+) -> str | None:
+    """Release a held submission because a person requests the same: it is theirs then, and sent at once. The others of its approval
+    stay held; if there is none, the approval is closed.
+
+    Returns why the budgets that also apply to people have no room, or ""; without room it stays held. None if somebody
+    has decided about it in the meantime.
+    """
+    locks.submissions(connection, [submission_id])
+    submission = find(connection, submission_id)
+    if submission is None or submission.state != "held":
+        return None
+    sql.SET_ASKED_BY(connection, id=submission_id, asked_by=by)
+    if request:
+        sql.SET_REQUEST(connection, id=submission_id, request=request)
+    if why := charges.renew(connection, submission_id, now_ms):
+        sql.SET_ASKED_BY(connection, id=submission_id, asked_by=submission.asked_by)
+        sql.SET_REQUEST(connection, id=submission_id, request=submission.request)
+        return why
+    move(
+        connection,
+        submission_id,
+        by="take_over",
+        to="waiting",
+        reason=f"requested by hand while {submission.asked_by} waited for an approval",
+        run_at_ms=now_ms,
+        now_ms=now_ms,
+    )
+    sql_approvals.QUEUE_AGAIN(connection, id=submission_id, now_ms=now_ms)
+    approvals.close_if_empty(connection, submission_id, now_ms, by=by, source="press")
+    return ""
 
 
 def _release(

@@ -127,8 +127,10 @@ MADE_ELSEWHERE = Query(
 )
 STAGE = Query(
     f"""
-    INSERT INTO submissions ({columns_of(Submission)}, thing, client, "user", follows, charges, counted, terms)
-    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :follows, :charges, :counted, :terms)
+    INSERT INTO submissions
+      ({columns_of(Submission)}, thing, client, "user", follows, charges, counted, terms, approval_id)
+    VALUES
+      ({parameters_of(Submission)}, :thing, :client, :user, :follows, :charges, :counted, :terms, :approval_id)
     ON CONFLICT DO NOTHING
     RETURNING id
     """,

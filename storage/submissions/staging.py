@@ -123,13 +123,15 @@ def _with_chain(connection: Connection, staged: Staged, intents: Intents, now_ms
 
 
 def _decided(connection: Connection, staged: Staged, intents: Intents, refusal: str, now_ms: int) -> _New:
-    """The submission as it is to be stored: refused, known to exist at the upstream, or waiting."""
+    """The submission as it is to be stored: refused, known to exist at the upstream, held, or waiting."""
     submission_id = intents.id_for(staged)
     if refusal:
         return _refused(staged, submission_id, refusal, now_ms)
     if (child := intents.existing_child(staged)) is not None:
         return _existed(staged, submission_id, child, now_ms)
-    taken = counters.take(connection, charges.bill(connection, staged), now_ms)
+    taken: tuple[Charge, ...] | str = ()
+    if not staged.approval_id:  # budgets of money are charged once it is approved
+        taken = counters.take(connection, charges.bill(connection, staged), now_ms)
     if isinstance(taken, str):
         return _refused(staged, submission_id, taken, now_ms)
     hourly.add(connection, staged.upstream)
@@ -178,6 +180,15 @@ def _known(
         why = releases.press_again(connection, row.id, now_ms, by=staged.asked_by)
         return True, StageResult(
             submission_id=row.id, chain_id=row.chain_id, created=False, refused=why, released=not why
+        )
+    if row.state == "held" and staged.is_by_hand:
+        no_room = releases.take_over(connection, row.id, now_ms, by=staged.asked_by)
+        return True, StageResult(
+            submission_id=row.id,
+            chain_id=row.chain_id,
+            created=False,
+            refused=no_room or "",
+            released=no_room == "",
         )
     if (again := waiting.ask_again(connection, staged, row, now_ms, priority_ms=PRIORITY_MS)) is not None:
         return True, again
@@ -239,7 +250,7 @@ def _new_row(
         "terms": staged.terms or None,
         "id": submission_id,
         "queue_at_ms": queue_at_ms,
-        "state": SUBMISSION.new("stage", "waiting"),
+        "state": SUBMISSION.new("stage", "held" if staged.approval_id else "waiting"),
         "outcome": "",
         "reason": "",
         "task_ids": "[]",

@@ -87,6 +87,18 @@ async def test_what_rules_would_have_done_is_told(happened: RecordedEvents) -> N
 
 
 @pytest.mark.process
+async def test_what_would_have_waited_for_an_approval_is_counted(happened: RecordedEvents) -> None:
+    """Beside what it would have cost."""
+
+    async def find(_signals: Sequence[str]) -> RecordedEvents:
+        return happened
+
+    outcome = await Trials().run(asked(UP + "approve = true"), find)
+    assert (outcome.by_rule, outcome.held) == ({"rule:up": (2, 1.0, 0)}, 2)
+    assert [one.held for one in outcome.suggested] == [True, True]
+
+
+@pytest.mark.process
 async def test_a_mistake_is_told_as_a_file_would_have_it() -> None:
     for text, told in (
         ('on = "task.succeeded"\npres = "U1"', r'here:4, rule "up".*unknown key. Did you mean "press"'),

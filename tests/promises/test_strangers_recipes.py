@@ -17,8 +17,10 @@ from tests.support.app_routes import app_routes, filled
 
 pytestmark = [pytest.mark.process, pytest.mark.xdist_group("strangers")]
 
-OPEN = {"/healthz", "/readyz", "/login", "/static/{name:path}"}
-"""What everybody may ask, beside the hooks: whether the server is well, and what the page for logging in is made of."""
+LINK = "/approve/{id}/{token}"
+OPEN = {"/healthz", "/readyz", "/login", "/static/{name:path}", LINK, f"{LINK}/picture"}
+"""What everybody may ask, beside the hooks: whether the server is well, what the page for logging in is made of, and the links of
+approvals, each of which its own token opens (tests/hooks/test_approvals.py)."""
 
 OTHER_METHODS = {"PUT", "PATCH", "DELETE", "OPTIONS"}
 IMAGINE = {"kind": "imagine", "prompt": "paid by the owner"}

@@ -244,6 +244,7 @@ async def test_the_documented_way_back_leads_to_0_1_0(url: str) -> None:
     run(url, back[1])
     of_0_1_0 = OURS - {
         "aliases",
+        "approvals",
         "blob_pieces",
         "blob_uses",
         "blobs",
@@ -382,6 +383,7 @@ def test_tables_that_another_role_owns_are_not_moved(url: str, limited_url: str)
         migrate(limited_url)
     assert tables(url, "public") == OURS - {
         "aliases",
+        "approvals",
         "blob_pieces",
         "blob_uses",
         "blobs",

@@ -41,6 +41,6 @@ def filled(path: str) -> str:
     """A path of a route, with something in each of its places."""
     for place in ("{upstream}", "{name}"):
         path = path.replace(place, "main")
-    for place in ("{task_id:path}", "{id:path}", "{id}", "{number}"):
+    for place in ("{task_id:path}", "{id:path}", "{id}", "{token}", "{number}"):
         path = path.replace(place, "1")
     return path

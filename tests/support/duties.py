@@ -21,10 +21,12 @@ from storage.duty import held
 from storage.duty.duties import DELIVERIES, SUBMISSIONS, Duty
 from storage.duty.held import Held
 from storage.events import event_log
-from storage.records import ClaimedDelivery, Submission
+from storage.records import Approval, ClaimedDelivery, Submission
 from storage.submissions import (
     adoption,
+    approvals,
     dead_submissions,
+    decisions,
     interrupted,
     modals,
     proof,
@@ -168,6 +170,25 @@ def task(task_id: str, status: str = "SUCCESS") -> Task:
     return decode_task(json.dumps({"id": task_id, "status": status, "action": "IMAGINE"}).encode())
 
 
+def approval(id_: str, now_ms: int) -> Approval:
+    """An open approval, for a second."""
+    return Approval(
+        id=id_,
+        asked_by="rule:r",
+        chain_id="c",
+        upstream="main",
+        task_id="grid",
+        event_id=1,
+        state="open",
+        otherwise="drop",
+        asked_at_ms=now_ms,
+        expires_at_ms=now_ms + 1000,
+        decided_at_ms=None,
+        decided_by="",
+        decided_from="",
+    )
+
+
 class Submissions:
     """Submissions, each of a chain of its own."""
 
@@ -225,6 +246,9 @@ class Submissions:
             "withdraw": lambda: self._move(id_, by, to),
             "drop": lambda: self.drop(id_),
             "release": lambda: releases.release(self.connection, id_, self.now_ms, by="person:test"),
+            "approve": lambda: self._approve(id_, to),
+            "decline": lambda: self._decide(id_, "dropped"),
+            "take_over": lambda: releases.take_over(self.connection, id_, self.now_ms, by="person:test"),
         }
         return id_, operations[by]
 
@@ -232,6 +256,32 @@ class Submissions:
         return submission_queue.move(
             self.connection, id_, by=by, to=to, reason="", run_at_ms=self.now_ms, now_ms=self.now_ms
         )
+
+    def _approve(self, id_: str, to: str) -> None:
+        if to == "existed":
+            self._press_elsewhere()
+            press = {"idempotency_key": "k|0", "kind": "action", "label": "U1", "parent_id": "grid"}
+            self.connection.execute(
+                update(schema.submissions).where(schema.submissions.c.id == id_).values(press)
+            )
+        self._decide(id_, "released")
+
+    def _press_elsewhere(self) -> None:
+        """Another client has pressed U1 of the grid."""
+        values = {"upstream": "main", "id": "child", "status": "SUCCESS", "progress": 100, "action": "",
+                  "parent_id": "grid", "depth": 0, "created_at_ms": 1, "updated_at_ms": 1, "misses": 0,
+                  "made_by": "U1", "confirmed": True}  # fmt: skip
+        self.connection.execute(insert(schema.tasks).values(values))
+
+    def _decide(self, id_: str, verdict: decisions.Verdict) -> None:
+        approvals.open_all(self.connection, [approval(f"of-{id_}", self.now_ms)])
+        changed = update(schema.submissions).where(schema.submissions.c.id == id_)
+        self.connection.execute(changed.values(approval_id=f"of-{id_}"))
+        decided = decisions.decide(
+            self.connection, f"of-{id_}", verdict, by="test", source="api", now_ms=self.now_ms
+        )
+        assert decided is not None
+        assert decided.counts
 
     def _interrupt(self, taken: Submission, to: str) -> None:
         if to == "accepted":
@@ -270,11 +320,10 @@ class Submissions:
             self._adopt("a-mark", task("its-task", "MODAL" if to == "needs_modal" else "SUCCESS"))
             return "a-mark"
         if to == "existed":
-            values = {"upstream": "main", "id": "child", "status": "SUCCESS", "progress": 100, "action": "",
-                      "parent_id": "grid", "depth": 0, "created_at_ms": 1, "updated_at_ms": 1, "misses": 0,
-                      "made_by": "U1", "confirmed": True}  # fmt: skip
-            self.connection.execute(insert(schema.tasks).values(values))
+            self._press_elsewhere()
         asked = wanted("k|0", kind="action", label="U1", parent_id="grid", asked_by="rule:r")
+        if to == "held":
+            asked = wanted("k|0", asked_by="rule:r", approval_id="of-k")
         refuse = "no" if to == "refused" else ""
         return staging.stage(
             self.connection, asked, refuse=lambda *_: refuse, now_ms=self.now_ms
