@@ -16,7 +16,7 @@ from dispatcher.plugins.plugin_signal import PluginSignal, is_same, note_options
 from dispatcher.plugins.scheduled import StillWanted
 from dispatcher.plugins.signals import submission_leaving
 from storage.deliveries.firings import HIGHEST_LIMIT, Limit, Per
-from storage.records import JOINED, JOINS, Terms
+from storage.records import JOINED, JOINS, ApprovalTerms
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -48,7 +48,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     harmless: bool = False
     requests: bool = True
     still_wanted: StillWanted | None = None
-    terms: Terms | None = None
+    terms: ApprovalTerms | None = None
     asks: Mapping[str, Ask] = {}
 
 

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from typing import Annotated, TypedDict
 
 import msgspec
 
+from dispatcher.policy.durations import seconds_of
 from midjourney.nearest import nearest
 from midjourney.number_ranges import ranges_of
 
@@ -19,9 +19,6 @@ Delay = Annotated[float, msgspec.Meta(ge=0, le=LONGEST_DELAY_S)]
 Priority = Annotated[int, msgspec.Meta(ge=-100, le=100)]
 """PRIORITY_MS in storage/submissions/staging.py is what one step is worth."""
 
-
-_TIME = re.compile(r"(\d+(?:\.\d+)?)\s*(s|sec|min|m|h|hours?)?")
-_SECONDS = {"": 1, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hour": 3600, "hours": 3600}
 
 _MEANT = {
     "delay": "after",
@@ -108,19 +105,15 @@ class InvalidDelay(ValueError):
 
     def __init__(self, problem: str) -> None:
         self.problem = problem
-        self.remedy = ' Write seconds, or "10 min", "2 h".'
+        self.remedy = ' Write seconds, or "10 min", "2 h", "3 days".'
         super().__init__(f"after: {problem}.{self.remedy}")
 
 
 def delay_s(written: float | str) -> float:
     """The seconds of a delay such as 90, "90" or "10 min". Raises `InvalidDelay`."""
-    if isinstance(written, str):
-        time = _TIME.fullmatch(written.strip())
-        if not time:
-            raise InvalidDelay(f"{written!r} is not a time")
-        seconds = float(time[1]) * _SECONDS[time[2] or ""]
-    else:
-        seconds = float(written)
+    seconds = seconds_of(written)
+    if seconds is None:
+        raise InvalidDelay(f"{written!r} is not a time")
     if not 0 <= seconds <= LONGEST_DELAY_S:
         raise InvalidDelay(f"{written!r} is not between 0 and 30 days")
     return seconds

@@ -12,11 +12,11 @@ from dispatcher.effects import forward, notify
 from dispatcher.plugins.daemon_threads import in_thread
 from dispatcher.plugins.errors import GiveUp, RuleError
 from dispatcher.plugins.receivers import Ask
+from dispatcher.policy.durations import seconds_of
 from dispatcher.rules.checks import InvalidRule
-from dispatcher.rules.durations import seconds_of
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
 from dispatcher.rules.model import STAGED, ApproveBy, ForwardTo, Rule
-from storage.records import Terms
+from storage.records import ApprovalTerms
 
 SUFFIX = "/approve"
 """Follows the name of a rule in the name of the delivery that notifies people."""
@@ -28,7 +28,7 @@ _EXAMPLE = ' Write seconds, or "30 min", "2 h", "3 days".'
 class Approval(msgspec.Struct, frozen=True, kw_only=True):
     """What a compiled rule holds its submissions under. `asks` has its messages, by the suffix of their receivers' names."""
 
-    terms: Terms
+    terms: ApprovalTerms
     asks: Mapping[str, Ask]
 
 
@@ -53,7 +53,7 @@ def approval_of(rule: Rule, directory: Path | None, evaluator: Evaluator) -> App
             asks[f"{SUFFIX}/forward"] = _forwarding(table.forward)
     except (GiveUp, RuleError) as error:
         raise InvalidRule("approve", str(error)) from error
-    terms = Terms(for_ms=int(1000 * for_s), otherwise=table.otherwise, asks=tuple(asks))
+    terms = ApprovalTerms(for_ms=int(1000 * for_s), otherwise=table.otherwise, asks=tuple(asks))
     return Approval(terms=terms, asks=asks)
 
 

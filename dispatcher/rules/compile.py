@@ -117,6 +117,12 @@ def _unless(rule: Rule, context: RuleContext) -> Condition | None:
     if rule.at:
         if rule.after:
             raise InvalidRule("at", "at and after are two ways to say when", " Leave one of them out.")
+        if rule.approve is not False:
+            raise InvalidRule(
+                "at",
+                "what waits for an approval is sent when it comes",
+                " Write after: it counts from then on.",
+            )
         try:
             time_of_day(rule.at)
         except InvalidTime as error:

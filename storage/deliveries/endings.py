@@ -20,7 +20,15 @@ from storage.duty.duties import DELIVERIES
 from storage.duty.held import Held
 from storage.errors import LeaseLost
 from storage.joins.follows import following
-from storage.records import ALL_SIGNALS, ClaimedDelivery, Delivery, DeliveryState, Staged, StageResult, Terms
+from storage.records import (
+    ALL_SIGNALS,
+    ApprovalTerms,
+    ClaimedDelivery,
+    Delivery,
+    DeliveryState,
+    Staged,
+    StageResult,
+)
 from storage.submissions import approvals, staging
 from storage.tasks import believe, unverified
 from storage.tasks.believe import TaskReport
@@ -43,7 +51,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     excused: bool = False
     fired: bool = False
     limit: Limit | None = None
-    terms: Terms | None = None
+    terms: ApprovalTerms | None = None
 
 
 class Run(msgspec.Struct, frozen=True):

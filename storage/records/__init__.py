@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from storage.payloads import Payload
-from storage.records.approvals import Approval, ApprovalState, DecidedFrom, Otherwise, Terms
+from storage.records.approvals import Approval, ApprovalState, ApprovalTerms, DecidedFrom, Otherwise
 from storage.records.budgets import Used
 from storage.records.deliveries import ClaimedDelivery, Delivery, DeliveryState
 from storage.records.events import (
@@ -56,6 +56,7 @@ __all__ = [
     "SIGNAL_OF_CHANGE",
     "Approval",
     "ApprovalState",
+    "ApprovalTerms",
     "Attempt",
     "ChainMember",
     "ChainRow",
@@ -80,7 +81,6 @@ __all__ = [
     "Submission",
     "SubmissionState",
     "TaskRow",
-    "Terms",
     "Ticket",
     "Uncertain",
     "Used",

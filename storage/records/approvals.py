@@ -28,7 +28,7 @@ DecidedFrom = Literal[
 """Where the decision came from."""
 
 
-class Terms(msgspec.Struct, frozen=True, kw_only=True):
+class ApprovalTerms(msgspec.Struct, frozen=True, kw_only=True):
     """How a receiver's submissions are held: for how long, and what happens then. `asks` are the
     receivers that send messages about it, by the suffixes of their names: each gets a delivery."""
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from sqlalchemy import Connection
 
-from storage.records import Approval, ClaimedDelivery, DecidedFrom, Submission, TaskRow, Terms
+from storage.records import Approval, ApprovalTerms, ClaimedDelivery, DecidedFrom, Submission, TaskRow
 from storage.submissions import sql_approvals as sql
 
 
@@ -16,7 +16,9 @@ def new_id(now_ms: int) -> str:
     return f"{now_ms:011x}{secrets.token_hex(4)}"
 
 
-def opened(approval_id: str, claimed: ClaimedDelivery, terms: Terms, chain_id: str, now_ms: int) -> Approval:
+def opened(
+    approval_id: str, claimed: ClaimedDelivery, terms: ApprovalTerms, chain_id: str, now_ms: int
+) -> Approval:
     """The approval of a firing. Raises nothing; `open_all` stores it."""
     return Approval(
         id=approval_id,

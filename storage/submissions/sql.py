@@ -129,8 +129,7 @@ STAGE = Query(
     f"""
     INSERT INTO submissions
       ({columns_of(Submission)}, thing, client, "user", follows, charges, counted, terms, approval_id)
-    VALUES
-      ({parameters_of(Submission)}, :thing, :client, :user, :follows, :charges, :counted, :terms, :approval_id)
+    VALUES ({parameters_of(Submission)}, :thing, :client, :user, :follows, :charges, :counted, :terms, :approval_id)
     ON CONFLICT DO NOTHING
     RETURNING id
     """,

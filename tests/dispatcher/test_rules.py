@@ -146,7 +146,7 @@ vary = "strong"
         """rule "first", key 'on': unknown signal 'task.suceeded'. Did you mean "task.succeeded"?""",
         """rule "first", key 'pres': unknown key. Did you mean "press"?""",
         """rule "first", key 'if': 'task.is_gird': 'task' has no field 'is_gird'. Did you mean "is_grid"?""",
-        """rule "first", key 'after': 'soon' is not a time. Write seconds, or "10 min", "2 h".""",
+        """rule "first", key 'after': 'soon' is not a time. Write seconds, or "10 min", "2 h", "3 days".""",
         """rule "first", key 'delay': unknown key. Did you mean "after"?""",
         """rule "no. 3": the key 'name' is missing. Write name = "upscale-all".""",
         """rule "no. 3", key 'onn': unknown key. Did you mean "on"?""",

@@ -18,7 +18,7 @@ from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.load import load_rules
-from dispatcher.rules.reload import LiveRules
+from dispatcher.rules.reload import InFile, LiveRules
 from hookchain.cli.decisions import explanation_lines
 from hooks.api.gateway_answers import Explained
 from hooks.api.shapes import explained_shape
@@ -46,13 +46,13 @@ class Live:
     def __init__(self, bench: Bench, file: Path, text: str) -> None:
         self.bench, self.file = bench, file
         file.write_text(text)
-        self._rules = LiveRules(self._load(), file, self._load)
+        self._rules = LiveRules(self._load().rules, file, self._load)
         self.registry = Registry(SIGNALS)
         self._rules.watch(self.registry)
 
-    def _load(self) -> Any:
+    def _load(self) -> InFile:
         text = self.file.read_text()
-        return load_rules(tomllib.loads(text).get("rules", []), file=self.file.name, text=text)
+        return InFile(rules=load_rules(tomllib.loads(text).get("rules", []), file=self.file.name, text=text))
 
     def edit(self, text: str) -> bool:
         """Write the file; True if its rules are in use."""

@@ -36,9 +36,9 @@ SLIPS: list[tuple[Callable[[Any], object], str]] = [
     (lambda chain: chain.press("U1", aftr=3), "U1: unknown option 'aftr'. Did you mean \"after\"?"),
     (
         lambda chain: chain.press("U1", after="soon"),
-        'U1: after: \'soon\' is not a time. Write seconds, or "10 min", "2 h".',
+        'U1: after: \'soon\' is not a time. Write seconds, or "10 min", "2 h", "3 days".',
     ),
-    (lambda chain: chain.press("U1", after="31 days"), "U1: after: '31 days' is not a time."),
+    (lambda chain: chain.press("U1", after="31 days"), "U1: after: '31 days' is not between 0 and 30 days."),
     (lambda chain: chain.press("U1", after="800 h"), "U1: after: '800 h' is not between 0 and 30 days."),
     (lambda chain: chain.press("U1", state=5), "U1: state is 5; it must be a text"),
     (

@@ -15,7 +15,7 @@ from hooks.approval_tokens import approval_path, approval_token, without_token
 from midjourney.decode import decode_task
 from storage import clock, schema
 from storage.engine import Connection
-from storage.records import Approval, Incoming, Terms
+from storage.records import Approval, ApprovalTerms, Incoming
 from storage.submissions import approvals
 from tests.hooks.conftest import Site
 from tests.support.held import HOUR_MS, by_label, held, press, states
@@ -34,7 +34,7 @@ async def ask(site: Site, **terms: Any) -> Approval:
             upstream="main", task=task, submission_id="", source="callback", received_at_ms=clock.now_ms()
         )
     )
-    given = Terms(**{"for_ms": HOUR_MS, **terms})
+    given = ApprovalTerms(**{"for_ms": HOUR_MS, **terms})
     opened: Approval = await site.database.write(
         "test", lambda c: held(c, press(1), press(2), terms=given, now_ms=clock.now_ms())
     )
@@ -137,7 +137,7 @@ async def test_a_forged_a_cut_and_a_swapped_token_open_nothing(site: Site) -> No
     """404 for each, by GET and by POST; nor does the token of another secret, or of another kind."""
     first, second = await ask(site), None
     second = await site.database.write(
-        "test", lambda c: held(c, press(9), terms=Terms(for_ms=HOUR_MS), now_ms=clock.now_ms())
+        "test", lambda c: held(c, press(9), terms=ApprovalTerms(for_ms=HOUR_MS), now_ms=clock.now_ms())
     )
     token = approval_token("s", first.id)
     wrong = [

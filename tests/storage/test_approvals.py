@@ -15,7 +15,7 @@ from storage import clock_steps, ended_chains, schema
 from storage.budgets.billing import PLAN
 from storage.engine import Database, write_engine
 from storage.pruning import Cursor
-from storage.records import Terms
+from storage.records import ApprovalTerms
 from storage.submissions import adoption, approvals, dead_submissions, decisions, releases, submission_queue
 from storage.tasks import chains
 from storage.tasks import rows as tasks
@@ -24,7 +24,7 @@ from tests.support.held import HOUR_MS, RULE, by_label, fire, held, press, state
 from tests.support.staged import stage, wanted
 
 NOW_MS = 1_000_000
-SEND = Terms(for_ms=HOUR_MS, otherwise="send")
+SEND = ApprovalTerms(for_ms=HOUR_MS, otherwise="send")
 
 
 @pytest.fixture
@@ -115,8 +115,10 @@ def test_the_first_decision_counts_and_the_second_hears_of_it(connection: Connec
     assert decisions.decide(connection, "unknown", "dropped", by="", source="api", now_ms=NOW_MS) is None
 
 
-@pytest.mark.parametrize(("terms", "state"), [(Terms(for_ms=HOUR_MS), "rejected"), (SEND, "waiting")])
-def test_at_its_end_happens_what_the_rule_wants(connection: Connection, terms: Terms, state: str) -> None:
+@pytest.mark.parametrize(("terms", "state"), [(ApprovalTerms(for_ms=HOUR_MS), "rejected"), (SEND, "waiting")])
+def test_at_its_end_happens_what_the_rule_wants(
+    connection: Connection, terms: ApprovalTerms, state: str
+) -> None:
     """Once; not a moment earlier."""
     approval = held(connection, terms=terms, now_ms=NOW_MS)
     end_ms = NOW_MS + HOUR_MS
@@ -132,8 +134,10 @@ def test_at_its_end_happens_what_the_rule_wants(connection: Connection, terms: T
     assert approvals.expired(connection, end_ms, 9) == []
 
 
-@pytest.mark.parametrize(("terms", "state"), [(Terms(for_ms=HOUR_MS), "rejected"), (SEND, "waiting")])
-def test_a_decision_after_the_end_comes_too_late(connection: Connection, terms: Terms, state: str) -> None:
+@pytest.mark.parametrize(("terms", "state"), [(ApprovalTerms(for_ms=HOUR_MS), "rejected"), (SEND, "waiting")])
+def test_a_decision_after_the_end_comes_too_late(
+    connection: Connection, terms: ApprovalTerms, state: str
+) -> None:
     """Even if nothing has looked since: a server that was away does not lengthen the time."""
     approval = held(connection, terms=terms, now_ms=NOW_MS)
     late = decide(connection, approval.id, "dropped" if state == "waiting" else "released", NOW_MS + HOUR_MS)
@@ -204,7 +208,7 @@ def test_a_person_whose_budget_has_no_room_leaves_it_held(connection: Connection
 
 def test_a_message_about_it_is_a_delivery_of_its_own(connection: Connection) -> None:
     """It exists only once something is held, and once for a firing."""
-    asks = Terms(for_ms=HOUR_MS, asks=("/approve", "/approve/forward"))
+    asks = ApprovalTerms(for_ms=HOUR_MS, asks=("/approve", "/approve/forward"))
     held(connection, terms=asks, now_ms=NOW_MS)
     assert fire(connection, press(1), terms=asks, now_ms=NOW_MS + 1) is None
     receivers = connection.execute(select(schema.deliveries.c.receiver)).scalars().all()

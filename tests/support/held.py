@@ -9,7 +9,7 @@ from storage import schema
 from storage.deliveries import delivery_queue, endings
 from storage.deliveries.endings import Ended
 from storage.events import event_log
-from storage.records import Approval, Staged, Submission, Terms
+from storage.records import Approval, ApprovalTerms, Staged, Submission
 from storage.submissions import approvals
 from storage.tasks import rows as tasks
 from tests.support.staged import wanted
@@ -27,7 +27,7 @@ def press(number: int, **fields: object) -> Staged:
 def fire(
     connection: Connection,
     *staged: Staged,
-    terms: Terms | None = None,
+    terms: ApprovalTerms | None = None,
     now_ms: int = 1000,
     refuse: str = "",
 ) -> Approval | None:
@@ -49,13 +49,15 @@ def fire(
         state="done",
         staged=tuple(msgspec.structs.replace(one, chain_id=chain_id) for one in staged),
         fired=True,
-        terms=terms or Terms(for_ms=HOUR_MS),
+        terms=terms or ApprovalTerms(for_ms=HOUR_MS),
     )
     endings.end(connection, claimed, ending, refuse=lambda *_: refuse, now_ms=now_ms)
     return approvals.of_firing(connection, claimed.event.id, RULE)
 
 
-def held(connection: Connection, *staged: Staged, terms: Terms | None = None, now_ms: int = 1000) -> Approval:
+def held(
+    connection: Connection, *staged: Staged, terms: ApprovalTerms | None = None, now_ms: int = 1000
+) -> Approval:
     """The approval of a firing of the rule, which presses U1 unless it requests something else."""
     opened = fire(connection, *(staged or [press(1)]), terms=terms, now_ms=now_ms)
     assert opened is not None
