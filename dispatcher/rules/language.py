@@ -52,10 +52,14 @@ class Expression(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of an expression: for a condition whether it holds, and if not why (`text`); for a template its `text`."""
+    """The result of an expression: for a condition whether it holds, and if not why (`text`); for a template its `text`.
+
+    `is_known` is False for a condition that does not hold because a value that it needs is missing.
+    """
 
     holds: bool = True
     text: str = ""
+    is_known: bool = True
 
 
 def answer(question: bytes) -> bytes:
@@ -79,7 +83,7 @@ def evaluate(expression: Expression) -> Evaluated:
         return Evaluated() if value else Evaluated(holds=False, text=compiled.why_not(names))
     except Exception as error:  # a number compared with a text, a field of None, an unknown name
         if why := compiled.missing(names, error):
-            return Evaluated(holds=False, text=why)
+            return Evaluated(holds=False, text=why, is_known=False)
         raise RuleError(f"{expression.source!r} cannot be evaluated: {_problem(error)}") from error
 
 

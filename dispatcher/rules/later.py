@@ -84,7 +84,10 @@ def mistake_in(unless: str) -> str:
 
 
 async def _holding(unless: Condition | None, names: Names) -> str:
-    """Why something is not sent; "" if its `unless` does not hold."""
-    if unless is None or not (await unless(names)).holds:
+    """Why something is not sent; "" if its `unless` does not hold. Without a needed value nobody knows, and nothing is spent."""
+    if unless is None:
         return ""
-    return f"unless = {unless.source!r} held when it was due"
+    answer = await unless(names)
+    if not answer.is_known:
+        return f"unless = {unless.source!r} could not be answered when it was due: {answer.text.partition(', so ')[0]}"
+    return f"unless = {unless.source!r} held when it was due" if answer.holds else ""

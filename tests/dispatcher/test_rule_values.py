@@ -153,7 +153,7 @@ async def test_a_condition_is_false_where_a_value_is_missing(
 ) -> None:
     """Also behind a `not`, and whatever else an `or` offers: nothing is paid for by an unknown value. The note names the value."""
     names = {"task": decode_task(b'{"id": "1", "status": "SUCCESS", "prompt": "A cat"}')}
-    assert await Condition(source, evaluator)(names) == Evaluated(holds=False, text=why)
+    assert await Condition(source, evaluator)(names) == Evaluated(holds=False, text=why, is_known=False)
 
 
 @pytest.mark.parametrize(

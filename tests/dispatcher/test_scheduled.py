@@ -190,7 +190,7 @@ async def test_a_press_elsewhere_is_a_persons(bench: Bench, live: Any) -> None:
         ([RULE | {"unless": "task.is_grid"}], "unless = 'task.is_grid' held when it was due"),
         (
             [RULE | {"unless": "task.image_number > 1"}],
-            "'task.image_number > 1' cannot be evaluated",
+            "unless = 'task.image_number > 1' could not be answered when it was due: task.image_number has no value",
         ),
     ],
 )
