@@ -50,6 +50,7 @@ class Batch(msgspec.Struct, frozen=True, kw_only=True):
     columns: Columns
     name: str = ""
     upstream: str = ""
+    mode: str = ""
     limits: Limits = Limits()
     yes: bool = False
     follow: bool = False
@@ -70,7 +71,15 @@ def run_batch(settings: Settings, batch: Batch) -> None:
     dialects = _dialects(server, settings)
     name = batch.name or Path(batch.file).name
     try:
-        rows = rows_of(table, batch.columns, dialects, name=name, file=batch.file, upstream=batch.upstream)
+        rows = rows_of(
+            table,
+            batch.columns,
+            dialects,
+            name=name,
+            file=batch.file,
+            upstream=batch.upstream,
+            mode=batch.mode,
+        )
     except WrongRows as error:
         for line in error.lines:
             say(printable(line), to_errors=True)

@@ -17,6 +17,7 @@ from midjourney import wire
 from midjourney.addresses import is_link
 from midjourney.dialects import Dialect
 from midjourney.errors import InvalidRequest
+from midjourney.modes import check_mode
 from midjourney.requests import BotType, Imagine
 
 MARK_LENGTH = 25
@@ -33,7 +34,7 @@ class Columns(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def known(self) -> list[str]:
         """The names of all columns that are read."""
-        return [self.prompt, *([self.state] if self.state else []), "upstream", "bot_type", "images"]
+        return [self.prompt, *([self.state] if self.state else []), "upstream", "bot_type", "mode", "images"]
 
 
 class WrongRows(SettingsError):
@@ -55,13 +56,21 @@ class Row(msgspec.Struct, frozen=True, kw_only=True):
     state: str
     upstream: str
     bot_type: str
+    mode: str
     images: tuple[str, ...]
 
 
 def rows_of(
-    table: Table, columns: Columns, dialects: Mapping[str, Dialect], *, name: str, file: str, upstream: str
+    table: Table,
+    columns: Columns,
+    dialects: Mapping[str, Dialect],
+    *,
+    name: str,
+    file: str,
+    upstream: str,
+    mode: str,
 ) -> list[Row]:
-    """The rows of a file. `dialects` are those of the server's upstreams; `upstream` is for rows that name none.
+    """The rows of a file. `dialects` are those of the server's upstreams; `upstream` and `mode` are for rows that name none.
 
     Raises `WrongRows` with all mistakes.
     """
@@ -70,7 +79,7 @@ def rows_of(
     seen: Counter[str] = Counter()
     if not mistakes:
         for line in table.lines:
-            row = _row(line, columns, upstream)
+            row = _row(line, columns, upstream, mode)
             content = _content(row)
             seen[content] += 1
             # Not the line: a row that is inserted above must not make a new row of each one below.
@@ -102,7 +111,7 @@ def _wrong_columns(table: Table, columns: Columns) -> list[str]:
     ]
 
 
-def _row(line: Line, columns: Columns, upstream: str) -> Row:
+def _row(line: Line, columns: Columns, upstream: str, mode: str) -> Row:
     def text(name: str) -> str:
         value = line.values.get(name, "") if name else ""
         return value if isinstance(value, str) else ""
@@ -115,12 +124,14 @@ def _row(line: Line, columns: Columns, upstream: str) -> Row:
         state=text(columns.state).strip(),
         upstream=text("upstream").strip() or upstream,
         bot_type=text("bot_type").strip(),
+        mode=text("mode").strip() or mode,
         images=tuple(images.split() if isinstance(images, str) else images),
     )
 
 
 def _content(row: Row) -> str:
-    """What makes two rows the same. Not the upstream: where a row was submitted before, it is not submitted again elsewhere."""
+    """What makes two rows the same. Neither the upstream nor the mode: a row that was submitted before is not submitted again elsewhere, or
+    faster."""
     return _hash(msgspec.json.encode([row.prompt, row.state, row.bot_type, row.images]).decode())
 
 
@@ -151,6 +162,7 @@ def _wrong(line: Line, row: Row, columns: Columns, dialects: Mapping[str, Dialec
         return mistakes
     try:
         wire.check(Imagine(prompt=row.prompt), dialect)
+        check_mode(row.mode, dialect)
     except InvalidRequest as error:
         mistakes.append(str(error))
     if dialect.longest_state is not None and MARK_LENGTH + len(row.state) > dialect.longest_state:

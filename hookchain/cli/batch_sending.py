@@ -112,6 +112,8 @@ def _body(row: Row) -> dict[str, object]:
     body: dict[str, object] = {"kind": "imagine", "prompt": row.prompt}
     if row.upstream:
         body["upstream"] = row.upstream
+    if row.mode:
+        body["mode"] = row.mode
     if row.bot_type:
         body["bot_type"] = row.bot_type
     if row.state:

@@ -9,7 +9,7 @@ import typer
 
 from hookchain.cli.api import CallFailed, Server
 from hookchain.cli.batch_rows import Columns
-from hookchain.cli.submit import AsJson, Upstream, say_submission
+from hookchain.cli.submit import AsJson, Mode, Upstream, say_submission
 from hookchain.settings.load import Settings, SettingsError, load_settings
 from hooks.api.answers import Submission
 
@@ -17,6 +17,7 @@ from hooks.api.answers import Submission
 def imagine(
     prompt: Annotated[str | None, typer.Argument(help="Prompt to submit.", show_default=False)] = None,
     upstream: Upstream = "",
+    mode: Mode = "",
     follow: Annotated[
         bool,
         typer.Option(
@@ -80,7 +81,7 @@ def imagine(
             raise SettingsError(f"{wrong[0]} belongs to --from FILE")
         if prompt is None:
             raise SettingsError("Missing argument: write a PROMPT, or --from FILE")
-        _one(settings, prompt, upstream, follow=follow, as_json=as_json)
+        _one(settings, prompt, upstream, mode, follow=follow, as_json=as_json)
         return
     if prompt is not None:
         raise SettingsError("write a PROMPT or --from FILE, not both")
@@ -94,6 +95,7 @@ def imagine(
             columns=Columns(prompt=prompt_column, state=state_column, ignored=tuple(ignore or ())),
             name=name,
             upstream=upstream,
+            mode=mode,
             limits=Limits(budget=budget, at_most=at_most),
             yes=yes,
             follow=follow,
@@ -103,7 +105,7 @@ def imagine(
     )
 
 
-def _one(settings: Settings, prompt: str, upstream: str, *, follow: bool, as_json: bool) -> None:
+def _one(settings: Settings, prompt: str, upstream: str, mode: str, *, follow: bool, as_json: bool) -> None:
     server = Server(settings)
     if not server.is_up():
         if follow:
@@ -113,9 +115,11 @@ def _one(settings: Settings, prompt: str, upstream: str, *, follow: bool, as_jso
         # Imported here because it is slow to load: it needs the storage package.
         from hookchain.cli.offline import queue_imagine
 
-        queue_imagine(settings, prompt, upstream)
+        queue_imagine(settings, prompt, upstream, mode)
         return
     submission = server.post(
-        "/api/submissions", Submission, {"kind": "imagine", "prompt": prompt, "upstream": upstream}
+        "/api/submissions",
+        Submission,
+        {"kind": "imagine", "prompt": prompt, "upstream": upstream, "mode": mode},
     )
     say_submission(server, submission, follow=follow, as_json=as_json)

@@ -13,7 +13,7 @@ from midjourney.requests import Imagine
 from storage.clock import now_ms
 
 
-def queue_imagine(settings: Settings, prompt: str, upstream: str) -> None:
+def queue_imagine(settings: Settings, prompt: str, upstream: str, mode: str = "") -> None:
     """Queue a submission for the next server that starts.
 
     Raises `SettingsError` if no such upstream is configured, and `CallFailed` if the submission is refused.
@@ -37,6 +37,7 @@ def queue_imagine(settings: Settings, prompt: str, upstream: str) -> None:
                     upstream=name,
                     dialect=settings.dialects[settings.upstreams[name].dialect],
                     asked_by="cli",
+                    mode=mode,
                     now_ms=now_ms(),
                 ),
             )

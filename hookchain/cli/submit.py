@@ -28,6 +28,7 @@ from midjourney.requests import KINDS
 from midjourney.videos import video_type
 
 Upstream = Annotated[str, typer.Option(help="Upstream to use, if there are several.")]
+Mode = Annotated[str, typer.Option(help="Speed mode that the upstream has, such as fast or relax.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Follow = Annotated[bool, typer.Option("--follow", "-f", help="Watch the chain until it is complete.")]
 
@@ -39,6 +40,7 @@ def press(
         typer.Argument(metavar="LABEL_OR_CUSTOM_ID", help='Label ("U1"), pattern ("U*"), customId, or kind.'),
     ],
     upstream: Upstream = "",
+    mode: Mode = "",
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
@@ -47,7 +49,7 @@ def press(
     submissions = server.post(
         "/api/submissions",
         Pressed,
-        {"kind": "press", "task_id": task, "button": button, "upstream": upstream},
+        {"kind": "press", "task_id": task, "button": button, "upstream": upstream, "mode": mode},
     ).submissions
     for submission in submissions[:-1]:
         say_submission(server, submission, follow=False, as_json=as_json)
@@ -64,6 +66,7 @@ def submit(
         ),
     ] = None,
     upstream: Upstream = "",
+    mode: Mode = "",
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
@@ -75,7 +78,7 @@ def submit(
     server = running_server()
     say_submission(
         server,
-        server.post("/api/submissions", Submission, body | {"upstream": upstream}),
+        server.post("/api/submissions", Submission, body | {"upstream": upstream, "mode": mode}),
         follow=follow,
         as_json=as_json,
     )
@@ -86,11 +89,12 @@ def modal(
     prompt: Annotated[str, typer.Option(help="Prompt to answer with.")] = "",
     mask: Annotated[Path | None, typer.Option(help="PNG mask; white marks the areas to change.")] = None,
     upstream: Upstream = "",
+    mode: Mode = "",
     follow: Follow = False,
     as_json: AsJson = False,
 ) -> None:
     """Answer a modal."""
-    body = {"kind": "modal", "task_id": task, "prompt": prompt, "upstream": upstream}
+    body = {"kind": "modal", "task_id": task, "prompt": prompt, "upstream": upstream, "mode": mode}
     if mask is not None:
         body["mask"] = image_of(str(mask))
     server = running_server()

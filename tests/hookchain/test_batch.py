@@ -371,7 +371,7 @@ def test_another_encoding_is_named(tmp_path: Path, content: bytes, says: str) ->
 
 def made(table: Table, columns: Columns | None = None, **options: str) -> list[Row]:
     asked = {"name": "batch", "file": "prompts.csv", "upstream": ""} | options
-    return rows_of(table, columns or Columns(), {"main": DIALECTS["trueai"]}, **asked)
+    return rows_of(table, columns or Columns(), {"main": DIALECTS["trueai"]}, **{"mode": ""} | asked)
 
 
 def test_a_key_depends_on_what_a_row_says_and_on_nothing_else(tmp_path: Path) -> None:
@@ -391,6 +391,11 @@ def test_a_key_depends_on_what_a_row_says_and_on_nothing_else(tmp_path: Path) ->
     ("content", "columns", "says"),
     [
         ("promt\nx\n", Columns(), "it has no column 'prompt'. Did you mean \"promt\"?"),
+        (
+            "prompt,mode\nx,slow\n",
+            Columns(),
+            "line 2: mode: dialect trueai has no mode 'slow'; it has: fast, turbo, relax",
+        ),
         ("prompt,bottype\nx,y\n", Columns(), "unknown column 'bottype'. Did you mean \"bot_type\"?"),
         ("prompt\nx\n", Columns(state="customer"), "it has no column 'customer'"),
         ("prompt\n", Columns(), "it has no rows"),
