@@ -160,6 +160,7 @@ class Worker:
             asking_plugins(evaluate_confined),
             clock.now_ms,
             lambda: self._membership.is_alone,
+            trusted,
         )
         resolver = Resolver(database, self._clients, registry.connected_signals, clock.now_ms)
         self._historian = Historian(database, self._clients, self._readbacks, clock.now_ms)

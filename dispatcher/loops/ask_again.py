@@ -7,7 +7,7 @@ asked twice.
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Container, Mapping
 from functools import partial
 
 import structlog
@@ -18,12 +18,15 @@ from dispatcher.plugins.context import Context, context_of
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.scheduled import StillWanted, Terms, terms_of
 from dispatcher.policy import run_endings
+from dispatcher.policy.intent import generation_of
+from midjourney.errors import ProtocolError
 from storage.clock import uptime_s
 from storage.engine import Connection, Database
 from storage.reading import recorded
-from storage.records import BY_HAND, ClaimedDelivery
+from storage.records import BY_HAND, ClaimedDelivery, Event
 from storage.submissions import scheduled
 from storage.submissions.scheduled import Press, Scheduled
+from storage.tasks.believe import believe
 from storage.tickets import withdrawing
 
 log = structlog.get_logger("hookchain")
@@ -34,12 +37,13 @@ AT_ONCE = 100
 PASSED_OVER_S = 10.0
 """How long one is passed over that this process cannot decide about."""
 
+_PRESSED = ("action", "change", "simple_change")
 _UNSENT = ("refused", "rejected", "dead")
 
 
 class Asker:
     """Asks again about what is due. `by_plugin` asks about what plugins scheduled; rules answer for themselves. `is_alone` returns True
-    if no other process works on this database."""
+    if no other process works on this database. `trusted` are upstreams whose tasks are not read back."""
 
     def __init__(
         self,
@@ -49,7 +53,9 @@ class Asker:
         by_plugin: StillWanted,
         clock: Callable[[], int],
         is_alone: Callable[[], bool],
+        trusted: Container[str] = (),
     ) -> None:
+        self._trusted = trusted
         self._database = database
         self._registry = registry
         self._handles = handles
@@ -80,6 +86,13 @@ class Asker:
         """Ask about one submission, and write the answer. False if this process cannot tell now."""
         try:
             why = await self._why_not(one)
+        except ProtocolError as error:
+            log.info(
+                "a scheduled submission waits until its task can be read",
+                submission=one.submission.id,
+                why=str(error),
+            )
+            return False
         except Exception:  # of one submission: the others are asked about all the same, and this one later
             log.exception("cannot tell whether a submission is still wanted", submission=one.submission.id)
             return False
@@ -92,7 +105,8 @@ class Asker:
         return True
 
     async def _why_not(self, one: Scheduled) -> str | None:
-        """Why a submission is not sent; "" if it is; None if another process may know."""
+        """Why a submission is not sent; "" if it is; None if another process may know. Raises `ProtocolError` if the upstream does not
+        tell the task."""
         terms = terms_of(one.terms)
         claimed, presses = await self._database.read(partial(_read, one, terms))
         if claimed is None:
@@ -102,8 +116,30 @@ class Asker:
             return self._missing(one, _gone(terms.receiver, self._registry.names()))
         if claimed.event.upstream not in self._handles:
             return self._missing(one, f"the upstream {claimed.event.upstream!r} is no longer configured")
+        if await self._read_back(claimed.event):
+            claimed, presses = await self._database.read(partial(_read, one, terms))
+            if claimed is None:
+                return None
         context = _with_presses(context_of(claimed, self._handles), presses)
+        if _is_pressed_elsewhere(one, context, presses):
+            return f"{one.submission.label} was pressed by another program in the meantime"
         return await (receiver.options.still_wanted or self._by_plugin)(terms, context)
+
+    async def _read_back(self, event: Event) -> bool:
+        """Read the event's task from its upstream, because nobody reports which buttons other programs press. False if that is not
+        possible here. Raises `ProtocolError`."""
+        handle = self._handles.get(event.upstream)
+        if not event.task_id or handle is None or handle.read_back is None or event.upstream in self._trusted:
+            return False
+        told = await handle.read_back(event.task_id)
+        if told.task is None:
+            return False
+        work = partial(
+            believe, report=told, wanted_signals=self._registry.connected_signals(), now_ms=self._clock()
+        )
+        await self._database.write("believe", work)
+        self._database.wakeups.wake("events")
+        return True
 
     def _missing(self, one: Scheduled, why: str) -> str | None:
         """During a deployment, another process may have what is missing here."""
@@ -118,7 +154,7 @@ def _gone(receiver: str, names: list[str]) -> str:
         return f"the receiver {receiver} is not loaded any more"
     if is_answer or any(other.partition("/")[0] == f"rule:{name}" for other in names):
         return f'the rule "{name}" was changed after it was scheduled'
-    return f'the rule "{name}" no longer exists'
+    return f'the rule "{name}" no longer exists, or is switched off'
 
 
 def _read(one: Scheduled, terms: Terms, connection: Connection) -> tuple[ClaimedDelivery | None, list[Press]]:
@@ -138,6 +174,15 @@ def _with_presses(context: Context, presses: list[Press]) -> Context:
     context.chain.pressed = tuple(dict.fromkeys([*(press.label for press in sent), *shown]))
     context.chain.pressed_by_person = bool(shown) or any(press.asked_by.startswith(BY_HAND) for press in sent)
     return context
+
+
+def _is_pressed_elsewhere(one: Scheduled, context: Context, presses: list[Press]) -> bool:
+    """True if the task shows a button as pressed that this submission would press for the first time, and nobody asked for here."""
+    if one.submission.kind not in _PRESSED or generation_of(one.submission.idempotency_key):
+        return False
+    label = one.submission.label
+    shown = any(button.pressed for button in context.task.buttons if button.name == label)
+    return shown and all(press.label != label for press in presses)
 
 
 def _clear(one: Scheduled, now_ms: int, connection: Connection) -> bool:

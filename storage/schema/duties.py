@@ -66,7 +66,7 @@ submissions = Table(
     Column("takes_place", Boolean, nullable=False, server_default=true()),
     # The joins that it follows from, as words: storage/joins/follows.py.
     Column("follows", String, nullable=False, server_default=""),
-    # Whoever scheduled it is asked again by these before its first attempt, and last agreed then: storage/submissions/scheduled.py.
+    # Whoever scheduled it is asked again by these before each attempt, and last agreed then: storage/submissions/scheduled.py.
     Column("terms", Text),
     Column("cleared_at_ms", BigInteger),
     UniqueConstraint("idempotency_key", name="one_submission_per_intent"),

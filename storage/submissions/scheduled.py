@@ -1,6 +1,7 @@
-"""Scheduled submissions with terms: whoever scheduled one is asked again when it is due, before its first attempt.
+"""Scheduled submissions with terms: whoever scheduled one is asked again when it is due, before each of its attempts.
 
-Until then no worker claims it. Who was asked may agree, which holds for a while: if the submission still waits after that, because its
+Until then no worker claims it. An attempt that left nothing is no promise: until the next one, the rule may be deleted, or a person may
+have pressed. Who was asked may agree, which holds for a while: if the submission still waits after that, because its
 upstream is paused, it is asked about again. Each statement names the terms that were asked about, so that an answer about a
 submission that a person has hurried in the meantime changes nothing.
 """
@@ -33,7 +34,7 @@ DUE = Query(
     f"""
     SELECT {columns_of(Submission, "submissions")}, submissions.terms FROM submissions
     LEFT JOIN upstreams ON upstreams.name = submissions.upstream
-    WHERE submissions.state = 'waiting' AND submissions.terms IS NOT NULL AND submissions.attempts = 0
+    WHERE submissions.state = 'waiting' AND submissions.terms IS NOT NULL
       AND submissions.run_at_ms <= :now_ms AND upstreams.paused IS NOT TRUE
       AND (submissions.cleared_at_ms IS NULL OR submissions.cleared_at_ms NOT BETWEEN :cleared_since_ms AND :now_ms)
       AND submissions.id NOT IN (:but)
@@ -45,11 +46,9 @@ DUE = Query(
 """In the words of the index `submissions_scheduled`."""
 
 CLEAR = Command(
-    "UPDATE submissions SET cleared_at_ms = :now_ms WHERE id = :id AND state = 'waiting' AND attempts = 0 AND terms = :terms"
+    "UPDATE submissions SET cleared_at_ms = :now_ms WHERE id = :id AND state = 'waiting' AND terms = :terms"
 )
-HAS_TERMS = Query(
-    "SELECT id FROM submissions WHERE id = :id AND state = 'waiting' AND attempts = 0 AND terms = :terms", str
-)
+HAS_TERMS = Query("SELECT id FROM submissions WHERE id = :id AND state = 'waiting' AND terms = :terms", str)
 
 
 class Press(NamedTuple):
@@ -90,7 +89,7 @@ def clear(connection: Connection, scheduled: Scheduled, now_ms: int) -> bool:
 
 
 def has_terms(connection: Connection, submission_id: str, terms: str) -> bool:
-    """True if a submission still waits for its first attempt, on these terms."""
+    """True if a submission still waits on these terms."""
     return HAS_TERMS.first(connection, id=submission_id, terms=terms) is not None
 
 

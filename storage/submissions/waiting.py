@@ -58,12 +58,14 @@ def ask_again(
 ) -> StageResult | None:
     """What a second request for the same intent changes about the submission that it has; None if nothing.
 
-    One that waits for its first attempt takes the earlier of the two times, with the terms of whoever asked for that time, and the
+    One that waits takes the earlier of the two times, unless it has been tried, with the terms of whoever asked for that time, and the
     higher of the two priorities. What a person asks for has no terms, and is the person's from then on. One that was dropped is sent after all if a person asks for it, and never because a rule or a plugin does.
     """
     run_at_ms = staged.run_at_ms(now_ms)
-    if known.state == "waiting" and known.attempts == 0:
-        _bring_forward(connection, staged, known, run_at_ms, now_ms, priority_ms)
+    if known.state == "waiting":
+        # One that is tried again keeps its time: the upstream has asked for the pause.
+        wanted_ms = run_at_ms if known.attempts == 0 else max(run_at_ms, known.run_at_ms)
+        _bring_forward(connection, staged, known, wanted_ms, now_ms, priority_ms)
         return None
     if known.outcome != "dropped" or not staged.is_by_hand:
         return None
@@ -99,6 +101,6 @@ def _bring_forward(
         priority=priority,
         asked_by=staged.asked_by if is_taken_over else known.asked_by,
         terms=None if staged.is_by_hand else terms,
-        most_attempts=0,
+        most_attempts=known.attempts,
         now_ms=now_ms,
     )

@@ -176,7 +176,7 @@ async def test_a_press_elsewhere_is_a_persons(bench: Bench, live: Any) -> None:
 @pytest.mark.parametrize(
     ("after", "why"),
     [
-        ([], 'the rule "later" no longer exists'),
+        ([], 'the rule "later" no longer exists, or is switched off'),
         ([RULE | {"press": "U2"}], 'the rule "later" was changed after it was scheduled'),
         ([RULE | {"state": "x"}], 'the rule "later" was changed after it was scheduled'),
         (
@@ -204,6 +204,63 @@ async def test_a_rule_that_was_deleted_or_changed_does_not_send(
     await becomes_due(bench.database)
     assert why in await reason(bench, id_)
     assert bench.upstream.received == []
+
+
+async def test_it_is_asked_again_before_each_attempt(bench: Bench, live: Any) -> None:
+    """The first attempt left nothing; the rule is deleted before the second one."""
+    made = live(RULE)
+    id_ = await made.schedule()
+    bench.upstream.answer = lambda _path, _body: (429, {"code": 23, "description": "too many requests"})
+    await becomes_due(bench.database)
+    await bench.until(lambda: _was_tried(bench))
+    bench.upstream.answer = lambda _path, _body: (200, {"code": 1, "description": "ok", "result": "child"})
+    assert made.edit("")
+    await becomes_due(bench.database)
+    dropped = await bench.until_state(id_, "rejected")
+    assert (dropped.outcome, dropped.attempts, len(bench.upstream.received)) == ("dropped", 1, 1)
+    assert "no longer exists" in dropped.reason
+
+
+async def _was_tried(bench: Bench) -> bool:
+    (one,) = await bench.submissions()
+    return (one.state, one.attempts) == ("waiting", 1)
+
+
+@pytest.mark.parametrize(
+    ("pressed", "why"),
+    [
+        ("U3", "unless = 'chain.pressed_by_person' held when it was due"),
+        ("U1", "U1 was pressed by another program in the meantime"),
+    ],
+)
+async def test_what_another_program_pressed_is_read_back(
+    bench: Bench, live: Any, pressed: str, why: str
+) -> None:
+    """No callback tells of it: only the upstream shows it, if it is asked."""
+    keys = RULE | ({"unless": "chain.pressed_by_person"} if pressed == "U3" else {})
+    made = live(keys)
+    id_ = await made.schedule()
+    for button in bench.upstream.tasks["grid"]["buttons"]:
+        if button["label"] == pressed:
+            button["style"] = 3
+    await becomes_due(bench.database)
+    assert await reason(bench, id_) == why
+    assert bench.upstream.received == []
+
+
+async def test_while_the_upstream_does_not_tell_the_task_nothing_is_decided(bench: Bench, live: Any) -> None:
+    """It is neither sent nor dropped."""
+    made = live(RULE)
+    id_ = await made.schedule()
+    await bench.stop()
+    bench.upstream.fetch_status = 500
+    worker = bench.worker(made.registry)
+    await becomes_due(bench.database)
+    asker = next(loop for loop in worker._loops if loop.name == "ask again")
+    await asker._turn()
+    (waiting,) = await bench.submissions()
+    assert (waiting.id, waiting.state, waiting.attempts) == (id_, "waiting", 0)
+    await worker.stop()
 
 
 @pytest.mark.parametrize(
