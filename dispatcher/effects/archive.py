@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 import msgspec
 
-from dispatcher.effects.store import file_name, store_at
+from dispatcher.effects.store import file_name, named, store_at
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
 from midjourney.bounded import Progress
@@ -34,8 +35,13 @@ class Archived(msgspec.Struct, frozen=True, kw_only=True):
     media_type: str
 
 
-async def archive(task: Task, *, chain: Chain, to: str, progress: Progress | None = None) -> Archived:
+async def archive(
+    task: Task, *, chain: Chain, to: str, path: Sequence[str] = (), progress: Progress | None = None
+) -> Archived:
     """Store the task's picture in `to` (a folder, or s3://bucket/prefix), together with a JSON file that describes it.
+
+    `path`: the folders in `to`, and last the beginning of the file's name ("" for none), whatever they contain; upstream and task id are
+    added. Without it the file is UPSTREAM/CHAIN/TASK.png. The same task always gets the same file.
 
     The picture is loaded from its URL unchanged, including the query string; an expired URL is renewed. Private links are
     loaded only from the upstream itself and from its `private_hosts`. Raises `GiveUp` for a task without a picture,
@@ -43,7 +49,7 @@ async def archive(task: Task, *, chain: Chain, to: str, progress: Progress | Non
     """
     store = store_at(to)
     image, address = await picture_of(task, chain, progress)
-    base = file_name(chain.upstream, chain.id or "no-chain", task.id)
+    base = base_of(path, chain, task.id)
     name, sidecar = f"{base}.{EXTENSIONS[image.media_type]}", f"{base}.json"
     digest = hashlib.sha256(image.data).hexdigest()
     about = about_task(task, chain, address) | {
@@ -57,6 +63,13 @@ async def archive(task: Task, *, chain: Chain, to: str, progress: Progress | Non
     return Archived(
         name=name, sidecar=sidecar, size_bytes=len(image.data), sha256=digest, media_type=image.media_type
     )
+
+
+def base_of(path: Sequence[str], chain: Chain, task_id: str) -> str:
+    """The name of a task's file without its extension. `path` as `archive` takes it."""
+    if path:
+        return named(path, upstream=chain.upstream, task_id=task_id)
+    return file_name(chain.upstream, chain.id or "no-chain", task_id)
 
 
 async def picture_of(task: Task, chain: Chain, progress: Progress | None = None) -> tuple[Image, str]:

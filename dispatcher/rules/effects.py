@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
+
 from dispatcher.effects import archive, forward, notify, split_grid, store
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
+from dispatcher.rules.archive_paths import Destination, destination_of
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
 from storage.records import Event, Submission
@@ -16,21 +19,24 @@ Effect = Callable[[Chain, Names], Awaitable[str]]
 """Performs the effect, and returns a description of what it did."""
 
 
-def _archive(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Effect:
-    to = _destination(rule.archive, directory)
+def _archive(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
+    where = _destination(rule.archive, directory, evaluator)
 
     async def keep(chain: Chain, names: Names) -> str:
-        kept = await archive.archive(names["task"], chain=chain, to=to)
+        path = await where.path(chain, names)
+        kept = await archive.archive(names["task"], chain=chain, to=where.to, path=path)
         return f"kept {kept.name}, {kept.size_bytes} bytes"
 
     return keep
 
 
-def _split_grid(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Effect:
-    to = _destination(rule.split_grid, directory)
+def _split_grid(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
+    where = _destination(rule.split_grid, directory, evaluator)
 
     async def split(chain: Chain, names: Names) -> str:
-        return f"kept {', '.join(await split_grid.split_grid(names['task'], chain=chain, to=to))}"
+        path = await where.path(chain, names)
+        kept = await split_grid.split_grid(names["task"], chain=chain, to=where.to, path=path)
+        return f"kept {', '.join(kept)}"
 
     return split
 
@@ -85,8 +91,9 @@ BUILD: dict[str, Callable[[Rule, Path | None, Evaluator], Effect]] = {
 Raises `GiveUp` or `RuleError` if the effect can never work."""
 
 
-def _destination(to: str | ArchiveTo, directory: Path | None) -> str:
-    destination = to.to if isinstance(to, ArchiveTo) else to
+def _destination(written: str | ArchiveTo, directory: Path | None, evaluator: Evaluator) -> Destination:
+    where = destination_of(written.to if isinstance(written, ArchiveTo) else written, evaluator)
     if directory is not None:  # some kinds of storage read keys from files
-        store.check_destination(destination)
-    return destination if "://" in destination else str((directory or Path()) / destination)
+        store.check_destination(where.to)
+    to = where.to if "://" in where.to else str((directory or Path()) / where.to)
+    return msgspec.structs.replace(where, to=to)

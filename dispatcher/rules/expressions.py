@@ -6,7 +6,7 @@ can exceed the length of its values (a loop, most filters, a call) goes to an ev
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import jinja2
 from jinja2 import meta, nodes
@@ -120,13 +120,19 @@ class Condition:
 
 
 def compile_template(
-    source: str, evaluator: Evaluator = evaluate_here, *, approves: bool = False
+    source: str,
+    evaluator: Evaluator = evaluate_here,
+    *,
+    approves: bool = False,
+    texts: Collection[str] = (),
+    may_be_cut: bool = False,
 ) -> Template:
-    """Compile a text with `{{ … }}` in it; if it `approves`, it may use the name "approval". Raises `RuleError` if it can never be
+    """Compile a text with `{{ … }}` in it; if it `approves`, it may use the name "approval". `texts`: more names that it may use, each
+    of which is a text. `may_be_cut`: it may use the beginning of a value that is too long. Raises `RuleError` if it can never be
     valid."""
     try:
         tree = environment.parse(source)
-        _check(source, tree, [*NAMES, "approval"] if approves else NAMES)
+        _check(source, tree, [*NAMES, *(["approval"] if approves else []), *texts])
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {_problem(error)}") from error
     except RecursionError as error:
@@ -135,7 +141,9 @@ def compile_template(
 
     async def render(names: Names) -> str:
         cut = plain(names, needed)
-        expression = Expression(kind="text", source=source, values=cut.values, too_long=cut.too_long)
+        values = cut.values | {name: names[name] for name in texts}
+        too_long = [] if may_be_cut else cut.too_long
+        expression = Expression(kind="text", source=source, values=values, too_long=too_long)
         return (await evaluator(expression)).text
 
     return render

@@ -63,11 +63,12 @@ CASES = {
     "animate": Case(tasks={"IMAGINE": 1, "UPSCALE": 1, "VIDEO": 1}, presses={"upscale": 1, "animate_low": 1}),
     "split-grid": Case(tasks={"IMAGINE": 1}, files=("-1.png", "-2.png", "-3.png", "-4.png")),
     "archive": Case(tasks={"IMAGINE": 1}, files=(".png", ".json")),
+    "archive-by-date": Case(tasks={"IMAGINE": 1}, files=("/a-cat.*.png", "/a-cat.*.json")),
     "forward": Case(tasks={"IMAGINE": 1}, messages=1),
     "notify": Case(tasks={"IMAGINE": 1}, messages=1),
     "four-pictures": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1),
 }
-ONLY_RULES = {"vary-region"}
+ONLY_RULES = {"vary-region", "archive-by-date"}
 SETTINGS = {"PICK": "U1,U3"}
 
 
