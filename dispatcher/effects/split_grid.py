@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from dispatcher.effects.archive import about_task, base_of, picture_of
+from dispatcher.effects.kept import without_query
 from dispatcher.effects.rehearsal import present
 from dispatcher.effects.store import store_at
 from dispatcher.pictures.confined import quarters
@@ -34,8 +35,9 @@ async def split_grid(task: Task, *, chain: Chain, to: str, path: Sequence[str] =
     names = []
     for number, quarter in enumerate(pictures, 1):
         base = base_of(path, chain, f"{task.id}-{number}")
-        about = about_task(task, chain, address) | {
+        about = about_task(task, chain) | {
             "image_number": number,
+            "source": without_query(address),
             "file": f"{base.rpartition('/')[2]}.png",
         }
         await store.put(f"{base}.png", quarter)

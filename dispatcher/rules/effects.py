@@ -25,7 +25,8 @@ def _archive(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect
     async def keep(chain: Chain, names: Names) -> str:
         path = await where.path(chain, names)
         kept = await archive.archive(names["task"], chain=chain, to=where.to, path=path)
-        return f"kept {kept.name}, {kept.size_bytes} bytes"
+        videos = f", videos: {', '.join(kept.videos)}" if kept.videos else ""
+        return f"kept {kept.name}, {kept.size_bytes} bytes{videos}"
 
     return keep
 
