@@ -22,7 +22,7 @@ async def notify(text: str, *, to: str | Sequence[str], title: str = "") -> None
         raise GiveUp("there is nothing to send: the text is empty")
     apprise_service = service(to)
     if (rehearsal := present()) is not None:
-        rehearsal.told(addresses(to), title, text)
+        rehearsal.told(addresses(to), title, text, [])
         return
     if not await in_thread(lambda: bool(apprise_service.notify(body=text, title=title))):
         raise Retry(

@@ -12,6 +12,7 @@ from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.rules.archive_paths import Destination, destination_of
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
+from dispatcher.rules.forwarding import own_message
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
 from storage.records import Event, Submission
 
@@ -49,6 +50,7 @@ def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effec
         raise GiveUp(f"{to.url!r} is not an http:// or https:// URL")
     if to.secret:
         forward.webhook_of(to.secret)
+    own = own_message(to, evaluator)
 
     async def send(chain: Chain, names: Names) -> str:
         event: Event = names["event"]
@@ -57,8 +59,19 @@ def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effec
             raise GiveUp(f"{url[:200]!r} is not an http:// or https:// URL")
         submission = names.get("submission")
         label = submission.label if isinstance(submission, Submission) else ""
+        body = await own.body(names)
         await forward.forward(
-            names["task"], event=event, chain=chain, url=url, secret=to.secret, body=to.body, label=label
+            names["task"],
+            event=event,
+            chain=chain,
+            url=url,
+            secret=to.secret,
+            body=body,
+            label=label,
+            headers=await own.headers(names),
+            method=to.method,
+            content_type=own.content_type,
+            by=rule.name if isinstance(body, bytes) else "",
         )
         return "forwarded"
 

@@ -149,6 +149,32 @@ def compile_template(
     return render
 
 
+Value = Callable[[Names], Awaitable[object]]
+"""A compiled value: evaluates it for these names. Raises `RuleError`."""
+
+
+def compile_value(source: str, evaluator: Evaluator = evaluate_here) -> Value:
+    """Compile a text that becomes a value of JSON: one that is exactly one `{{ … }}` keeps the type of its expression, any other is a
+    text. Raises `RuleError` if it can never be valid."""
+    template = compile_template(source, evaluator)
+    tree = environment.parse(source.strip())
+    match tree.body:
+        case [nodes.Output(nodes=[only])] if not isinstance(only, nodes.TemplateData) and "{#" not in source:
+            if isinstance(only, nodes.Name):
+                raise RuleError(f"{source!r}: {only.name} is not a single value; name one of its fields")
+        case _:
+            return template
+    needed, inner = _needed(tree), source.strip()[2:-2].strip("+-").strip()
+    at = evaluate_here if _is_simple(tree) else evaluator
+
+    async def value(names: Names) -> object:
+        cut = plain(names, needed)
+        expression = Expression(kind="value", source=inner, values=cut.values, too_long=cut.too_long)
+        return (await at(expression)).value
+
+    return value
+
+
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
     """The fields of each name that a tree uses; all of its fields if the tree also uses the name by itself."""
     used = [node.name for node in tree.find_all(nodes.Name) if node.name in FIELDS]

@@ -21,6 +21,7 @@ from storage.records.events import (
     Quarantined,
     Recorded,
     Source,
+    origin_of,
 )
 from storage.records.members import ChainMember, MadeBy
 from storage.records.submissions import (
@@ -85,4 +86,5 @@ __all__ = [
     "Uncertain",
     "Used",
     "beginning",
+    "origin_of",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -101,6 +102,15 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.provenance:  # written by a release without this column
             msgspec.structs.force_setattr(self, "provenance", PROVENANCE_OF_SOURCE[self.source])
+
+
+_REPLAY = re.compile(r"replay of event (\d+)(?:, first (\d+))?(, forced)?(?:, only .+)?", re.DOTALL)
+
+
+def origin_of(event: Event) -> int:
+    """The id of the event of which this one is a replay, or its own. A forced replay is an event of its own."""
+    replay = _REPLAY.fullmatch(event.detail) if event.source == "replay" else None
+    return int(replay[2] or replay[1]) if replay is not None and not replay[3] else event.id
 
 
 class PendingEvent(msgspec.Struct, frozen=True):

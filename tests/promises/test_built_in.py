@@ -65,10 +65,11 @@ CASES = {
     "archive": Case(tasks={"IMAGINE": 1}, files=(".png", ".json")),
     "archive-by-date": Case(tasks={"IMAGINE": 1}, files=("/a-cat.*.png", "/a-cat.*.json")),
     "forward": Case(tasks={"IMAGINE": 1}, messages=1),
+    "forward-own-body": Case(tasks={"IMAGINE": 1}, messages=1),
     "notify": Case(tasks={"IMAGINE": 1}, messages=1),
     "four-pictures": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1),
 }
-ONLY_RULES = {"vary-region", "archive-by-date"}
+ONLY_RULES = {"vary-region", "archive-by-date", "forward-own-body"}
 SETTINGS = {"PICK": "U1,U3"}
 
 

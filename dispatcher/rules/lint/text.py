@@ -59,11 +59,11 @@ def _texts(key: str, value: object) -> list[str]:
         case ModalAnswer():
             return [value.prompt]
         case NotifyTo():
-            return [value.text, value.title]
+            return [value.text, value.title, *(value.attach if isinstance(value.attach, list) else [])]
         case ArchiveTo():
             return [value.to]
         case ForwardTo():
-            return [value.url]
+            return [value.url, *_inner(value.json)]
         case BlendWith():
             return value.images
         case list():
@@ -71,6 +71,14 @@ def _texts(key: str, value: object) -> list[str]:
         case str():
             return [] if key == "notify" else [value]
     return []
+
+
+def _inner(value: object) -> list[str]:
+    """The texts of a table or list."""
+    if isinstance(value, str):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in items for text in _inner(item)]
 
 
 def _caution(key: str, written: str, remedy: str) -> Caution:
