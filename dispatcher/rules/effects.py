@@ -11,6 +11,7 @@ from dispatcher.effects import archive, forward, notify, split_grid, store
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.rules.archive_paths import Destination, destination_of
+from dispatcher.rules.attaching import pictures_of
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
 from dispatcher.rules.forwarding import own_message
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
@@ -86,10 +87,14 @@ def _notify(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
     text = compile_template(to.text, evaluator)
     title = compile_template(to.title, evaluator) if to.title else None
 
-    async def send(_chain: Chain, names: Names) -> str:
+    attach = pictures_of(to.attach, evaluator)
+
+    async def send(chain: Chain, names: Names) -> str:
         heading = await title(names) if title is not None else ""
-        await notify.notify(await text(names), to=to.to, title=heading)
-        return f"notified {len(notify.addresses(to.to))}"
+        pictures = await attach(chain, names)
+        await notify.notify(await text(names), to=to.to, title=heading, attach=pictures, chain=chain)
+        attached = f" about {len(pictures)} pictures" if pictures else ""
+        return f"notified {len(notify.addresses(to.to))}{attached}"
 
     return send
 

@@ -26,8 +26,8 @@ PREFIX = "rule:"
 AT_ONCE = {"/split_grid": 2, "/archive": 4}
 """How many runs may hold pictures at the same time: a picture may have 50 MB. Only one is decoded at a time anyway."""
 
-WITHIN_S = {"/archive": 900.0}
-"""Seconds for a run that needs more than others: it loads videos."""
+WITHIN_S = {"/archive": 900.0, "/notify": 300.0}
+"""Seconds for a run that may need more than others: it loads videos, or ten pictures."""
 
 Function = Callable[..., Awaitable[None]]
 
