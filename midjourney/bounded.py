@@ -50,6 +50,13 @@ Judge = Callable[[bytes], None]
 """Called with the beginning of the body; it may raise any error to stop the reading."""
 
 
+Sink = Callable[[bytes], Awaitable[None]]
+"""Takes the next part of the body, in order; it may raise any error to stop the reading."""
+
+SINK_BYTES = 1024 * 1024
+"""How much is collected for a sink."""
+
+
 class Bounds(msgspec.Struct, frozen=True, kw_only=True):
     """The limits of one answer. `within_s` covers the whole answer, from the moment when the request has left; None: no limit.
 
@@ -161,8 +168,14 @@ class Intake:
                 raise Undecipherable(f"its compression is damaged: {error}") from error
             piece = self._unpacker.unconsumed_tail
 
+    def taken(self) -> bytes:
+        """Take out what has been collected."""
+        taken = bytes(self.data)
+        self.data.clear()
+        return taken
+
     def end(self) -> bytes:
-        """The whole body. Raises `Undecipherable` if the compressed data is incomplete."""
+        """The whole body, or what was not taken out. Raises `Undecipherable` if the compressed data is incomplete."""
         if self._unpacker is not None and self.sent_bytes:
             try:
                 while not self._unpacker.eof and (more := self._unpacker.decompress(b"", PIECE_BYTES)):
@@ -201,8 +214,10 @@ async def exchange(
     judge: Judge | None = None,
     reads: Callable[[int], bool] = lambda _status: True,
     leaving: Leaving = at_once,
+    sink: Sink | None = None,
 ) -> Answer:
-    """Send a request and read its answer. If `reads` returns False for the status, the body is not read, and is b"".
+    """Send a request and read its answer. If `reads` returns False for the status, the body is not read, and is b"". With a
+    `sink` it is not kept: the sink gets it in parts of about `SINK_BYTES`.
 
     `leaving` is called before the first byte is written; an error that it raises keeps the request from leaving.
 
@@ -223,7 +238,9 @@ async def exchange(
                 _start(clock, loop, bounds)
             try:
                 content = (
-                    await _body(response, bounds, progress, judge) if reads(response.status_code) else b""
+                    await _body(response, bounds, progress, judge, sink)
+                    if reads(response.status_code)
+                    else b""
                 )
             finally:
                 await response.aclose()
@@ -239,7 +256,11 @@ async def exchange(
 
 
 async def _body(
-    response: httpx.Response, bounds: Bounds, progress: Progress | None, judge: Judge | None
+    response: httpx.Response,
+    bounds: Bounds,
+    progress: Progress | None,
+    judge: Judge | None,
+    sink: Sink | None,
 ) -> bytes:
     intake = Intake(_said_of_the_body(response.headers), bounds)
     assert isinstance(response.stream, httpx.AsyncByteStream)
@@ -251,7 +272,13 @@ async def _body(
             judge(bytes(intake.data[:64]))
         if progress is not None:
             progress(intake.sent_bytes, intake.expected)
-    return intake.end()
+        if sink is not None and len(intake.data) >= SINK_BYTES:
+            await sink(intake.taken())
+    rest = intake.end()
+    if sink is None:
+        return rest
+    await sink(rest)
+    return b""
 
 
 def _said_of_the_body(headers: httpx.Headers) -> dict[str, str]:

@@ -35,6 +35,10 @@ class NotAnImage(BadImage):
     """The bytes are not an image, or a damaged one."""
 
 
+class TooLarge(BadImage):
+    """More bytes than are allowed."""
+
+
 class Image(msgspec.Struct, frozen=True):
     """An image's bytes, and the type that the bytes themselves show."""
 
@@ -57,7 +61,7 @@ def image_of_bytes(data: bytes, *, what: str = "the image", largest: int = LARGE
     if not data:
         raise NotAnImage(f"{what} is empty")
     if len(data) > largest:
-        raise BadImage(f"{what} has {len(data)} bytes; at most {largest} are allowed: make it smaller")
+        raise TooLarge(f"{what} has {len(data)} bytes; at most {largest} are allowed: make it smaller")
     for media_type, start, at_eight in TYPES:
         if data.startswith(start) and data[8:].startswith(at_eight):
             return Image(data, media_type)

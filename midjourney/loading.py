@@ -28,6 +28,7 @@ from midjourney.image_data import (
     BadImage,
     Image,
     NotAnImage,
+    TooLarge,
     image_of_bytes,
     image_of_text,
 )
@@ -38,7 +39,7 @@ from midjourney.slices import in_slices
 from midjourney.tls import trusted
 
 REDIRECTS = 3
-_REDIRECTING = (301, 302, 303, 307, 308)
+REDIRECTING = (301, 302, 303, 307, 308)
 
 _UNWANTED = ("text/event-stream", "multipart/", "video/", "audio/")
 """Media types that are endless or large. Not text/html: some servers send it for everything, and the bytes decide."""
@@ -106,6 +107,11 @@ def fetching_nothing(image: Image) -> Iterator[None]:
         yield
     finally:
         _Instead.image = before
+
+
+def is_fetching_nothing() -> bool:
+    """True within `fetching_nothing`."""
+    return _Instead.image is not None
 
 
 async def fetch_image(
@@ -177,13 +183,7 @@ async def _get(
     http: httpx.AsyncClient, url: str, largest: int, progress: Progress | None, may_be_private: MayBePrivate
 ) -> bytes | str:
     """The body, or the target of a redirect."""
-    parts = urlsplit(url)
-    address = await _public_address(parts, allow_private=may_be_private(url))
-    host = f"[{address}]" if ":" in address else address
-    target = httpx.URL(f"{parts.scheme}://{host}:{port_of(parts)}").copy_with(raw_path=_target(parts))
-    headers = {"accept": "image/*", "accept-encoding": "identity", "user-agent": "hookchain"}
-    headers["host"] = parts.netloc
-    request = http.build_request("GET", target, headers=headers, extensions={"sni_hostname": parts.hostname})
+    request = await request_for(http, urlsplit(url), accept="image/*", allow_private=may_be_private(url))
 
     def judge(start: bytes) -> None:
         if len(start) >= START_BYTES:
@@ -199,16 +199,28 @@ async def _get(
             reads=lambda status: status == 200,
         )
     except TooMuch as error:
-        raise BadImage(f"{shown(url)}: {error}: make it smaller") from error
+        raise TooLarge(f"{shown(url)}: {error}: make it smaller") from error
     except Unwanted as error:
         raise NotAnImage(f"{shown(url)} is not a PNG, JPEG, WebP or GIF: {error}") from error
     except BadAnswer as error:
         raise BadImage(f"{shown(url)} cannot be loaded: {error}") from error
-    if answer.status in _REDIRECTING and "location" in answer.headers:
+    if answer.status in REDIRECTING and "location" in answer.headers:
         return str(answer.headers["location"])
     if answer.status != 200:
         raise NotServed(f"{shown(url)} answered HTTP {answer.status}", status=answer.status)
     return answer.content
+
+
+async def request_for(
+    http: httpx.AsyncClient, parts: SplitResult, *, accept: str, allow_private: bool
+) -> httpx.Request:
+    """A GET of a URL, whose query string is sent byte for byte, to the address that was checked. Raises `BadImage`."""
+    address = await _public_address(parts, allow_private=allow_private)
+    host = f"[{address}]" if ":" in address else address
+    target = httpx.URL(f"{parts.scheme}://{host}:{port_of(parts)}").copy_with(raw_path=_target(parts))
+    headers = {"accept": accept, "accept-encoding": "identity", "user-agent": "hookchain"}
+    headers["host"] = parts.netloc
+    return http.build_request("GET", target, headers=headers, extensions={"sni_hostname": parts.hostname})
 
 
 def _bounds(largest: int) -> Bounds:

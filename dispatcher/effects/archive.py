@@ -1,62 +1,96 @@
-"""Archives the picture of a finished task, whose URL expires after 24 hours or sooner."""
+"""Archives the picture and the videos of a finished task, whose URLs expire after 24 hours or sooner."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-from urllib.parse import urlsplit
+from collections.abc import Sequence
 
 import msgspec
 
-from dispatcher.effects.store import file_name, store_at
+from dispatcher.effects.expiry import expires_soon
+from dispatcher.effects.kept import KeptFile, told_of
+from dispatcher.effects.store import Store, file_name, named, store_at
+from dispatcher.effects.videos import keep_videos
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
 from midjourney.bounded import Progress
 from midjourney.image_data import EXTENSIONS, Image
 from midjourney.loading import NotServed, fetch_image
 from midjourney.types import Task
-from storage import clock
+from midjourney.video_links import is_video_link, video_links
 
 LARGEST_BYTES = 50 * 1024 * 1024
 """A 4x upscale as PNG can have 40 MB."""
 
-SOON_MS = 60_000
-"""A URL that expires within this time is renewed before it is used."""
-
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True):
-    """An archived picture: file names relative to the destination, size, and digest."""
+    """An archived picture (of a task without one: its first video): file names relative to the destination, size, and digest.
+    `videos` are the names of the videos."""
 
     name: str
     sidecar: str
     size_bytes: int
     sha256: str
     media_type: str
+    videos: tuple[str, ...] = ()
 
 
-async def archive(task: Task, *, chain: Chain, to: str, progress: Progress | None = None) -> Archived:
-    """Store the task's picture in `to` (a folder, or s3://bucket/prefix), together with a JSON file that describes it.
+async def archive(
+    task: Task, *, chain: Chain, to: str, path: Sequence[str] = (), progress: Progress | None = None
+) -> Archived:
+    """Store the task's picture and videos in `to` (a folder, or s3://bucket/prefix), together with a JSON file that describes them.
+
+    `path`: the folders in `to`, and last the beginning of the file's name ("" for none), whatever they contain; upstream and task id are
+    added. Without it the file is UPSTREAM/CHAIN/TASK.png. The same task always gets the same file.
 
     The picture is loaded from its URL unchanged, including the query string; an expired URL is renewed. Private links are
     loaded only from the upstream itself and from its `private_hosts`. Raises `GiveUp` for a task without a picture,
     `BadImage` for one that is invalid or too large, and `StoreError`.
     """
-    store = store_at(to)
-    image, address = await picture_of(task, chain, progress)
-    base = file_name(chain.upstream, chain.id or "no-chain", task.id)
-    name, sidecar = f"{base}.{EXTENSIONS[image.media_type]}", f"{base}.json"
-    digest = hashlib.sha256(image.data).hexdigest()
-    about = about_task(task, chain, address) | {
-        "file": name.rpartition("/")[2],
-        "media_type": image.media_type,
-        "size_bytes": len(image.data),
-        "sha256": digest,
-    }
-    await store.put(name, image.data)
+    store, base = store_at(to), base_of(path, chain, task.id)
+    about = about_task(task, chain)
+    picture = None
+    if not is_video_link(task.image_url) and (task.image_url or not video_links(task)):
+        picture = await _keep_picture(task, chain, store, base, progress)
+        about |= told_of(picture)
+    videos = await keep_videos(task, chain=chain, store=store, base=base)
+    if videos:
+        about["videos"] = [told_of(video) for video in videos]
+    if picture is None and not videos:
+        raise GiveUp(f"none of the videos of task {task.id} can be kept")
+    sidecar = f"{base}.json"
     await store.put(sidecar, msgspec.json.format(msgspec.json.encode(about), indent=2))
+    first = picture or videos[0]
     return Archived(
-        name=name, sidecar=sidecar, size_bytes=len(image.data), sha256=digest, media_type=image.media_type
+        name=first.name,
+        sidecar=sidecar,
+        size_bytes=first.size_bytes,
+        sha256=first.sha256,
+        media_type=first.media_type,
+        videos=tuple(video.name for video in videos),
     )
+
+
+async def _keep_picture(
+    task: Task, chain: Chain, store: Store, base: str, progress: Progress | None
+) -> KeptFile:
+    image, address = await picture_of(task, chain, progress)
+    kept = KeptFile(
+        name=f"{base}.{EXTENSIONS[image.media_type]}",
+        media_type=image.media_type,
+        size_bytes=len(image.data),
+        sha256=hashlib.sha256(image.data).hexdigest(),
+        address=address,
+    )
+    await store.put(kept.name, image.data)
+    return kept
+
+
+def base_of(path: Sequence[str], chain: Chain, task_id: str) -> str:
+    """The name of a task's file without its extension. `path` as `archive` takes it."""
+    if path:
+        return named(path, upstream=chain.upstream, task_id=task_id)
+    return file_name(chain.upstream, chain.id or "no-chain", task_id)
 
 
 async def picture_of(task: Task, chain: Chain, progress: Progress | None = None) -> tuple[Image, str]:
@@ -64,8 +98,7 @@ async def picture_of(task: Task, chain: Chain, progress: Progress | None = None)
     address = task.image_url
     if not address:
         raise GiveUp(f"task {task.id} has no picture (status {task.status})")
-    expires_ms = expires_at_ms(address)
-    if expires_ms is not None and expires_ms < clock.now_ms() + SOON_MS:
+    if expires_soon(address):
         address = await chain.fresh_image_url() or address
     try:
         return await _load(address, chain, progress), address
@@ -82,8 +115,8 @@ async def _load(address: str, chain: Chain, progress: Progress | None) -> Image:
     )
 
 
-def about_task(task: Task, chain: Chain, address: str) -> dict[str, object]:
-    """What is worth knowing about a picture in ten years. The URL comes without its signature."""
+def about_task(task: Task, chain: Chain) -> dict[str, object]:
+    """What is worth knowing about a picture in ten years."""
     return {
         "task_id": task.id,
         "upstream": chain.upstream,
@@ -95,14 +128,4 @@ def about_task(task: Task, chain: Chain, address: str) -> dict[str, object]:
         "image_number": task.image_number,
         "parent_id": task.pressed_on,
         "finished_at_ms": task.finish_time_ms,
-        "source": urlsplit(address)._replace(query="", fragment="").geturl(),
     }
-
-
-_EXPIRY = re.compile(r"[?&]ex=([0-9a-fA-F]{1,12})(?:&|$)")
-
-
-def expires_at_ms(address: str) -> int | None:
-    """When a Discord URL expires, in epoch milliseconds: its `ex` is hexadecimal seconds. None if it has no `ex`."""
-    expiry = _EXPIRY.search(address)
-    return int(expiry[1], 16) * 1000 if expiry else None

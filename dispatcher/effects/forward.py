@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from functools import partial
 from typing import Literal
@@ -13,6 +14,7 @@ import httpx
 import msgspec
 from standardwebhooks import Webhook
 
+from dispatcher.effects.headers import encoded
 from dispatcher.effects.rehearsal import present
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp, Retry
@@ -24,10 +26,11 @@ from midjourney.tls import trusted
 from midjourney.types import Task
 from midjourney.wrapping import unwrapped
 from storage import clock
-from storage.records import JOINS, Event
+from storage.records import JOINS, Event, origin_of
 
 TIMEOUT_S = 20.0
 PREFIX = "whsec_"
+_JSON = {"content-type": "application/json", "user-agent": "hookchain"}
 RETRY_STATUSES = (429, 502, 503, 504)
 
 
@@ -39,37 +42,64 @@ async def forward(
     url: str,
     secret: str = "",
     timeout_s: float = TIMEOUT_S,
-    body: Literal["event", "task"] = "event",
+    body: Literal["event", "task"] | bytes = "event",
     label: str = "",
+    headers: Mapping[str, str] | None = None,
+    method: Literal["POST", "PUT"] = "POST",
+    content_type: str = "application/json",
+    by: str = "",
 ) -> None:
     """POST the event to `url`: {"type", "timestamp", "data": {"task", "chain", "event"}}; our hooks are redacted. The chain of a join has
     its `tasks` and `children`.
 
-    With `body` "task", POST the task as a client of the upstream would get it: see `task_body`; `label` is the pressed button's.
+    With `body` "task", POST the task as a client of the upstream would get it: see `task_body`; `label` is the pressed button's. Bytes
+    are sent as they are, as `content_type`; `by` distinguishes several messages about one event to one URL.
 
-    The `webhook-id` is the same for every try, so that the other side can recognise repetitions. Redirects are not followed.
-    Raises `GiveUp` if the other side answers 410 or the secret is invalid. Raises `Retry` if it cannot be reached or does not
-    answer 2xx, with the delay of its Retry-After header if there is one.
+    The `webhook-id` is the same for every try and for replays, so that the other side can recognise repetitions. Redirects are not
+    followed. Raises `GiveUp` if the other side answers 410, or if the secret or a header is invalid. Raises `Retry` if it cannot be
+    reached or does not answer 2xx, with the delay of its Retry-After header if there is one.
     """
-    told = task_body(task, chain, label) if body == "task" else message(task, event, chain)
-    await post_signed(url, told, message_id=f"{event.id}-{_short(url)}", secret=secret, timeout_s=timeout_s)
+    if isinstance(body, bytes):
+        content = body
+    else:
+        content = msgspec.json.encode(
+            task_body(task, chain, label) if body == "task" else message(task, event, chain)
+        )
+    given = encoded(headers or {})
+    sent = {"content-type": content_type, "user-agent": "hookchain"} | given
+    await post_signed(
+        url,
+        content,
+        message_id=f"{origin_of(event)}-{_short(url + by)}",
+        headers=sent,
+        secret=secret,
+        timeout_s=timeout_s,
+        method=method,
+    )
 
 
 async def post_signed(
-    url: str, told: dict[str, object], *, message_id: str, secret: str = "", timeout_s: float = TIMEOUT_S
+    url: str,
+    content: bytes,
+    *,
+    message_id: str,
+    headers: Mapping[str, str] = _JSON,
+    secret: str = "",
+    timeout_s: float = TIMEOUT_S,
+    method: str = "POST",
 ) -> None:
-    """POST a message; `message_id` is the same for every try. Raises `GiveUp` and `Retry` as `forward` does."""
-    content = msgspec.json.encode(told)
-    headers = {"content-type": "application/json", "user-agent": "hookchain"}
-    headers |= signed(content, event_id=message_id, secret=secret, now_s=clock.now_ms() // 1000)
+    """Send a message; `message_id` is the same for every try. Raises `GiveUp` and `Retry` as `forward` does."""
+    marks = signed(content, event_id=message_id, secret=secret, now_s=clock.now_ms() // 1000)
+    sent = {**headers, **marks}
     if (rehearsal := present()) is not None:
-        rehearsal.forwarded(url, content, headers)
+        rehearsal.forwarded(method, url, content, sent)
         return
+    raw = [(name.encode("ascii"), value.encode("latin-1")) for name, value in sent.items()]
     try:
         async with in_slices(
             httpx.AsyncClient(timeout=timeout_s, follow_redirects=False, verify=trusted())
         ) as http:
-            request = http.build_request("POST", url, content=content, headers=headers)
+            request = http.build_request(method, url, content=content, headers=raw)
             answer = await exchange(
                 partial(http.send, stream=True), request, _bounds(timeout_s), reads=lambda _status: False
             )

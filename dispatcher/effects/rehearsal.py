@@ -14,11 +14,11 @@ from typing import Protocol
 class Rehearsal(Protocol):
     """Takes what would have left."""
 
-    def forwarded(self, url: str, content: bytes, headers: Mapping[str, str]) -> None:
+    def forwarded(self, method: str, url: str, content: bytes, headers: Mapping[str, str]) -> None:
         """A webhook."""
 
-    def told(self, to: Sequence[str], title: str, text: str) -> None:
-        """A notification."""
+    def told(self, to: Sequence[str], title: str, text: str, attached: Sequence[str]) -> None:
+        """A notification, with the pictures at these addresses."""
 
     def kept(self, to: str, name: str, data: bytes) -> None:
         """A file for a folder or bucket."""

@@ -7,6 +7,8 @@ import hashlib
 import os
 import re
 import secrets
+import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Protocol
 from urllib.request import url2pathname
@@ -15,6 +17,10 @@ from dispatcher.effects.extras import extra
 from dispatcher.effects.rehearsal import Rehearsal, present
 from dispatcher.plugins.daemon_threads import in_thread
 from dispatcher.plugins.errors import GiveUp
+from midjourney.file_names import LONGEST_BYTES, segment
+
+MOST_OF_AN_ID = 60
+"""The most bytes of an upstream's name, and of a task's id, in the name of a file that a template names."""
 
 _UNSAFE = re.compile(r"[^\w.-]+")
 
@@ -28,6 +34,13 @@ class Store(Protocol):
 
     async def put(self, name: str, data: bytes) -> None:
         """Store a file, replacing any file with that name. Raises `StoreError`."""
+
+    @property
+    def scratch(self) -> Path:
+        """A folder for a file that is being made, for `put_file`."""
+
+    async def put_file(self, name: str, file: Path) -> None:
+        """Store a file that was made in `scratch`, replacing any file with that name; it may be moved. Raises `StoreError`."""
 
     async def get(self, name: str) -> bytes | None:
         """The content of a file, or None if there is none. Raises `StoreError`."""
@@ -82,6 +95,15 @@ class _Rehearsed:
         """See `Store`."""
         self._rehearsal.kept(self._to, name, data)
 
+    @property
+    def scratch(self) -> Path:
+        """See `Store`."""
+        return Path(tempfile.gettempdir())
+
+    async def put_file(self, name: str, file: Path) -> None:
+        """See `Store`."""
+        self._rehearsal.kept(self._to, name, await in_thread(file.read_bytes))
+
     async def get(self, name: str) -> bytes | None:
         """See `Store`."""
         return None
@@ -96,7 +118,19 @@ class _Folder:
     async def put(self, name: str, data: bytes) -> None:
         """See `Store`."""
         try:
-            await in_thread(lambda: _write(self._folder / name, data))
+            await in_thread(lambda: _write(self._folder, name, data))
+        except OSError as error:
+            raise StoreError(f"{name} could not be stored in {self._folder}: {error}") from error
+
+    @property
+    def scratch(self) -> Path:
+        """See `Store`. The folder itself: a file is moved only within a disk."""
+        return self._folder
+
+    async def put_file(self, name: str, file: Path) -> None:
+        """See `Store`."""
+        try:
+            await in_thread(lambda: _move(self._folder, file, name))
         except OSError as error:
             raise StoreError(f"{name} could not be stored in {self._folder}: {error}") from error
 
@@ -110,21 +144,28 @@ class _Folder:
             raise StoreError(f"{name} could not be read from {self._folder}: {error}") from error
 
 
-def _write(file: Path, data: bytes) -> None:
+def _write(root: Path, name: str, data: bytes) -> None:
     """Write a file that appears under its name only once it is completely on disk, and that survives a power cut."""
-    file.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = file.with_name(f".{secrets.token_hex(8)}.part")
+    (root / name).parent.mkdir(parents=True, exist_ok=True)
+    unfinished = (root / name).with_name(f".{secrets.token_hex(8)}.part")
     try:
-        with unfinished.open("xb") as opened:
-            opened.write(data)
-            opened.flush()
-            os.fsync(opened.fileno())
-        unfinished.replace(file)
+        unfinished.write_bytes(data)
+        _move(root, unfinished, name)
     finally:
         unfinished.unlink(missing_ok=True)
-    # The folders of the chain, the upstream and the store: each may be a new entry in the next.
-    for folder in file.parents[:3]:
+
+
+def _move(root: Path, unfinished: Path, name: str) -> None:
+    """Give a file of this disk its name, once all of it is on the disk."""
+    file = root / name
+    file.parent.mkdir(parents=True, exist_ok=True)
+    with unfinished.open("rb+") as opened:
+        os.fsync(opened.fileno())
+    unfinished.replace(file)
+    for folder in file.parents:  # each may be a new entry in the one above it
         _sync(folder)
+        if folder == root:
+            break
 
 
 _NOT_FOR_FOLDERS = (errno.EACCES, errno.EISDIR, errno.EBADF, errno.EINVAL, errno.ENOTSUP)
@@ -160,8 +201,20 @@ class _Bucket:
 
     async def put(self, name: str, data: bytes) -> None:
         """See `Store`."""
+        await self._send(name, data)
+
+    @property
+    def scratch(self) -> Path:
+        """See `Store`."""
+        return Path(tempfile.gettempdir())
+
+    async def put_file(self, name: str, file: Path) -> None:
+        """See `Store`. The file is sent in parts, which appear under its name together."""
+        await self._send(name, file)
+
+    async def _send(self, name: str, content: bytes | Path) -> None:
         try:
-            await self._put(self._store, name, data)
+            await self._put(self._store, name, content)
         except (self._error, OSError) as error:
             raise StoreError(f"{name} could not be stored in {self._to}: {error}") from error
 
@@ -188,9 +241,30 @@ def file_name(*parts: str) -> str:
     return "/".join(map(_safe, parts))
 
 
+def named(path: Sequence[str], *, upstream: str, task_id: str) -> str:
+    """Join the filled-in parts of a path to one that stays inside the store: folders, and last the beginning of the file's name ("" for
+    none), to which upstream and task id are added. So two tasks never have the same name, and one task always has the same.
+    """
+    *folders, beginning = path
+    # Neither part has a "." then: where the beginning ends is certain, whatever it contains.
+    tail = ".".join(_without_dots(part) for part in (upstream, task_id))
+    room = LONGEST_BYTES - len(tail.encode())
+    name = f"{segment(beginning, longest_bytes=room)}.{tail}" if beginning else tail
+    return "/".join([*map(segment, folders), name])
+
+
 def _safe(part: str) -> str:
     safe = _UNSAFE.sub("_", part).strip("._")[:100]
-    if safe and safe == part:
+    return part if safe and safe == part else _digested(safe, part)
+
+
+def _without_dots(part: str) -> str:
+    safe = _safe(part)
+    if safe == part and "." not in part and len(part.encode()) <= MOST_OF_AN_ID:
         return part
+    return _digested(segment(safe.replace(".", "_"), longest_bytes=MOST_OF_AN_ID - 13), part)
+
+
+def _digested(safe: str, part: str) -> str:
     digest = hashlib.sha256(part.encode("utf-8", "surrogatepass")).hexdigest()[:12]
     return f"{safe[:80] or 'none'}-{digest}"

@@ -13,6 +13,7 @@ from dispatcher.pictures.confined import size
 from dispatcher.plugins import slips
 from dispatcher.plugins.chain_tasks import TasksOfChain
 from dispatcher.plugins.errors import GiveUp
+from dispatcher.plugins.fresh_links import FreshLinks
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.requested import Requested
 from dispatcher.plugins.scheduled import Terms, scheduled
@@ -45,7 +46,7 @@ from midjourney.wire import check
 from storage.records import Staged, Submission
 
 
-class Chain(TasksOfChain):
+class Chain(TasksOfChain, FreshLinks):
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
@@ -70,6 +71,7 @@ class Chain(TasksOfChain):
         self.id = id
         self.root_id = root_id
         self.upstream = handle.name
+        self.zone = handle.zone
         self.depth = depth
         self.submissions = submissions
         self.fired = False
@@ -226,11 +228,6 @@ class Chain(TasksOfChain):
         if isinstance(source, str) and is_link(source):
             return await fetch_image(source, may_be_private=near.may_be_private)
         return await load_image(source)
-
-    async def fresh_image_url(self) -> str:
-        """Ask the upstream for the current URL of the task's picture: Discord's expire. "" if there is none."""
-        refresh = self._handle.refresh
-        return await refresh(self._task.id) if refresh is not None else ""
 
     def may_be_private(self, address: str) -> bool:
         """True if a URL may be a private link: to the event's upstream, or to a host in its `private_hosts`."""

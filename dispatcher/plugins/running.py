@@ -190,7 +190,9 @@ def plugin_of(function: Callable[..., Any]) -> str:
 def for_other_loops(handles: Mapping[str, UpstreamHandle]) -> dict[str, UpstreamHandle]:
     """Handles for receivers in other loops. Connections belong to the loop this is called in, so that loop sends the requests."""
     return {
-        name: msgspec.structs.replace(handle, refresh=_in_this_loop(handle.refresh))
+        name: msgspec.structs.replace(
+            handle, refresh=_in_this_loop(handle.refresh), read_back=_in_this_loop(handle.read_back)
+        )
         for name, handle in handles.items()
     }
 

@@ -109,12 +109,14 @@ def _forwarding(to: str | ForwardTo) -> Ask:
         raise GiveUp(f"forward: {to.url!r}: the address cannot have placeholders here")
     if to.body != "event":
         raise GiveUp(f"forward: body = {to.body!r} has no place here: the message is about the approval")
+    if to != ForwardTo(url=to.url, secret=to.secret):
+        raise GiveUp("forward: it takes only url and secret here: the message is about the approval")
     if to.secret:
         forward.webhook_of(to.secret)
 
     async def ask(names: Names, message_id: str) -> str:
         body = forward.message(names["task"], names["event"], names["chain"])
-        content = {**body, "type": "approval.asked", "approval": names["approval"]}
+        content = msgspec.json.encode({**body, "type": "approval.asked", "approval": names["approval"]})
         await in_thread(
             lambda: asyncio.run(forward.post_signed(to.url, content, message_id=message_id, secret=to.secret))
         )

@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import msgspec
+
 from dispatcher.effects import archive, forward, notify, split_grid, store
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
+from dispatcher.rules.archive_paths import Destination, destination_of
+from dispatcher.rules.attaching import pictures_of
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
+from dispatcher.rules.forwarding import own_message
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
 from storage.records import Event, Submission
 
@@ -16,21 +21,25 @@ Effect = Callable[[Chain, Names], Awaitable[str]]
 """Performs the effect, and returns a description of what it did."""
 
 
-def _archive(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Effect:
-    to = _destination(rule.archive, directory)
+def _archive(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
+    where = _destination(rule.archive, directory, evaluator)
 
     async def keep(chain: Chain, names: Names) -> str:
-        kept = await archive.archive(names["task"], chain=chain, to=to)
-        return f"kept {kept.name}, {kept.size_bytes} bytes"
+        path = await where.path(chain, names)
+        kept = await archive.archive(names["task"], chain=chain, to=where.to, path=path)
+        videos = f", videos: {', '.join(kept.videos)}" if kept.videos else ""
+        return f"kept {kept.name}, {kept.size_bytes} bytes{videos}"
 
     return keep
 
 
-def _split_grid(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Effect:
-    to = _destination(rule.split_grid, directory)
+def _split_grid(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
+    where = _destination(rule.split_grid, directory, evaluator)
 
     async def split(chain: Chain, names: Names) -> str:
-        return f"kept {', '.join(await split_grid.split_grid(names['task'], chain=chain, to=to))}"
+        path = await where.path(chain, names)
+        kept = await split_grid.split_grid(names["task"], chain=chain, to=where.to, path=path)
+        return f"kept {', '.join(kept)}"
 
     return split
 
@@ -42,6 +51,7 @@ def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effec
         raise GiveUp(f"{to.url!r} is not an http:// or https:// URL")
     if to.secret:
         forward.webhook_of(to.secret)
+    own = own_message(to, evaluator)
 
     async def send(chain: Chain, names: Names) -> str:
         event: Event = names["event"]
@@ -50,8 +60,19 @@ def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effec
             raise GiveUp(f"{url[:200]!r} is not an http:// or https:// URL")
         submission = names.get("submission")
         label = submission.label if isinstance(submission, Submission) else ""
+        body = await own.body(names)
         await forward.forward(
-            names["task"], event=event, chain=chain, url=url, secret=to.secret, body=to.body, label=label
+            names["task"],
+            event=event,
+            chain=chain,
+            url=url,
+            secret=to.secret,
+            body=body,
+            label=label,
+            headers=await own.headers(names),
+            method=to.method,
+            content_type=own.content_type,
+            by=rule.name if isinstance(body, bytes) else "",
         )
         return "forwarded"
 
@@ -66,10 +87,14 @@ def _notify(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
     text = compile_template(to.text, evaluator)
     title = compile_template(to.title, evaluator) if to.title else None
 
-    async def send(_chain: Chain, names: Names) -> str:
+    attach = pictures_of(to.attach, evaluator)
+
+    async def send(chain: Chain, names: Names) -> str:
         heading = await title(names) if title is not None else ""
-        await notify.notify(await text(names), to=to.to, title=heading)
-        return f"notified {len(notify.addresses(to.to))}"
+        pictures = await attach(chain, names)
+        await notify.notify(await text(names), to=to.to, title=heading, attach=pictures, chain=chain)
+        attached = f" about {len(pictures)} pictures" if pictures else ""
+        return f"notified {len(notify.addresses(to.to))}{attached}"
 
     return send
 
@@ -85,8 +110,9 @@ BUILD: dict[str, Callable[[Rule, Path | None, Evaluator], Effect]] = {
 Raises `GiveUp` or `RuleError` if the effect can never work."""
 
 
-def _destination(to: str | ArchiveTo, directory: Path | None) -> str:
-    destination = to.to if isinstance(to, ArchiveTo) else to
+def _destination(written: str | ArchiveTo, directory: Path | None, evaluator: Evaluator) -> Destination:
+    where = destination_of(written.to if isinstance(written, ArchiveTo) else written, evaluator)
     if directory is not None:  # some kinds of storage read keys from files
-        store.check_destination(destination)
-    return destination if "://" in destination else str((directory or Path()) / destination)
+        store.check_destination(where.to)
+    to = where.to if "://" in where.to else str((directory or Path()) / where.to)
+    return msgspec.structs.replace(where, to=to)

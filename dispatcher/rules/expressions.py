@@ -6,7 +6,7 @@ can exceed the length of its values (a loop, most filters, a call) goes to an ev
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 
 import jinja2
 from jinja2 import meta, nodes
@@ -120,13 +120,19 @@ class Condition:
 
 
 def compile_template(
-    source: str, evaluator: Evaluator = evaluate_here, *, approves: bool = False
+    source: str,
+    evaluator: Evaluator = evaluate_here,
+    *,
+    approves: bool = False,
+    texts: Collection[str] = (),
+    may_be_cut: bool = False,
 ) -> Template:
-    """Compile a text with `{{ … }}` in it; if it `approves`, it may use the name "approval". Raises `RuleError` if it can never be
+    """Compile a text with `{{ … }}` in it; if it `approves`, it may use the name "approval". `texts`: more names that it may use, each
+    of which is a text. `may_be_cut`: it may use the beginning of a value that is too long. Raises `RuleError` if it can never be
     valid."""
     try:
         tree = environment.parse(source)
-        _check(source, tree, [*NAMES, "approval"] if approves else NAMES)
+        _check(source, tree, [*NAMES, *(["approval"] if approves else []), *texts])
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {_problem(error)}") from error
     except RecursionError as error:
@@ -135,10 +141,38 @@ def compile_template(
 
     async def render(names: Names) -> str:
         cut = plain(names, needed)
-        expression = Expression(kind="text", source=source, values=cut.values, too_long=cut.too_long)
+        values = cut.values | {name: names[name] for name in texts}
+        too_long = [] if may_be_cut else cut.too_long
+        expression = Expression(kind="text", source=source, values=values, too_long=too_long)
         return (await evaluator(expression)).text
 
     return render
+
+
+Value = Callable[[Names], Awaitable[object]]
+"""A compiled value: evaluates it for these names. Raises `RuleError`."""
+
+
+def compile_value(source: str, evaluator: Evaluator = evaluate_here) -> Value:
+    """Compile a text that becomes a value of JSON: one that is exactly one `{{ … }}` keeps the type of its expression, any other is a
+    text. Raises `RuleError` if it can never be valid."""
+    template = compile_template(source, evaluator)
+    tree = environment.parse(source.strip())
+    match tree.body:
+        case [nodes.Output(nodes=[only])] if not isinstance(only, nodes.TemplateData) and "{#" not in source:
+            if isinstance(only, nodes.Name):
+                raise RuleError(f"{source!r}: {only.name} is not a single value; name one of its fields")
+        case _:
+            return template
+    needed, inner = _needed(tree), source.strip()[2:-2].strip("+-").strip()
+    at = evaluate_here if _is_simple(tree) else evaluator
+
+    async def value(names: Names) -> object:
+        cut = plain(names, needed)
+        expression = Expression(kind="value", source=inner, values=cut.values, too_long=cut.too_long)
+        return (await at(expression)).value
+
+    return value
 
 
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:

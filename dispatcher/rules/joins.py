@@ -41,8 +41,8 @@ def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
 def _strings(value: object) -> Iterator[str]:
     if isinstance(value, str):
         yield value
-    elif isinstance(value, list):
-        for item in value:
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
             yield from _strings(item)
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:

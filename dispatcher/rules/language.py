@@ -21,6 +21,7 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dispatcher.confined.frames import Refused
 from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.json_values import json_value
 from dispatcher.rules.missing import missing
 from dispatcher.rules.prompt_filters import FILTERS
 from dispatcher.rules.why import why_not
@@ -43,16 +44,18 @@ Values = Mapping[str, Any]
 
 
 class Expression(msgspec.Struct, frozen=True, kw_only=True):
-    """An expression and the values it uses. `too_long` lists paths to values that a template must not use, each with the reason."""
+    """An expression and the values it uses: a condition, a template, or an expression whose value is wanted. `too_long` lists paths to
+    values that must not be sent, each with the reason."""
 
-    kind: Literal["condition", "text"]
+    kind: Literal["condition", "text", "value"]
     source: str
     values: dict[str, object]
     too_long: list[tuple[list[str], str]] = []
 
 
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
-    """The result of an expression: for a condition whether it holds, and if not why (`text`); for a template its `text`.
+    """The result of an expression: for a condition whether it holds, and if not why (`text`); for a template its `text`; else its
+    `value`, of types that JSON has.
 
     `is_known` is False for a condition that does not hold because a value that it needs is missing.
     """
@@ -60,6 +63,7 @@ class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
     holds: bool = True
     text: str = ""
     is_known: bool = True
+    value: Any = None
 
 
 def answer(question: bytes) -> bytes:
@@ -75,6 +79,8 @@ def evaluate(expression: Expression) -> Evaluated:
     names = {name: _record(value) for name, value in expression.values.items()}
     if expression.kind == "text":
         return Evaluated(text=_rendered(expression, names))
+    if expression.kind == "value":
+        return Evaluated(value=_valued(expression, names))
     compiled = _condition(expression.source)
     try:
         value = compiled.value(names)
@@ -87,9 +93,21 @@ def evaluate(expression: Expression) -> Evaluated:
         raise RuleError(f"{expression.source!r} cannot be evaluated: {_problem(error)}") from error
 
 
-def _rendered(expression: Expression, names: dict[str, object]) -> str:
+def _valued(expression: Expression, names: dict[str, object]) -> Any:
+    _refuse_too_long(expression, names)
+    try:
+        return json_value(_condition(expression.source).value(names))
+    except Exception as error:
+        raise RuleError(f"{expression.source!r} has no value: {_problem(error)}") from error
+
+
+def _refuse_too_long(expression: Expression, names: dict[str, object]) -> None:
     for path, why in expression.too_long:
         _set_value(names, path, TooLong(why))
+
+
+def _rendered(expression: Expression, names: dict[str, object]) -> str:
+    _refuse_too_long(expression, names)
     pieces, length = [], 0
     try:
         for piece in _template(expression.source).generate(names):
@@ -143,7 +161,7 @@ def _set_value(names: dict[str, object], path: list[str], value: Any) -> None:
 
 
 class TooLong:
-    """Stands for a value that is too long to be sent: every use of it in a template raises `RuleError` with the reason."""
+    """Stands for a value that is too long to be sent: every use of it raises `RuleError` with the reason."""
 
     def __init__(self, why: str) -> None:
         self._why = why

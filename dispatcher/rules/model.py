@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import msgspec
 
@@ -43,20 +43,27 @@ class ArchiveTo(_Table, frozen=True, kw_only=True):
 
 
 class ForwardTo(_Table, frozen=True, kw_only=True):
-    """Another webhook, and the secret to sign with (whsec_…). `url` may be a template. `body`: the event, or the task as a client of
-    the upstream would get it."""
+    """Another system, and the secret to sign with (whsec_…). `url` may be a template. `body`: the event, the task as a client of the
+    upstream would get it, or a template of a text with this `content_type`; instead of it, `json` is a table or list whose texts are
+    templates. `headers` are templates too."""
 
     url: str
     secret: str = ""
-    body: Literal["event", "task"] = "event"
+    body: str = "event"
+    json: dict[str, Any] | list[Any] | None = None
+    headers: dict[str, str] = {}
+    method: Literal["POST", "PUT"] = "POST"
+    content_type: str = ""
 
 
 class NotifyTo(_Table, frozen=True, kw_only=True):
-    """Whom to notify: Apprise addresses. `text` and `title` are templates."""
+    """Whom to notify: Apprise addresses. `text` and `title` are templates. `attach`: the picture (on a join, those of the chain), or
+    templates of addresses of pictures."""
 
     to: str | list[str]
     text: str = "{{ task.action }} {{ task.status }}: {{ task.prompt }}"
     title: str = ""
+    attach: bool | list[str] = False
 
 
 class ApproveBy(_Table, frozen=True, kw_only=True, rename={"otherwise": "else"}):

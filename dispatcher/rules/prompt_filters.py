@@ -1,4 +1,4 @@
-"""Filters for prompts in expressions: `with_param`, `without_param`, `params`, `words` and `match`. For the confined process too."""
+"""Filters for prompts in expressions: `with_param`, `without_param`, `params`, `words`, `match` and `slug`. For the confined process too."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from jinja2 import nodes
 
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.patterns import Pattern, compiled
+from midjourney.file_names import slug
 from midjourney.prompt_params import Params, params_of, words_of
 from midjourney.prompts import Value, check_name, with_param, without_param
 
@@ -38,6 +39,10 @@ def _match(text: object, pattern: str) -> bool:
     return _pattern(pattern).search(_text(text))
 
 
+def _slug(text: object) -> str:
+    return slug(_text(text))
+
+
 @lru_cache(64)
 def _pattern(pattern: str) -> Pattern:
     return compiled(pattern)
@@ -49,9 +54,10 @@ FILTERS = {
     "params": _params,
     "words": _words,
     "match": _match,
+    "slug": _slug,
 }
 
-LINEAR = frozenset({"with_param", "without_param", "params", "words"})
+LINEAR = frozenset({"with_param", "without_param", "params", "words", "slug"})
 """Filters that are worked out in place: they read a value once."""
 
 MOST_LINEAR = 5
@@ -64,6 +70,7 @@ _TAKES = {
     "match": (range(1, 2), "one pattern: match('cats?')"),
     "params": (range(1), "nothing in parentheses"),
     "words": (range(1), "nothing in parentheses"),
+    "slug": (range(1), "nothing in parentheses"),
 }
 
 

@@ -26,6 +26,9 @@ PREFIX = "rule:"
 AT_ONCE = {"/split_grid": 2, "/archive": 4}
 """How many runs may hold pictures at the same time: a picture may have 50 MB. Only one is decoded at a time anyway."""
 
+WITHIN_S = {"/archive": 900.0, "/notify": 300.0}
+"""Seconds for a run that may need more than others: it loads videos, or ten pictures."""
+
 Function = Callable[..., Awaitable[None]]
 
 
@@ -65,6 +68,7 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         limit=limit,
         harmless=is_harmless,
         requests=is_harmless,
+        timeout_s=WITHIN_S.get(suffix, DEFAULTS.timeout_s),
         concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
         still_wanted=later.asking(compiled, is_answer=suffix == "/modal"),
     )

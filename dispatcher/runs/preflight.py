@@ -14,7 +14,7 @@ from storage.deliveries import firings, suspects
 from storage.deliveries.endings import Ended, subject_of
 from storage.deliveries.firings import Limit
 from storage.engine import Connection, Database
-from storage.records import ClaimedDelivery, Delivery
+from storage.records import ClaimedDelivery, Delivery, is_for_one
 from storage.tasks import hanging
 
 
@@ -62,6 +62,10 @@ class Preflight:
             and claimed.task.finished_at_ms
         ):
             return Ended(state="done", decision="did not run: the task has ended in the meantime")
+        if is_for_one(claimed.event) and not receiver.options.requests:
+            # A person who sends one message again wants it, whatever the rule's limit. What may submit keeps to its limit.
+            options = msgspec.structs.replace(receiver.options, limit=None)
+            receiver = msgspec.structs.replace(receiver, options=options)
         if reason := await self._limit_reached(claimed, receiver.options.limit):
             return Ended(state="done", decision=reason)
         self._measure_wait(claimed)

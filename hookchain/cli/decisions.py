@@ -123,11 +123,17 @@ def replay(
     force: Annotated[
         bool, typer.Option("--force", help="Submit again, and pay again for, what was already submitted.")
     ] = False,
+    only: Annotated[
+        str,
+        typer.Option(
+            help="The one receiver that runs, such as rule:NAME/forward, which sends its message again."
+        ),
+    ] = "",
 ) -> None:
     """Run rules and plugins again for recorded events."""
     server = running_server()
     for event in events:
-        replayed = server.post(f"/api/events/{event}/replay", Replayed, {"force": force})
+        replayed = server.post(f"/api/events/{event}/replay", Replayed, {"force": force, "only": only})
         say(f"event {event}: replayed as {replayed.replayed_as}")
 
 

@@ -40,9 +40,10 @@ class Sent(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Forwarded(msgspec.Struct, frozen=True, kw_only=True):
-    """A webhook that would have left: `json` is its decoded `body`."""
+    """A webhook that would have left: `json` is its decoded `body`. The names of `headers` are in lower case."""
 
     receiver: str
+    method: str = "POST"
     url: str
     body: str
     headers: Mapping[str, str]
@@ -59,12 +60,13 @@ class Forwarded(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Told(msgspec.Struct, frozen=True, kw_only=True):
-    """A notification that would have left."""
+    """A notification that would have left. `attached` are the addresses of its pictures."""
 
     receiver: str
     to: tuple[str, ...]
     title: str
     text: str
+    attached: tuple[str, ...] = ()
 
 
 class Archived(msgspec.Struct, frozen=True, kw_only=True):

@@ -55,16 +55,18 @@ class Watch:
             _present.reset(before)
         self.requested += [Requested(event.id, receiver, staged) for staged in chain.staged]
 
-    def forwarded(self, url: str, content: bytes, headers: Mapping[str, str]) -> None:
+    def forwarded(self, method: str, url: str, content: bytes, headers: Mapping[str, str]) -> None:
         """See `Rehearsal`."""
         body = content.decode()
         self.was_forwarded.append(
-            Forwarded(receiver=_present.get(), url=url, body=body, headers=dict(headers))
+            Forwarded(receiver=_present.get(), method=method, url=url, body=body, headers=dict(headers))
         )
 
-    def told(self, to: Sequence[str], title: str, text: str) -> None:
+    def told(self, to: Sequence[str], title: str, text: str, attached: Sequence[str]) -> None:
         """See `Rehearsal`."""
-        self.was_told.append(Told(receiver=_present.get(), to=tuple(to), title=title, text=text))
+        self.was_told.append(
+            Told(receiver=_present.get(), to=tuple(to), title=title, text=text, attached=tuple(attached))
+        )
 
     def kept(self, to: str, name: str, data: bytes) -> None:
         """See `Rehearsal`."""

@@ -11,15 +11,18 @@ from hooks.api.decode import decode_body
 from hooks.api.paging import cursor_of, filters, id_cursor, page_of, row_id
 from hooks.problems import Problem
 from storage import clock
+from storage.deliveries.giving_again import give_again
 from storage.engine import Database
 from storage.events import replay
 from storage.reading import pages
 
 
 class ReplayOptions(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """How to replay an event. With `force`, whatever its receivers submit is submitted, and paid for, again."""
+    """How to replay an event. With `force`, whatever its receivers submit is submitted, and paid for, again. `only` names the one
+    receiver that gets it, such as "rule:NAME/forward"; otherwise all of them get it."""
 
     force: bool = False
+    only: str = ""
 
 
 class Events:
@@ -56,7 +59,11 @@ class Events:
         try:
             made = await self._database.write(
                 "command",
-                lambda connection: replay.replay(connection, event_id, force=options.force, now_ms=now_ms),
+                lambda connection: (
+                    give_again(connection, event_id, options.only, force=options.force, now_ms=now_ms)
+                    if options.only
+                    else replay.replay(connection, event_id, force=options.force, now_ms=now_ms)
+                ),
             )
         except ValueError as error:
             raise Problem(422, str(error)) from error

@@ -15,7 +15,8 @@ from typing import Protocol
 import msgspec
 import structlog
 
-from dispatcher.effects.archive import LARGEST_BYTES, SOON_MS, expires_at_ms
+from dispatcher.effects.archive import LARGEST_BYTES
+from dispatcher.effects.expiry import SOON_MS, expires_at_ms
 from dispatcher.effects.store import StoreError
 from dispatcher.plugins.chain import UpstreamHandle
 from hooks.images.flights import Flights

@@ -19,6 +19,21 @@ ADD_DELIVERY = Command(
     """
 )
 
+GIVE_AGAIN = Query(
+    """
+    INSERT INTO deliveries (event_id, receiver, lane, state, attempts, excused, run_at_ms, fired, decision, error,
+      created_at_ms, updated_at_ms)
+    SELECT CAST(:new_event_id AS BIGINT), receiver, lane, CAST(:state AS TEXT), 0, 0, CAST(:now_ms AS BIGINT), FALSE, '', '',
+      CAST(:now_ms AS BIGINT), CAST(:now_ms AS BIGINT)
+    FROM deliveries WHERE event_id = :event_id AND receiver = :receiver
+    RETURNING id
+    """,
+    int,
+)
+RECEIVERS_OF_EVENT = Query(
+    "SELECT receiver FROM deliveries WHERE event_id = :event_id ORDER BY receiver", str
+)
+
 _DELIVERY = columns_of(Delivery, "deliveries")
 
 # "In the words of the index" means: `state IN ('waiting', 'running')`, as in the partial index, so that it is used.

@@ -9,11 +9,14 @@ from __future__ import annotations
 from sqlalchemy import Connection
 
 from storage.events import sql
-from storage.records import Event
+from storage.records import Event, replay_detail
 
 
-def replay(connection: Connection, event_id: int, *, force: bool, now_ms: int) -> tuple[Event, int] | None:
-    """Append a copy of the event; returns the original and the id of the copy, or None if there is no such event.
+def replay(
+    connection: Connection, event_id: int, *, force: bool, now_ms: int, only: str = ""
+) -> tuple[Event, int] | None:
+    """Append a copy of the event; returns the original and the id of the copy, or None if there is no such event. `only` is the
+    receiver that alone gets it, for the copy's `detail`.
 
     Raises `ValueError` for an event without a signal.
     """
@@ -25,7 +28,7 @@ def replay(connection: Connection, event_id: int, *, force: bool, now_ms: int) -
     new_id = sql.REPLAY.one(
         connection,
         id=event_id,
-        detail=f"replay of event {event_id}" + (", forced" if force else ""),
+        detail=replay_detail(event, force=force, only=only),
         now_ms=now_ms,
         generation=_next_generation(connection, event, now_ms) if force else 0,
     )

@@ -21,6 +21,9 @@ from storage.records.events import (
     Quarantined,
     Recorded,
     Source,
+    is_for_one,
+    origin_of,
+    replay_detail,
 )
 from storage.records.members import ChainMember, MadeBy
 from storage.records.submissions import (
@@ -85,4 +88,7 @@ __all__ = [
     "Uncertain",
     "Used",
     "beginning",
+    "is_for_one",
+    "origin_of",
+    "replay_detail",
 ]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal
 
 import msgspec
@@ -101,6 +102,37 @@ class Event(msgspec.Struct, frozen=True, kw_only=True):
     def __post_init__(self) -> None:
         if not self.provenance:  # written by a release without this column
             msgspec.structs.force_setattr(self, "provenance", PROVENANCE_OF_SOURCE[self.source])
+
+
+_REPLAY = re.compile(r"replay of event (\d+)(?:, first (\d+))?(, forced)?(?:, only (.+))?", re.DOTALL)
+
+
+def replay_detail(event: Event, *, force: bool, only: str) -> str:
+    """The `detail` of a replay of an event."""
+    first = origin_of(event)
+    parts = [
+        f"replay of event {event.id}",
+        f"first {first}" if first != event.id else "",
+        "forced" if force else "",
+        f"only {only}" if only else "",
+    ]
+    return ", ".join(filter(None, parts))
+
+
+def origin_of(event: Event) -> int:
+    """The id of the event of which this one is a replay, or its own. A forced replay is an event of its own."""
+    replay = _replay_of(event)
+    return int(replay[2] or replay[1]) if replay is not None and not replay[3] else event.id
+
+
+def is_for_one(event: Event) -> bool:
+    """True for a replay that a person made for a single receiver."""
+    replay = _replay_of(event)
+    return replay is not None and replay[4] is not None
+
+
+def _replay_of(event: Event) -> re.Match[str] | None:
+    return _REPLAY.fullmatch(event.detail) if event.source == "replay" else None
 
 
 class PendingEvent(msgspec.Struct, frozen=True):

@@ -118,6 +118,18 @@ def test_a_replay_pays_nothing_unless_it_is_forced(shell: Shell, eventually: Any
     assert "gave no signal" in shell.run("replay", str(stale[0]["id"]), code=1)
 
 
+def test_a_replay_for_one_receiver(shell: Shell, eventually: Any) -> None:
+    """No other runs, and nothing is paid for; one that did not get the event is named with those that did."""
+    event = shell.event("task.succeeded")
+    before = len(shell.server.get("/api/deliveries")["deliveries"])
+    assert f"event {event}: replayed as" in shell.run("replay", event, "--only", "rule:same")
+    eventually(lambda: len(shell.server.get("/api/deliveries?state=done")["deliveries"]) == before + 1)
+    (newest, *_) = shell.server.get("/api/deliveries")["deliveries"]
+    assert (newest["receiver"], shell.sandbox.ledger()["billed"]["action"]) == ("rule:same", 2)
+    refused = shell.run("replay", event, "--only", "rule:sam", code=1)
+    assert "was not given to 'rule:sam'; it was given to: rule:same, rule:upscale" in refused
+
+
 def costs_count_what_was_spent_and_what_was_not(shell: Shell) -> None:
     """By rule, chain, day and upstream; the press that two rules wanted was paid for once."""
     by_rule = {one["key"]: one for one in json.loads(shell.run("costs", "--json"))["costs"]}

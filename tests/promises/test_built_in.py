@@ -28,7 +28,7 @@ PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAAC
 
 
 class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What must have been made in the end: tasks by action, presses by kind, prompts of modals, files, messages. An example is tried with
+    """What must have been made in the end: tasks by action, presses by kind, prompts of modals, files, messages, pictures attached. An example is tried with
     the command that it names, and the built-in sandbox as it starts, unless it needs `faults`."""
 
     tasks: dict[str, int]
@@ -38,6 +38,7 @@ class Case(msgspec.Struct, frozen=True, kw_only=True):
     status: str = "SUCCESS"
     files: tuple[str, ...] = ()
     messages: int = 0
+    attached: int = 0
 
 
 CASES = {
@@ -63,11 +64,16 @@ CASES = {
     "animate": Case(tasks={"IMAGINE": 1, "UPSCALE": 1, "VIDEO": 1}, presses={"upscale": 1, "animate_low": 1}),
     "split-grid": Case(tasks={"IMAGINE": 1}, files=("-1.png", "-2.png", "-3.png", "-4.png")),
     "archive": Case(tasks={"IMAGINE": 1}, files=(".png", ".json")),
+    "archive-by-date": Case(tasks={"IMAGINE": 1}, files=("/a-cat.*.png", "/a-cat.*.json")),
     "forward": Case(tasks={"IMAGINE": 1}, messages=1),
+    "forward-own-body": Case(tasks={"IMAGINE": 1}, messages=1),
     "notify": Case(tasks={"IMAGINE": 1}, messages=1),
+    "notify-with-pictures": Case(
+        tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1, attached=4
+    ),
     "four-pictures": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1),
 }
-ONLY_RULES = {"vary-region"}
+ONLY_RULES = {"vary-region", "archive-by-date", "forward-own-body", "notify-with-pictures"}
 SETTINGS = {"PICK": "U1,U3"}
 
 
@@ -167,6 +173,7 @@ def test_a_built_in_does_what_it_says(
     assert Counter(Button(custom_id=custom_id).kind for custom_id in presses) == case.presses
     modals = [entry["body"]["prompt"] for entry in accepted if entry["path"].endswith("/modal")]
     assert tuple(modals) == case.modals
+    assert sum(len(message.get("attachments", [])) for message in told) == case.attached
     for ending in case.files:
         assert [path for path in (tmp_path / "pictures").rglob(f"*{ending}") if path.stat().st_size], ending
     assert server.get("/api/dead-letters")["dead_letters"] == []

@@ -10,7 +10,7 @@ from jinja2 import nodes
 from dispatcher.rules.expressions import FIELDS, NAMES
 from dispatcher.rules.language import environment
 from dispatcher.rules.lint.caution import Caution, Subject
-from dispatcher.rules.model import BlendWith, ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
+from dispatcher.rules.model import ArchiveTo, BlendWith, ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
 
 _FIELD = re.compile(rf"(?<![\w./@-])({'|'.join(NAMES)})\.(\w+)\b(?!\.\w)")
 _DOLLAR = re.compile(r"\$\{[^}]*\}|\$(prompt|task)\b|%\((\w+)\)s|(?<!\{)\{(prompt|task|image_url|id)\}(?!\})")
@@ -34,7 +34,18 @@ def dead_texts(subject: Subject) -> Iterator[Caution]:
 
 def texts_of(rule: Rule) -> Iterator[tuple[str, str]]:
     """The templates of a rule, each with its key."""
-    for key in ("imagine", "modal", "describe", "shorten", "state", "forward", "notify", "blend"):
+    for key in (
+        "imagine",
+        "modal",
+        "describe",
+        "shorten",
+        "state",
+        "forward",
+        "notify",
+        "blend",
+        "archive",
+        "split_grid",
+    ):
         value = getattr(rule, key)
         for text in _texts(key, value):
             if text:
@@ -48,9 +59,11 @@ def _texts(key: str, value: object) -> list[str]:
         case ModalAnswer():
             return [value.prompt]
         case NotifyTo():
-            return [value.text, value.title]
+            return [value.text, value.title, *(value.attach if isinstance(value.attach, list) else [])]
+        case ArchiveTo():
+            return [value.to]
         case ForwardTo():
-            return [value.url]
+            return [value.url, *_inner(value.json)]
         case BlendWith():
             return value.images
         case list():
@@ -58,6 +71,14 @@ def _texts(key: str, value: object) -> list[str]:
         case str():
             return [] if key == "notify" else [value]
     return []
+
+
+def _inner(value: object) -> list[str]:
+    """The texts of a table or list."""
+    if isinstance(value, str):
+        return [value]
+    items = value.values() if isinstance(value, dict) else value if isinstance(value, list) else []
+    return [text for item in items for text in _inner(item)]
 
 
 def _caution(key: str, written: str, remedy: str) -> Caution:

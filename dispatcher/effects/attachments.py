@@ -1,0 +1,83 @@
+"""Pictures that go along with a notification: loaded here, by the rules for addresses, into files that last as long as it is sent.
+
+A message is never delayed or lost because of a picture: one that cannot be loaded, or that is too large, is left out, and its address is in
+the text instead.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import msgspec
+
+from dispatcher.effects.expiry import expires_soon
+from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.daemon_threads import in_thread
+from midjourney.image_data import EXTENSIONS, LARGEST_BYTES, BadImage, Image
+from midjourney.loading import NotServed, fetch_image
+
+MOST = 10
+"""The most pictures of a message, as Discord has it."""
+
+
+class Picture(msgspec.Struct, frozen=True, kw_only=True):
+    """A picture by its address. `task_id` is its task, which is asked for a new address when this one has expired; "" if unknown."""
+
+    address: str
+    task_id: str = ""
+
+
+class Attached(msgspec.Struct, frozen=True, kw_only=True):
+    """The files, and the addresses of the pictures that are not among them."""
+
+    files: list[Path]
+    left_out: list[str]
+
+
+@asynccontextmanager
+async def attached(pictures: Sequence[Picture], chain: Chain) -> AsyncIterator[Attached]:
+    """Load pictures into files, one after the other, and remove the files at the end. The chain notes what is left out."""
+    folder = Path(await in_thread(lambda: tempfile.mkdtemp(prefix="hookchain-")))
+    try:
+        yield await _loaded(pictures, chain, folder)
+    finally:
+        await in_thread(lambda: shutil.rmtree(folder, ignore_errors=True))
+
+
+async def _loaded(pictures: Sequence[Picture], chain: Chain, folder: Path) -> Attached:
+    files: list[Path] = []
+    left_out = [picture.address for picture in pictures[MOST:]]
+    if left_out:
+        chain.note(f"{len(left_out)} pictures are not attached: a message has at most {MOST}")
+    for number, picture in enumerate(pictures[:MOST], 1):
+        try:
+            image = await _fetched(picture, chain)
+        except BadImage as error:
+            chain.note(f"not attached: {error}")
+            left_out.append(picture.address)
+            continue
+        files.append(folder / f"picture-{number}.{EXTENSIONS[image.media_type]}")
+        await _write(files[-1], image.data)
+    return Attached(files=files, left_out=left_out)
+
+
+async def _write(file: Path, data: bytes) -> None:
+    await in_thread(lambda: file.write_bytes(data))
+
+
+async def _fetched(picture: Picture, chain: Chain) -> Image:
+    """Load a picture of at most 10 MB, from a new address if its own has expired. Raises `BadImage`."""
+    address = picture.address
+    if picture.task_id and expires_soon(address):
+        address = await chain.fresh_image_url(picture.task_id) or address
+    try:
+        return await fetch_image(address, largest=LARGEST_BYTES, may_be_private=chain.may_be_private)
+    except NotServed:
+        fresh = await chain.fresh_image_url(picture.task_id) if picture.task_id else ""
+        if not fresh or fresh == address:
+            raise
+        return await fetch_image(fresh, largest=LARGEST_BYTES, may_be_private=chain.may_be_private)
