@@ -221,6 +221,17 @@ def test_a_prompt_that_is_raw_already_has_no_b(hookchain: Hookchain) -> None:
     assert (asked.asks, hookchain.wait("1 h").told) == ([], [])
 
 
+def test_somebody_is_asked_before_anything_is_sent(hookchain: Hookchain) -> None:
+    """Nobody answers for two hours: nothing is sent. What grows from a grid is not asked about."""
+    load(hookchain, "ask-first")
+    asked = hookchain.succeed(grid())
+    assert (asked.pressed, asked.sent) == (ALL_FOUR, [])
+    (told,) = [*asked.told, *hookchain.wait("1 min").told]
+    assert "/approve/" in told.text
+    assert hookchain.succeed(upscale()).asks == []
+    assert hookchain.wait("1 d").sent == []
+
+
 def test_one_message_when_all_four_are_done(hookchain: Hookchain) -> None:
     """One of them fails: it is named with its reason."""
     load(hookchain, "four-pictures")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 import shutil
 import threading
 from collections import Counter
@@ -169,6 +170,27 @@ def test_no_more_than_ten_a_day(automate: Callable[..., Automation], listener: t
     assert len(automation.presses()) == 8
 
 
+def test_nothing_is_sent_before_somebody_says_yes(
+    automate: Callable[..., Automation], listener: tuple[str, list[Any]]
+) -> None:
+    """Opening the link, as chat previews do, sends nothing; the button of its page sends the four presses, once."""
+    automation = automate("ask-first")
+    automation.run(*command_of("ask-first"))
+    automation.eventually(lambda: listener[1])
+    (message,) = listener[1]
+    (link,) = re.findall(r"https?://\S+/approve/[^\s)\"<]+", message["message"])
+    page = automation.server.http.get(link)
+    assert (page.status_code, "U4" in page.text) == (200, True)
+    automation.rests()
+    assert automation.presses() == []
+    for status in (303, 409):
+        answer = automation.server.http.post(link, data={"do": "release", "name": "Ann"})
+        assert answer.status_code == status
+    automation.eventually(lambda: len(automation.presses()) == 4)
+    automation.rests()
+    assert automation.presses() == [f"upsample:{number}" for number in (1, 2, 3, 4)]
+
+
 def test_u1_is_left_to_whoever_chose(automate: Callable[..., Automation]) -> None:
     """One grid on which a person presses U3, and one that nobody looks at: U3 of the first, U1 of the second."""
     automation = automate("unless-pressed", replace=('"10 min"', '"4 s"'))
@@ -291,5 +313,5 @@ def test_equal_prompts_once(automate: Callable[..., Automation]) -> None:
 
 def test_every_automation_is_tried_here() -> None:
     """An example without a case must have a test of its own."""
-    own = {"describe-elsewhere", "daily-budget", "unless-pressed", "later", "at-night"}
+    own = {"describe-elsewhere", "daily-budget", "unless-pressed", "later", "at-night", "ask-first"}
     assert own | CASES.keys() == AUTOMATIONS

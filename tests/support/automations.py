@@ -5,6 +5,7 @@ from __future__ import annotations
 AUTOMATIONS = frozenset(
     {
         "a-b",
+        "ask-first",
         "at-night",
         "daily-budget",
         "describe-elsewhere",
