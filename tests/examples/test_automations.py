@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from dispatcher.plugins.errors import PluginError
-from hookchain.testing import Ask, Asked, grid, upscale
+from hookchain.testing import Ask, Asked, Told, grid, upscale
 
 if TYPE_CHECKING:
     from hookchain.testing import Hookchain
@@ -237,7 +237,7 @@ def test_one_message_when_all_four_are_done(hookchain: Hookchain) -> None:
     load(hookchain, "four-pictures")
     asked = hookchain.succeed(grid())
     assert asked.pressed == ALL_FOUR
-    told = []
+    told: list[Told] = []
     for number, press in enumerate(asked.asks, 1):
         assert told == []
         made = upscale(f"u{number}", number, imageUrl=f"https://cdn.example.com/{number}.png")
