@@ -26,6 +26,8 @@ def load(kit: Hookchain, name: str) -> None:
         "MAIN_URL": "https://main.example.com",
         "OTHER_URL": "https://other.example.com",
         "NOTIFY_TO": TO,
+        "FORWARD_URL": "https://shop.example.com/hook",
+        "FORWARD_SECRET": "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw",
     }
     kit.load_rules(f"examples/{name}.toml")
 
@@ -251,6 +253,21 @@ def test_one_message_when_all_four_are_done(hookchain: Hookchain) -> None:
         *(f"U{n}: https://cdn.example.com/{n}.png" for n in (1, 2, 3)),
         "U4: 任务超时",
     ]
+
+
+def test_one_signed_message_at_the_end_of_a_chain(hookchain: Hookchain) -> None:
+    """Nothing before all four have ended; then what became of each."""
+    load(hookchain, "finals")
+    asked = hookchain.succeed(grid())
+    forwarded = [*asked.forwarded]
+    for number, press in enumerate(asked.asks, 1):
+        assert forwarded == []
+        forwarded += hookchain.succeed(upscale(f"u{number}", number), of=press).forwarded
+    forwarded += hookchain.wait("1 h").forwarded
+    (message,) = forwarded
+    assert message.is_signed
+    tasks = message.json["data"]["chain"]["tasks"]  # type: ignore[index]
+    assert [(one["label"], one["state"]) for one in tasks[1:]] == [(label, "succeeded") for label in ALL_FOUR]
 
 
 def test_each_customer_has_rules_of_its_own(hookchain: Hookchain) -> None:

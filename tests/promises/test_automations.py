@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import re
 import shutil
@@ -21,6 +22,7 @@ from tests.support.automations import AUTOMATIONS
 from tests.support.tried import EXAMPLES, SERVE, Case, accepted, busy, comes_of, command_of, run
 
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
+SECRET = f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}"
 
 CASES = {
     "wide-only": Case(tasks={"IMAGINE": 2, "UPSCALE": 4}, presses={"upscale": 4}),
@@ -40,6 +42,7 @@ CASES = {
         files=(".png", ".json"),
     ),
     "a-b": Case(tasks={"IMAGINE": 2}, imagines=("a cat", "a cat --raw"), messages=1),
+    "finals": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1),
     "soften": Case(tasks={"IMAGINE": 1}, imagines=("a marble statue, modest",)),
     "per-customer": Case(tasks={"IMAGINE": 3, "UPSCALE": 5}, presses={"upscale": 5}),
 }
@@ -50,8 +53,15 @@ ALSO = {"wide-only": ["imagine", "a cat --ar 9:16"]}
 class Automation:
     """A server with an example, and its built-in sandbox."""
 
-    def __init__(self, server: HookchainServer, folder: Path, eventually: Callable[..., Any]) -> None:
+    def __init__(
+        self,
+        server: HookchainServer,
+        folder: Path,
+        eventually: Callable[..., Any],
+        environment: dict[str, str],
+    ) -> None:
         self.server, self.folder, self.eventually = server, folder, eventually
+        self.environment = environment
         self.sandbox = client(server.find(r"built-in sandbox at (http://[^,\s]+)"))
 
     def run(self, *command: str, ready: str = "accepted|waiting") -> str:
@@ -59,7 +69,7 @@ class Automation:
         return run(
             [*command],
             self.folder,
-            {"PORT": self.server.url.rpartition(":")[2], "NOTIFY_TO": "json://localhost"},
+            self.environment | {"PORT": self.server.url.rpartition(":")[2]},
             ready,
         )
 
@@ -92,10 +102,14 @@ def automate(
     def start(name: str, *, replace: tuple[str, str] = ("", ""), **environment: str) -> Automation:
         toml = (EXAMPLES / f"{name}.toml").read_text() if name else ""
         assert replace[0] in toml
-        environment |= {"NOTIFY_TO": listener[0].replace("http", "json")}
+        environment |= {
+            "NOTIFY_TO": listener[0].replace("http", "json"),
+            "FORWARD_URL": listener[0],
+            "FORWARD_SECRET": SECRET,
+        }
         toml = toml.replace(*replace) if replace[0] else toml
         server = start_server(toml=toml, command=SERVE, **environment)
-        started.append(Automation(server, tmp_path, eventually))
+        started.append(Automation(server, tmp_path, eventually, environment))
         return started[-1]
 
     yield start

@@ -9,6 +9,7 @@ AUTOMATIONS = frozenset(
         "at-night",
         "daily-budget",
         "describe-elsewhere",
+        "finals",
         "later",
         "left-half",
         "per-customer",
