@@ -22,5 +22,5 @@ async def send_pictures(action: str, *, task: Task, chain: Chain, **_: object) -
     """Once per grid, also if a person presses more of its buttons later."""
     if task.is_grid and chain.depth == 0:
         chain.fired = True  # count it for the limit, although nothing is submitted
-        lines = [f"{one.label}: {one.image_url or one.failure}" for one in chain.children]
+        lines = [f"{one.label}: {one.failure or one.image_url}" for one in chain.children]
         await notify("\n".join(lines), to=TO, title=task.prompt)

@@ -72,10 +72,10 @@ class Hookchain:
             for rule in loaded.rules:
                 connect(rule)
 
-    def load_plugin(self, source: str | Path) -> None:
-        """Load a plugin from a file or a module. Raises `PluginError`."""
+    def load_plugin(self, source: str | Path, **settings: object) -> None:
+        """Load a plugin from a file or a module, with the settings of its table `[plugins.NAME]`. Raises `PluginError`."""
         with self._running.registry.changing():
-            loading.load_plugin(source, self._places)
+            loading.load_plugin(source, self._places, settings)
 
     def upstreams(self, *names: str, dialect: str = "mj-plus") -> None:
         """Configure upstreams by name; callbacks come from the first, unless they say otherwise."""

@@ -13,6 +13,7 @@ import msgspec
 from dispatcher.plugins import own_windows
 from dispatcher.plugins.discovery import load_plugins
 from dispatcher.plugins.errors import PluginError
+from dispatcher.plugins.plugin_settings import PluginTables, given
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.load import load_rules
 from hookchain.settings.environment import CONFIG, TOML
@@ -67,8 +68,8 @@ def rules_in(
     return LoadedFile(rules, settings)
 
 
-def load_plugin(source: str | Path, places: Sequence[Path]) -> None:
-    """Load a plugin from a file or a module, as the server does. Raises `PluginError`."""
+def load_plugin(source: str | Path, places: Sequence[Path], settings: Mapping[str, object]) -> None:
+    """Load a plugin from a file or a module, as the server does, with the settings of its table. Raises `PluginError`."""
     own_windows.connect()
     name = str(source)
     if name.endswith(".py"):
@@ -76,9 +77,12 @@ def load_plugin(source: str | Path, places: Sequence[Path]) -> None:
             name = str(found(name, places))
         except NoSuchFile as error:
             raise PluginError(f"plugin {error}") from error
-    elif name in sys.modules:
-        importlib.reload(
-            sys.modules[name]
-        )  # an earlier test imported it, and then disconnected its receivers
+    plugin = Path(name).stem if name.endswith(".py") else name
+    tables = PluginTables({plugin: settings} if settings else {}, "the test")
+    if name in sys.modules:
+        with given(tables):
+            importlib.reload(
+                sys.modules[name]
+            )  # an earlier test imported it, and then disconnected its receivers
         return
-    load_plugins([name], places[0] / "no plugins beside it")
+    load_plugins([name], places[0] / "no plugins beside it", tables)

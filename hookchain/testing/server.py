@@ -9,6 +9,7 @@ from typing import Any
 
 import msgspec
 
+from dispatcher.approvals.asking import Asking
 from dispatcher.loops.ask_again import Asker
 from dispatcher.loops.deliver import Deliverer
 from dispatcher.loops.loop import Loop
@@ -78,6 +79,11 @@ class _Alone:
         return True
 
 
+async def _link(approval_id: str) -> str:
+    """Where an approval would be decided."""
+    return f"https://hookchain.example.com/approve/{approval_id}/signature"
+
+
 class Server:
     """A server over the database in a folder. All of its methods must be called in one event loop."""
 
@@ -144,6 +150,8 @@ class Server:
             _Alone(),
             chain_type=DryChain,
         )
+        prices = {name: upstream.prices for name, upstream in upstreams.items()}
+        Asking(self._database, self._registry, _link, prices).connect()
         self._submitter.vetoes = Vetoes(self._deliverer.runner)
         self._asker = Asker(
             self._database,

@@ -83,7 +83,7 @@ def end_all(
 ) -> list[bool | LeaseLost]:
     """End runs: write their outcomes, and stage all that their receivers requested, together.
 
-    For each run, True if another delivery has waited for it, or asks for its approval; or `LeaseLost`, and then nothing is written for it. Raises `LeaseLost` if a
+    For each run, True if another delivery has waited for it, or there is an event about what it requested; or `LeaseLost`, and then nothing is written for it. Raises `LeaseLost` if a
     firing was counted for such a run, so that all must be rolled back.
     """
     if len({run.claimed.delivery.id for run in runs}) < len(runs):  # attempts at one delivery end one by one
@@ -100,10 +100,10 @@ def end_all(
             unverified.refute_event(connection, run.claimed.event, run.ending.refuted, now_ms)
         if run.ending.report is not None:
             believe.believe(connection, run.ending.report, run.wanted_signals, now_ms=now_ms)
-    asking = _stage(connection, current, refuse, now_ms)
+    told = _stage(connection, current, refuse, now_ms)
     following = _following(connection, current)
     return [
-        _lane_of(run) in following or run.claimed.delivery.id in asking
+        _lane_of(run) in following or run.claimed.delivery.id in told
         if run.claimed.delivery.id in ended
         else protocol.lost(DELIVERIES, one.held)
         for run, one in zip(runs, ends, strict=True)
@@ -117,7 +117,8 @@ def _following_from(staged: Staged, claimed: ClaimedDelivery) -> Staged:
 
 
 def _stage(connection: Connection, runs: Sequence[Run], refuse: staging.Refuse, now_ms: int) -> set[int]:
-    """Stage what the receivers requested, and open approvals for what is held. Returns the deliveries whose approval is asked for."""
+    """Stage what the receivers requested, and open approvals for what is held. Returns the deliveries whose approval is asked for, and
+    those of which a budget refused something: there are events about both."""
     held = {
         run.claimed.delivery.id: approvals.new_id(now_ms)
         for run in runs
@@ -127,9 +128,11 @@ def _stage(connection: Connection, runs: Sequence[Run], refuse: staging.Refuse, 
     results = staging.stage_all(
         connection, [one for staged in marked for one in staged], refuse=refuse, now_ms=now_ms
     )
+    owners = [run.claimed.delivery.id for run, staged in zip(runs, marked, strict=True) for _ in staged]
+    refused = {owner for owner, result in zip(owners, results, strict=True) if result.refused}
     if not held:
-        return set()
-    return _open_approvals(connection, runs, held, iter(results), now_ms)
+        return refused
+    return refused | _open_approvals(connection, runs, held, iter(results), now_ms)
 
 
 def _marked(run: Run, approval_id: str) -> Sequence[Staged]:

@@ -116,6 +116,14 @@ def test_a_rule_that_fires_again_only_where_it_fails_again_needs_a_guard_too() -
     assert found(rule("task.cancelled", imagine="a cat")) == [("again", "imagine")]
 
 
+def test_a_depth_guards_a_new_prompt_after_a_failed_task() -> None:
+    """It is one deeper than what failed. One that is refused makes no task, and stays at the depth of what it follows from."""
+    assert found(rule("task.failed", "chain.depth < 2", imagine="a cat")) == []
+    assert found(rule("task.failed", "chain.depth > 2", imagine="a cat")) == [("again", "imagine")]
+    assert found(rule("submission.rejected", "chain.depth < 2", imagine="a cat")) == [("again", "imagine")]
+    assert found(rule("submission.rejected", "chain.submissions < 3", imagine="a cat")) == []
+
+
 def test_a_condition_with_a_precise_warning_gets_no_general_one() -> None:
     """`chain.depth == '0'` is never true as well."""
     assert found(rule(when="chain.depth == '0'")) == [("type", "if")]

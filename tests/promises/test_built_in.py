@@ -3,42 +3,21 @@
 from __future__ import annotations
 
 import base64
-import json
-import re
-import shlex
-import threading
-from collections import Counter
-from collections.abc import Callable, Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import msgspec
 import pytest
 
-from midjourney.buttons import Button
 from midjourney.image_data import image_of_text
-from tests.conftest import Process, client
+from tests.conftest import client
+from tests.support.automations import AUTOMATIONS
+from tests.support.tried import EXAMPLES, SERVE, Case, comes_of, command_of, run
 
 ROOT = Path(__file__).parent.parent.parent
-EXAMPLES = ROOT / "examples"
 UPSTREAM = '\n[upstreams.main]\nurl = "{url}"\nlook_after_s = 0.5\nquiet_s = 0.7\nsettle_after_s = 0.5\n'
 SECRET = f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}"
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
-
-
-class Case(msgspec.Struct, frozen=True, kw_only=True):
-    """What must have been made in the end: tasks by action, presses by kind, prompts of modals, files, messages, pictures attached. An example is tried with
-    the command that it names, and the built-in sandbox as it starts, unless it needs `faults`."""
-
-    tasks: dict[str, int]
-    presses: dict[str, int] = {}
-    modals: tuple[str, ...] = ()
-    faults: str = ""
-    status: str = "SUCCESS"
-    files: tuple[str, ...] = ()
-    messages: int = 0
-    attached: int = 0
 
 
 CASES = {
@@ -77,29 +56,6 @@ ONLY_RULES = {"vary-region", "archive-by-date", "forward-own-body", "notify-with
 SETTINGS = {"PICK": "U1,U3"}
 
 
-@pytest.fixture
-def listener() -> Iterator[tuple[str, list[Any]]]:
-    """Another system: its address, and what it was told."""
-    told: list[Any] = []
-
-    class Handler(BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            told.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: Any) -> None:
-            pass
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever)
-    thread.start()
-    yield f"http://127.0.0.1:{server.server_port}", told
-    server.shutdown()
-    thread.join()
-    server.server_close()
-
-
 def as_rules(name: str) -> tuple[str, dict[str, str]]:
     return (EXAMPLES / f"{name}.toml").read_text(), {}
 
@@ -131,13 +87,6 @@ RUNS = [
 ]
 
 
-def command_of(name: str) -> list[str]:
-    """The command by which the page of an example starts a chain, without `hookchain`."""
-    tried = re.findall(r"^# Try it: hookchain (.+)$", (EXAMPLES / f"{name}.toml").read_text(), re.MULTILINE)
-    assert len(tried) == 1, f"examples/{name}.toml names one command to try"
-    return shlex.split(tried[0])
-
-
 @pytest.mark.parametrize(("way", "name"), RUNS)
 def test_a_built_in_does_what_it_says(
     start_sandbox: Any, start_server: Any, eventually: Any, listener: Any, tmp_path: Path, way: str, name: str
@@ -155,58 +104,18 @@ def test_a_built_in_does_what_it_says(
     if case.faults:
         outside = start_sandbox("--speed", "30", "--seed", "7", "--faults", case.faults)
         toml += UPSTREAM.format(url=outside.url)
-    serve = ["-m", "hookchain", "serve", "--port", "0", "--sandbox-speed", "30"]
-    server = start_server(toml=toml, command=serve, **environment)
+    server = start_server(toml=toml, command=SERVE, **environment)
     sandbox = client(outside.url if case.faults else server.find(r"built-in sandbox at (http://[^,\s]+)"))
     (tmp_path / "picture.png").write_bytes(image_of_text(PIXEL).data)
     run(command_of(name), tmp_path, environment | {"PORT": server.url.rpartition(":")[2]})
 
-    def made() -> bool:
-        tasks = server.get("/api/tasks?limit=100")["tasks"]
-        ended = Counter(task["action"] for task in tasks if task["status"] == case.status)
-        return ended == case.tasks and len(told) == case.messages and not busy(server)
-
-    eventually(made)
-    submits = sandbox.get("/sandbox/ledger").json()["submissions"]
-    accepted = [entry for entry in submits if entry["code"] in (1, 21, 22)]
-    presses = [entry["body"]["customId"] for entry in accepted if entry["path"].endswith("/action")]
-    assert Counter(Button(custom_id=custom_id).kind for custom_id in presses) == case.presses
-    modals = [entry["body"]["prompt"] for entry in accepted if entry["path"].endswith("/modal")]
-    assert tuple(modals) == case.modals
-    assert sum(len(message.get("attachments", [])) for message in told) == case.attached
-    for ending in case.files:
-        assert [path for path in (tmp_path / "pictures").rglob(f"*{ending}") if path.stat().st_size], ending
-    assert server.get("/api/dead-letters")["dead_letters"] == []
+    comes_of(case, server, sandbox, eventually, told, tmp_path)
     sandbox.close()
 
 
-def run(command: list[str], folder: Path, environment: dict[str, str]) -> None:
-    """Run a command of ours beside the server."""
-    ran = Process(
-        ["-m", "hookchain", *command],
-        ready="accepted|waiting",
-        cwd=folder,
-        environment=environment | {"HOOKCHAIN_SECRET": "a test's secret"},
-    )
-    assert ran.wait() == 0, ran.output
-
-
-def busy(server: Any) -> bool:
-    """Whether anything is still to be done; asked in the order in which one thing becomes the next."""
-    if "hookchain_events_waiting 0.0\n" not in server.http.get("/metrics").text:
-        return True
-    return any(
-        one["state"] in ("waiting", "running")
-        for one in server.get("/api/deliveries?limit=500")["deliveries"]
-    ) or any(
-        one["state"] in ("waiting", "sending", "uncertain")
-        for one in server.get("/api/submissions?limit=500")["submissions"]
-    )
-
-
 def test_every_built_in_has_an_example_and_a_case() -> None:
-    """The queue that stays full for hours is tried in tests/dispatcher/test_rules_run.py."""
+    """The queue that stays full for hours is tried in tests/dispatcher/test_rules_run.py, what is no built-in in test_automations.py."""
     plugins = {path.stem.replace("_", "-") for path in (ROOT / "hookchain/plugins").glob("[a-z]*.py")}
-    examples = {path.stem for path in EXAMPLES.glob("*.toml")}
+    examples = {path.stem for path in EXAMPLES.glob("*.toml")} - AUTOMATIONS
     assert plugins | ONLY_RULES == examples
     assert {*CASES, "retry-when-queue-is-full"} == examples

@@ -30,8 +30,14 @@ _FAILS = frozenset(
 )
 """Signals that a submission leads to if it fails as the last one did."""
 
+_FAILED_TASKS = frozenset(signal for signal in _FAILS if signal.startswith("task."))
+
 _LATER: Mapping[str, Domain] = {"chain.depth": (LARGE,), "chain.submissions": (LARGE,)}
 """A chain in which the rule has fired many times."""
+
+_AT_ONE_DEPTH: Mapping[str, Domain] = {"chain.submissions": (LARGE,)}
+"""The same where the depth does not grow: what is repeated stays at its depth, and `chain.depth` of a submission that made no task is
+that of the task that it follows from, if there is one."""
 
 _MADE: Mapping[str, Mapping[str, Domain]] = {
     "imagine": {"task.action": ("IMAGINE",), "task.is_grid": (True,)},
@@ -51,6 +57,8 @@ _OFFERED_AGAIN: Mapping[str, Mapping[str, Domain]] = {
 
 _GUARD = 'Add limit = 1 or once_per = "chain", or a condition such as chain.depth == 0.'
 
+_COUNTED = 'Add limit = 1 or once_per = "chain".'
+
 
 def triggers_itself(subject: Subject) -> Iterator[Caution]:
     """A submission that fires its own rule again without an end."""
@@ -64,7 +72,7 @@ def triggers_itself(subject: Subject) -> Iterator[Caution]:
             if made and not _is_limited(rule, per_root=True) and _fires_again(subject, made):
                 yield _caution(rule, key, f"the task that {written} makes has that button again, which")
                 break
-    if rule.repeat and not _is_limited(rule, per_root=False) and _holds_later(subject):
+    if rule.repeat and not _is_limited(rule, per_root=False) and _holds_later(subject, _AT_ONE_DEPTH):
         yield Caution(
             kind="again",
             key="repeat",
@@ -84,20 +92,18 @@ def _fires_again(subject: Subject, made: Mapping[str, Domain]) -> bool:
     """True if the rule certainly fires for a task like this, deep in a long chain; if it only fails again, true if it may."""
     signal = subject.rule.on
     if signal in _FAILS:
-        return _holds_later(subject)
+        return _holds_later(subject, _LATER if signal in _FAILED_TASKS else _AT_ONE_DEPTH)
     if signal not in _HAPPENS:
         return False
     known = {**facts_of(signal), **made} if signal == "task.succeeded" else facts_of(signal)
     return subject.condition is None or outcomes(subject.condition, {**known, **_LATER}) == {True}
 
 
-def _holds_later(subject: Subject) -> bool:
+def _holds_later(subject: Subject, later: Mapping[str, Domain]) -> bool:
     """True if the condition may hold however long the chain is."""
     if subject.condition is None:
         return True
-    return outcomes(subject.condition, {**facts_of(subject.rule.on), "chain.submissions": (LARGE,)}) != {
-        False
-    }
+    return outcomes(subject.condition, {**facts_of(subject.rule.on), **later}) != {False}
 
 
 def _kind_of(key: str, written: str) -> str:
@@ -115,5 +121,5 @@ def _caution(rule: Rule, key: str, what: str) -> Caution:
         kind="again",
         key=key,
         problem=f"{what} {again} ({rule.on}): each time is paid for, until a budget ends it",
-        remedy=_GUARD,
+        remedy=_GUARD if rule.on in _HAPPENS | _FAILED_TASKS else _COUNTED,
     )
