@@ -70,6 +70,7 @@ class Chain(TasksOfChain):
         self.id = id
         self.root_id = root_id
         self.upstream = handle.name
+        self.zone = handle.zone
         self.depth = depth
         self.submissions = submissions
         self.fired = False

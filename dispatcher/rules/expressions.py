@@ -15,7 +15,8 @@ from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.open_approval import OpenApproval
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules import language
-from dispatcher.rules.language import Evaluated, Expression, environment
+from dispatcher.rules.language import NOW, Evaluated, Expression, environment
+from dispatcher.rules.moments import is_now, times, zones_of
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import OF_JOINS, fields, plain
@@ -110,12 +111,13 @@ class Condition:
         whole.set_environment(environment)
         _check(source, whole, when_due=when_due)
         self._needed = _needed(whole, when_due=when_due)
+        self._zones = zones_of(source, whole)
         self._evaluator = evaluate_here if _is_simple(whole) else evaluator
         self.names = frozenset(self._needed)
 
     async def __call__(self, names: Names) -> Evaluated:
         """Evaluate it: whether it holds, and if not, which part is false. Raises `RuleError` if it has no value."""
-        values = plain(names, self._needed).values
+        values = plain(names, self._needed).values | _clock(names, self._zones)
         return await self._evaluator(Expression(kind="condition", source=self.source, values=values))
 
 
@@ -132,13 +134,19 @@ def compile_template(
     except RecursionError as error:
         raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
+    zones = zones_of(source, tree)
 
     async def render(names: Names) -> str:
         cut = plain(names, needed)
-        expression = Expression(kind="text", source=source, values=cut.values, too_long=cut.too_long)
+        values = cut.values | _clock(names, zones)
+        expression = Expression(kind="text", source=source, values=values, too_long=cut.too_long)
         return (await evaluator(expression)).text
 
     return render
+
+
+def _clock(names: Names, zones: frozenset[str]) -> dict[str, object]:
+    return {NOW: times(names[NOW], zones)} if zones else {}
 
 
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
@@ -173,7 +181,7 @@ def uses_of(source: str, *, is_condition: bool) -> set[str]:
 
 def _is_simple(tree: nodes.Template) -> bool:
     """True if evaluating it takes time in proportion to the length of its values."""
-    parts = [part for part in tree.find_all(nodes.Node) if not _is_filter(part, LINEAR)]
+    parts = [part for part in tree.find_all(nodes.Node) if not _is_filter(part, LINEAR) and not is_now(part)]
     if (
         len(parts) > _MOST_NODES
         or sum(1 for part in tree.find_all(nodes.Filter) if part.name in LINEAR) > MOST_LINEAR
@@ -214,10 +222,10 @@ def _check(
         if test.name not in environment.tests:
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
     jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
-    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - set(names)):
-        raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, names)}")
+    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, NOW}):
+        raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, [*names, NOW])}")
     for access in tree.find_all(nodes.Getattr):
-        _check_field(source, access)
+        _check_field(source, access, when_due=when_due)
         if not when_due and (path := _path(access)) in WHEN_DUE:
             raise RuleError(
                 f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
@@ -231,14 +239,13 @@ def _check(
             )
 
 
-def _check_field(source: str, access: nodes.Getattr) -> None:
+def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
     if access.attr.startswith("_"):
         raise RuleError(f"{source!r}: rules cannot use {access.attr!r}: names that begin with _ are private")
     path = _path(access.node)
     if path in FIELDS and access.attr not in FIELDS[path]:
-        raise RuleError(
-            f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, FIELDS[path])}"
-        )
+        known = [name for name in FIELDS[path] if when_due or f"{path}.{name}" not in WHEN_DUE]
+        raise RuleError(f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, known)}")
 
 
 def _check_methods(source: str, tree: nodes.Template) -> None:

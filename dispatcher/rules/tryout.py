@@ -51,6 +51,7 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[str, Mapping[str, float]]
     budget: Budget
     near: Mapping[str, Near] = {}
+    zones: Mapping[str, str] = {}
 
 
 class RulesLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,7 +106,12 @@ def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         outgoing.write(framed(UnusableRules(error=str(error))))
         return
     handles = {
-        name: UpstreamHandle(name=name, dialect=dialect, near=request.near.get(name, Near()))
+        name: UpstreamHandle(
+            name=name,
+            dialect=dialect,
+            near=request.near.get(name, Near()),
+            zone=request.zones.get(name, "UTC"),
+        )
         for name, dialect in request.dialects.items()
     }
     what_if = WhatIf(rules, handles, request.prices, request.budget)

@@ -20,6 +20,7 @@ from dispatcher.rules.receiver import Function, receivers_of
 from midjourney.image_data import Image, image_of_bytes
 from midjourney.links import Near
 from midjourney.prices import price_of
+from storage import clock
 from storage.deliveries.endings import subject_of
 from storage.deliveries.firings import scope_of
 from storage.records import ChainUse, ClaimedDelivery, Staged
@@ -65,7 +66,7 @@ class WhatIf:
     """Runs rules on recorded events, one after the other, as if only they and people had submitted anything.
 
     It decides as the server does, by the same functions: limits by `storage.deliveries.firings.scope_of`, intents by their keys, budgets by
-    `refusal`. `tests/dispatcher/test_whatif.py` compares the two.
+    `refusal`. The time is that of each event, for all of this process. `tests/dispatcher/test_whatif.py` compares the two.
     """
 
     def __init__(
@@ -126,7 +127,8 @@ class WhatIf:
             msgspec.structs.replace(claimed, delivery=delivery), self._handles, chain_type=DryChain
         )
         try:
-            _finish(function(context.action, **context.arguments()))
+            with clock.stopped(lambda: claimed.event.received_at_ms):
+                _finish(function(context.action, **context.arguments()))
         except GiveUp as error:
             self.report.errors[str(error)] += 1
             self._acted.add(_subject(name, claimed))

@@ -71,6 +71,7 @@ class Rules:
             prices=self._context.prices,
             budget=self._context.budget,
             near={name: place.near for name, place in self._context.places.items()},
+            zones={name: place.zone for name, place in self._context.places.items()},
         )
 
         async def find(signals: Sequence[str]) -> RecordedEvents:
