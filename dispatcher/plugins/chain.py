@@ -15,6 +15,7 @@ from dispatcher.plugins.chain_tasks import TasksOfChain
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.requested import Requested
+from dispatcher.plugins.roots import RootOfChain
 from dispatcher.plugins.scheduled import Terms, scheduled
 from dispatcher.plugins.submit_options import SubmitOptions
 from dispatcher.plugins.upstream_handle import UpstreamHandle as UpstreamHandle
@@ -45,7 +46,7 @@ from midjourney.wire import check
 from storage.records import Staged, Submission
 
 
-class Chain(TasksOfChain):
+class Chain(TasksOfChain, RootOfChain):
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions

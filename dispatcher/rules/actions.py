@@ -163,5 +163,9 @@ NO_SUBMISSION = msgspec.convert(
 def names_of(arguments: dict[str, object]) -> dict[str, object]:
     """The names that expressions use, from the arguments of a signal."""
     chain = arguments["chain"]
-    moment = {NOW: Moment(now_ms=clock.now_ms(), zone=chain.zone)} if isinstance(chain, Chain) else {}
-    return arguments | {"submission": arguments["submission"] or NO_SUBMISSION} | moment
+    of_chain = (
+        {NOW: Moment(now_ms=clock.now_ms(), zone=chain.zone), "root": chain.root if chain.has_root else None}
+        if isinstance(chain, Chain)
+        else {}
+    )
+    return arguments | {"submission": arguments["submission"] or NO_SUBMISSION} | of_chain

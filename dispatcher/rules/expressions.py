@@ -19,7 +19,7 @@ from dispatcher.rules.language import NOW, Evaluated, Expression, environment
 from dispatcher.rules.moments import is_now, times, zones_of
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
-from dispatcher.rules.values import OF_JOINS, fields, plain
+from dispatcher.rules.values import OF_JOINS, OF_ROOT, fields, plain
 from dispatcher.rules.values import Names as Names
 from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
@@ -29,12 +29,17 @@ from storage.records import Event, Submission
 FIELDS: dict[str, frozenset[str]] = {
     "task": fields(Task) | {"extra"},
     "event": fields(Event),
-    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"}) | OF_JOINS,
+    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"})
+    | OF_JOINS
+    | OF_ROOT,
     "submission": fields(Submission),
     "modal": fields(OpenModal),
     "approval": fields(OpenApproval),
     "task.properties": fields(Properties),
     "task.params": PARAM_NAMES,
+    "root": fields(Task) | {"extra"},
+    "root.properties": fields(Properties),
+    "root.params": PARAM_NAMES,
 }
 """The names that expressions may use, and the fields of each."""
 
@@ -162,21 +167,24 @@ def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[s
         by_field = [field for owner, field in lookups if owner == name]
         is_whole = len(by_field) < used.count(name)
         known = {field for field in FIELDS[name] if when_due or f"{name}.{field}" not in WHEN_DUE}
-        whole = known - OF_JOINS if name == "chain" else known
+        whole = known - OF_JOINS - OF_ROOT if name == "chain" else known
         needed[name] = sorted(whole if is_whole else set(by_field) & known)
     return needed
 
 
 def uses_of(source: str, *, is_condition: bool) -> set[str]:
-    """The fields of `chain` that only joins have, as far as a text uses them. None in a text that is no template."""
+    """The fields of `chain` that only joins have, as far as a text uses them."""
+    return {field for field in OF_JOINS if f"chain.{field}" in names_in(source, is_condition=is_condition)}
+
+
+def names_in(source: str, *, is_condition: bool) -> set[str]:
+    """The names that a text uses, and their fields as "chain.depth". None in a text that is no template."""
     try:
         tree = language.parsed(source) if is_condition else environment.parse(source)
     except jinja2.TemplateError:
         return set()  # reported where it is compiled
     whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1) if is_condition else tree
-    return {
-        access.attr for access in whole.find_all(nodes.Getattr) if _path(access.node) == "chain"
-    } & OF_JOINS
+    return {_path(node) for node in whole.find_all((nodes.Name, nodes.Getattr))} - {""}
 
 
 def _is_simple(tree: nodes.Template) -> bool:
@@ -223,7 +231,8 @@ def _check(
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
     jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
     for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, NOW}):
-        raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, [*names, NOW])}")
+        near = f' Did you mean "task.{name}"?' if name in FIELDS["task"] else nearest(name, [*names, NOW])
+        raise RuleError(f"{source!r}: unknown name {name!r}.{near}")
     for access in tree.find_all(nodes.Getattr):
         _check_field(source, access, when_due=when_due)
         if not when_due and (path := _path(access)) in WHEN_DUE:

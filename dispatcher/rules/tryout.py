@@ -55,9 +55,10 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RulesLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The rules are valid, and use these signals."""
+    """The rules are valid, and use these signals. `uses_root`: they need the first task of each chain."""
 
     signals: list[str]
+    uses_root: bool = False
 
 
 class UnusableRules(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -115,7 +116,7 @@ def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         for name, dialect in request.dialects.items()
     }
     what_if = WhatIf(rules, handles, request.prices, request.budget)
-    outgoing.write(framed(RulesLoaded(signals=what_if.signals)))
+    outgoing.write(framed(RulesLoaded(signals=what_if.signals, uses_root=what_if.uses_root)))
     outgoing.flush()
     recorded = _read(incoming, RecordedEvents)
     report = what_if.run(recorded.events)

@@ -17,6 +17,7 @@ from dispatcher.policy.costs import Prices
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.expressions import Names
 from dispatcher.rules.receiver import Function, receivers_of
+from dispatcher.rules.roots import uses_root
 from midjourney.image_data import Image, image_of_bytes
 from midjourney.links import Near
 from midjourney.prices import price_of
@@ -81,6 +82,7 @@ class WhatIf:
         for rule in rules:
             for signal, function in receivers_of(_without_effects(rule)):
                 self._listening.setdefault(signal, []).append((name_of(function), function))
+        self.uses_root = any(uses_root(rule.rule) for rule in rules)
         for listening in self._listening.values():
             listening.sort(key=lambda one: one[0])  # the server's order
         self._handles = handles

@@ -22,7 +22,7 @@ from storage.records.events import (
     Recorded,
     Source,
 )
-from storage.records.members import ChainMember, MadeBy
+from storage.records.members import ChainMember, ChainRoot, MadeBy
 from storage.records.submissions import (
     BY_CLIENT,
     BY_HAND,
@@ -59,6 +59,7 @@ __all__ = [
     "ApprovalTerms",
     "Attempt",
     "ChainMember",
+    "ChainRoot",
     "ChainRow",
     "ChainUse",
     "ClaimedDelivery",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Sequence
 from datetime import UTC, datetime
 
 import pytest
@@ -16,7 +15,7 @@ from dispatcher.rules.expressions import Condition, Evaluator, compile_template,
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.moments import Moment
 from dispatcher.rules.trial import Trials
-from dispatcher.rules.tryout import RecordedEvents, TrialRequest
+from dispatcher.rules.tryout import RecordedEvents, RulesLoaded, TrialRequest
 from dispatcher.rules.whatif import WhatIf
 from hookchain.testing import Hookchain, grid
 from midjourney.decode import decode_task
@@ -107,13 +106,13 @@ async def test_what_if_takes_the_time_of_each_event(database: Database) -> None:
         )
     text = NIGHT.replace("'Asia/Shanghai'", "")
 
-    async def find(signals: Sequence[str]) -> RecordedEvents:
-        return RecordedEvents(events=await database.read(lambda one: list(recorded(one, signals, 0))))
+    async def find(wanted: RulesLoaded) -> RecordedEvents:
+        return RecordedEvents(events=await database.read(lambda one: list(recorded(one, wanted.signals, 0))))
 
     handle = UpstreamHandle(name="main", dialect=DIALECTS["mj-plus"], zone="Asia/Shanghai")
     compiled = load_rules(tomllib.loads(text)["rules"], file="here", text=text)
     here = WhatIf(compiled, {"main": handle}, {}, Budget())
-    report = here.run((await find(here.signals)).events)
+    report = here.run((await find(RulesLoaded(signals=here.signals))).events)
     assert [one.task_id for one in report.suggested] == ["task-0"]
 
     request = TrialRequest(
