@@ -110,7 +110,7 @@ def forget() -> None:
 
 @contextmanager
 def stopped(read: Callable[[], int]) -> Iterator[None]:
-    """Within the block the time is what `read` returns, for all of this process: for tests that move the time themselves.
+    """Within the block the time is what `read` returns, for all of this process: for tests that move the time themselves, and to try rules on past events.
 
     What the process has learned about other clocks meanwhile is forgotten at the end.
     """

@@ -7,6 +7,8 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
+import msgspec
+
 from dispatcher.approvals.wants import wants
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp, RuleError
@@ -50,9 +52,10 @@ class Asking:
         rule, slash, _ = name.partition(SUFFIX)
         asker = self._registry.get(rule) if slash else None
         ask = None if asker is None else asker.options.asks.get(name.removeprefix(rule))
-        if ask is None:
+        if asker is None or ask is None:
             return None
-        return Receiver(name=name, function=partial(self._ask, rule, ask), options=_OPTIONS)
+        options = msgspec.structs.replace(_OPTIONS, root=asker.options.root)
+        return Receiver(name=name, function=partial(self._ask, rule, ask), options=options)
 
     async def _ask(
         self, rule: str, ask: Ask, _action: str, *, event: Event, chain: Chain, **others: Any

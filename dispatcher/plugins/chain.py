@@ -16,6 +16,7 @@ from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.fresh_links import FreshLinks
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.requested import Requested
+from dispatcher.plugins.roots import RootOfChain
 from dispatcher.plugins.scheduled import Terms, scheduled
 from dispatcher.plugins.submit_options import SubmitOptions
 from dispatcher.plugins.upstream_handle import UpstreamHandle as UpstreamHandle
@@ -46,7 +47,7 @@ from midjourney.wire import check
 from storage.records import Staged, Submission
 
 
-class Chain(TasksOfChain, FreshLinks):
+class Chain(TasksOfChain, RootOfChain, FreshLinks):
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions

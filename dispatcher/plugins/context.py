@@ -9,6 +9,7 @@ import msgspec
 from dispatcher.plugins.chain import Chain, UpstreamHandle
 from dispatcher.plugins.chain_tasks import tasks_of
 from dispatcher.plugins.open_modal import OpenModal
+from dispatcher.plugins.roots import with_state
 from midjourney.buttons import Button
 from midjourney.decode import decode_answer, kept_task
 from midjourney.dialects import Dialect
@@ -61,6 +62,8 @@ def context_of(
         root_id=chain.root_task_id if chain is not None else "",
         event=(claimed.event.id, claimed.event.received_at_ms),
     )
+    if claimed.root is not None:
+        seen.show_root(_root(claimed, handles, task))
     if claimed.event.signal in JOINS:
         seen.show(tasks_of(claimed, handles))
     return Context(
@@ -71,6 +74,27 @@ def context_of(
         submission=submission,
         modal=modal,
     )
+
+
+def _root(claimed: ClaimedDelivery, handles: Mapping[str, UpstreamHandle], task: Task) -> Task | None:
+    """The first task of the chain, whole; None if it is unknown."""
+    root = claimed.root
+    if root is None or claimed.is_root:
+        return task if root is None else with_state(task, root.client_state, _maker(claimed))
+    row, handle = root.task, handles.get(root.task.upstream if root.task is not None else "")
+    if row is None or handle is None or not (root.payload or root.submission is not None):
+        return None  # a row has only the beginning of the prompt
+    event = msgspec.structs.replace(claimed.event, upstream=row.upstream, task_id=row.id, action=row.action)
+    made = msgspec.structs.replace(
+        claimed, event=event, task=row, submission=root.submission, latest=root.payload
+    )
+    shown = with_buttons(_task(made, handle.dialect), handle.dialect)
+    return with_state(shown, root.client_state, root.submission)
+
+
+def _maker(claimed: ClaimedDelivery) -> Submission | None:
+    submission = claimed.submission
+    return submission if submission is not None and submission.id == claimed.maker_id else None
 
 
 def _task(claimed: ClaimedDelivery, dialect: Dialect) -> Task:

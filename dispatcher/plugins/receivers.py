@@ -36,7 +36,8 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     callbacks before the upstream has confirmed them. `harmless`: hookchain's own code, which can neither block a loop nor
     end the process, so it runs in the main loop without precautions. `requests`: it may request something; if not, a chain that waits
     only for it is at rest. `still_wanted`: see `dispatcher.plugins.scheduled`. `terms`: what it requests is held until it is approved; `asks` are
-    the messages about that, by the suffix that the names of their receivers have.
+    the messages about that, by the suffix that the names of their receivers have. `root`: it gets the first task of
+    the chain.
     """
 
     attempts: int = 8
@@ -50,6 +51,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     still_wanted: StillWanted | None = None
     terms: ApprovalTerms | None = None
     asks: Mapping[str, Ask] = {}
+    root: bool = False
 
 
 DEFAULTS = Options()
@@ -72,6 +74,7 @@ def receiver(
     limit: int = 0,
     per: Per = "chain",
     pure: bool = False,
+    root: bool = False,
 ) -> Callable[[F], F]:
     """Set how a receiver is run. Write it below the decorator that connects the function.
 
@@ -81,7 +84,7 @@ def receiver(
     deliveries. With a `limit` the receiver fires no more often than that per "chain", per "root" (a picture made from a
     prompt) or per "task". A receiver gets the task as read back from the upstream, since anybody may have sent the
     callback. A `pure` receiver, which neither spends nor reaches other systems (it counts, it writes a log), gets the
-    callback's task at once.
+    callback's task at once. With `root` it gets the first task of the chain, as `chain.root`, `chain.prompt` and `chain.state`.
 
     Raises `ValueError` for an option that would never let it run, and for a limit that is too large.
     """
@@ -99,6 +102,7 @@ def receiver(
         name=name,
         limit=Limit(most=limit, per=per) if limit else None,
         pure=pure,
+        root=root,
     )
 
     def mark(function: F) -> F:

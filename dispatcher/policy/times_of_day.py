@@ -51,7 +51,7 @@ def time_of_day(written: str, *, zone: str = "UTC") -> TimeOfDay:
     return TimeOfDay(
         hour=hour,
         minute=minute,
-        zone=_known(found[4] or zone),
+        zone=known_zone(found[4] or zone),
         weekday=DAYS.index(day) if day else None,
     )
 
@@ -97,7 +97,7 @@ def _end_of_gap(moment: datetime, zone: ZoneInfo) -> datetime:
     return high.replace(microsecond=0)
 
 
-def _known(zone: str) -> str:
+def known_zone(zone: str) -> str:
     """The name of a time zone, in its own spelling. Raises `InvalidTime`."""
     known = _zones()
     if found := known.get(zone.lower()):

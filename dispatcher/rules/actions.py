@@ -13,9 +13,12 @@ from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.submit_options import SubmitOptions
 from dispatcher.rules.expressions import Names, Template
+from dispatcher.rules.language import NOW
 from dispatcher.rules.masks import Region
+from dispatcher.rules.moments import Moment
 from midjourney.addresses import is_link
 from midjourney.files import inside
+from storage import clock
 from storage.records import Submission
 
 if TYPE_CHECKING:
@@ -159,4 +162,10 @@ NO_SUBMISSION = msgspec.convert(
 
 def names_of(arguments: dict[str, object]) -> dict[str, object]:
     """The names that expressions use, from the arguments of a signal."""
-    return arguments | {"submission": arguments["submission"] or NO_SUBMISSION}
+    chain = arguments["chain"]
+    of_chain = (
+        {NOW: Moment(now_ms=clock.now_ms(), zone=chain.zone), "root": chain.root if chain.has_root else None}
+        if isinstance(chain, Chain)
+        else {}
+    )
+    return arguments | {"submission": arguments["submission"] or NO_SUBMISSION} | of_chain

@@ -15,10 +15,11 @@ from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.open_approval import OpenApproval
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules import language
-from dispatcher.rules.language import Evaluated, Expression, environment
+from dispatcher.rules.language import NOW, Evaluated, Expression, environment
+from dispatcher.rules.moments import is_now, times, zones_of
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
-from dispatcher.rules.values import OF_JOINS, fields, plain
+from dispatcher.rules.values import OF_JOINS, OF_ROOT, fields, plain
 from dispatcher.rules.values import Names as Names
 from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
@@ -28,12 +29,17 @@ from storage.records import Event, Submission
 FIELDS: dict[str, frozenset[str]] = {
     "task": fields(Task) | {"extra"},
     "event": fields(Event),
-    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"}) | OF_JOINS,
+    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"})
+    | OF_JOINS
+    | OF_ROOT,
     "submission": fields(Submission),
     "modal": fields(OpenModal),
     "approval": fields(OpenApproval),
     "task.properties": fields(Properties),
     "task.params": PARAM_NAMES,
+    "root": fields(Task) | {"extra"},
+    "root.properties": fields(Properties),
+    "root.params": PARAM_NAMES,
 }
 """The names that expressions may use, and the fields of each."""
 
@@ -110,12 +116,13 @@ class Condition:
         whole.set_environment(environment)
         _check(source, whole, when_due=when_due)
         self._needed = _needed(whole, when_due=when_due)
+        self._zones = zones_of(source, whole)
         self._evaluator = evaluate_here if _is_simple(whole) else evaluator
         self.names = frozenset(self._needed)
 
     async def __call__(self, names: Names) -> Evaluated:
         """Evaluate it: whether it holds, and if not, which part is false. Raises `RuleError` if it has no value."""
-        values = plain(names, self._needed).values
+        values = plain(names, self._needed).values | _clock(names, self._zones)
         return await self._evaluator(Expression(kind="condition", source=self.source, values=values))
 
 
@@ -138,10 +145,11 @@ def compile_template(
     except RecursionError as error:
         raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
+    zones = zones_of(source, tree)
 
     async def render(names: Names) -> str:
         cut = plain(names, needed)
-        values = cut.values | {name: names[name] for name in texts}
+        values = cut.values | {name: names[name] for name in texts} | _clock(names, zones)
         too_long = [] if may_be_cut else cut.too_long
         expression = Expression(kind="text", source=source, values=values, too_long=too_long)
         return (await evaluator(expression)).text
@@ -164,15 +172,22 @@ def compile_value(source: str, evaluator: Evaluator = evaluate_here) -> Value:
                 raise RuleError(f"{source!r}: {only.name} is not a single value; name one of its fields")
         case _:
             return template
+    zones = zones_of(source, tree)
     needed, inner = _needed(tree), source.strip()[2:-2].strip("+-").strip()
     at = evaluate_here if _is_simple(tree) else evaluator
 
     async def value(names: Names) -> object:
         cut = plain(names, needed)
-        expression = Expression(kind="value", source=inner, values=cut.values, too_long=cut.too_long)
+        expression = Expression(
+            kind="value", source=inner, values=cut.values | _clock(names, zones), too_long=cut.too_long
+        )
         return (await at(expression)).value
 
     return value
+
+
+def _clock(names: Names, zones: frozenset[str]) -> dict[str, object]:
+    return {NOW: times(names[NOW], zones)} if zones else {}
 
 
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
@@ -188,26 +203,29 @@ def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[s
         by_field = [field for owner, field in lookups if owner == name]
         is_whole = len(by_field) < used.count(name)
         known = {field for field in FIELDS[name] if when_due or f"{name}.{field}" not in WHEN_DUE}
-        whole = known - OF_JOINS if name == "chain" else known
+        whole = known - OF_JOINS - OF_ROOT if name == "chain" else known
         needed[name] = sorted(whole if is_whole else set(by_field) & known)
     return needed
 
 
 def uses_of(source: str, *, is_condition: bool) -> set[str]:
-    """The fields of `chain` that only joins have, as far as a text uses them. None in a text that is no template."""
+    """The fields of `chain` that only joins have, as far as a text uses them."""
+    return {field for field in OF_JOINS if f"chain.{field}" in names_in(source, is_condition=is_condition)}
+
+
+def names_in(source: str, *, is_condition: bool) -> set[str]:
+    """The names that a text uses, and their fields as "chain.depth". None in a text that is no template."""
     try:
         tree = language.parsed(source) if is_condition else environment.parse(source)
     except jinja2.TemplateError:
         return set()  # reported where it is compiled
     whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1) if is_condition else tree
-    return {
-        access.attr for access in whole.find_all(nodes.Getattr) if _path(access.node) == "chain"
-    } & OF_JOINS
+    return {_path(node) for node in whole.find_all((nodes.Name, nodes.Getattr))} - {""}
 
 
 def _is_simple(tree: nodes.Template) -> bool:
     """True if evaluating it takes time in proportion to the length of its values."""
-    parts = [part for part in tree.find_all(nodes.Node) if not _is_filter(part, LINEAR)]
+    parts = [part for part in tree.find_all(nodes.Node) if not _is_filter(part, LINEAR) and not is_now(part)]
     if (
         len(parts) > _MOST_NODES
         or sum(1 for part in tree.find_all(nodes.Filter) if part.name in LINEAR) > MOST_LINEAR
@@ -248,10 +266,11 @@ def _check(
         if test.name not in environment.tests:
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
     jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
-    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - set(names)):
-        raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, names)}")
+    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, NOW}):
+        near = f' Did you mean "task.{name}"?' if name in FIELDS["task"] else nearest(name, [*names, NOW])
+        raise RuleError(f"{source!r}: unknown name {name!r}.{near}")
     for access in tree.find_all(nodes.Getattr):
-        _check_field(source, access)
+        _check_field(source, access, when_due=when_due)
         if not when_due and (path := _path(access)) in WHEN_DUE:
             raise RuleError(
                 f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
@@ -265,14 +284,13 @@ def _check(
             )
 
 
-def _check_field(source: str, access: nodes.Getattr) -> None:
+def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
     if access.attr.startswith("_"):
         raise RuleError(f"{source!r}: rules cannot use {access.attr!r}: names that begin with _ are private")
     path = _path(access.node)
     if path in FIELDS and access.attr not in FIELDS[path]:
-        raise RuleError(
-            f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, FIELDS[path])}"
-        )
+        known = [name for name in FIELDS[path] if when_due or f"{path}.{name}" not in WHEN_DUE]
+        raise RuleError(f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, known)}")
 
 
 def _check_methods(source: str, tree: nodes.Template) -> None:

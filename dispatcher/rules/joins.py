@@ -14,7 +14,7 @@ from storage.records import JOINS
 
 def check_join(rule: Rule) -> None:
     """Raises `InvalidRule` if a text of the rule uses the chain's tasks where they are unknown: only joins have them."""
-    for key, text in _texts(rule):
+    for key, text in texts_of(rule):
         used = sorted(uses_of(text, is_condition=key == "if"))
         if not used:
             continue
@@ -32,7 +32,8 @@ def check_join(rule: Rule) -> None:
             )
 
 
-def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
+def texts_of(rule: Rule) -> Iterator[tuple[str, str]]:
+    """Every text of a rule, with the key that it belongs to."""
     for field in msgspec.structs.fields(rule):
         if field.name not in ("name", "on"):
             yield from ((field.encode_name, text) for text in _strings(getattr(rule, field.name)))

@@ -7,7 +7,7 @@ wrapping, repeating) is stopped by that process's limits; `expressions` has chec
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sized
-from functools import lru_cache
+from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Literal
 
@@ -35,6 +35,9 @@ LARGEST_BITS = 1_000
 
 LONGEST_TEXT = 64_000
 """The most characters that a template may produce beyond its own, which may be a picture. Midjourney accepts some 6,000."""
+
+NOW = "now"
+"""The only function of expressions; its value is what it gives for each time zone."""
 
 MOST_REMEMBERED = 256
 """How many compiled expressions are cached."""
@@ -77,6 +80,8 @@ def answer(question: bytes) -> bytes:
 def evaluate(expression: Expression) -> Evaluated:
     """Evaluate an expression in this process. Raises `RuleError` if it has no value."""
     names = {name: _record(value) for name, value in expression.values.items()}
+    if isinstance(times := expression.values.get(NOW), dict):
+        names[NOW] = partial(_time, times)
     if expression.kind == "text":
         return Evaluated(text=_rendered(expression, names))
     if expression.kind == "value":
@@ -126,6 +131,11 @@ def _problem(error: Exception) -> str:
     if isinstance(error, jinja2.UndefinedError):
         return f"{str(error).rstrip('.')}. Check the spelling; if a value may be missing, write `is defined` or an `else`"
     return str(error)
+
+
+def _time(times: Mapping[str, dict[str, object]], zone: str = "") -> _Record:
+    """What `now(zone)` gives: it was read before, because the time of this process means nothing."""
+    return _Record(**times[zone])
 
 
 class _Record(SimpleNamespace):

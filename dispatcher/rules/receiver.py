@@ -19,6 +19,7 @@ from dispatcher.rules.checks import NEEDS_MODAL
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.effects import Effect
 from dispatcher.rules.expressions import Names
+from dispatcher.rules.roots import uses_root
 from storage.records import Submission
 
 PREFIX = "rule:"
@@ -71,6 +72,7 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         timeout_s=WITHIN_S.get(suffix, DEFAULTS.timeout_s),
         concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
         still_wanted=later.asking(compiled, is_answer=suffix == "/modal"),
+        root=uses_root(compiled.rule),
     )
     if (
         suffix == "" and compiled.approval is not None

@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import sys
 from asyncio.subprocess import PIPE, Process
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 import msgspec
@@ -26,8 +26,8 @@ from dispatcher.rules.tryout import (
 
 LARGEST_ANSWER = 4 * 1024 * 1024
 
-FindEvents = Callable[[Sequence[str]], Awaitable[RecordedEvents]]
-"""Reads the recorded events with these signals."""
+FindEvents = Callable[[RulesLoaded], Awaitable[RecordedEvents]]
+"""Reads the recorded events that rules need."""
 
 
 class TrialOverran(Exception):
@@ -63,7 +63,7 @@ class Trials:
 async def _predicted(process: Process, request: TrialRequest, find: FindEvents) -> Prediction:
     answer = await _exchange(process, request)
     if isinstance(answer, RulesLoaded):
-        answer = await _exchange(process, await find(answer.signals))
+        answer = await _exchange(process, await find(answer))
     if isinstance(answer, UnusableRules):
         raise RuleError(answer.error)
     assert isinstance(answer, Prediction)

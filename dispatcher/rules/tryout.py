@@ -51,12 +51,14 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     prices: Mapping[str, Mapping[str, float]]
     budget: Budget
     near: Mapping[str, Near] = {}
+    zones: Mapping[str, str] = {}
 
 
 class RulesLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The rules are valid, and use these signals."""
+    """The rules are valid, and use these signals. `uses_root`: they need the first task of each chain."""
 
     signals: list[str]
+    uses_root: bool = False
 
 
 class UnusableRules(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -105,11 +107,16 @@ def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         outgoing.write(framed(UnusableRules(error=str(error))))
         return
     handles = {
-        name: UpstreamHandle(name=name, dialect=dialect, near=request.near.get(name, Near()))
+        name: UpstreamHandle(
+            name=name,
+            dialect=dialect,
+            near=request.near.get(name, Near()),
+            zone=request.zones.get(name, "UTC"),
+        )
         for name, dialect in request.dialects.items()
     }
     what_if = WhatIf(rules, handles, request.prices, request.budget)
-    outgoing.write(framed(RulesLoaded(signals=what_if.signals)))
+    outgoing.write(framed(RulesLoaded(signals=what_if.signals, uses_root=what_if.uses_root)))
     outgoing.flush()
     recorded = _read(incoming, RecordedEvents)
     report = what_if.run(recorded.events)

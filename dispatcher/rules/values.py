@@ -20,6 +20,9 @@ MOST_KEYS = 1_000
 OF_JOINS = frozenset({"tasks", "children"})
 """Fields of `chain` that only the signals chain.rested and children.done have: lists of tasks."""
 
+OF_ROOT = frozenset({"prompt", "state"})
+"""Fields of `chain` that are those of its first task. They are missing if that is unknown, so that nothing compares with them."""
+
 LONGEST_LIST = 1_000_000
 """The most characters of a list of tasks: a thousand with prompts and addresses of usual length, or 150 with the longest ones."""
 
@@ -27,7 +30,7 @@ _WHOLE = range(-(2**63), 2**64)
 """Whole numbers that MessagePack can hold: all vendors' ids, and numbers that a float would round."""
 
 Names = Mapping[str, Any]
-"""Values by the names that expressions use: "task", "event", "chain", "submission", "modal"."""
+"""Values by the names that expressions use: "task", "event", "chain", "submission", "modal", "root"."""
 
 
 def fields(kind: type) -> frozenset[str]:
@@ -56,15 +59,20 @@ def plain(names: Names, needed: Mapping[str, Iterable[str]]) -> Plain:
 
 
 def _copied(result: Plain, path: list[str], owner: Any, wanted: Iterable[str]) -> dict[str, object]:
-    return {name: _field(result, [*path, name], getattr(owner, name)) for name in wanted}
+    known = {name: getattr(owner, name) for name in wanted}
+    return {
+        name: _field(result, [*path, name], value)
+        for name, value in known.items()
+        if not (value is None and name in OF_ROOT and path == ["chain"])
+    }
 
 
 def _field(result: Plain, path: list[str], value: Any) -> Any:
-    if path == ["task", "properties"]:
+    if path in (["task", "properties"], ["root", "properties"]):
         return _copied(result, path, value, sorted(fields(type(value))))
-    if path == ["task", "params"]:
+    if path in (["task", "params"], ["root", "params"]):
         return _cut(result, path, dict(value))
-    if path == ["task", "extra"] and len(value) <= MOST_KEYS:
+    if path in (["task", "extra"], ["root", "extra"]) and len(value) <= MOST_KEYS:
         return {
             str(key)[:LONGEST_VALUE]: _cut(result, [*path, str(key)], item) for key, item in value.items()
         }

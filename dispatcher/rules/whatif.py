@@ -17,9 +17,11 @@ from dispatcher.policy.costs import Prices
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.expressions import Names
 from dispatcher.rules.receiver import Function, receivers_of
+from dispatcher.rules.roots import uses_root
 from midjourney.image_data import Image, image_of_bytes
 from midjourney.links import Near
 from midjourney.prices import price_of
+from storage import clock
 from storage.deliveries.endings import subject_of
 from storage.deliveries.firings import scope_of
 from storage.records import ChainUse, ClaimedDelivery, Staged
@@ -65,7 +67,7 @@ class WhatIf:
     """Runs rules on recorded events, one after the other, as if only they and people had submitted anything.
 
     It decides as the server does, by the same functions: limits by `storage.deliveries.firings.scope_of`, intents by their keys, budgets by
-    `refusal`. `tests/dispatcher/test_whatif.py` compares the two.
+    `refusal`. The time is that of each event, for all of this process. `tests/dispatcher/test_whatif.py` compares the two.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class WhatIf:
         for rule in rules:
             for signal, function in receivers_of(_without_effects(rule)):
                 self._listening.setdefault(signal, []).append((name_of(function), function))
+        self.uses_root = any(uses_root(rule.rule) for rule in rules)
         for listening in self._listening.values():
             listening.sort(key=lambda one: one[0])  # the server's order
         self._handles = handles
@@ -126,7 +129,8 @@ class WhatIf:
             msgspec.structs.replace(claimed, delivery=delivery), self._handles, chain_type=DryChain
         )
         try:
-            _finish(function(context.action, **context.arguments()))
+            with clock.stopped(lambda: claimed.event.received_at_ms):
+                _finish(function(context.action, **context.arguments()))
         except GiveUp as error:
             self.report.errors[str(error)] += 1
             self._acted.add(_subject(name, claimed))

@@ -14,7 +14,8 @@ from storage.deliveries import firings, suspects
 from storage.deliveries.endings import Ended, subject_of
 from storage.deliveries.firings import Limit
 from storage.engine import Connection, Database
-from storage.records import ClaimedDelivery, Delivery, is_for_one
+from storage.reading import roots
+from storage.records import ChainRoot, ClaimedDelivery, Delivery, is_for_one
 from storage.tasks import hanging
 
 
@@ -68,6 +69,9 @@ class Preflight:
             receiver = msgspec.structs.replace(receiver, options=options)
         if reason := await self._limit_reached(claimed, receiver.options.limit):
             return Ended(state="done", decision=reason)
+        if receiver.options.root:
+            root = await self._database.read(partial(_root, claimed))
+            claimed = msgspec.structs.replace(claimed, root=root)
         self._measure_wait(claimed)
         return Ready(receiver=receiver, claimed=claimed)
 
@@ -85,6 +89,10 @@ class Preflight:
         is_first = delivery.run_at_ms == delivery.created_at_ms
         due_ms = claimed.event.received_at_ms if is_first else delivery.run_at_ms
         self._database.meter.count("deliveries", now_ms, 1000 * (now_ms - due_ms))
+
+
+def _root(claimed: ClaimedDelivery, connection: Connection) -> ChainRoot | None:
+    return roots.of_event(connection, claimed)
 
 
 def _limit_reached(claimed: ClaimedDelivery, limit: Limit, connection: Connection) -> str:

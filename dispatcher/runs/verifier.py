@@ -54,6 +54,7 @@ class Verifier:
         event = claimed.event
         if event.provenance == "refuted":
             return Checked(claimed=claimed, refuted="the upstream contradicted it")
+        claimed = await self._with_root(claimed)
         if event.upstream in self._trusted or not event.task_id:
             return Checked(claimed=claimed)
         if claimed.is_parent_unverified and claimed.task is not None:
@@ -66,6 +67,20 @@ class Verifier:
             raise NotSent("the history of the upstream is not known yet")
         answer = await asyncio.shield(self._asked(readback, claimed))
         return _compared(claimed, answer)
+
+    async def _with_root(self, claimed: ClaimedDelivery) -> ClaimedDelivery:
+        """The delivery with the first task of its chain as its upstream shows it. An upstream that is gone cannot be asked: then the
+        payload is unknown."""
+        root = claimed.root
+        if root is None or root.task is None or not root.is_unverified or root.task.upstream in self._trusted:
+            return claimed
+        readback, payload = self._readbacks.get(root.task.upstream), b""
+        if readback is not None:
+            is_known = root.submission is not None or root.task.confirmed
+            shown = (await readback.ask(root.task.id, is_known=is_known)).task
+            payload = b"" if shown is None else shown.raw
+        verified = msgspec.structs.replace(root, payload=payload, is_unverified=False)
+        return msgspec.structs.replace(claimed, root=verified)
 
     def _asked(self, readback: Readback, claimed: ClaimedDelivery) -> asyncio.Task[TaskReport]:
         event = claimed.event

@@ -67,7 +67,7 @@ async def _reports(settings: Settings, rules: list[CompiledRule], since_ms: int)
 
     def read(connection: Connection) -> tuple[Report, Actual]:
         actual = _actual(ledger.entries(connection, since_ms), prices)
-        return runner.run(recorded(connection, runner.signals, since_ms)), actual
+        return runner.run(recorded(connection, runner.signals, since_ms, with_root=runner.uses_root)), actual
 
     database = Database(settings.database_url)
     try:

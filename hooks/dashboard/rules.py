@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.trial import Busy, TrialOverran, Trials
-from dispatcher.rules.tryout import RecordedEvents, TrialRequest
+from dispatcher.rules.tryout import RecordedEvents, RulesLoaded, TrialRequest
 from hooks.api.loaded import receivers_of
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.render import answer, is_partial
@@ -71,11 +71,14 @@ class Rules:
             prices=self._context.prices,
             budget=self._context.budget,
             near={name: place.near for name, place in self._context.places.items()},
+            zones={name: place.zone for name, place in self._context.places.items()},
         )
 
-        async def find(signals: Sequence[str]) -> RecordedEvents:
+        async def find(wanted: RulesLoaded) -> RecordedEvents:
             return await self._context.database.read(
-                lambda connection: _within_limits(recorded(connection, signals, since_ms))
+                lambda connection: _within_limits(
+                    recorded(connection, wanted.signals, since_ms, with_root=wanted.uses_root)
+                )
             )
 
         outcome, mistake = None, ""
@@ -105,6 +108,7 @@ def _within_limits(events: Iterable[ClaimedDelivery]) -> RecordedEvents:
     taken_bytes = 0
     for event in events:
         taken_bytes += len(event.event.payload) + len(event.latest) + len(event.parent)
+        taken_bytes += len(event.root.payload) if event.root is not None else 0
         if len(taken) == MOST_EVENTS or taken_bytes > MOST_BYTES:
             return RecordedEvents(events=taken, is_cut=True)
         taken.append(event)

@@ -11,6 +11,7 @@ from storage.deliveries import delivery_queue, firings
 from storage.deliveries.sql import CONTEXTS
 from storage.events import event_log
 from storage.joins import members
+from storage.reading import roots
 from storage.reading.sql_history import NEWEST_ID, RECEIVED_AFTER, RECORDED
 from storage.records import ClaimedDelivery, Delivery, Event, Submission, SubmissionState, TaskRow
 
@@ -20,11 +21,13 @@ SET_BACK_MS = 24 * 3_600_000
 """How far a clock may have been set back without an event being missed: ids grow with time, except where a clock was set back."""
 
 
-def recorded(connection: Connection, signals: Iterable[str], since_ms: int) -> Iterator[ClaimedDelivery]:
+def recorded(
+    connection: Connection, signals: Iterable[str], since_ms: int, *, with_root: bool = False
+) -> Iterator[ClaimedDelivery]:
     """Every event that gave one of these signals, oldest first, as a claimed delivery that does not exist in the database.
 
     Payloads, and what a submission's own event says of it, are those of the time. All else of tasks, chains and submissions is in its
-    present state.
+    present state. `with_root`: read the first task of each chain too.
     """
     after, wanted = _before(connection, since_ms), list(signals)
     while True:
@@ -36,7 +39,7 @@ def recorded(connection: Connection, signals: Iterable[str], since_ms: int) -> I
                 if event.advanced
                 else event_log.latest_at(connection, event.upstream, event.task_id, event.id)
             )
-            yield ClaimedDelivery(
+            claimed = ClaimedDelivery(
                 delivery=_delivery(event),
                 event=event,
                 task=row.task if latest else _without_status(row.task),
@@ -47,18 +50,23 @@ def recorded(connection: Connection, signals: Iterable[str], since_ms: int) -> I
                 members=members.of_join(connection, event.signal, row.chain),
                 root_id=firings.root_of(connection, event.upstream, event.task_id) if event.task_id else "",
             )
+            if with_root:
+                root = roots.of_event(connection, claimed, as_it_was=True)
+                claimed = msgspec.structs.replace(claimed, root=root)
+            yield claimed
         if len(rows) < A_PAGE:
             return
         after = rows[-1].event.id
 
 
 def again(connection: Connection, event_id: int, receiver: str) -> ClaimedDelivery | None:
-    """An event as one of its receivers would get it now, with its task and chain as they are; None if it is no longer kept."""
+    """An event as one of its receivers would get it now, with its task and chain as they are, and the root of its chain as far as the upstream
+    has confirmed it; None if it is no longer kept."""
     context = CONTEXTS.first(connection, event_ids=[event_id])
     if context is None:
         return None
     payloads = delivery_queue.payloads_of(connection, context)
-    return ClaimedDelivery(
+    claimed = ClaimedDelivery(
         delivery=msgspec.structs.replace(_delivery(context.event), receiver=receiver),
         event=context.event,
         task=context.task,
@@ -67,6 +75,12 @@ def again(connection: Connection, event_id: int, receiver: str) -> ClaimedDelive
         latest=payloads.latest,
         parent=payloads.parent,
     )
+    root = roots.of_event(connection, claimed)
+    if (
+        root is not None and root.is_unverified
+    ):  # nobody asks the upstream here: what only a callback says is unknown
+        root = msgspec.structs.replace(root, payload=b"", is_unverified=False)
+    return msgspec.structs.replace(claimed, root=root)
 
 
 _STATE_AFTER: Mapping[str, SubmissionState] = {

@@ -25,7 +25,7 @@ from storage.records.events import (
     origin_of,
     replay_detail,
 )
-from storage.records.members import ChainMember, MadeBy
+from storage.records.members import ChainMember, ChainRoot, MadeBy
 from storage.records.submissions import (
     BY_CLIENT,
     BY_HAND,
@@ -62,6 +62,7 @@ __all__ = [
     "ApprovalTerms",
     "Attempt",
     "ChainMember",
+    "ChainRoot",
     "ChainRow",
     "ChainUse",
     "ClaimedDelivery",

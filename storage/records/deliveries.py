@@ -7,7 +7,7 @@ from typing import Literal
 import msgspec
 
 from storage.records.events import Event
-from storage.records.members import ChainMember
+from storage.records.members import ChainMember, ChainRoot
 from storage.records.submissions import Submission
 from storage.records.tasks import ChainRow, TaskRow
 
@@ -52,7 +52,7 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     `is_unverified`: the event or `latest` comes from a callback that the upstream has not confirmed yet; `is_parent_unverified`: so
     does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task. `follows`: the joins that the
     event's submission follows from. `members`: for an event that is a join, all that is in its chain. `root_id` is the task by
-    which a limit per root counts; only for recorded events, "" otherwise.
+    which a limit per root counts; only for recorded events, "" otherwise. `root`: the first task of the chain; None if it was not read.
     """
 
     delivery: Delivery
@@ -68,6 +68,24 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     follows: str = ""
     members: tuple[ChainMember, ...] = ()
     root_id: str = ""
+    root: ChainRoot | None = None
+
+    @property
+    def is_root(self) -> bool:
+        """True if the event is about the first task of its chain, or about the submission that makes it."""
+        chain, submission = self.chain, self.submission
+        if chain is None:
+            return False
+        if not chain.root_task_id:
+            return submission is not None and submission.depth == 0
+        return (chain.upstream, chain.root_task_id) == (self.event.upstream, self.event.task_id)
+
+    @property
+    def maker_id(self) -> str:
+        """The submission that made the event's task, or is to make it; "" if none of ours did."""
+        if self.task is not None:
+            return self.task.submission_id or ""
+        return self.submission.id if self.submission is not None else ""
 
     @property
     def is_task_unverified(self) -> bool:

@@ -1,10 +1,11 @@
-"""What a chain consists of, as the receivers of joins see it."""
+"""What a chain consists of, as the receivers of joins see it, and its first task."""
 
 from __future__ import annotations
 
 import msgspec
 
 from storage.payloads import Payload
+from storage.records.submissions import Submission
 from storage.records.tasks import TaskRow
 
 
@@ -32,3 +33,15 @@ class ChainMember(msgspec.Struct, frozen=True, kw_only=True):
     task: TaskRow | None = None
     made_by: MadeBy | None = None
     payload: Payload = b""
+
+
+class ChainRoot(msgspec.Struct, frozen=True, kw_only=True):
+    """The first task of a chain. `task` is None if it is unknown, or is the event's own; `payload` is its current one, b"" if there is
+    none. `is_unverified`: the payload comes from a callback that the upstream has not confirmed yet. `client_state`: the `state` in
+    the order of the gateway's client that made it; None if no client did."""
+
+    task: TaskRow | None = None
+    submission: Submission | None = None
+    payload: Payload = b""
+    is_unverified: bool = False
+    client_state: str | None = None

@@ -254,3 +254,14 @@ def test_the_texts_of_other_keys_know_no_approval() -> None:
     ):
         with pytest.raises(RuleError, match="unknown name 'approval'"):
             load_rules(tomllib.loads(text)["rules"], file="rules.toml", text=text, directory=Path("/nowhere"))
+
+
+async def test_the_message_may_name_the_customer(bench: Bench, chat: Chat) -> None:
+    """The first task of the chain is read for it, as for the rule."""
+    text = "{{ chain.state }}: {{ root.prompt }} {{ approval.url }}"
+    bench.rules(RULE + f'approve = {{ notify = "{chat.notify}", text = "{text}" }}')
+    await bench.start()
+    await bench.callback(state="acme")
+    await until_told(bench, "rule:upscale/approve")
+    (told,) = chat.texts()
+    assert told.startswith("acme: a cat http")

@@ -8,7 +8,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
@@ -40,7 +39,7 @@ def asked(rest: str = UP) -> TrialRequest:
     )
 
 
-async def nothing(_signals: Sequence[str]) -> RecordedEvents:
+async def nothing(_wanted: RulesLoaded) -> RecordedEvents:
     return RecordedEvents(events=[])
 
 
@@ -76,8 +75,8 @@ def _read(file: Path) -> bytes:
 async def test_what_rules_would_have_done_is_told(happened: RecordedEvents) -> None:
     """With its price, for the signals that they listen to;"""
 
-    async def find(signals: Sequence[str]) -> RecordedEvents:
-        assert signals == ["task.succeeded"]
+    async def find(wanted: RulesLoaded) -> RecordedEvents:
+        assert wanted.signals == ["task.succeeded"]
         return msgspec.structs.replace(happened, is_cut=True)
 
     outcome = await Trials().run(asked(), find)
@@ -90,7 +89,7 @@ async def test_what_rules_would_have_done_is_told(happened: RecordedEvents) -> N
 async def test_what_would_have_waited_for_an_approval_is_counted(happened: RecordedEvents) -> None:
     """Beside what it would have cost."""
 
-    async def find(_signals: Sequence[str]) -> RecordedEvents:
+    async def find(_wanted: RulesLoaded) -> RecordedEvents:
         return happened
 
     outcome = await Trials().run(asked(UP + "approve = true"), find)
@@ -130,7 +129,7 @@ async def test_what_never_ends_is_given_up_and_ended(
 ) -> None:
     """In time; there is no process left, and the next rules are tried as ever."""
 
-    async def find(_signals: Sequence[str]) -> RecordedEvents:
+    async def find(_wanted: RulesLoaded) -> RecordedEvents:
         return happened
 
     monkeypatch.setattr(tryout, "WITHIN_S", 2)
@@ -147,7 +146,7 @@ async def test_memory_has_an_end(happened: RecordedEvents) -> None:
     """Three gigabytes are not had, whether they are asked for while a rule is read or while it runs: an error of the rule,
     or the end of the process."""
 
-    async def find(_signals: Sequence[str]) -> RecordedEvents:
+    async def find(_wanted: RulesLoaded) -> RecordedEvents:
         return happened
 
     for width in ("3000000000", "3000000000 + chain.depth"):
@@ -165,7 +164,7 @@ async def test_one_is_tried_at_a_time_and_the_process_knows_nothing(monkeypatch:
     trials = Trials()
     seen: list[bytes] = []
 
-    async def find(_signals: Sequence[str]) -> RecordedEvents:
+    async def find(_wanted: RulesLoaded) -> RecordedEvents:
         (process,) = processes()
         seen.append((process / "environ").read_bytes())
         with pytest.raises(Busy, match="other rules are being tried"):
@@ -182,7 +181,7 @@ async def test_one_is_tried_at_a_time_and_the_process_knows_nothing(monkeypatch:
 async def test_who_asked_and_has_gone_leaves_no_process() -> None:
     trials, asking = Trials(), asyncio.Event()
 
-    async def find(_signals: Sequence[str]) -> RecordedEvents:
+    async def find(_wanted: RulesLoaded) -> RecordedEvents:
         asking.set()
         await asyncio.Event().wait()
         raise AssertionError

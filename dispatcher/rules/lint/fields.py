@@ -46,6 +46,7 @@ STATUSES = frozenset(Status)
 
 _WORDS: Mapping[str, frozenset[str]] = {
     "task.failure_kind": frozenset({"", *FAILURE_KINDS}),
+    "root.failure_kind": frozenset({"", *FAILURE_KINDS}),
     "submission.failure_kind": frozenset({"", *FAILURE_KINDS}),
     "submission.state": frozenset(typing.get_args(SubmissionState)) | {"refused"},
     "modal.kind": BUTTON_KINDS | {""},
@@ -57,6 +58,8 @@ _WORDS: Mapping[str, frozenset[str]] = {
 OWNERS: Mapping[str, type] = {
     "task": Task,
     "task.properties": Properties,
+    "root": Task,
+    "root.properties": Properties,
     "event": Event,
     "submission": Submission,
     "modal": OpenModal,
@@ -67,6 +70,8 @@ _CHAIN = {
     "chain.upstream": Field(type=str),
     "chain.depth": Field(type=int),
     "chain.submissions": Field(type=int),
+    "chain.prompt": Field(type=str),
+    "chain.state": Field(type=str),
 }
 
 
