@@ -81,7 +81,7 @@ def loaded(receivers: Receivers) -> Loaded:
         Rule(
             name=compiled.rule.name,
             where=compiled.where,
-            on=compiled.rule.on,
+            on=", ".join(compiled.rule.signals),
             condition=compiled.rule.when,
             does=action_keys(compiled.rule),
             warnings=[

@@ -145,9 +145,11 @@ def _complete_dialect(dialect: Schema) -> None:
 
 def _complete_rule(rule: Schema) -> None:
     signals = "\n".join(f"{name}: {signal.__doc__}" for name, signal in SIGNALS.items())
+    fixed: list[Schema] = [{"enum": list(SIGNALS)}, _VARIABLE]
+    several: Schema = {"type": "array", "items": {"anyOf": fixed}, "minItems": 1, "uniqueItems": True}
     _properties(rule)["on"] = {
-        "anyOf": [{"enum": list(SIGNALS)}, _VARIABLE],
-        "description": f"The signal.\n{signals}",
+        "anyOf": [*fixed, several],
+        "description": f"The signal, or a list of signals.\n{signals}",
     }
     number, text = {"type": "number", "minimum": 0, "maximum": LONGEST_DELAY_S}, {"type": "string"}
     _properties(rule)["after"]["anyOf"] = [number, text]

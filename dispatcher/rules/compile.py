@@ -83,7 +83,7 @@ def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
     check(rule, context.upstreams)
     check_join(rule)
     answer = _answer(rule, context)
-    is_on_modal = rule.on == NEEDS_MODAL
+    is_on_modal = NEEDS_MODAL in rule.signals  # then on nothing else: `check` sees to that
     return CompiledRule(
         rule=rule,
         condition=_condition(rule, context),
@@ -107,8 +107,9 @@ def _condition(rule: Rule, context: RuleContext) -> Condition | None:
         condition = Condition(rule.when, context.evaluator)
     except RuleError as error:
         raise InvalidRule("if", str(error), _EXAMPLE if error.is_syntax else "") from error
-    if "modal" in condition.names and rule.on != NEEDS_MODAL:
-        raise InvalidRule("if", f"{rule.when!r}: {rule.on} has no modal", f' Write on = "{NEEDS_MODAL}".')
+    without = [signal for signal in rule.signals if signal != NEEDS_MODAL]
+    if "modal" in condition.names and without:
+        raise InvalidRule("if", f"{rule.when!r}: {without[0]} has no modal", f' Write on = "{NEEDS_MODAL}".')
     return condition
 
 

@@ -18,10 +18,10 @@ def check_join(rule: Rule) -> None:
         used = sorted(uses_of(text, is_condition=key == "if"))
         if not used:
             continue
-        if rule.on not in JOINS:
+        if without := [signal for signal in rule.signals if signal not in JOINS]:
             raise InvalidRule(
                 key,
-                f"{rule.on} does not have chain.{used[0]}",
+                f"{without[0]} does not have chain.{used[0]}",
                 f" Write {' or '.join(f'on = {name!r}' for name in sorted(JOINS))}.".replace("'", '"'),
             )
         if key == "modal" or (key == "state" and (rule.modal is not None or rule.zoom)):

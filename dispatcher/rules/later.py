@@ -29,6 +29,11 @@ def with_digests(terms: Terms, rule: Rule) -> Terms:
 
 def _digest(rule: Rule, but: tuple[str, ...]) -> str:
     """Identifies what a rule says. Keys that have their default do not count: the next release may have more of them."""
+    if isinstance(
+        rule.on, list
+    ):  # neither the order of signals nor the brackets of a single one change what it says
+        one, *others = sorted(rule.on)
+        rule = msgspec.structs.replace(rule, on=[one, *others] if others else one)
     said = {
         field.name: getattr(rule, field.name)
         for field in msgspec.structs.fields(rule)
