@@ -37,7 +37,7 @@ def _split_grid(rule: Rule, directory: Path | None, _evaluator: Evaluator) -> Ef
 
 def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effect:
     to = ForwardTo(url=rule.forward) if isinstance(rule.forward, str) else rule.forward
-    address = compile_template(to.url, evaluator) if "{" in to.url else None
+    address = compile_template(to.url, evaluator, rule.vars) if "{" in to.url else None
     if address is None and not to.url.startswith(("http://", "https://")):
         raise GiveUp(f"{to.url!r} is not an http:// or https:// URL")
     if to.secret:
@@ -63,8 +63,8 @@ def _notify(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
     # Without a directory no file may be touched: some services read keys from files, and Apprise creates files for others.
     if directory is not None:
         notify.service(to.to)
-    text = compile_template(to.text, evaluator)
-    title = compile_template(to.title, evaluator) if to.title else None
+    text = compile_template(to.text, evaluator, rule.vars)
+    title = compile_template(to.title, evaluator, rule.vars) if to.title else None
 
     async def send(_chain: Chain, names: Names) -> str:
         heading = await title(names) if title is not None else ""

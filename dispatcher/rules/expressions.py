@@ -15,11 +15,12 @@ from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.open_approval import OpenApproval
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules import language
-from dispatcher.rules.language import Evaluated, Expression, environment
+from dispatcher.rules.language import VARIABLES, Evaluated, Expression, environment
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import OF_JOINS, fields, plain
 from dispatcher.rules.values import Names as Names
+from dispatcher.rules.variables import Variables
 from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
 from midjourney.types import Properties, Task
@@ -96,7 +97,14 @@ class Condition:
     """A condition such as `task.is_grid and chain.depth == 0`. `when_due`: it is asked when something scheduled is due. Raises
     `RuleError` if it can never be valid."""
 
-    def __init__(self, source: str, evaluator: Evaluator = evaluate_here, *, when_due: bool = False) -> None:
+    def __init__(
+        self,
+        source: str,
+        evaluator: Evaluator = evaluate_here,
+        *,
+        when_due: bool = False,
+        variables: Variables | None = None,
+    ) -> None:
         self.source = source
         if len(source) > _TOO_LONG:
             raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
@@ -108,37 +116,51 @@ class Condition:
             raise RuleError("the condition is nested too deeply") from error
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
-        _check(source, whole, when_due=when_due)
+        _check(source, whole, variables or {}, when_due=when_due)
+        self._constants = _constants(whole, variables or {})
         self._needed = _needed(whole, when_due=when_due)
         self._evaluator = evaluate_here if _is_simple(whole) else evaluator
         self.names = frozenset(self._needed)
 
     async def __call__(self, names: Names) -> Evaluated:
         """Evaluate it: whether it holds, and if not, which part is false. Raises `RuleError` if it has no value."""
-        values = plain(names, self._needed).values
+        values = plain(names, self._needed).values | self._constants
         return await self._evaluator(Expression(kind="condition", source=self.source, values=values))
 
 
 def compile_template(
-    source: str, evaluator: Evaluator = evaluate_here, *, approves: bool = False
+    source: str,
+    evaluator: Evaluator = evaluate_here,
+    variables: Variables | None = None,
+    *,
+    approves: bool = False,
 ) -> Template:
     """Compile a text with `{{ … }}` in it; if it `approves`, it may use the name "approval". Raises `RuleError` if it can never be
     valid."""
     try:
         tree = environment.parse(source)
-        _check(source, tree, [*NAMES, "approval"] if approves else NAMES)
+        _check(source, tree, variables or {}, [*NAMES, "approval"] if approves else NAMES)
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {_problem(error)}") from error
     except RecursionError as error:
         raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
+    constants = _constants(tree, variables or {})
 
     async def render(names: Names) -> str:
         cut = plain(names, needed)
-        expression = Expression(kind="text", source=source, values=cut.values, too_long=cut.too_long)
+        expression = Expression(
+            kind="text", source=source, values=cut.values | constants, too_long=cut.too_long
+        )
         return (await evaluator(expression)).text
 
     return render
+
+
+def _constants(tree: nodes.Template, variables: Variables) -> dict[str, object]:
+    """The variables that a tree uses, under their common name."""
+    used = {access.attr for access in tree.find_all(nodes.Getattr) if _path(access.node) == VARIABLES}
+    return {VARIABLES: {name: variables[name] for name in sorted(used)}} if used else {}
 
 
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
@@ -202,7 +224,12 @@ def _problem(error: jinja2.TemplateError) -> str:
 
 
 def _check(
-    source: str, tree: nodes.Template, names: Sequence[str] = NAMES, *, when_due: bool = False
+    source: str,
+    tree: nodes.Template,
+    variables: Variables,
+    names: Sequence[str] = NAMES,
+    *,
+    when_due: bool = False,
 ) -> None:
     for filter_ in tree.find_all(nodes.Filter):
         if filter_.name not in environment.filters:
@@ -214,7 +241,7 @@ def _check(
         if test.name not in environment.tests:
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
     jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
-    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - set(names)):
+    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, VARIABLES}):
         raise RuleError(f"{source!r}: unknown name {name!r}.{nearest(name, names)}")
     for access in tree.find_all(nodes.Getattr):
         _check_field(source, access)
@@ -222,6 +249,7 @@ def _check(
             raise RuleError(
                 f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
             )
+    _check_variables(source, tree, variables)
     _check_methods(source, tree)
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
@@ -241,11 +269,23 @@ def _check_field(source: str, access: nodes.Getattr) -> None:
         )
 
 
+def _check_variables(source: str, tree: nodes.Template, variables: Variables) -> None:
+    used = [access.attr for access in tree.find_all(nodes.Getattr) if _path(access.node) == VARIABLES]
+    if len(used) < sum(1 for name in tree.find_all(nodes.Name) if name.name == VARIABLES):
+        raise RuleError(f"{source!r}: vars is used without the name of a variable; write vars.NAME")
+    for name in used:
+        if name not in variables:
+            write = f" Write vars = {{ {name} = … }} in the rule, or [vars] at the top of the file."
+            raise RuleError(
+                f"{source!r}: no variable is named {name!r}.{nearest(name, variables) if variables else write}"
+            )
+
+
 def _check_methods(source: str, tree: nodes.Template) -> None:
     """Refuse a method that is not called: it is never false, and no value."""
     called = {id(call.node) for call in tree.find_all(nodes.Call)}
     for access in tree.find_all(nodes.Getattr):
-        is_field = _path(access.node) in FIELDS or _path(access.node) == "loop"
+        is_field = _path(access.node) in (*FIELDS, VARIABLES, "loop")
         if access.attr in _METHODS and not is_field and id(access) not in called:
             owner = words(access.node)
             raise RuleError(

@@ -34,16 +34,17 @@ def check_join(rule: Rule) -> None:
 
 def _texts(rule: Rule) -> Iterator[tuple[str, str]]:
     for field in msgspec.structs.fields(rule):
-        if field.name not in ("name", "on"):
-            yield from ((field.encode_name, text) for text in _strings(getattr(rule, field.name)))
+        if field.name not in ("name", "on", "vars"):
+            yield from ((field.encode_name, text) for text in strings(getattr(rule, field.name)))
 
 
-def _strings(value: object) -> Iterator[str]:
+def strings(value: object) -> Iterator[str]:
+    """The texts in a value of a rule."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list):
         for item in value:
-            yield from _strings(item)
+            yield from strings(item)
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            yield from _strings(getattr(value, field))
+            yield from strings(getattr(value, field))

@@ -81,7 +81,7 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     `enabled`: whether it runs; a rule that does not is checked all the same. `description` is for people.
     `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
     `after` is in seconds or a text such as "10 min"; `at` is a time of day, and `unless` is asked when it is due; `mode` is a speed mode of
-    the upstream; `state` comes back as `task.state` of the submitted task.
+    the upstream; `state` comes back as `task.state` of the submitted task. `vars` are names for values: `vars.factor`.
     With `approve`, what it submits is held until a person releases it.
     """
 
@@ -118,6 +118,7 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     mode: str = ""
     state: str = ""
     approve: bool | ApproveBy = False
+    vars: dict[str, str | int | float | bool | list[str | int | float | bool]] = {}
 
     @property
     def signals(self) -> tuple[str, ...]:
