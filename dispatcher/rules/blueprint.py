@@ -14,7 +14,7 @@ add an expression, which Jinja would evaluate. In expressions an input is a vari
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Literal, get_args
 
 import msgspec
@@ -28,7 +28,8 @@ from dispatcher.rules.variables import NAME, Scalar, wrong_variable
 Type = Literal["text", "number", "url", "upstream", "duration", "bool"]
 
 _PLACE = re.compile(r"<<\s*(\w+)\s*>>")
-_JINJA = re.compile(r"\{\{.*?\}\}|\{%.*?%\}|\{#.*?#\}", re.DOTALL)
+_ENDS = {"{{": "}}", "{%": "%}", "{#": "#}"}
+_BEGIN = re.compile("|".join(map(re.escape, _ENDS)))
 _MARKS = re.compile(r"\{\{|\}\}|\{%|%\}|\{#|#\}")
 _EXPRESSIONS = ("if", "unless")
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://\S+")
@@ -178,7 +179,7 @@ def _filled(key: str, is_expression: bool, value: object, values: Mapping[str, S
     for name in _PLACE.findall(value):
         if name not in values:
             raise InvalidRule(key, f"no input is named {name!r}", nearest(name, values))
-    inside = [value] if is_expression else _JINJA.findall(value)
+    inside = [value] if is_expression else list(_expressions_in(value))
     if place := next((match for part in inside for match in [_PLACE.search(part)] if match), None):
         raise InvalidRule(
             key, f"{place[0]} is inside an expression, where it could change it", f" Write vars.{place[1]}."
@@ -195,6 +196,15 @@ def _filled(key: str, is_expression: bool, value: object, values: Mapping[str, S
             " Leave them out.",
         )
     return found
+
+
+def _expressions_in(text: str) -> Iterator[str]:
+    """Each expression of a template; the last one may lack its end. Takes time in proportion to the text."""
+    at = 0
+    while begin := _BEGIN.search(text, at):
+        end = text.find(_ENDS[begin[0]], begin.end())
+        at = end if end >= 0 else len(text)
+        yield text[begin.end() : at]
 
 
 def _text(value: Scalar) -> str:
