@@ -127,8 +127,10 @@ def test_the_rules_of_the_pages_load_without_a_warning(page: Path) -> None:
     """As they stand there."""
     for text in rules_in(page):
         # The tutorial shows a file as the command that writes it, and tests have rules as texts.
-        begin = re.search(r"^ *\[(\[rules\]|vars|blueprint)\]", text, re.MULTILINE)
-        toml = text[begin.start() if begin else text.index("[[rules]]") :]
+        first = "\\[\\[rules" if "\ndef " in text else r"^ *\[(\[rules\]|vars|blueprint)\]"
+        begin = re.search(first, text, re.MULTILINE)
+        assert begin
+        toml = text[begin.start() :]
         toml = toml.partition('"""')[0] if "\ndef " in toml else toml
         tables = tomllib.loads(re.sub(r"\$\{\w+\}", "value", toml))
         source = Source(file=page.name, text=toml, tables=tables, context=RuleContext(directory=None))

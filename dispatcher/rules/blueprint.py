@@ -142,7 +142,7 @@ _EXAMPLES: Mapping[str, str] = {
     "upstream": ' Write the NAME of an [upstreams.NAME], such as "main".',
     "number": " Write it without quotes: 3.",
     "bool": " Write true or false, without quotes.",
-    "duration": ' Write seconds, or "10 min", "2 h".',
+    "duration": ' Write seconds, or "10 min", "2 h", "3 days".',
 }
 
 

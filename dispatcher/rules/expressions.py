@@ -20,7 +20,7 @@ from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import OF_JOINS, fields, plain
 from dispatcher.rules.values import Names as Names
-from dispatcher.rules.variables import Variables
+from dispatcher.rules.variables import Variables, check_used
 from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
 from midjourney.types import Properties, Task
@@ -273,12 +273,7 @@ def _check_variables(source: str, tree: nodes.Template, variables: Variables) ->
     used = [access.attr for access in tree.find_all(nodes.Getattr) if _path(access.node) == VARIABLES]
     if len(used) < sum(1 for name in tree.find_all(nodes.Name) if name.name == VARIABLES):
         raise RuleError(f"{source!r}: vars is used without the name of a variable; write vars.NAME")
-    for name in used:
-        if name not in variables:
-            write = f" Write vars = {{ {name} = … }} in the rule, or [vars] at the top of the file."
-            raise RuleError(
-                f"{source!r}: no variable is named {name!r}.{nearest(name, variables) if variables else write}"
-            )
+    check_used(source, used, variables)
 
 
 def _check_methods(source: str, tree: nodes.Template) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 
+from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import LONGEST_VALUE
 
 Scalar = str | int | float | bool
@@ -40,3 +42,12 @@ def used_in(texts: Sequence[str], variables: Variables) -> dict[str, Value]:
     """The variables that may be used in some texts: those whose name occurs there."""
     words = {word for text in texts for word in re.findall(r"\w+", text)}
     return {name: value for name, value in variables.items() if name in words}
+
+
+def check_used(source: str, names: Sequence[str], variables: Variables) -> None:
+    """Check that the variables that an expression uses exist. Raises `RuleError`."""
+    for name in names:
+        if name not in variables:
+            write = f" Write vars = {{ {name} = … }} in the rule, or [vars] at the top of the file."
+            meant = nearest(name, variables) if variables else write
+            raise RuleError(f"{source!r}: no variable is named {name!r}.{meant}")

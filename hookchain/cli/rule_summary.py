@@ -67,8 +67,19 @@ def _does(rule: Table) -> Iterator[str]:
         told = rule["notify"]
         text = told.get("text", "its prompt") if isinstance(told, dict) else "its prompt"
         yield f"sends: {_short(text)} to {_short(_joined(_what(told, 'to')))}"
+    yield from _asks(rule.get("approve"))
     if files := list(_files(rule)):
         yield f"reads the files {', '.join(map(_short, files))}"
+
+
+def _asks(approve: object) -> Iterator[str]:
+    """What the key `approve` does."""
+    if not approve:
+        return
+    yield "holds what it submits until somebody approves it"
+    for key in ("notify", "forward"):
+        if isinstance(approve, dict) and approve.get(key):
+            yield f"sends: its question for approval to {_short(_joined(_what(approve[key], 'url')))}"
 
 
 def _files(rule: Table) -> Iterator[str]:

@@ -190,3 +190,14 @@ def test_a_blueprint_without_values_does_not_run(hookchain: Hookchain) -> None:
         RuleError, match=r"1 input has no value: chat\. Write chat = … below \[blueprint.values\]"
     ):
         hookchain.load_rules(BLUEPRINT)
+
+
+def test_a_question_for_approval_may_use_variables() -> None:
+    """As every text of a rule."""
+    rule = '[[rules]]\nname = "r"\non = "task.succeeded"\npress = "U1"\nvars = { who = "Ann" }\n'
+    text = rule + 'approve = { notify = "json://127.0.0.1", text = "{{ vars.who }} {{ approval.url }}" }\n'
+    (one,) = loaded(text)
+    assert one.approval is not None
+    wrong = text.replace("vars.who", "vars.whom")
+    source = Source(file="f", text=wrong, tables=tomllib.loads(wrong), context=RuleContext(directory=None))
+    assert ["no variable is named 'whom'" in str(mistake) for mistake in find_in([source])[1]] == [True]

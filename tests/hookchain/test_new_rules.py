@@ -99,6 +99,7 @@ press = ["U1", "V*"]
 imagine = { prompt = "a cat", images = ["own.png", "https://x/y.png"] }
 upstream = "relay"
 archive = "s3://bucket/x"
+approve = { notify = "json://127.0.0.1/approve" }
 forward = { url = "https://stranger.example.com/${SECRET}" }
 notify = "json://127.0.0.1"
 """.replace("\\u001b", " \u202e")
@@ -114,6 +115,8 @@ notify = "json://127.0.0.1"
             "  keeps pictures in s3://bucket/x",
             "  sends: the task, with its prompt, to https://stranger.example.com/${SECRET}",
             "  sends: its prompt to json://127.0.0.1",
+            "  holds what it submits until somebody approves it",
+            "  sends: its question for approval to json://127.0.0.1/approve",
             "  reads the files own.png",
             "! reads variables of your environment: ${SECRET}",
             "! Their values may be secrets, and go wherever the rules above send something.",
@@ -153,7 +156,7 @@ def test_all_that_is_missing_or_wrong_is_said_at_once(tmp_path: Path) -> None:
     done = new(tmp_path, "mine", "--from", "bp.toml", "--set", "wait=soon", "--set", "mst=3", "--set", "most")
     assert done.returncode == 2
     assert done.stderr.splitlines() == [
-        """hookchain: --set 'wait': 'soon' is not a time. Write seconds, or "10 min", "2 h".""",
+        """hookchain: --set 'wait': 'soon' is not a time. Write seconds, or "10 min", "2 h", "3 days".""",
         """hookchain: --set mst: no input is named 'mst'. Did you mean "most"?""",
         "hookchain: --set most: write --set NAME=VALUE",
         "hookchain: --set chat=… is missing: where to tell it",
