@@ -12,6 +12,7 @@ COPY hooks hooks
 COPY dispatcher dispatcher
 COPY storage storage
 COPY midjourney midjourney
+COPY examples examples
 RUN python -m pip wheel --no-cache-dir --no-deps --no-build-isolation --wheel-dir /dist . && \
     /venv/bin/pip install --no-cache-dir --no-deps /dist/*.whl
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from functools import partial
+from pathlib import Path
 
 import msgspec
 import structlog
@@ -15,9 +15,11 @@ from dispatcher.plugins.plugin_settings import PluginTables
 from dispatcher.plugins.receivers import Registry, name_of
 from dispatcher.plugins.signals import SIGNALS, submission_leaving
 from dispatcher.rules.checks import action_keys
+from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.reload import InFile, LiveRules
-from hookchain.rules import rules_of
+from hookchain.rules import RulesFound, configured, find_all
+from hookchain.rules.include import paths_of
 from hookchain.settings.changes import changed_settings
 from hookchain.settings.file import display_path, parse
 from hookchain.settings.load import Settings, SettingsError, load_settings
@@ -50,28 +52,52 @@ def connect_receivers(settings: Settings, environment: Mapping[str, str] | None 
         log.warning("a plugin is probably not as you mean it", what=warning)
     if found.plugins:
         own_windows.connect()
-    rules = LiveRules(
-        rules_of(settings, evaluate_confined), settings.file, partial(_read_file, settings, environment)
-    )
+    files = _RuleFiles(settings, environment)
+    rules = LiveRules(files.at_start(), settings.file, files.read, files.watched)
     registry = Registry(SIGNALS)
     rules.watch(registry)
     return Receivers(plugins=found.plugins, warnings=found.warnings, rules=rules, registry=registry)
 
 
-def _read_file(settings: Settings, environment: Mapping[str, str] | None) -> InFile:
-    """What the configuration file says now, checked as at a start. Raises `RuleError`.
+class _RuleFiles:
+    """The configuration file, and the files that it includes."""
 
-    The rules are compiled for the upstreams that are in use.
-    """
-    changed: list[str] = []
-    try:
-        now = load_settings(environment, settings.directory)
-        changed = changed_settings(parse(settings.text, settings.file), parse(now.text, now.file))
-        in_use = msgspec.structs.replace(settings, text=now.text)
-        return InFile(rules=rules_of(in_use, evaluate_confined), after_restart=changed)
-    except SettingsError as error:
-        also = f"changed, and in use after a restart: {'; '.join(changed)}"
-        raise RuleError(*error.messages, *([also] if changed else [])) from error
+    def __init__(self, settings: Settings, environment: Mapping[str, str] | None) -> None:
+        self._settings = settings
+        self._environment = environment
+        self._include = settings.include
+
+    def watched(self) -> list[Path]:
+        """The files that have rules now, also while one of them has a mistake."""
+        return [self._settings.file, *paths_of(self._include, self._settings.file)]
+
+    def at_start(self) -> list[CompiledRule]:
+        """The rules from which the process starts. Raises `SettingsError`."""
+        return _without_doubts(find_all(configured(self._settings, evaluate_confined)))
+
+    def read(self) -> InFile:
+        """What the files say now, checked as at a start. Raises `RuleError`.
+
+        The rules are compiled for the upstreams that are in use.
+        """
+        settings, changed = self._settings, list[str]()
+        try:
+            now = load_settings(self._environment, settings.directory)
+            self._include = now.include
+            changed = changed_settings(parse(settings.text, settings.file), parse(now.text, now.file))
+            in_use = msgspec.structs.replace(settings, text=now.text, include=now.include)
+            rules = _without_doubts(find_all(configured(in_use, evaluate_confined)))
+            return InFile(rules=rules, after_restart=changed)
+        except SettingsError as error:
+            also = f"changed, and in use after a restart: {'; '.join(changed)}"
+            raise RuleError(*error.messages, *([also] if changed else [])) from error
+
+
+def _without_doubts(found: RulesFound) -> list[CompiledRule]:
+    """The rules; what is doubtful about their files goes to the log. Raises `SettingsError`."""
+    for warning in found.warnings:
+        log.warning("a rule file is doubtful", why=str(warning))
+    return found.all_right()
 
 
 def loaded(receivers: Receivers) -> Loaded:
@@ -81,7 +107,7 @@ def loaded(receivers: Receivers) -> Loaded:
         Rule(
             name=compiled.rule.name,
             where=compiled.where,
-            on=compiled.rule.on,
+            on=", ".join(compiled.rule.signals),
             condition=compiled.rule.when,
             does=action_keys(compiled.rule),
             warnings=[

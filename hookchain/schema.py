@@ -14,6 +14,7 @@ import msgspec
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.plugins.submit_options import LONGEST_DELAY_S
 from dispatcher.policy.period_budgets import PeriodBudget
+from dispatcher.rules.blueprint import Blueprint
 from dispatcher.rules.model import EFFECTS, STAGED, Rule
 from hookchain.settings.tables import File
 from midjourney.dialects import DIALECTS, Dialect
@@ -23,8 +24,8 @@ Schema = dict[str, object]
 
 TITLE = "hookchain.toml"
 
-_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{\w+\}"}
-"""A text may come from the environment: "${VAR}"."""
+_VARIABLE: Schema = {"type": "string", "pattern": r"\$\{\w+\}|<<\s*\w+\s*>>"}
+"""A text may come from the environment, "${VAR}", or from an input of a blueprint, "<<NAME>>"."""
 
 MEANINGS: Mapping[str, str] = {
     "database_url": "sqlite:///path, or postgresql://…",
@@ -52,6 +53,9 @@ MEANINGS: Mapping[str, str] = {
     "gateway": "The API for bots, pages and nodes that use hookchain as their upstream.",
     "clients": "The gateway's clients, by name.",
     "pools": "Several upstreams that share the gateway's orders, by name.",
+    "include": "Files with more rules, beside this one: a list of names and patterns, such as rules/*.toml.",
+    "vars": "Names for values that rules use, as vars.factor.",
+    "blueprint": "The inputs of a rule file that others fill, and their values.",
     "rules": "What happens after a signal; the first mistake stops the start.",
 }
 """What the keys at the top of the file are for."""
@@ -60,13 +64,13 @@ MEANINGS: Mapping[str, str] = {
 def file_schema() -> Schema:
     """The schema of hookchain.toml, as JSON values."""
     _, definitions = msgspec.json.schema_components(
-        [File, Rule, Dialect], schema_hook=_anything, ref_template="#/$defs/{name}"
+        [File, Rule, Dialect, Blueprint], schema_hook=_anything, ref_template="#/$defs/{name}"
     )
     tables = {name: _tidied(_described(definition)) for name, definition in definitions.items()}
     for name in ("Upstream", "Client", "Pool", "Dialect"):
         del _properties(tables[name])["name"]  # it is the name of the table
     file = tables.pop("File")
-    _complete_file(_properties(file))
+    _complete_file(_properties(file), tables[Rule.__name__])
     _complete_dialect(tables["Dialect"])
     _complete_rule(tables[Rule.__name__])
     del tables["Upstream"]["required"]  # its url may come from a variable
@@ -124,8 +128,10 @@ def _tidied(value: Schema) -> Schema:
     return tidied
 
 
-def _complete_file(keys: dict[str, Schema]) -> None:
+def _complete_file(keys: dict[str, Schema], rule: Schema) -> None:
     keys["rules"] = {"type": "array", "items": {"$ref": f"#/$defs/{Rule.__name__}"}}
+    keys["vars"] = dict(_properties(rule)["vars"])
+    keys["blueprint"] = {"$ref": f"#/$defs/{Blueprint.__name__}"}
     keys["dialects"]["additionalProperties"] = {"$ref": f"#/$defs/{Dialect.__name__}"}
     for name, schema in keys.items():
         # Draft 4 ignores all that stands beside a reference.
@@ -145,12 +151,18 @@ def _complete_dialect(dialect: Schema) -> None:
 
 def _complete_rule(rule: Schema) -> None:
     signals = "\n".join(f"{name}: {signal.__doc__}" for name, signal in SIGNALS.items())
+    fixed: list[Schema] = [{"enum": list(SIGNALS)}, _VARIABLE]
+    several: Schema = {"type": "array", "items": {"anyOf": fixed}, "minItems": 1, "uniqueItems": True}
     _properties(rule)["on"] = {
-        "anyOf": [{"enum": list(SIGNALS)}, _VARIABLE],
-        "description": f"The signal.\n{signals}",
+        "anyOf": [*fixed, several],
+        "description": f"The signal, or a list of signals.\n{signals}",
     }
     number, text = {"type": "number", "minimum": 0, "maximum": LONGEST_DELAY_S}, {"type": "string"}
     _properties(rule)["after"]["anyOf"] = [number, text]
+    for name, value in _properties(rule).items():
+        if value.get("type") in ("integer", "number", "boolean"):  # may be an input of a blueprint
+            _properties(rule)[name] = {"anyOf": [value, _VARIABLE]}
+            _properties(rule)[name] |= {key: value[key] for key in ("description", "default") if key in value}
     rule["anyOf"] = _one_of_keys((*STAGED, *EFFECTS))
 
 

@@ -16,9 +16,10 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.period_budgets import PeriodBudget
 from dispatcher.policy.retention import Retention
 from dispatcher.rules import confined as expressions
+from dispatcher.rules.compile import RuleContext
 from dispatcher.rules.language import LONGEST_TEXT
-from dispatcher.rules.load import load_rules
 from dispatcher.rules.model import KEYS as RULE_KEYS
+from dispatcher.rules.sources import Source, find_in
 from dispatcher.rules.values import LONGEST_VALUE, MOST_KEYS
 from dispatcher.tickets.clients import Client, Pool
 from hookchain.settings.environment import keys, variable_of
@@ -126,11 +127,15 @@ def test_the_rules_of_the_pages_load_without_a_warning(page: Path) -> None:
     """As they stand there."""
     for text in rules_in(page):
         # The tutorial shows a file as the command that writes it, and tests have rules as texts.
-        toml = text[text.index("[[rules]]") :]
+        first = "\\[\\[rules" if "\ndef " in text else r"^ *\[(\[rules\]|vars|blueprint)\]"
+        begin = re.search(first, text, re.MULTILINE)
+        assert begin
+        toml = text[begin.start() :]
         toml = toml.partition('"""')[0] if "\ndef " in toml else toml
-        tables = tomllib.loads(re.sub(r"\$\{\w+\}", "value", toml))["rules"]
-        rules = load_rules(tables, file=page.name, text=toml)
-        assert rules
+        tables = tomllib.loads(re.sub(r"\$\{\w+\}", "value", toml))
+        source = Source(file=page.name, text=toml, tables=tables, context=RuleContext(directory=None))
+        rules, mistakes = find_in([source])
+        assert (mistakes, bool(rules)) == ([], True)
         assert [str(warning) for rule in rules for warning in rule.warnings] == []
 
 

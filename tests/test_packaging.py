@@ -71,7 +71,9 @@ def test_the_wheel_holds_the_packages_and_nothing_else(built: dict[str, Path]) -
     with zipfile.ZipFile(only(built, ".whl")) as wheel:
         files = {name for name in wheel.namelist() if ".dist-info/" not in name}
     of_packages = {file.as_posix() for file in tracked() if file.parts[0] in PACKAGES}
-    assert files == of_packages | {"pytest_hookchain.py"}
+    examples = {f"hookchain/{file.as_posix()}" for file in tracked() if file.parts[0] == "examples"}
+    assert examples
+    assert files == of_packages | examples | {"pytest_hookchain.py"}
     assert {f"{package}/py.typed" for package in PACKAGES} <= files
 
 

@@ -59,7 +59,10 @@ def scheduled(
         raise GiveUp(f"unless is {unless!r}; it must be an expression as a text")
     if not isinstance(at, str):
         raise GiveUp(f"at is {at!r}; it must be a text. {EXAMPLE}")
-    if unless and mistake_in is not None and (mistake := mistake_in(unless)):
+    is_checked = (
+        terms.rule != ""
+    )  # a rule's is checked when its file is read, and has variables of the rule in it
+    if unless and not is_checked and mistake_in is not None and (mistake := mistake_in(unless)):
         raise GiveUp(f"unless: {mistake}")
     kept = msgspec.json.encode(msgspec.structs.replace(terms, unless=unless)).decode()
     if not at:

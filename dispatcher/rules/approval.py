@@ -16,6 +16,7 @@ from dispatcher.policy.durations import seconds_of
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
 from dispatcher.rules.model import STAGED, ApproveBy, ForwardTo, Rule
+from dispatcher.rules.variables import Variables
 from storage.records import ApprovalTerms
 
 SUFFIX = "/approve"
@@ -48,7 +49,7 @@ def approval_of(rule: Rule, directory: Path | None, evaluator: Evaluator) -> App
     asks: dict[str, Ask] = {}
     try:
         if table.notify:
-            asks[SUFFIX] = _notifying(table, directory, evaluator)
+            asks[SUFFIX] = _notifying(table, directory, evaluator, rule.vars)
         if table.forward:
             asks[f"{SUFFIX}/forward"] = _forwarding(table.forward)
     except (GiveUp, RuleError) as error:
@@ -78,15 +79,15 @@ def _time(table: ApproveBy) -> float:
     return seconds
 
 
-def _notifying(table: ApproveBy, directory: Path | None, evaluator: Evaluator) -> Ask:
+def _notifying(table: ApproveBy, directory: Path | None, evaluator: Evaluator, variables: Variables) -> Ask:
     # Without a directory no file may be touched: some services read keys from files, and Apprise creates files for others.
     if directory is not None:
         notify.service(table.notify)
     for key, written in (("text", table.text), ("title", table.title)):
         if not written.strip():
             raise RuleError(f"{key} is empty; write a text, or leave it out")
-    text = compile_template(table.text, evaluator, approves=True)
-    title = compile_template(table.title, evaluator, approves=True)
+    text = compile_template(table.text, evaluator, variables, approves=True)
+    title = compile_template(table.title, evaluator, variables, approves=True)
     if "approval.url" not in table.text:
         raise RuleError(
             "the text lacks {{ approval.url }}, so nobody who reads it could decide; add it, or leave text out"

@@ -15,6 +15,7 @@ import msgspec
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
+from dispatcher.rules.variables import Variables
 from midjourney.types import Task
 from storage.records import Event
 
@@ -43,7 +44,7 @@ class Destination(msgspec.Struct, frozen=True, kw_only=True):
     path: Path
 
 
-def destination_of(written: str, evaluator: Evaluator) -> Destination:
+def destination_of(written: str, evaluator: Evaluator, variables: Variables) -> Destination:
     """Take apart what a rule says. Raises `RuleError` if it can never be valid."""
     segments = _segments(written)
     first = next((at for at, one in enumerate(segments) if _is_template(one)), None)
@@ -60,7 +61,8 @@ def destination_of(written: str, evaluator: Evaluator) -> Destination:
         raise RuleError(f"{written!r} leads out of its folder: leave the part with the dots out")
     kept = [one for one in rest[:-1] if one] + rest[-1:]
     templates = [
-        compile_template(one, evaluator, texts=_NAMES, may_be_cut=True) if one else None for one in kept
+        compile_template(one, evaluator, variables, texts=_NAMES, may_be_cut=True) if one else None
+        for one in kept
     ]
 
     async def fill(chain: Chain, names: Names) -> tuple[str, ...]:

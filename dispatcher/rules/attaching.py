@@ -8,6 +8,7 @@ from dispatcher.effects.attachments import MOST, Picture
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
+from dispatcher.rules.variables import Variables
 from midjourney.addresses import is_link
 from storage.records import JOINS, Event
 
@@ -15,7 +16,7 @@ Pictures = Callable[[Chain, Names], Awaitable[list[Picture]]]
 """Finds the pictures for an event."""
 
 
-def pictures_of(attach: bool | Sequence[str], evaluator: Evaluator) -> Pictures:
+def pictures_of(attach: bool | Sequence[str], evaluator: Evaluator, variables: Variables) -> Pictures:
     """Compile `attach`: the pictures of the event, or templates of addresses. Raises `RuleError` and `GiveUp` for a mistake."""
     if isinstance(attach, bool):
         return _of_the_event if attach else _none
@@ -26,7 +27,7 @@ def pictures_of(attach: bool | Sequence[str], evaluator: Evaluator) -> Pictures:
             raise GiveUp(
                 f'{written[:80]!r} in attach is not an address; write "{{{{ task.image_url }}}}", or attach = true'
             )
-    templates = [compile_template(written, evaluator) for written in attach]
+    templates = [compile_template(written, evaluator, variables) for written in attach]
 
     async def named(_chain: Chain, names: Names) -> list[Picture]:
         filled = [(await template(names)).strip() for template in templates]

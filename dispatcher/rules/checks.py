@@ -43,41 +43,51 @@ def check(rule: Rule, upstreams: Collection[str] | None) -> None:
 
     Raises `InvalidRule` for the first mistake.
     """
-    _check_signal(rule)
-    _check_actions(rule)
+    _check_name(rule)
+    _check_signals(rule)
+    for signal in rule.signals:
+        _check_actions(rule, signal)
     _check_upstream(rule, upstreams)
     _check_mode(rule)
 
 
-def _check_signal(rule: Rule) -> None:
+def _check_name(rule: Rule) -> None:
     if not _NAME.fullmatch(rule.name):
         raise InvalidRule(
             "name", f"{rule.name!r} is not a valid name", " Use letters, digits, spaces, and - _ . : +"
         )
-    if rule.on not in SIGNALS:
-        raise InvalidRule("on", f"unknown signal {rule.on!r}", nearest(rule.on, SIGNALS))
 
 
-def _check_actions(rule: Rule) -> None:
+def _check_signals(rule: Rule) -> None:
+    if not rule.signals:
+        raise InvalidRule("on", "the list is empty, so the rule never fires", ' Write on = "task.succeeded".')
+    if unknown := [signal for signal in dict.fromkeys(rule.signals) if signal not in SIGNALS]:
+        problem = f"unknown signal{'s' if unknown[1:] else ''} {' and '.join(map(repr, unknown))}"
+        raise InvalidRule("on", problem, "".join(nearest(signal, SIGNALS) for signal in unknown))
+    if twice := next((one for at, one in enumerate(rule.signals) if one in rule.signals[:at]), ""):
+        raise InvalidRule("on", f"{twice!r} is in the list twice", " Leave one of them out.")
+
+
+def _check_actions(rule: Rule, signal: str) -> None:
     actions = action_keys(rule)
     if not actions:
         raise InvalidRule("", "it does nothing", f" Give it one of {', '.join((*STAGED, *EFFECTS))}.")
     presses = [key for key in actions if key in PRESSES]
-    if presses and rule.on == NEEDS_MODAL:
+    if presses and signal == NEEDS_MODAL:
         raise InvalidRule(presses[0], "a modal has no buttons", ' Answer it with modal = "…".')
-    if rule.modal is not None and rule.on != NEEDS_MODAL and not presses:
+    if rule.modal is not None and signal != NEEDS_MODAL and not presses:
         raise InvalidRule(
             "modal",
-            "there is no modal to answer",
+            f"there is no modal to answer{f' on {signal}' if rule.signals[1:] else ''}",
             f' Write on = "{NEEDS_MODAL}", or add the press that opens the modal to this rule.',
         )
-    if rule.repeat and not (rule.on.startswith("submission.") or rule.on in _FAILED):
+    if rule.repeat and not (signal.startswith("submission.") or signal in _FAILED):
         raise InvalidRule(
             "repeat",
-            f"{rule.on} does not report a failure",
+            f"{signal} does not report a failure",
             ' Write on = "task.failed" or "submission.dead".',
         )
-    if rule.cancel and rule.on not in _BEFORE_THE_END:
+    if rule.cancel and signal not in _BEFORE_THE_END:
         raise InvalidRule(
             "cancel",
             "a task that has ended cannot be cancelled",

@@ -30,6 +30,7 @@ from dispatcher.rules.masks import load_mask
 from dispatcher.rules.mistakes import Mistake
 from dispatcher.rules.model import BlendWith, ImagineWith, ModalAnswer, Rule
 from dispatcher.rules.spelling import nearest
+from dispatcher.rules.variables import Variables
 from midjourney.addresses import is_link
 from midjourney.buttons import KINDS as BUTTON_KINDS
 from midjourney.files import inside
@@ -64,12 +65,13 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule may refer to: files in its directory (None: no files), and upstreams by name (None: unknown here). `evaluator`
-    evaluates its expressions."""
+    """What a rule may refer to: files in its directory (None: no files), and upstreams by name (None: unknown here). `variables`
+    are those of all rules; `evaluator` evaluates expressions."""
 
     directory: Path | None
     upstreams: Collection[str] | None = None
     image_folders: tuple[Path, ...] = ()
+    variables: Variables = {}
     evaluator: Evaluator = evaluate_here
 
     @property
@@ -80,10 +82,11 @@ class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
 
 def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
     """Check and compile a rule. Raises `InvalidRule` for its first mistake."""
+    rule = msgspec.structs.replace(rule, vars={**context.variables, **rule.vars})
     check(rule, context.upstreams)
     check_join(rule)
     answer = _answer(rule, context)
-    is_on_modal = rule.on == NEEDS_MODAL
+    is_on_modal = NEEDS_MODAL in rule.signals  # then on nothing else: `check` sees to that
     return CompiledRule(
         rule=rule,
         condition=_condition(rule, context),
@@ -92,7 +95,7 @@ def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
         answer=None if is_on_modal else answer,
         delay_s=_delay(rule),
         unless=_unless(rule, context),
-        state=_template("state", rule.state, context) if rule.state else None,
+        state=_template("state", rule.state, context, rule.vars) if rule.state else None,
         limit=Limit(most=rule.limit or 1, per=rule.once_per or "chain")
         if rule.limit or rule.once_per
         else None,
@@ -104,11 +107,12 @@ def _condition(rule: Rule, context: RuleContext) -> Condition | None:
     if not rule.when:
         return None
     try:
-        condition = Condition(rule.when, context.evaluator)
+        condition = Condition(rule.when, context.evaluator, variables=rule.vars)
     except RuleError as error:
         raise InvalidRule("if", str(error), _EXAMPLE if error.is_syntax else "") from error
-    if "modal" in condition.names and rule.on != NEEDS_MODAL:
-        raise InvalidRule("if", f"{rule.when!r}: {rule.on} has no modal", f' Write on = "{NEEDS_MODAL}".')
+    without = [signal for signal in rule.signals if signal != NEEDS_MODAL]
+    if "modal" in condition.names and without:
+        raise InvalidRule("if", f"{rule.when!r}: {without[0]} has no modal", f' Write on = "{NEEDS_MODAL}".')
     return condition
 
 
@@ -136,7 +140,7 @@ def _unless(rule: Rule, context: RuleContext) -> Condition | None:
             ' Write after = "10 min" too, or write the condition in `if`.',
         )
     try:
-        return Condition(rule.unless, context.evaluator, when_due=True)
+        return Condition(rule.unless, context.evaluator, when_due=True, variables=rule.vars)
     except RuleError as error:
         raise InvalidRule("unless", str(error), _UNLESS if error.is_syntax else "") from error
 
@@ -147,17 +151,21 @@ def _steps(rule: Rule, context: RuleContext) -> list[Step]:
         steps.append(actions.pressing(buttons))
     if rule.imagine:
         table = ImagineWith(prompt=rule.imagine) if isinstance(rule.imagine, str) else rule.imagine
-        images = [_picture("imagine", source, context) for source in table.images]
-        steps.append(actions.imagining(table, _template("imagine", table.prompt, context), images))
+        images = [_picture("imagine", source, context, rule.vars) for source in table.images]
+        steps.append(actions.imagining(table, _template("imagine", table.prompt, context, rule.vars), images))
     if rule.blend:
         blend = BlendWith(images=rule.blend) if isinstance(rule.blend, list) else rule.blend
         if not 2 <= len(blend.images) <= 5:
             raise InvalidRule("blend", f"a blend takes 2 to 5 images, not {len(blend.images)}")
-        steps.append(actions.blending(blend, [_picture("blend", source, context) for source in blend.images]))
+        steps.append(
+            actions.blending(
+                blend, [_picture("blend", source, context, rule.vars) for source in blend.images]
+            )
+        )
     if rule.describe:
-        steps.append(actions.describing(_picture("describe", rule.describe, context)))
+        steps.append(actions.describing(_picture("describe", rule.describe, context, rule.vars)))
     if rule.shorten:
-        steps.append(actions.shortening(_template("shorten", rule.shorten, context)))
+        steps.append(actions.shortening(_template("shorten", rule.shorten, context, rule.vars)))
     if rule.repeat:
         steps.append(actions.repeat)
     if rule.cancel:
@@ -215,7 +223,7 @@ def _answer(rule: Rule, context: RuleContext) -> Step | None:
         mask = load_mask(answer.mask, context.folders) if answer.mask else ""
     except RuleError as error:
         raise InvalidRule("modal", str(error)) from error
-    return actions.answering(_template("modal", answer.prompt, context), mask)
+    return actions.answering(_template("modal", answer.prompt, context, rule.vars), mask)
 
 
 def _delay(rule: Rule) -> float:
@@ -225,9 +233,9 @@ def _delay(rule: Rule) -> float:
         raise InvalidRule("after", error.problem, error.remedy) from error
 
 
-def _picture(key: str, source: str, context: RuleContext) -> Picture:
+def _picture(key: str, source: str, context: RuleContext, variables: Variables) -> Picture:
     """An image: a template of a URL or data URL, or, if there are no placeholders, a file."""
-    template = _template(key, source, context)
+    template = _template(key, source, context, variables)
     written = source.strip()
     if any(mark in source for mark in ("{{", "{%", "{#")) or is_link(written) or written.startswith("data:"):
         return template
@@ -252,10 +260,10 @@ def _picture(key: str, source: str, context: RuleContext) -> Picture:
     return file
 
 
-def _template(key: str, source: str, context: RuleContext) -> Template:
+def _template(key: str, source: str, context: RuleContext, variables: Variables) -> Template:
     if not source.strip():
         raise InvalidRule(key, "the text is empty", " Write a text, or leave the key out.")
     try:
-        return compile_template(source, context.evaluator)
+        return compile_template(source, context.evaluator, variables)
     except RuleError as error:
         raise InvalidRule(key, str(error)) from error

@@ -15,6 +15,7 @@ from dispatcher.rules.attaching import pictures_of
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
 from dispatcher.rules.forwarding import own_message
 from dispatcher.rules.model import ArchiveTo, ForwardTo, NotifyTo, Rule
+from dispatcher.rules.variables import Variables
 from storage.records import Event, Submission
 
 Effect = Callable[[Chain, Names], Awaitable[str]]
@@ -22,7 +23,7 @@ Effect = Callable[[Chain, Names], Awaitable[str]]
 
 
 def _archive(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
-    where = _destination(rule.archive, directory, evaluator)
+    where = _destination(rule.archive, directory, evaluator, rule.vars)
 
     async def keep(chain: Chain, names: Names) -> str:
         path = await where.path(chain, names)
@@ -34,7 +35,7 @@ def _archive(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect
 
 
 def _split_grid(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
-    where = _destination(rule.split_grid, directory, evaluator)
+    where = _destination(rule.split_grid, directory, evaluator, rule.vars)
 
     async def split(chain: Chain, names: Names) -> str:
         path = await where.path(chain, names)
@@ -46,12 +47,12 @@ def _split_grid(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Eff
 
 def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effect:
     to = ForwardTo(url=rule.forward) if isinstance(rule.forward, str) else rule.forward
-    address = compile_template(to.url, evaluator) if "{" in to.url else None
+    address = compile_template(to.url, evaluator, rule.vars) if "{" in to.url else None
     if address is None and not to.url.startswith(("http://", "https://")):
         raise GiveUp(f"{to.url!r} is not an http:// or https:// URL")
     if to.secret:
         forward.webhook_of(to.secret)
-    own = own_message(to, evaluator)
+    own = own_message(to, evaluator, rule.vars)
 
     async def send(chain: Chain, names: Names) -> str:
         event: Event = names["event"]
@@ -84,10 +85,10 @@ def _notify(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
     # Without a directory no file may be touched: some services read keys from files, and Apprise creates files for others.
     if directory is not None:
         notify.service(to.to)
-    text = compile_template(to.text, evaluator)
-    title = compile_template(to.title, evaluator) if to.title else None
+    text = compile_template(to.text, evaluator, rule.vars)
+    title = compile_template(to.title, evaluator, rule.vars) if to.title else None
 
-    attach = pictures_of(to.attach, evaluator)
+    attach = pictures_of(to.attach, evaluator, rule.vars)
 
     async def send(chain: Chain, names: Names) -> str:
         heading = await title(names) if title is not None else ""
@@ -110,8 +111,10 @@ BUILD: dict[str, Callable[[Rule, Path | None, Evaluator], Effect]] = {
 Raises `GiveUp` or `RuleError` if the effect can never work."""
 
 
-def _destination(written: str | ArchiveTo, directory: Path | None, evaluator: Evaluator) -> Destination:
-    where = destination_of(written.to if isinstance(written, ArchiveTo) else written, evaluator)
+def _destination(
+    written: str | ArchiveTo, directory: Path | None, evaluator: Evaluator, variables: Variables
+) -> Destination:
+    where = destination_of(written.to if isinstance(written, ArchiveTo) else written, evaluator, variables)
     if directory is not None:  # some kinds of storage read keys from files
         store.check_destination(where.to)
     to = where.to if "://" in where.to else str((directory or Path()) / where.to)

@@ -15,12 +15,13 @@ from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.open_approval import OpenApproval
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules import language
-from dispatcher.rules.language import NOW, Evaluated, Expression, environment
+from dispatcher.rules.language import NOW, VARIABLES, Evaluated, Expression, environment
 from dispatcher.rules.moments import is_now, times, zones_of
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import OF_JOINS, OF_ROOT, fields, plain
 from dispatcher.rules.values import Names as Names
+from dispatcher.rules.variables import Variables, check_used
 from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
 from midjourney.types import Properties, Task
@@ -102,7 +103,14 @@ class Condition:
     """A condition such as `task.is_grid and chain.depth == 0`. `when_due`: it is asked when something scheduled is due. Raises
     `RuleError` if it can never be valid."""
 
-    def __init__(self, source: str, evaluator: Evaluator = evaluate_here, *, when_due: bool = False) -> None:
+    def __init__(
+        self,
+        source: str,
+        evaluator: Evaluator = evaluate_here,
+        *,
+        when_due: bool = False,
+        variables: Variables | None = None,
+    ) -> None:
         self.source = source
         if len(source) > _TOO_LONG:
             raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
@@ -114,7 +122,8 @@ class Condition:
             raise RuleError("the condition is nested too deeply") from error
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
-        _check(source, whole, when_due=when_due)
+        _check(source, whole, variables or {}, when_due=when_due)
+        self._constants = _constants(whole, variables or {})
         self._needed = _needed(whole, when_due=when_due)
         self._zones = zones_of(source, whole)
         self._evaluator = evaluate_here if _is_simple(whole) else evaluator
@@ -122,13 +131,14 @@ class Condition:
 
     async def __call__(self, names: Names) -> Evaluated:
         """Evaluate it: whether it holds, and if not, which part is false. Raises `RuleError` if it has no value."""
-        values = plain(names, self._needed).values | _clock(names, self._zones)
+        values = plain(names, self._needed).values | self._constants | _clock(names, self._zones)
         return await self._evaluator(Expression(kind="condition", source=self.source, values=values))
 
 
 def compile_template(
     source: str,
     evaluator: Evaluator = evaluate_here,
+    variables: Variables | None = None,
     *,
     approves: bool = False,
     texts: Collection[str] = (),
@@ -139,17 +149,17 @@ def compile_template(
     valid."""
     try:
         tree = environment.parse(source)
-        _check(source, tree, [*NAMES, *(["approval"] if approves else []), *texts])
+        _check(source, tree, variables or {}, [*NAMES, *(["approval"] if approves else []), *texts])
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {_problem(error)}") from error
     except RecursionError as error:
         raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
-    zones = zones_of(source, tree)
+    zones, constants = zones_of(source, tree), _constants(tree, variables or {})
 
     async def render(names: Names) -> str:
         cut = plain(names, needed)
-        values = cut.values | {name: names[name] for name in texts} | _clock(names, zones)
+        values = cut.values | constants | {name: names[name] for name in texts} | _clock(names, zones)
         too_long = [] if may_be_cut else cut.too_long
         expression = Expression(kind="text", source=source, values=values, too_long=too_long)
         return (await evaluator(expression)).text
@@ -161,10 +171,12 @@ Value = Callable[[Names], Awaitable[object]]
 """A compiled value: evaluates it for these names. Raises `RuleError`."""
 
 
-def compile_value(source: str, evaluator: Evaluator = evaluate_here) -> Value:
+def compile_value(
+    source: str, evaluator: Evaluator = evaluate_here, variables: Variables | None = None
+) -> Value:
     """Compile a text that becomes a value of JSON: one that is exactly one `{{ … }}` keeps the type of its expression, any other is a
     text. Raises `RuleError` if it can never be valid."""
-    template = compile_template(source, evaluator)
+    template = compile_template(source, evaluator, variables)
     tree = environment.parse(source.strip())
     match tree.body:
         case [nodes.Output(nodes=[only])] if not isinstance(only, nodes.TemplateData) and "{#" not in source:
@@ -172,14 +184,17 @@ def compile_value(source: str, evaluator: Evaluator = evaluate_here) -> Value:
                 raise RuleError(f"{source!r}: {only.name} is not a single value; name one of its fields")
         case _:
             return template
-    zones = zones_of(source, tree)
+    zones, constants = zones_of(source, tree), _constants(tree, variables or {})
     needed, inner = _needed(tree), source.strip()[2:-2].strip("+-").strip()
     at = evaluate_here if _is_simple(tree) else evaluator
 
     async def value(names: Names) -> object:
         cut = plain(names, needed)
         expression = Expression(
-            kind="value", source=inner, values=cut.values | _clock(names, zones), too_long=cut.too_long
+            kind="value",
+            source=inner,
+            values=cut.values | constants | _clock(names, zones),
+            too_long=cut.too_long,
         )
         return (await at(expression)).value
 
@@ -188,6 +203,12 @@ def compile_value(source: str, evaluator: Evaluator = evaluate_here) -> Value:
 
 def _clock(names: Names, zones: frozenset[str]) -> dict[str, object]:
     return {NOW: times(names[NOW], zones)} if zones else {}
+
+
+def _constants(tree: nodes.Template, variables: Variables) -> dict[str, object]:
+    """The variables that a tree uses, under their common name."""
+    used = {access.attr for access in tree.find_all(nodes.Getattr) if _path(access.node) == VARIABLES}
+    return {VARIABLES: {name: variables[name] for name in sorted(used)}} if used else {}
 
 
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
@@ -254,7 +275,12 @@ def _problem(error: jinja2.TemplateError) -> str:
 
 
 def _check(
-    source: str, tree: nodes.Template, names: Sequence[str] = NAMES, *, when_due: bool = False
+    source: str,
+    tree: nodes.Template,
+    variables: Variables,
+    names: Sequence[str] = NAMES,
+    *,
+    when_due: bool = False,
 ) -> None:
     for filter_ in tree.find_all(nodes.Filter):
         if filter_.name not in environment.filters:
@@ -266,7 +292,7 @@ def _check(
         if test.name not in environment.tests:
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
     jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
-    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, NOW}):
+    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, NOW, VARIABLES}):
         near = f' Did you mean "task.{name}"?' if name in FIELDS["task"] else nearest(name, [*names, NOW])
         raise RuleError(f"{source!r}: unknown name {name!r}.{near}")
     for access in tree.find_all(nodes.Getattr):
@@ -275,6 +301,7 @@ def _check(
             raise RuleError(
                 f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
             )
+    _check_variables(source, tree, variables)
     _check_methods(source, tree)
     for call in tree.find_all(nodes.Call):
         if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
@@ -293,11 +320,18 @@ def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
         raise RuleError(f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, known)}")
 
 
+def _check_variables(source: str, tree: nodes.Template, variables: Variables) -> None:
+    used = [access.attr for access in tree.find_all(nodes.Getattr) if _path(access.node) == VARIABLES]
+    if len(used) < sum(1 for name in tree.find_all(nodes.Name) if name.name == VARIABLES):
+        raise RuleError(f"{source!r}: vars is used without the name of a variable; write vars.NAME")
+    check_used(source, used, variables)
+
+
 def _check_methods(source: str, tree: nodes.Template) -> None:
     """Refuse a method that is not called: it is never false, and no value."""
     called = {id(call.node) for call in tree.find_all(nodes.Call)}
     for access in tree.find_all(nodes.Getattr):
-        is_field = _path(access.node) in FIELDS or _path(access.node) == "loop"
+        is_field = _path(access.node) in (*FIELDS, VARIABLES, "loop")
         if access.attr in _METHODS and not is_field and id(access) not in called:
             owner = words(access.node)
             raise RuleError(

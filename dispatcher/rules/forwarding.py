@@ -16,6 +16,7 @@ from dispatcher.effects import headers as rules_of_headers
 from dispatcher.plugins.errors import GiveUp, RuleError
 from dispatcher.rules.expressions import Evaluator, Names, compile_template, compile_value
 from dispatcher.rules.model import ForwardTo
+from dispatcher.rules.variables import Variables
 
 Body = Literal["event", "task"] | bytes
 
@@ -37,20 +38,22 @@ class OwnMessage(msgspec.Struct, frozen=True, kw_only=True):
     content_type: str
 
 
-def own_message(to: ForwardTo, evaluator: Evaluator) -> OwnMessage:
+def own_message(to: ForwardTo, evaluator: Evaluator, variables: Variables) -> OwnMessage:
     """Compile what a rule says. Raises `RuleError` and `GiveUp` for a mistake."""
-    headers = {name: _header(name, value, evaluator) for name, value in to.headers.items()}
+    headers = {name: _header(name, value, evaluator, variables) for name, value in to.headers.items()}
     if len({name.lower() for name in headers}) < len(headers):
         raise GiveUp("two of the headers have the same name")
 
     async def filled(names: Names) -> Mapping[str, str]:
         return {name: str(await header(names)) for name, header in headers.items()}
 
-    body, content_type = _body(to, evaluator)
+    body, content_type = _body(to, evaluator, variables)
     return OwnMessage(body=body, headers=filled, content_type=content_type)
 
 
-def _body(to: ForwardTo, evaluator: Evaluator) -> tuple[Callable[[Names], Awaitable[Body]], str]:
+def _body(
+    to: ForwardTo, evaluator: Evaluator, variables: Variables
+) -> tuple[Callable[[Names], Awaitable[Body]], str]:
     if to.content_type and not _CONTENT_TYPE.fullmatch(to.content_type):
         raise GiveUp(
             f'{to.content_type!r} is not a content type; write one such as "text/plain; charset=utf-8"'
@@ -58,7 +61,7 @@ def _body(to: ForwardTo, evaluator: Evaluator) -> tuple[Callable[[Names], Awaita
     if to.json is not None:
         if to.body != "event":
             raise GiveUp("json and body are two ways to write the body: leave one of them out")
-        fill = _compiled(to.json, "json", evaluator)
+        fill = _compiled(to.json, "json", evaluator, variables)
 
         async def encoded(names: Names) -> Body:
             return _bounded(msgspec.json.encode(await fill(names)))
@@ -77,7 +80,7 @@ def _body(to: ForwardTo, evaluator: Evaluator) -> tuple[Callable[[Names], Awaita
         meant = difflib.get_close_matches(to.body, _KNOWN, n=1)
         remedy = f'Did you mean "{meant[0]}"?' if meant else _OWN
         raise GiveUp(f'body = {to.body[:80]!r} is neither "event" nor "task", and no template. {remedy}')
-    text = _text(to.body, "body", evaluator)
+    text = _text(to.body, "body", evaluator, variables)
 
     async def written(names: Names) -> Body:
         return _bounded((await text(names)).encode("utf-8", "replace"))
@@ -91,13 +94,15 @@ def _bounded(body: bytes) -> bytes:
     return body
 
 
-def _compiled(value: object, where: str, evaluator: Evaluator) -> _Fill:
+def _compiled(value: object, where: str, evaluator: Evaluator, variables: Variables) -> _Fill:
     """A value of TOML whose texts are templates, at any depth."""
     match value:
         case str():
-            return _hiding(value, where, lambda: compile_value(value, evaluator))
+            return _hiding(value, where, lambda: compile_value(value, evaluator, variables))
         case dict():
-            fields = {name: _compiled(one, f"{where}.{name}", evaluator) for name, one in value.items()}
+            fields = {
+                name: _compiled(one, f"{where}.{name}", evaluator, variables) for name, one in value.items()
+            }
             if dead := next((name for name in fields if "{{" in name), None):
                 raise GiveUp(
                     f"{where} has the key {dead!r}: keys are sent as they stand, and cannot be templates"
@@ -108,7 +113,7 @@ def _compiled(value: object, where: str, evaluator: Evaluator) -> _Fill:
 
             return table
         case list():
-            items = [_compiled(one, f"{where}[{at}]", evaluator) for at, one in enumerate(value)]
+            items = [_compiled(one, f"{where}[{at}]", evaluator, variables) for at, one in enumerate(value)]
 
             async def array(names: Names) -> object:
                 return [await item(names) for item in items]
@@ -123,15 +128,17 @@ def _compiled(value: object, where: str, evaluator: Evaluator) -> _Fill:
     raise GiveUp(f"{where} is a date or a time, which JSON does not have: write it as a text in quotes")
 
 
-def _header(name: str, value: str, evaluator: Evaluator) -> _Fill:
+def _header(name: str, value: str, evaluator: Evaluator, variables: Variables) -> _Fill:
     rules_of_headers.check_name(name)
     if "{" not in value:
         rules_of_headers.encoded({name: value})
-    return _text(value, f"the header {name}", evaluator)
+    return _text(value, f"the header {name}", evaluator, variables)
 
 
-def _text(source: str, where: str, evaluator: Evaluator) -> Callable[[Names], Awaitable[str]]:
-    fill = _hiding(source, where, lambda: compile_template(source, evaluator))
+def _text(
+    source: str, where: str, evaluator: Evaluator, variables: Variables
+) -> Callable[[Names], Awaitable[str]]:
+    fill = _hiding(source, where, lambda: compile_template(source, evaluator, variables))
 
     async def text(names: Names) -> str:
         return str(await fill(names))

@@ -18,10 +18,10 @@ def check_join(rule: Rule) -> None:
         used = sorted(uses_of(text, is_condition=key == "if"))
         if not used:
             continue
-        if rule.on not in JOINS:
+        if without := [signal for signal in rule.signals if signal not in JOINS]:
             raise InvalidRule(
                 key,
-                f"{rule.on} does not have chain.{used[0]}",
+                f"{without[0]} does not have chain.{used[0]}",
                 f" Write {' or '.join(f'on = {name!r}' for name in sorted(JOINS))}.".replace("'", '"'),
             )
         if key == "modal" or (key == "state" and (rule.modal is not None or rule.zoom)):
@@ -35,16 +35,17 @@ def check_join(rule: Rule) -> None:
 def texts_of(rule: Rule) -> Iterator[tuple[str, str]]:
     """Every text of a rule, with the key that it belongs to."""
     for field in msgspec.structs.fields(rule):
-        if field.name not in ("name", "on"):
-            yield from ((field.encode_name, text) for text in _strings(getattr(rule, field.name)))
+        if field.name not in ("name", "on", "vars"):
+            yield from ((field.encode_name, text) for text in strings(getattr(rule, field.name)))
 
 
-def _strings(value: object) -> Iterator[str]:
+def strings(value: object) -> Iterator[str]:
+    """The texts in a value of a rule."""
     if isinstance(value, str):
         yield value
     elif isinstance(value, list | dict):
         for item in value.values() if isinstance(value, dict) else value:
-            yield from _strings(item)
+            yield from strings(item)
     elif isinstance(value, msgspec.Struct):
         for field in value.__struct_fields__:
-            yield from _strings(getattr(value, field))
+            yield from strings(getattr(value, field))

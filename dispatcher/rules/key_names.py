@@ -35,6 +35,8 @@ _MEANT = {
     "active": "enabled",
     "disabled": "enabled",
     "comment": "description",
+    "variables": "vars",
+    "let": "vars",
     "save": "archive",
     "webhook": "forward",
     "url": "forward",

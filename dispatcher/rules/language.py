@@ -42,6 +42,9 @@ NOW = "now"
 MOST_REMEMBERED = 256
 """How many compiled expressions are cached."""
 
+VARIABLES = "vars"
+"""The name by which expressions reach the variables of their rule."""
+
 Values = Mapping[str, Any]
 """Plain values by name: texts, numbers, lists, and mappings of fields."""
 
@@ -79,7 +82,10 @@ def answer(question: bytes) -> bytes:
 
 def evaluate(expression: Expression) -> Evaluated:
     """Evaluate an expression in this process. Raises `RuleError` if it has no value."""
-    names = {name: _record(value) for name, value in expression.values.items()}
+    names = {
+        name: _Record(**value) if name == VARIABLES and isinstance(value, dict) else _record(value)
+        for name, value in expression.values.items()
+    }
     if isinstance(times := expression.values.get(NOW), dict):
         names[NOW] = partial(_time, times)
     if expression.kind == "text":

@@ -16,7 +16,9 @@ from dispatcher.plugins.scheduled import StillWanted, Terms
 from dispatcher.rules.actions import names_of
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.expressions import Condition, Evaluator, Names
+from dispatcher.rules.joins import strings
 from dispatcher.rules.model import Rule
+from dispatcher.rules.variables import used_in
 
 _WHEN = ("when", "once_per", "limit", "after", "at", "unless", "priority")
 """The keys of a rule that say when and how often it acts, and not what it does."""
@@ -29,11 +31,17 @@ def with_digests(terms: Terms, rule: Rule) -> Terms:
 
 def _digest(rule: Rule, but: tuple[str, ...]) -> str:
     """Identifies what a rule says. Keys that have their default do not count: the next release may have more of them."""
+    if isinstance(rule.on, list):
+        # Neither the order of signals nor the brackets of a single one change what it says.
+        one, *others = sorted(rule.on)
+        rule = msgspec.structs.replace(rule, on=[one, *others] if others else one)
     said = {
         field.name: getattr(rule, field.name)
         for field in msgspec.structs.fields(rule)
-        if field.name not in but and getattr(rule, field.name) != field.default
+        if field.name not in (*but, "vars") and getattr(rule, field.name) != field.default
     }
+    if used := used_in([text for value in said.values() for text in strings(value)], rule.vars):
+        said["vars"] = used
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
 
 

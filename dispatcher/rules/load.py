@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_args
 
@@ -19,6 +19,7 @@ from dispatcher.rules.mistakes import Mistake, Table, WrongRules, all_mistakes
 from dispatcher.rules.mistyped import mistyped
 from dispatcher.rules.model import KEYS, TABLES, Rule
 from dispatcher.rules.spelling import nearest
+from dispatcher.rules.variables import wrong_variable
 from midjourney.number_ranges import wrong_number
 
 
@@ -54,9 +55,9 @@ def load_rules(
 
 
 def find_rules(
-    tables: Any, *, file: str, text: str, context: RuleContext
+    tables: Any, *, file: str, text: str, context: RuleContext, others: Mapping[str, str] | None = None
 ) -> tuple[list[CompiledRule], list[Mistake]]:
-    """The rules of a file that are right, and the mistakes of the others."""
+    """The rules of a file that are right, and the mistakes of the others. `others`: the places of rules in other files, by name."""
     if not isinstance(tables, list):
         mistake = Mistake(
             file=file,
@@ -68,6 +69,7 @@ def find_rules(
         )
         return [], [mistake]
     rules: dict[str, CompiledRule] = {}
+    places = dict(others or {})
     mistakes: list[Mistake] = []
     for index, table in enumerate(tables):
         rule_table = _RuleTable(file, text, index, table)
@@ -76,10 +78,11 @@ def find_rules(
         except WrongRules as wrong:
             mistakes += wrong.mistakes
             continue
-        if (other := rules.get(compiled.rule.name)) is not None:
-            problem = f"another rule has this name, at {other.where}"
+        if (other := places.get(compiled.rule.name)) is not None:
+            problem = f"another rule has this name, at {other}"
             mistakes.append(rule_table.mistake("name", problem, " Rename one of them."))
         rules[compiled.rule.name] = compiled
+        places[compiled.rule.name] = compiled.where
     return list(rules.values()), mistakes
 
 
@@ -116,6 +119,9 @@ class _RuleTable:
                 raise InvalidRule("", f"the key {key!r} is missing", _EXAMPLE[key])
         for key, kind in TABLES.items():
             self._check_table(table, key, kind)
+        if "vars" in table and (wrong_vars := wrong_variable(table["vars"])):
+            problem, _, remedy = wrong_vars.partition(". ")
+            raise InvalidRule("vars", problem, f" {remedy}")
         if wrong := wrong_number(table, Rule):
             key, allowed = wrong
             raise InvalidRule(key, f"{table[key]} is not {allowed}", _REMEDY[key])

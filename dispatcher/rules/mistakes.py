@@ -99,17 +99,26 @@ def _mended(
     """The table without the mistake at a key, and the keys that this has changed."""
     rest = {name: value for name, value in table.items() if name != key}
     if not key:
-        put: dict[str, object] = {"modal": "x"} if table.get("on") == NEEDS_MODAL else {"press": "U1"}
+        put: dict[str, object] = {"shorten": "x"} if isinstance(table.get("on"), list) else {"press": "U1"}
+        put = {"modal": "x"} if table.get("on") == NEEDS_MODAL else put
         return {**table, **put}, {key}
     if key not in KEYS:
         meant = meant_key(key)
         put = {meant: _RIGHT[meant]} if meant in _RIGHT and meant not in table else {}
         return {**rest, **put}, {key, *put, _UNKNOWN}
     if key == "on" and key in table and not again:
-        return {**rest, "on": _meant_signal(rest, str(table["on"]), attempt)}, {"on"}
+        return {**rest, "on": _meant_signals(rest, table["on"], attempt)}, {"on"}
     if again or key not in _RIGHT:
         return rest, {key}
     return {**rest, key: _RIGHT[key]}, {key}
+
+
+def _meant_signals(rest: Table, written: object, attempt: Callable[[Table], object]) -> str | list[str]:
+    """The nearest signal, or, in a list, those that are right and the nearest to the others."""
+    if not isinstance(written, list) or not written:
+        return _meant_signal(rest, str(written), attempt)
+    texts = [str(one) for one in written]
+    return list(dict.fromkeys(one if one in SIGNALS else _meant_signal(rest, one, attempt) for one in texts))
 
 
 def _meant_signal(rest: Table, written: str, attempt: Callable[[Table], object]) -> str:

@@ -83,15 +83,17 @@ class ApproveBy(_Table, frozen=True, kw_only=True, rename={"otherwise": "else"})
 class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     """One `[[rules]]` table: when it fires (`on`, `if`, `once_per`, `limit`), what it does, and with which options.
 
+    `on`: a signal, or a list of signals, for each of which it fires in the same way.
+
     `enabled`: whether it runs; a rule that does not is checked all the same. `description` is for people.
     `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
     `after` is in seconds or a text such as "10 min"; `at` is a time of day, and `unless` is asked when it is due; `mode` is a speed mode of
-    the upstream; `state` comes back as `task.state` of the submitted task.
+    the upstream; `state` comes back as `task.state` of the submitted task. `vars` are names for values: `vars.factor`.
     With `approve`, what it submits is held until a person releases it.
     """
 
     name: str
-    on: str
+    on: str | list[str]
     description: str = ""
     enabled: bool = True
     when: str = ""
@@ -123,6 +125,12 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     mode: str = ""
     state: str = ""
     approve: bool | ApproveBy = False
+    vars: dict[str, str | int | float | bool | list[str | int | float | bool]] = {}
+
+    @property
+    def signals(self) -> tuple[str, ...]:
+        """The signals that it hears."""
+        return (self.on,) if isinstance(self.on, str) else tuple(self.on)
 
 
 KEYS = tuple(field.encode_name for field in msgspec.structs.fields(Rule))

@@ -49,13 +49,14 @@ def disconnect(connected: list[tuple[str, Function]]) -> None:
 
 def receivers_of(compiled: CompiledRule) -> list[tuple[str, Function]]:
     """The functions that run a rule, each with its signal; none if the rule is switched off."""
-    rule, receivers = compiled.rule, []
+    rule, functions = compiled.rule, []
     if not rule.enabled:
         return []
     if compiled.steps:
-        receivers.append((rule.on, _named(_submitting(compiled), compiled, "")))
+        functions.append(_named(_submitting(compiled), compiled, ""))
     for key, effect in compiled.effects.items():
-        receivers.append((rule.on, _named(_performing(compiled, effect), compiled, f"/{key}")))
+        functions.append(_named(_performing(compiled, effect), compiled, f"/{key}"))
+    receivers = [(signal, function) for signal in rule.signals for function in functions]
     if compiled.answer is not None:
         receivers.append((NEEDS_MODAL, _named(_answering(compiled, compiled.answer), compiled, "/modal")))
     return receivers

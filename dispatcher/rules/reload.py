@@ -1,9 +1,9 @@
-"""Reloads the rules when their file changes: checks the file every second, and replaces the rules between two events.
+"""Reloads the rules when their files change: checks the files every second, and replaces the rules between two events.
 
 Other settings of the file are in use only after a restart: the log and `LiveRules.status` name those that have changed.
 
-A change takes effect only once the file is the same at two checks: a half-written file may be valid too. If the file has a
-mistake or is gone, the rules stay as they were; the log and `LiveRules.status` report it.
+A change takes effect only once the files are the same at two checks: a half-written file may be valid too. If one has a mistake, or
+the main file is gone, the rules stay as they were; the log and `LiveRules.status` report it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ class InFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Load = Callable[[], InFile]
-"""Reads the file again. Raises `RuleError`."""
+"""Reads the files again. Raises `RuleError`."""
+
+Watched = Callable[[], Sequence[Path]]
+"""Names the files whose changes count: those that there are now."""
 
 
 class Status(msgspec.Struct, frozen=True, kw_only=True):
@@ -50,14 +53,17 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
 class LiveRules:
     """The rules that run now."""
 
-    def __init__(self, rules: Sequence[CompiledRule], file: Path, load: Load) -> None:
+    def __init__(
+        self, rules: Sequence[CompiledRule], file: Path, load: Load, watched: Watched | None = None
+    ) -> None:
         self.rules = tuple(rules)
         self.status = Status(file=str(file), loaded_at_ms=clock.now_ms())
         self.loop = Loop("reload rules", self._turn, interval_s=EVERY_S)
         self.on_change: Callable[[], None] = lambda: None
         self._file = file
         self._load = load
-        self._taken = self._seen = _stamp(file)
+        self._watched = watched or (lambda: (file,))
+        self._taken = self._seen = self._stamps()
         self._was_there = file.exists()
         self._connected: list[tuple[str, Function]] = [pair for rule in rules for pair in connect(rule)]
         self._registry: Registry | None = None
@@ -68,11 +74,16 @@ class LiveRules:
         self._registry = registry
 
     async def _turn(self) -> None:
-        stamp = _stamp(self._file)
-        is_settled, self._seen = stamp == self._seen, stamp
-        if is_settled and stamp != self._taken:
-            self._taken = stamp
+        stamps = self._stamps()
+        is_settled, self._seen = stamps == self._seen, stamps
+        if is_settled and stamps != self._taken:
+            # From before the reading, and without the files that a changed main file includes from now on: what changes meanwhile, and
+            # these files, are read at the next checks.
+            self._taken = stamps
             self.reload()
+
+    def _stamps(self) -> dict[Path, tuple[int, int, int]]:
+        return {path: _stamp(path) for path in self._watched()}
 
     def reload(self) -> bool:
         """Read the file, and run its rules. Returns False, and keeps the old rules, if they have a mistake."""

@@ -23,8 +23,9 @@ from dispatcher.confined.process_limits import limit
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.errors import RuleError
 from dispatcher.policy.chain_budget import Budget
-from dispatcher.rules.compile import CompiledRule
-from dispatcher.rules.load import load_rules
+from dispatcher.rules.compile import CompiledRule, RuleContext
+from dispatcher.rules.mistakes import WrongRules
+from dispatcher.rules.sources import Source, find_in
 from dispatcher.rules.whatif import Report, Suggested, WhatIf
 from midjourney.dialects import Dialect
 from midjourney.links import Near
@@ -130,7 +131,11 @@ def _rules(request: TrialRequest) -> list[CompiledRule]:
         tables: dict[str, object] = tomllib.loads(request.rules.removeprefix("\ufeff"))
         if not tables.get("rules"):
             raise RuleError("the text contains no rules: write [[rules]] above each rule")
-        return load_rules(tables["rules"], file="here", text=request.rules, upstreams=list(request.dialects))
+        context = RuleContext(directory=None, upstreams=list(request.dialects))
+        rules, mistakes = find_in([Source(file="here", text=request.rules, tables=tables, context=context)])
+        if mistakes:
+            raise WrongRules(mistakes)
+        return rules
     except tomllib.TOMLDecodeError as error:
         raise RuleError(f"this is not valid TOML: {error}") from error
     except RecursionError as error:

@@ -68,10 +68,44 @@ def plugin(name: Name) -> None:
 
 
 @new.command("rules")
-def rules(name: Name) -> None:
-    """Create NAME.toml and tests/test_NAME.py.
+def rules(
+    name: Annotated[str | None, typer.Argument(help="Name in lower case, such as upscale_cats.")] = None,
+    source: Annotated[
+        str,
+        typer.Option("--from", help="Copy a built-in example, a file, or a file at an https:// address."),
+    ] = "",
+    given: Annotated[
+        list[str] | None,
+        typer.Option("--set", metavar="INPUT=VALUE", help="The value of an input of a blueprint."),
+    ] = None,
+    show_list: Annotated[bool, typer.Option("--list", help="List the built-in examples.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Write the copy without asking.")] = False,
+    allow_variables: Annotated[
+        bool,
+        typer.Option(
+            "--allow-variables", help="Accept a file from the web that reads variables of your environment."
+        ),
+    ] = False,
+) -> None:
+    """Create NAME.toml and tests/test_NAME.py; or with --from, NAME.toml as a copy, once you have seen what it may do.
 
-    Beside them it writes hookchain.schema.json, with which editors complete and check the rules."""
+    Beside them it writes hookchain.schema.json, with which editors complete and check the rules. Nothing in a copied file is run."""
+    # Imported here because it is slow to load: it checks rules.
+    from hookchain.cli import new_rules
+
+    if show_list:
+        new_rules.list_examples()
+        return
+    if name is None:
+        raise SettingsError("the name of the new rules is missing: hookchain new rules NAME")
+    if source:
+        path = new_rules.copy(name, source, given or [], yes=yes, allow_variables=allow_variables)
+        say(f"wrote {path}")
+        _write_schema()
+        say(f"read it, and add it to the include of hookchain.toml, or try it: hookchain rules try {path}")
+        return
+    if given or allow_variables or yes:
+        raise SettingsError("--set, --yes and --allow-variables are for copies: add --from")
     _write(name, {f"{name}.toml": RULES, f"tests/test_{name}.py": RULES_TEST}, with_schema=True)
 
 

@@ -13,7 +13,7 @@ from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.mistakes import Mistake
 from hookchain.cli.output import say, say_json
 from hookchain.printable import printable
-from hookchain.rules import find_all
+from hookchain.rules import configured, find_all, includes_in
 from hookchain.settings.environment import CONFIG, TOML
 from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.lines import line_of
@@ -59,9 +59,11 @@ def check_file(file: Path) -> Checked:
         warnings = [_warning(path, price) for price in settings.price_warnings]
     except SettingsError as error:
         settings, mistakes, warnings = _without_settings(path, text, tables), _located(error, path), []
-    rules, wrong = find_all(settings)
-    warnings = [*(warning for rule in rules for warning in rule.warnings), *warnings]
-    return Checked(file=display_path(path), rules=rules, mistakes=[*mistakes, *wrong], warnings=warnings)
+    found = find_all(configured(settings))
+    warnings = [*(warning for rule in found.rules for warning in rule.warnings), *found.warnings, *warnings]
+    return Checked(
+        file=display_path(path), rules=found.rules, mistakes=[*mistakes, *found.mistakes], warnings=warnings
+    )
 
 
 def _settings(path: Path) -> Settings:
@@ -76,6 +78,7 @@ def _without_settings(path: Path, text: str, tables: dict[str, object]) -> Setti
         load_settings({TOML: "# nothing"}),
         file=path,
         text=text,
+        include=tuple(includes_in(tables)),
         upstreams={name: Upstream(name=name, url="") for name in named} if isinstance(named, dict) else {},
     )
 
@@ -110,7 +113,8 @@ def _warning(path: Path, problem: str) -> Mistake:
 def _print(checked: Checked) -> None:
     for rule in checked.rules:
         off = "" if rule.rule.enabled else " (switched off)"
-        say(f"{rule.where}: {rule.rule.name}: on {rule.rule.on}, {', '.join(action_keys(rule.rule))}{off}")
+        hears = " or ".join(rule.rule.signals)
+        say(f"{rule.where}: {rule.rule.name}: on {hears}, {', '.join(action_keys(rule.rule))}{off}")
     if checked.mistakes:
         say(f"{checked.file}: {_number(checked.mistakes, 'mistake')}")
     else:

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-IN_USE_AT_ONCE = "rules"
-"""The key that is not named: a changed rule is in use as soon as the file is read."""
+IN_USE_AT_ONCE = frozenset({"rules", "vars", "blueprint", "include"})
+"""The keys that are not named: a changed rule is in use as soon as the file is read."""
 
 
 def changed_settings(before: Mapping[str, object], after: Mapping[str, object]) -> list[str]:
     """Tables with their keys that differ, such as "[upstreams.main] key, url", "[[budgets]]" and "port"."""
     found: list[str] = []
-    for key in sorted({*before, *after} - {IN_USE_AT_ONCE}):
+    for key in sorted({*before, *after} - IN_USE_AT_ONCE):
         old, new = before.get(key), after.get(key)
         if old == new:
             continue

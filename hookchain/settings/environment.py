@@ -50,6 +50,7 @@ _SERVER: Mapping[str, tuple[str, object]] = {
     "HOOKCHAIN_ADMIN_TOKEN": ("admin_token", str),
     "HOOKCHAIN_PLUGINS": ("plugins", list[str]),
     "HOOKCHAIN_IMAGE_FOLDERS": ("image_folders", list[str]),
+    "HOOKCHAIN_INCLUDE": ("include", list[str]),
     "HOOKCHAIN_KEEP_ALIVE_S": ("keep_alive_s", float),
     "HOOKCHAIN_BODY_LIMIT_BYTES": ("body_limit_bytes", int),
     "HOOKCHAIN_POLL_ONLY": ("poll_only", bool),

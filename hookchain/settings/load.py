@@ -31,7 +31,14 @@ from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.gateway import GatewaySettings
 from hookchain.settings.platforms import Platform, detect, warning
 from hookchain.settings.tables import BODY_LIMIT_BYTES as BODY_LIMIT_BYTES
-from hookchain.settings.tables import KEEP_ALIVE_S, check_keys, check_numbers, check_urls, split_plugins
+from hookchain.settings.tables import (
+    KEEP_ALIVE_S,
+    OF_RULES,
+    check_keys,
+    check_numbers,
+    check_urls,
+    split_plugins,
+)
 from hookchain.settings.tables import File as File
 from hooks.quotas import Quota
 from midjourney.dialects import DIALECTS, Dialect, Upstream
@@ -47,7 +54,8 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
 
     `secret`: "" means the one stored in the database. `dialects`: the shipped ones and those of the file. `worker`: whether
     `serve` starts a worker. `volume`: a persistent directory on a platform whose disk is not. `listens`: whether this process
-    receives callbacks. `plugin_tables`: the settings of plugins, by plugin, not checked yet. `text`: the file's text, which contains the rules. `timezone`: the time zone of the hours, days and
+    receives callbacks. `plugin_tables`: the settings of plugins, by plugin, not checked yet. `text`: the file's text, which contains rules; `include`: the other files
+    that do. `timezone`: the time zone of the hours, days and
     months of `budgets`. `keep_alive_s`: how long an idle connection stays open; a router that keeps it open longer may send
     a callback at the moment we close it, and that callback is lost.
     """
@@ -67,6 +75,7 @@ class Settings(msgspec.Struct, frozen=True, kw_only=True):
     directory: Path
     file: Path = Path(DEFAULT_FILE)
     text: str = ""
+    include: tuple[str, ...] = ()
     retention: Retention = Retention()
     quotas: Quota = Quota()
     poll_only: bool = False
@@ -159,7 +168,8 @@ def load_settings(
     path = directory / (TOML if toml.strip() else config or DEFAULT_FILE)
     text = toml if toml.strip() else read(path, required=bool(config))
     tables = parse(text, path, variables)
-    tables.pop("rules", None)
+    for key in OF_RULES:
+        tables.pop(key, None)
     plugin_tables = split_plugins(tables, display_path(path))
     found = Found()
     with found.noting():
@@ -196,6 +206,7 @@ def load_settings(
         secret=file.secret,
         admin_token=file.admin_token,
         plugins=tuple(file.plugins),
+        include=tuple(file.include),
         plugin_tables=plugin_tables,
         log_level=file.log_level,
         log_format=file.log_format,

@@ -29,6 +29,10 @@ KEEP_ALIVE_S = 180.0
 """Longer than the idle time-out of common reverse proxies: nginx 60 s, Heroku, Traefik and Go 90 s, Caddy 120 s."""
 
 
+OF_RULES = frozenset({"rules", "vars", "blueprint"})
+"""Keys that are about rules: they are read with these."""
+
+
 class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The keys of hookchain.toml, except `[[rules]]`."""
 
@@ -39,6 +43,7 @@ class File(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True
     secret: str = ""
     admin_token: str = ""
     plugins: list[str] = []
+    include: list[str] = []
     image_folders: list[str] = []
     log_level: LogLevel = "info"
     log_format: LogFormat = "console"
@@ -119,7 +124,7 @@ def _as_table(value: object, where: str) -> dict[str, object]:
 
 
 def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
-    known = {*keys(kind)} | ({"rules"} if kind is File else set())
+    known = {*keys(kind)} | (OF_RULES if kind is File else set())
     unknown = [key for key in _as_table(table, where) if key not in known]
     if unknown:
         raise SettingsError(*(f"{where}: unknown key {key!r}.{_remedy(key, known, kind)}" for key in unknown))

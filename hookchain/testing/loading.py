@@ -15,9 +15,10 @@ from dispatcher.plugins.discovery import load_plugins
 from dispatcher.plugins.errors import PluginError
 from dispatcher.plugins.plugin_settings import PluginTables, given
 from dispatcher.rules.compile import CompiledRule
-from dispatcher.rules.load import load_rules
+from dispatcher.rules.mistakes import WrongRules
+from hookchain.rules import configured, find_all
 from hookchain.settings.environment import CONFIG, TOML
-from hookchain.settings.file import MissingVariables, display_path, parse, read
+from hookchain.settings.file import MissingVariables, read
 from hookchain.settings.load import Settings, SettingsError, load_settings
 from hookchain.testing.files import NoSuchFile, found
 
@@ -48,7 +49,6 @@ def rules_in(
     variables = {**os.environ, **environment}
     try:
         settings = load_settings({**environment, **given}, file.parent, variables)
-        tables = parse(text, file, variables)
     except MissingVariables as error:
         cures = (
             f'set it in the test: hookchain.environment["{name}"] = "…", or monkeypatch.setenv("{name}", "…")'
@@ -57,15 +57,17 @@ def rules_in(
         raise SettingsError(
             *(f"{message}; {cure}" for message, cure in zip(error.messages, cures, strict=True))
         ) from error
-    rules = load_rules(
-        tables.get("rules", []),
-        file=_HERE if is_text else display_path(file),
-        text=text,
-        directory=file.parent,
+    configuration = msgspec.structs.replace(
+        configured(settings),
+        file=file,
+        name=_HERE if is_text else "",
         upstreams=settings.upstreams or upstreams,
-        image_folders=settings.image_folders,
+        variables=variables,
     )
-    return LoadedFile(rules, settings)
+    rules = find_all(configuration)
+    if rules.mistakes:
+        raise WrongRules(rules.mistakes)
+    return LoadedFile(rules.rules, settings)
 
 
 def load_plugin(source: str | Path, places: Sequence[Path], settings: Mapping[str, object]) -> None:

@@ -36,6 +36,26 @@ def toml(value: Any) -> str:
     return json.dumps(value)
 
 
+def test_a_rule_hears_each_of_its_signals(hookchain: Hookchain) -> None:
+    """Under one name, with one limit; and asks once although both signals tell of the same submission."""
+    hookchain.load_rules(
+        rule(["task.failed", "submission.dead", "task.lost"], repeat=True, limit=3)  # type: ignore[arg-type]
+        + rule(name="press", press="U1", limit=1)
+    )
+    (first,) = hookchain.succeed(grid()).asks
+    (again,) = hookchain.fail(upscale(), of=first).asks
+    assert (again.receiver, again.label) == ("rule:r", "U1")
+    assert hookchain.send("submission.dead", of=first).asks == []
+    assert [one.label for one in hookchain.send("submission.dead", of=again).asks] == ["U1"]
+
+
+def test_a_modal_of_a_press_is_answered_whichever_signal_pressed(hookchain: Hookchain) -> None:
+    """The answer is a receiver of its own, which both presses share."""
+    hookchain.load_rules(rule(["task.succeeded", "children.done"], press="custom_zoom", modal="wide"))  # type: ignore[arg-type]
+    (press,) = hookchain.succeed(upscale()).asks
+    assert hookchain.window(press, prompt="a cat").prompts == ["wide"]
+
+
 @pytest.mark.parametrize(
     ("keys", "labels"),
     [

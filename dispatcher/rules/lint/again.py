@@ -65,18 +65,20 @@ def triggers_itself(subject: Subject) -> Iterator[Caution]:
     rule = subject.rule
     for key, made in _MADE.items():
         if getattr(rule, key) and not _is_limited(rule, per_root=False) and _fires_again(subject, made):
-            yield _caution(rule, key, "what it submits")
+            yield _caution(subject.signal, key, "what it submits")
     for key in PRESSES:
         for written in written_at(rule, key):
             made = _OFFERED_AGAIN.get(_kind_of(key, written), {})
             if made and not _is_limited(rule, per_root=True) and _fires_again(subject, made):
-                yield _caution(rule, key, f"the task that {written} makes has that button again, which")
+                yield _caution(
+                    subject.signal, key, f"the task that {written} makes has that button again, which"
+                )
                 break
     if rule.repeat and not _is_limited(rule, per_root=False) and _holds_later(subject, _AT_ONE_DEPTH):
         yield Caution(
             kind="again",
             key="repeat",
-            problem=f"without a limit, it repeats what fails again and again, and may pay for each time ({rule.on})",
+            problem=f"without a limit, it repeats what fails again and again, and may pay for each time ({subject.signal})",
             remedy="Add limit = 2.",
         )
 
@@ -90,7 +92,7 @@ def _is_limited(rule: Rule, *, per_root: bool) -> bool:
 
 def _fires_again(subject: Subject, made: Mapping[str, Domain]) -> bool:
     """True if the rule certainly fires for a task like this, deep in a long chain; if it only fails again, true if it may."""
-    signal = subject.rule.on
+    signal = subject.signal
     if signal in _FAILS:
         return _holds_later(subject, _LATER if signal in _FAILED_TASKS else _AT_ONE_DEPTH)
     if signal not in _HAPPENS:
@@ -103,7 +105,7 @@ def _holds_later(subject: Subject, later: Mapping[str, Domain]) -> bool:
     """True if the condition may hold however long the chain is."""
     if subject.condition is None:
         return True
-    return outcomes(subject.condition, {**facts_of(subject.rule.on), **later}) != {False}
+    return outcomes(subject.condition, {**facts_of(subject.signal), **later}) != {False}
 
 
 def _kind_of(key: str, written: str) -> str:
@@ -115,11 +117,11 @@ def _kind_of(key: str, written: str) -> str:
     return meaning_of_label("", written.replace("*", "1").replace("?", "1"), written)[0]
 
 
-def _caution(rule: Rule, key: str, what: str) -> Caution:
-    again = "fires this rule again" if rule.on in _HAPPENS else "may fail too, and fires this rule again then"
+def _caution(signal: str, key: str, what: str) -> Caution:
+    again = "fires this rule again" if signal in _HAPPENS else "may fail too, and fires this rule again then"
     return Caution(
         kind="again",
         key=key,
-        problem=f"{what} {again} ({rule.on}): each time is paid for, until a budget ends it",
-        remedy=_GUARD if rule.on in _HAPPENS | _FAILED_TASKS else _COUNTED,
+        problem=f"{what} {again} ({signal}): each time is paid for, until a budget ends it",
+        remedy=_GUARD if signal in _HAPPENS | _FAILED_TASKS else _COUNTED,
     )

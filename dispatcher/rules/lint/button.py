@@ -55,11 +55,11 @@ def absent_buttons(subject: Subject) -> Iterator[Caution]:
     rule = subject.rule
     for key in PRESSES:
         for written in written_at(rule, key):
-            if rule.on in _NO_BUTTONS and not (rule.on in _NOT_DONE and _may_cancel(written)):
+            if subject.signal in _NO_BUTTONS and not (subject.signal in _NOT_DONE and _may_cancel(written)):
                 yield Caution(
                     kind="button",
                     key=key,
-                    problem=f"a task has no buttons on {rule.on}, so nothing is pressed",
+                    problem=f"a task has no buttons on {subject.signal}, so nothing is pressed",
                     remedy='Write on = "task.succeeded"; to submit the same request again, write repeat = true.',
                 )
                 break

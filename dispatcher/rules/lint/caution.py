@@ -25,7 +25,8 @@ class Caution(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Subject(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule to look at, and the tree of its condition; None without one."""
+    """A rule to look at on one of its signals, and the tree of its condition; None without one."""
 
     rule: Rule
+    signal: str
     condition: nodes.Expr | None

@@ -30,7 +30,7 @@ _OPENS_NONE = frozenset(
 def unopened_modals(subject: Subject) -> Iterator[Caution]:
     """`modal` beside presses of which none opens a modal."""
     rule = subject.rule
-    if rule.modal is None or rule.on == NEEDS_MODAL:
+    if rule.modal is None or subject.signal == NEEDS_MODAL:
         return
     others = [key for key in PRESSES if key != "press" and getattr(rule, key)]
     pressed = written_at(rule, "press")

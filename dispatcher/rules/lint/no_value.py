@@ -20,7 +20,7 @@ def missing_values(subject: Subject) -> Iterator[Caution]:
     tree = subject.condition
     if tree is None:
         return
-    asked_for, signal = _asked_for(tree), subject.rule.on
+    asked_for, signal = _asked_for(tree), subject.signal
     given: set[str] = set()
     for node in [tree, *tree.find_all(nodes.Expr)]:
         for path in _needed(node):

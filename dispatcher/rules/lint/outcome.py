@@ -42,7 +42,7 @@ def facts_of(signal: str) -> Mapping[str, Domain]:
 
 def never_or_always(subject: Subject) -> Iterator[Caution]:
     """A condition that is false for every event of the signal, or true for every one."""
-    tree, signal = subject.condition, subject.rule.on
+    tree, signal = subject.condition, subject.signal
     if tree is None:
         return
     facts = facts_of(signal)
@@ -52,7 +52,7 @@ def never_or_always(subject: Subject) -> Iterator[Caution]:
         yield Caution(
             kind="never",
             key="if",
-            problem=f"{words(part)} is never true on {signal}{_because(part, facts)}, so the rule never fires",
+            problem=f"{words(part)} is never true on {signal}{_because(part, facts)}, so the rule never fires{_there(subject)}",
             remedy="Correct the condition, or listen to another signal.",
         )
     elif result == {True}:
@@ -62,6 +62,11 @@ def never_or_always(subject: Subject) -> Iterator[Caution]:
             problem=f"{words(tree)} is always true on {signal}{_because(tree, facts)}",
             remedy="Leave the condition out if the rule should fire for every event; otherwise correct it.",
         )
+
+
+def _there(subject: Subject) -> str:
+    """Says that a rule with other signals may fire on those."""
+    return f" on {subject.signal}" if len(subject.rule.signals) > 1 else ""
 
 
 def _because(part: nodes.Expr, facts: Mapping[str, Domain]) -> str:

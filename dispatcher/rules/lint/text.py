@@ -13,6 +13,7 @@ from dispatcher.rules.lint.caution import Caution, Subject
 from dispatcher.rules.model import ArchiveTo, BlendWith, ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
 
 _FIELD = re.compile(rf"(?<![\w./@-])({'|'.join(NAMES)})\.(\w+)\b(?!\.\w)")
+_VARIABLE = re.compile(r"(?<![\w./@-])vars\.(\w+)\b(?!\.\w)")
 _DOLLAR = re.compile(r"\$\{[^}]*\}|\$(prompt|task)\b|%\((\w+)\)s|(?<!\{)\{(prompt|task|image_url|id)\}(?!\})")
 
 
@@ -24,6 +25,9 @@ def dead_texts(subject: Subject) -> Iterator[Caution]:
         )
         for match in _FIELD.finditer(outside):
             if match[2] in FIELDS[match[1]]:
+                yield _caution(key, match[0], f'Write "{{{{ {match[0]} }}}}" for its value.')
+        for match in _VARIABLE.finditer(outside):
+            if match[1] in subject.rule.vars:
                 yield _caution(key, match[0], f'Write "{{{{ {match[0]} }}}}" for its value.')
         for match in _DOLLAR.finditer(outside):
             if not _FIELD.search(match[0]):

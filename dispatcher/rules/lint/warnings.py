@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+import msgspec
 
 from dispatcher.rules import language
 from dispatcher.rules.lint.again import triggers_itself
@@ -39,8 +41,18 @@ def warnings_of(rule: Rule) -> list[Caution]:
 
 
 def _found(rule: Rule) -> list[Caution]:
-    """A condition with a precise warning gets no general one as well."""
-    subject = Subject(rule=rule, condition=language.parsed(rule.when) if rule.when else None)
+    tree = language.parsed(rule.when) if rule.when else None
+    found = {
+        signal: _on(Subject(rule=rule, signal=signal, condition=tree))
+        for signal in dict.fromkeys(rule.signals)
+    }
+    return (
+        list(_joined(found)) if len(found) > 1 else [one for cautions in found.values() for one in cautions]
+    )
+
+
+def _on(subject: Subject) -> list[Caution]:
+    """The warnings on one signal. A condition with a precise warning gets no general one as well."""
     found: list[Caution] = []
     for kind in _KINDS:
         for caution in kind(subject):
@@ -48,3 +60,21 @@ def _found(rule: Rule) -> list[Caution]:
             if not is_general and caution not in found:
                 found.append(caution)
     return found
+
+
+def _joined(found: Mapping[str, Sequence[Caution]]) -> Iterator[Caution]:
+    """One warning for all the signals on which a rule deserves it. What is always true on some of them may well tell these apart
+    from the others."""
+    signals: dict[Caution, list[str]] = {}
+    for signal, cautions in found.items():
+        for caution in cautions:
+            general = msgspec.structs.replace(caution, problem=caution.problem.replace(signal, _SIGNAL))
+            signals.setdefault(general, []).append(signal)
+    for caution, listed in signals.items():
+        if caution.kind != "always" or len(listed) == len(found):
+            problem = caution.problem.replace(_SIGNAL, " or ".join(listed))
+            yield msgspec.structs.replace(caution, problem=problem)
+
+
+_SIGNAL = "\0"
+"""Stands for the name of a signal."""
