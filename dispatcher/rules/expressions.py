@@ -6,48 +6,20 @@ can exceed the length of its values (a loop, most filters, a call) goes to an ev
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection
 
 import jinja2
-from jinja2 import meta, nodes
+from jinja2 import nodes
 
 from dispatcher.plugins.errors import RuleError
-from dispatcher.plugins.open_approval import OpenApproval
-from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules import language
+from dispatcher.rules.expression_names import FIELDS, NAMES, WHEN_DUE, check_expression, path_of, problem_of
 from dispatcher.rules.language import NOW, VARIABLES, Evaluated, Expression, environment
 from dispatcher.rules.moments import is_now, times, zones_of
-from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR, check_filter
-from dispatcher.rules.spelling import nearest
-from dispatcher.rules.values import OF_JOINS, OF_ROOT, fields, plain
+from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR
+from dispatcher.rules.values import OF_JOINS, OF_ROOT, plain
 from dispatcher.rules.values import Names as Names
-from dispatcher.rules.variables import Variables, check_used
-from dispatcher.rules.why import words
-from midjourney.prompts import NAMES as PARAM_NAMES
-from midjourney.types import Properties, Task
-from storage.records import Event, Submission
-
-FIELDS: dict[str, frozenset[str]] = {
-    "task": fields(Task) | {"extra"},
-    "event": fields(Event),
-    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"})
-    | OF_JOINS
-    | OF_ROOT,
-    "submission": fields(Submission),
-    "modal": fields(OpenModal),
-    "approval": fields(OpenApproval),
-    "task.properties": fields(Properties),
-    "task.params": PARAM_NAMES,
-    "root": fields(Task) | {"extra"},
-    "root.properties": fields(Properties),
-    "root.params": PARAM_NAMES,
-}
-"""The names that expressions may use, and the fields of each."""
-
-WHEN_DUE = frozenset({"chain.pressed", "chain.pressed_by_person"})
-"""Fields that only `unless` may use: they are read when something scheduled is due, not for each event."""
-
-NAMES = [name for name in FIELDS if "." not in name and name != "approval"]
+from dispatcher.rules.variables import Variables
 
 Evaluator = Callable[[Expression], Awaitable[Evaluated]]
 """Evaluates an expression that is not simple. Raises `RuleError`."""
@@ -84,12 +56,6 @@ _SIMPLE = (
 _SIMPLE_FILTERS = frozenset(
     {"abs", "count", "d", "default", "first", "last", "length", "lower", "trim", "upper"}
 )
-_METHODS = frozenset(
-    name for kind in (str, list, dict, int, float) for name in dir(kind) if callable(getattr(kind, name))
-)
-"""Names that texts, lists, tables and numbers have as methods: `task.extra.items` is never the field "items"."""
-_JINJAS_OWN = frozenset({"self", "super"})
-"""Names that Jinja defines itself."""
 _MOST_NODES = 200
 """The most parts of a simple expression: each may read a whole value."""
 
@@ -117,12 +83,12 @@ class Condition:
         try:
             tree = language.parsed(source)
         except jinja2.TemplateError as error:
-            raise RuleError(f"{source!r}: {_problem(error)}", is_syntax=True) from error
+            raise RuleError(f"{source!r}: {problem_of(error)}", is_syntax=True) from error
         except RecursionError as error:
             raise RuleError("the condition is nested too deeply") from error
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
-        _check(source, whole, variables or {}, when_due=when_due)
+        check_expression(source, whole, variables or {}, when_due=when_due)
         self._constants = _constants(whole, variables or {})
         self._needed = _needed(whole, when_due=when_due)
         self._zones = zones_of(source, whole)
@@ -149,9 +115,9 @@ def compile_template(
     valid."""
     try:
         tree = environment.parse(source)
-        _check(source, tree, variables or {}, [*NAMES, *(["approval"] if approves else []), *texts])
+        check_expression(source, tree, variables or {}, [*NAMES, *(["approval"] if approves else []), *texts])
     except jinja2.TemplateError as error:
-        raise RuleError(f"{source!r}: {_problem(error)}") from error
+        raise RuleError(f"{source!r}: {problem_of(error)}") from error
     except RecursionError as error:
         raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
@@ -207,7 +173,7 @@ def _clock(names: Names, zones: frozenset[str]) -> dict[str, object]:
 
 def _constants(tree: nodes.Template, variables: Variables) -> dict[str, object]:
     """The variables that a tree uses, under their common name."""
-    used = {access.attr for access in tree.find_all(nodes.Getattr) if _path(access.node) == VARIABLES}
+    used = {access.attr for access in tree.find_all(nodes.Getattr) if path_of(access.node) == VARIABLES}
     return {VARIABLES: {name: variables[name] for name in sorted(used)}} if used else {}
 
 
@@ -241,7 +207,7 @@ def names_in(source: str, *, is_condition: bool) -> set[str]:
     except jinja2.TemplateError:
         return set()  # reported where it is compiled
     whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1) if is_condition else tree
-    return {_path(node) for node in whole.find_all((nodes.Name, nodes.Getattr))} - {""}
+    return {path_of(node) for node in whole.find_all((nodes.Name, nodes.Getattr))} - {""}
 
 
 def _is_simple(tree: nodes.Template) -> bool:
@@ -257,92 +223,3 @@ def _is_simple(tree: nodes.Template) -> bool:
 
 def _is_filter(part: nodes.Node, names: frozenset[str]) -> bool:
     return isinstance(part, nodes.Filter) and part.name in names
-
-
-_SIGNS = {"&": "and", "!": "not", "?": "A if B else C"}
-"""Signs of other languages, and what expressions have instead."""
-
-
-def _problem(error: jinja2.TemplateError) -> str:
-    """Jinja's message, worded for people who write rules."""
-    problem = (error.message or "not an expression").replace("end of template", "end").split(". ")[0]
-    if "chunk after expression" in problem or "unexpected '='" in problem or "got '='" in problem:
-        return f"{problem}; to compare, write =="
-    for sign, word in _SIGNS.items():
-        if problem.startswith(f"unexpected char {sign!r}"):
-            return f"{problem}; write {word}"
-    return problem
-
-
-def _check(
-    source: str,
-    tree: nodes.Template,
-    variables: Variables,
-    names: Sequence[str] = NAMES,
-    *,
-    when_due: bool = False,
-) -> None:
-    for filter_ in tree.find_all(nodes.Filter):
-        if filter_.name not in environment.filters:
-            raise RuleError(
-                f"{source!r}: unknown filter {filter_.name!r}.{nearest(filter_.name, environment.filters)}"
-            )
-        check_filter(source, filter_)
-    for test in tree.find_all(nodes.Test):
-        if test.name not in environment.tests:
-            raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
-    jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
-    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, NOW, VARIABLES}):
-        near = f' Did you mean "task.{name}"?' if name in FIELDS["task"] else nearest(name, [*names, NOW])
-        raise RuleError(f"{source!r}: unknown name {name!r}.{near}")
-    for access in tree.find_all(nodes.Getattr):
-        _check_field(source, access, when_due=when_due)
-        if not when_due and (path := _path(access)) in WHEN_DUE:
-            raise RuleError(
-                f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
-            )
-    _check_variables(source, tree, variables)
-    _check_methods(source, tree)
-    for call in tree.find_all(nodes.Call):
-        if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
-            root = call.node.node.name
-            raise RuleError(
-                f"{source!r}: {root}.{call.node.attr} is a value and cannot be called; leave out the parentheses"
-            )
-
-
-def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
-    if access.attr.startswith("_"):
-        raise RuleError(f"{source!r}: rules cannot use {access.attr!r}: names that begin with _ are private")
-    path = _path(access.node)
-    if path in FIELDS and access.attr not in FIELDS[path]:
-        known = [name for name in FIELDS[path] if when_due or f"{path}.{name}" not in WHEN_DUE]
-        raise RuleError(f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, known)}")
-
-
-def _check_variables(source: str, tree: nodes.Template, variables: Variables) -> None:
-    used = [access.attr for access in tree.find_all(nodes.Getattr) if _path(access.node) == VARIABLES]
-    if len(used) < sum(1 for name in tree.find_all(nodes.Name) if name.name == VARIABLES):
-        raise RuleError(f"{source!r}: vars is used without the name of a variable; write vars.NAME")
-    check_used(source, used, variables)
-
-
-def _check_methods(source: str, tree: nodes.Template) -> None:
-    """Refuse a method that is not called: it is never false, and no value."""
-    called = {id(call.node) for call in tree.find_all(nodes.Call)}
-    for access in tree.find_all(nodes.Getattr):
-        is_field = _path(access.node) in (*FIELDS, VARIABLES, "loop")
-        if access.attr in _METHODS and not is_field and id(access) not in called:
-            owner = words(access.node)
-            raise RuleError(
-                f"{source!r}: {owner}.{access.attr} is a method, not a value; call it: {owner}.{access.attr}(), "
-                f"or write {owner}[{access.attr!r}] for a field of this name"
-            )
-
-
-def _path(node: nodes.Expr) -> str:
-    if isinstance(node, nodes.Name):
-        return str(node.name)
-    if isinstance(node, nodes.Getattr):
-        return f"{_path(node.node)}.{node.attr}"
-    return ""

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from jinja2 import nodes
 
-from dispatcher.rules.expressions import FIELDS, NAMES
+from dispatcher.rules.expression_names import FIELDS, NAMES
 from dispatcher.rules.language import environment
 from dispatcher.rules.lint.caution import Caution, Subject
 from dispatcher.rules.model import ArchiveTo, BlendWith, ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
