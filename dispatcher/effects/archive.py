@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import msgspec
 
-from dispatcher.effects.expiry import expires_soon
+from dispatcher.effects.expiring_links import expires_soon
 from dispatcher.effects.kept import KeptFile, told_of
 from dispatcher.effects.store import Store, file_name, named, store_at
 from dispatcher.effects.videos import keep_videos

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import msgspec
 
-from dispatcher.effects.expiry import expires_soon
+from dispatcher.effects.expiring_links import expires_soon
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.daemon_threads import in_thread
 from midjourney.image_data import EXTENSIONS, LARGEST_BYTES, BadImage, Image

@@ -7,7 +7,7 @@ import secrets
 import time
 from pathlib import Path
 
-from dispatcher.effects.expiry import expires_soon
+from dispatcher.effects.expiring_links import expires_soon
 from dispatcher.effects.kept import KeptFile
 from dispatcher.effects.store import Store, StoreError
 from dispatcher.plugins.chain import Chain

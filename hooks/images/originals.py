@@ -16,7 +16,7 @@ import msgspec
 import structlog
 
 from dispatcher.effects.archive import LARGEST_BYTES
-from dispatcher.effects.expiry import SOON_MS, expires_at_ms
+from dispatcher.effects.expiring_links import SOON_MS, expires_at_ms
 from dispatcher.effects.store import StoreError
 from dispatcher.plugins.chain import UpstreamHandle
 from hooks.images.flights import Flights

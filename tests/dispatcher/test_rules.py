@@ -87,6 +87,8 @@ def test_the_shipped_rules_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("FORWARD_URL", "https://other.example.com/in")
     monkeypatch.setenv("FORWARD_SECRET", "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3")
     monkeypatch.setenv("NOTIFY_TO", "json://127.0.0.1")
+    monkeypatch.setenv("MAIN_URL", "https://main.example.com")
+    monkeypatch.setenv("OTHER_URL", "https://other.example.com")
     rules = rules_of(load_settings({"HOOKCHAIN_CONFIG": str(path)}))
     assert rules
     assert [warning for rule in rules for warning in rule.warnings] == []

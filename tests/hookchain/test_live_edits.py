@@ -120,7 +120,7 @@ def test_a_rule_that_needs_a_changed_table_says_so(receivers: Receivers, tmp_pat
     )
     assert not receivers.rules.reload()
     assert "'second'" in loaded(receivers).rules.error
-    assert loaded(receivers).rules.error.endswith(" Changed, and in use after a restart: [upstreams.second].")
+    assert loaded(receivers).rules.error.endswith("\nchanged, and in use after a restart: [upstreams.second]")
 
 
 def test_a_changed_budget_is_told_wherever_people_look(

@@ -187,8 +187,9 @@ def test_a_rule_that_is_switched_off_is_shown_as_such(start_server: Any, tmp_pat
         False,
         False,
         False,
+        False,
     ]
-    assert "  All four, for the shop" in listed.stdout.splitlines()
+    assert "up: All four, for the shop" in listed.stdout.splitlines()
     checked = command.run(tmp_path, "rules", "check").stdout.splitlines()
     assert [line.endswith(" (switched off)") for line in checked] == [True, False, False]
 
@@ -204,4 +205,4 @@ def test_a_running_server_shows_the_warnings_everywhere(start_server: Any, tmp_p
     ]
     assert WARNING in html.unescape(server.http.get("/rules").text)
     listed = command.run(tmp_path, "rules", "list", PORT=str(server.http.base_url.port), HOST="127.0.0.1")
-    assert f"  ! key 'if': {WARNING}" in listed.stdout.splitlines()
+    assert f"! up, key 'if': {WARNING}" in listed.stdout.splitlines()

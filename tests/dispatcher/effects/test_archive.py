@@ -14,7 +14,7 @@ from PIL import Image as Pillow
 from starlette.responses import Response
 
 from dispatcher.effects.archive import archive
-from dispatcher.effects.expiry import expires_at_ms
+from dispatcher.effects.expiring_links import expires_at_ms
 from dispatcher.effects.split_grid import split_grid
 from dispatcher.effects.store import StoreError, file_name, store_at
 from dispatcher.pictures.decoding import quarters
