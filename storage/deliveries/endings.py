@@ -29,7 +29,7 @@ from storage.records import (
     Staged,
     StageResult,
 )
-from storage.submissions import approvals, staging
+from storage.submissions import approvals, replays, staging
 from storage.tasks import believe, unverified
 from storage.tasks.believe import TaskReport
 
@@ -89,7 +89,7 @@ def end_all(
     if len({run.claimed.delivery.id for run in runs}) < len(runs):  # attempts at one delivery end one by one
         return [one for run in runs for one in end_all(connection, [run], refuse=refuse, now_ms=now_ms)]
     locks.deliveries(connection, [run.claimed.delivery.id for run in runs])
-    runs = [_limited(connection, run) for run in runs]
+    runs = [_limited(connection, _as_replay(connection, run)) for run in runs]
     ends = [_end_of(run.claimed.delivery, run.ending) for run in runs]
     ended = protocol.finish(connection, DELIVERIES, ends, by="end", now_ms=now_ms)
     current = [run for run in runs if run.claimed.delivery.id in ended]
@@ -206,6 +206,19 @@ def _following(connection: Connection, runs: Sequence[Run]) -> set[Lane]:
         return set()
     rows = [{"receiver": receiver, "lane": lane} for receiver, lane in sorted(lanes)]
     return {(row.receiver, row.lane) for row in sql.NEXT_IN_LANES.all_of_rows(connection, rows)}
+
+
+def _as_replay(connection: Connection, run: Run) -> Run:
+    """The run; if its event is a replay, with an ending that requests nothing a second time."""
+    kept, note = replays.not_requested_before(connection, run.claimed.event, run.ending.staged)
+    if not note:
+        return run
+    decision = "; ".join(part for part in (run.ending.decision, note) if part)
+    return Run(
+        run.claimed,
+        msgspec.structs.replace(run.ending, staged=kept, decision=decision, fired=bool(kept)),
+        run.wanted_signals,
+    )
 
 
 def _limited(connection: Connection, run: Run) -> Run:
