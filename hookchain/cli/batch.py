@@ -32,9 +32,9 @@ MOST_LOST = 30
 
 
 _BEYOND = "not submitted: it is beyond the limit of this command"
-_UNSENT = ("refused",)
+_UNSENT = ("refused", "dropped")
 """States in which asking again may still submit the row."""
-_FREE = ("refused", "rejected", "dead", "existed", "removed")
+_FREE = ("refused", "dropped", "rejected", "dead", "existed", "removed")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):

@@ -151,6 +151,27 @@ def test_nothing_is_submitted_if_an_image_is_wrong(shop: Shop) -> None:
 
 
 @pytest.mark.process
+def test_a_row_that_was_dropped_is_submitted_again(shop: Shop, eventually: Any) -> None:
+    """A person who runs the batch again asks for it again; it counts as not submitted until then, and is paid for once."""
+    shop.server.http.post("/api/upstreams/main/pause").raise_for_status()
+    shop.write("prompt\na cat\na dog\n")
+    shop.run("--from", "prompts.csv", "--yes")
+    cat = next(
+        one["id"]
+        for one in shop.server.get("/api/submissions")["submissions"]
+        if one["request"]["prompt"] == "a cat"
+    )
+    shop.server.http.post(f"/api/waiting/{cat}/drop").raise_for_status()
+    shop.server.http.post("/api/upstreams/main/resume").raise_for_status()
+    for before, now in ((1, 1), (2, 0)):
+        said = shop.run("--from", "prompts.csv", "--at-most", "2", "--yes").stderr
+        assert f"2 rows: {before} were submitted before, {now} are to be submitted" in said
+    shop.run("--from", "prompts.csv", "--follow")
+    eventually(lambda: shop.sandbox.ledger()["billed"].get("imagine") == 2)
+    assert shop.prompts() == ["a cat", "a dog"]
+
+
+@pytest.mark.process
 def test_a_limit_that_was_kept_is_done_as_asked(shop: Shop) -> None:
     """0, as the document says: the rows beyond it are for another run."""
     shop.write("prompt\na cat\na dog\n")
