@@ -24,7 +24,7 @@ from midjourney.links import images_of, near_of
 from midjourney.lists import Listed
 from midjourney.loading import with_images_loaded
 from midjourney.presses import is_upscale
-from midjourney.redact import shown_body, without_secrets, without_secrets_in
+from midjourney.redact import beginning_of, redacted_text, shown_body, without_secrets, without_secrets_in
 from midjourney.requests import Imagine, Request, kind_of
 from midjourney.streamed import json_body
 from midjourney.streamed_forms import form_body
@@ -33,6 +33,9 @@ from midjourney.wire import FORMS, wire_body, wire_path
 
 LONGEST_RETRY_AFTER_S = 86_400.0
 """The longest wait that a server may request; more is an error of the server."""
+
+LONGEST_SHOWN = 300
+"""Characters of an answer that an error shows."""
 
 Read = TypeVar("Read")
 
@@ -139,7 +142,7 @@ class Client:
         try:
             decoded = decode_answer(answer.content)
         except Undecodable as error:
-            raise self._refused(answer, path, body) from error
+            raise self._refused(answer, path, body, why=error.reason) from error
         if answer.status != 200 or decoded.code not in (0, 1, 200) or len(decoded.ids) != len(images):
             raise self._refused(answer, path, body)
         return list(decoded.ids)
@@ -169,7 +172,7 @@ class Client:
         try:
             return await self._read(self._keeping.task, answer.content)
         except Undecodable as error:
-            raise self._refused(answer, path) from error
+            raise self._refused(answer, path, why=error.reason) from error
 
     async def refresh(self, task_id: str) -> str:
         """The present URL of a task's image, because Discord's URLs expire. "" if the task has none, or is unknown."""
@@ -187,7 +190,7 @@ class Client:
         try:
             decoded = decode_answer(answer.content)
         except Undecodable as error:
-            raise self._refused(answer, path) from error
+            raise self._refused(answer, path, why=error.reason) from error
         if answer.status != 200 or decoded.code not in (0, 1, 200) or not decoded.ids:
             raise self._refused(answer, path)
         return decoded.ids[0]
@@ -227,23 +230,26 @@ class Client:
         try:
             return await self._read(self._keeping.tasks, answer.content)
         except Undecodable as error:
-            raise self._refused(answer, path, body) from error
+            raise self._refused(answer, path, body, why=error.reason) from error
 
     async def _read(self, decode: Callable[[bytes], Read], content: bytes) -> Read:
         """Decode an answer; a long one in a thread, because it takes 0.1 s, which would block the event loop."""
         return decode(content) if len(content) <= KEPT_BYTES else await asyncio.to_thread(decode, content)
 
-    def _refused(self, answer: Answer, path: str, body: object = None) -> UpstreamRefused:
+    def _refused(self, answer: Answer, path: str, body: object = None, *, why: str = "") -> UpstreamRefused:
+        """The error for an answer; `why` it cannot be used, if its status does not say that."""
         shown = self._shown(answer)
+        if why:
+            shown = f"the answer cannot be used, {beginning_of(why, LONGEST_SHOWN)}: {shown}"
         sent = f" to {path} {shown_body(body)}" if body is not None else f" to {path}"
         return UpstreamRefused(f"{shown}{sent}", status=answer.status, body=shown)
 
     def _shown(self, answer: Answer) -> str:
-        text = without_secrets(answer.text, self.upstream.key)[:300].strip()
+        text = beginning_of(without_secrets(answer.text, self.upstream.key), LONGEST_SHOWN).strip()
         return f"HTTP {answer.status}: {text or 'an empty body'}"
 
     def _message(self, path: str, body: dict[str, object] | None, answer: Answer, verdict: Verdict) -> str:
-        reason = verdict.reason
+        reason = redacted_text(verdict.reason)
         if verdict.outcome not in (Outcome.REJECTED, Outcome.UNCERTAIN):
             return reason
         named = [field for field in body or {} if field.lower() in reason.lower()]

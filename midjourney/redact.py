@@ -18,11 +18,26 @@ SECRET_FIELDS = frozenset({"notifyhook", "notifyurl", "notify_hook", "mj-api-sec
 # A hook's URL in a text, with plain slashes, or escaped as in JSON or in a form.
 _TOKEN = re.compile(r"notify(?:/|\\/|\\u002[fF]|%(?:25)*2[fF])(?P<token>[A-Za-z0-9_-]{16,})")
 _NAMES = "|".join(sorted(map(re.escape, SECRET_FIELDS)))
+
+
+def _spelt(letter: str) -> str:
+    """An expression for a letter as it is, as JSON's \\uXXXX, or as percent-encoded, each perhaps more than once."""
+    code = "".join(
+        f"[{digit}{digit.upper()}]" if digit.isalpha() else digit for digit in f"{ord(letter):02x}"
+    )
+    return rf"(?:{letter}|\\+u00{code}|%(?:25)*{code})"
+
+
+_SLASH = r"(?:/|\\+/|\\+u002[fF]|%(?:25)*2[fF]|&\#(?:x2[fF]|47);)+"
+_LETTER = r"(?:[A-Za-z0-9_-]|(?:\\+u00|%(?:25)*)(?:2[dD]|3[0-9]|[4-7][0-9a-fA-F]))"
+_PATH = "".join(map(_spelt, "notify")) + _SLASH
+_SPELT_TOKEN = rf"{_PATH}(?P<token>{_LETTER}{{16,}})"
+_CUT_TOKEN = re.compile(rf"{_PATH}(?P<token>{_LETTER}+(?:[\\%][\\%u0-9a-fA-F]*)?)\Z")
 _HIDDEN = re.compile(
     rf"""(?i:{_NAMES})\\?["']?\s*[:=>][\s\[]*
     (?: "(?P<double>(?:[^"\\]++|\\.)++) | '(?P<single>[^']+) | \\"(?P<escaped>(?:(?!\\").)+)
       | (?:(?i:bearer|basic)\s+)?(?!null\b)(?P<bare>[^\s"'\\&<>,;\[\]{{}}]+) )
-    | {_TOKEN.pattern} | (?P<was_so>{re.escape(REDACTED)})""",
+    | {_SPELT_TOKEN} | (?P<was_so>{re.escape(REDACTED)})""",
     re.VERBOSE | re.DOTALL,
 )
 """Secrets, each in a group, in a text that is not valid JSON, but may be malformed JSON, a form, headers or XML."""
@@ -59,12 +74,22 @@ def _redacted_string(text: str, depth: int) -> str:
 
 def redacted_text(text: str) -> str:
     """A redacted text that is not JSON."""
-    return _HIDDEN.sub(_redact, text) if _may_hide(text) else text
+    return _HIDDEN.sub(_redact, text) if _may_hide_spelt(text) else text
+
+
+def beginning_of(text: str, most: int) -> str:
+    """The beginning of a long text that need not be JSON, without secrets, not even one that the end cuts."""
+    return _CUT_TOKEN.sub(_redact, redacted_text(text[: 4 * most]))[:most]
 
 
 def _may_hide(text: str) -> bool:
     plain = text.lower()  # several times faster than the expression
     return "notify" in plain or REDACTED in plain or any(name in plain for name in SECRET_FIELDS)
+
+
+def _may_hide_spelt(text: str) -> bool:
+    """As `_may_hide`, also if letters are escaped."""
+    return _may_hide(text) or "\\u00" in text or "%" in text
 
 
 def _redact(found: re.Match[str]) -> str:
@@ -175,7 +200,9 @@ def restored_body(edited: bytes, body: bytes) -> bytes:
 
 def _restored_text(edited: str, text: str) -> str:
     """The text with the redacted parts put back, in order."""
-    hidden = [found[found.lastgroup or 0] for found in _HIDDEN.finditer(text)] if _may_hide(text) else []
+    hidden = (
+        [found[found.lastgroup or 0] for found in _HIDDEN.finditer(text)] if _may_hide_spelt(text) else []
+    )
     between = edited.split(REDACTED)
     if len(between) == 1:
         return edited

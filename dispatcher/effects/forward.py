@@ -78,6 +78,18 @@ async def forward(
     )
 
 
+def check_url(url: str) -> None:
+    """Raise `GiveUp` if nothing can be sent to this address."""
+    if not url.startswith(("http://", "https://")):
+        raise GiveUp(f"{url[:200]!r} is not an http:// or https:// URL")
+    try:
+        read = httpx.URL(url)
+    except httpx.InvalidURL as error:
+        raise GiveUp(f"{url[:200]!r} is not a URL: {error}") from error
+    if not read.host or (read.port or 0) > 65_535:
+        raise GiveUp(f"{url[:200]!r} names no {'port that exists' if read.host else 'server'}")
+
+
 async def post_signed(
     url: str,
     content: bytes,

@@ -22,6 +22,9 @@ from midjourney.file_names import LONGEST_BYTES, segment
 MOST_OF_AN_ID = 60
 """The most bytes of an upstream's name, and of a task's id, in the name of a file that a template names."""
 
+_LONGEST_PART, _LONGEST_PATH = 255, 3000
+"""Bytes of a folder's name, and of a whole path, so that the names of files find room."""
+
 _UNSAFE = re.compile(r"[^\w.-]+")
 
 
@@ -66,8 +69,16 @@ def store_at(to: str) -> Store:
 
 def check_destination(to: str) -> None:
     """Raise `GiveUp` for an invalid destination, as far as that can be checked without accessing it."""
-    if _folder(to) is None:
+    folder = _folder(to)
+    if "\0" in to:
+        raise _unusable(to, "it has a NUL character")
+    if folder is None:
         _Bucket(to)
+        return
+    if len(os.fsencode(folder)) > _LONGEST_PATH or any(
+        len(os.fsencode(part)) > _LONGEST_PART for part in folder.parts
+    ):
+        raise _unusable(to, "the name is too long")
 
 
 def _folder(to: str) -> Path | None:
@@ -230,7 +241,9 @@ class _Bucket:
 
 
 def _unusable(to: str, why: object) -> GiveUp:
-    return GiveUp(f"hookchain cannot store files in {to!r}: {why}; write a folder, or s3://bucket/prefix")
+    return GiveUp(
+        f"hookchain cannot store files in {to[:80]!r}: {why}; write a folder, or s3://bucket/prefix"
+    )
 
 
 def file_name(*parts: str) -> str:

@@ -253,6 +253,12 @@ def _picture(key: str, source: str, context: RuleContext, variables: Variables) 
             )
     except BadImage as error:
         raise InvalidRule(key, str(error)) from error
+    except OSError as error:  # such as a name that is too long
+        raise InvalidRule(
+            key,
+            f"the file {written[:80]!r} cannot be read: {error.strerror}",
+            " Write a file, a URL or a data: URL.",
+        ) from error
 
     async def file(_names: Names) -> File:
         return File(path=path, folders=context.folders)

@@ -9,7 +9,6 @@ import msgspec
 
 from dispatcher.effects import archive, forward, notify, split_grid, store
 from dispatcher.plugins.chain import Chain
-from dispatcher.plugins.errors import GiveUp
 from dispatcher.rules.archive_paths import Destination, destination_of
 from dispatcher.rules.attaching import pictures_of
 from dispatcher.rules.expressions import Evaluator, Names, compile_template
@@ -48,8 +47,8 @@ def _split_grid(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Eff
 def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effect:
     to = ForwardTo(url=rule.forward) if isinstance(rule.forward, str) else rule.forward
     address = compile_template(to.url, evaluator, rule.vars) if "{" in to.url else None
-    if address is None and not to.url.startswith(("http://", "https://")):
-        raise GiveUp(f"{to.url!r} is not an http:// or https:// URL")
+    if address is None:
+        forward.check_url(to.url)
     if to.secret:
         forward.webhook_of(to.secret)
     own = own_message(to, evaluator, rule.vars)
@@ -57,8 +56,7 @@ def _forward(rule: Rule, _directory: Path | None, evaluator: Evaluator) -> Effec
     async def send(chain: Chain, names: Names) -> str:
         event: Event = names["event"]
         url = await address(names) if address is not None else to.url
-        if not url.startswith(("http://", "https://")):
-            raise GiveUp(f"{url[:200]!r} is not an http:// or https:// URL")
+        forward.check_url(url)
         submission = names.get("submission")
         label = submission.label if isinstance(submission, Submission) else ""
         body = await own.body(names)

@@ -16,6 +16,7 @@ from dispatcher.rules import language
 from dispatcher.rules.expression_names import FIELDS, NAMES, WHEN_DUE, check_expression, path_of, problem_of
 from dispatcher.rules.language import NOW, VARIABLES, Evaluated, Expression, environment
 from dispatcher.rules.moments import is_now, times, zones_of
+from dispatcher.rules.nesting import check_brackets, check_levels
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR
 from dispatcher.rules.values import OF_JOINS, OF_ROOT, plain
 from dispatcher.rules.values import Names as Names
@@ -80,12 +81,14 @@ class Condition:
         self.source = source
         if len(source) > _TOO_LONG:
             raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
+        check_brackets("condition", source)
         try:
             tree = language.parsed(source)
         except jinja2.TemplateError as error:
             raise RuleError(f"{source!r}: {problem_of(error)}", is_syntax=True) from error
         except RecursionError as error:
             raise RuleError("the condition is nested too deeply") from error
+        check_levels("condition", tree)
         whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
         whole.set_environment(environment)
         check_expression(source, whole, variables or {}, when_due=when_due)
@@ -113,8 +116,10 @@ def compile_template(
     """Compile a text with `{{ … }}` in it; if it `approves`, it may use the name "approval". `texts`: more names that it may use, each
     of which is a text. `may_be_cut`: it may use the beginning of a value that is too long. Raises `RuleError` if it can never be
     valid."""
+    check_brackets("text", source)
     try:
         tree = environment.parse(source)
+        check_levels("text", tree)
         check_expression(source, tree, variables or {}, [*NAMES, *(["approval"] if approves else []), *texts])
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {problem_of(error)}") from error
@@ -204,7 +209,8 @@ def names_in(source: str, *, is_condition: bool) -> set[str]:
     """The names that a text uses, and their fields as "chain.depth". None in a text that is no template."""
     try:
         tree = language.parsed(source) if is_condition else environment.parse(source)
-    except jinja2.TemplateError:
+        check_levels("text", tree)
+    except (jinja2.TemplateError, RuleError, RecursionError):
         return set()  # reported where it is compiled
     whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1) if is_condition else tree
     return {path_of(node) for node in whole.find_all((nodes.Name, nodes.Getattr))} - {""}

@@ -76,7 +76,9 @@ def load_mask(written: str, folders: Sequence[Path]) -> Region | str:
             raise RuleError(f"mask {written!r} is neither a PNG file nor a region.{nearest(written, NAMES)}")
         else:
             image = read_file(real)
-    except (BadImage, OSError) as error:
+    except OSError as error:  # such as a name that is too long
+        raise RuleError(f"the mask {written[:80]!r} cannot be used: {error.strerror}") from error
+    except BadImage as error:
         raise RuleError(f"the mask cannot be used: {error}") from error
     if image.media_type != "image/png":
         raise RuleError(

@@ -86,7 +86,9 @@ class LiveRules:
         return {path: _stamp(path) for path in self._watched()}
 
     def reload(self) -> bool:
-        """Read the file, and run its rules. Returns False, and keeps the old rules, if they have a mistake."""
+        """Read the file, and run its rules. Returns False, and keeps the old rules, if they have a mistake.
+
+        What no one has thought of is raised, and shown as the mistake too."""
         try:
             is_there = self._file.exists()
             # The file was probably removed by mistake: callbacks must still reach its rules.
@@ -100,6 +102,10 @@ class LiveRules:
                 log.error("the rules stay as they were", why=why)
             self.status = msgspec.structs.replace(self.status, error=str(error))
             return False
+        except Exception as error:
+            why = f"an unexpected error, {type(error).__name__}: {str(error)[:300]}"
+            self.status = msgspec.structs.replace(self.status, error=why)
+            raise
         self.rules, self._was_there = rules, is_there
         self._tell_changed(tuple(found.after_restart))
         self.status = msgspec.structs.replace(self.status, loaded_at_ms=clock.now_ms(), error="")

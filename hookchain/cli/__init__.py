@@ -14,7 +14,7 @@ from dispatcher.plugins.errors import PluginError, RuleError
 from hookchain.cli.api import CallFailed
 from hookchain.cli.health import version
 from hookchain.cli.output import say
-from hookchain.cli.pipes import ends_with_its_reader
+from hookchain.cli.pipes import OutputFailed, discard_the_rest, ends_with_its_reader
 from hookchain.printable import printable
 from hookchain.settings.conversion import SettingsError
 from storage.errors import BadDatabaseUrl, StorageError
@@ -113,6 +113,9 @@ def main() -> None:
             command_line(next(iter(sys.argv[1:]), ""))(prog_name="hookchain")
     except (SettingsError, RuleError) as error:
         _fail(*error.messages, code=2)
+    except OutputFailed as error:
+        discard_the_rest()
+        _fail(f"standard output cannot be written: {error.strerror}", code=1)
     except PluginError as error:
         _fail(*error.problems, code=2)
     except BadDatabaseUrl as error:

@@ -13,6 +13,7 @@ import typer
 
 from hookchain.cli.api import CallFailed, Server
 from hookchain.cli.batch_file import STDIN, read_table
+from hookchain.cli.batch_images import check_images
 from hookchain.cli.batch_progress import Counts, is_ended, shown_progress, states_of, summary
 from hookchain.cli.batch_results import check_output, write_results
 from hookchain.cli.batch_rows import Columns, Row, WrongRows, default_upstream, rows_of
@@ -31,9 +32,9 @@ MOST_LOST = 30
 
 
 _BEYOND = "not submitted: it is beyond the limit of this command"
-_UNSENT = ("refused",)
+_UNSENT = ("refused", "dropped")
 """States in which asking again may still submit the row."""
-_FREE = ("refused", "rejected", "dead", "existed", "removed")
+_FREE = ("refused", "dropped", "rejected", "dead", "existed", "removed")
 
 
 class Limits(msgspec.Struct, frozen=True, kw_only=True):
@@ -70,6 +71,7 @@ def run_batch(settings: Settings, batch: Batch) -> None:
     server = Server(settings)
     dialects = _dialects(server, settings)
     name = batch.name or Path(batch.file).name
+    prices = {upstream: settings.prices.get(upstream, {}) for upstream in dialects}
     try:
         rows = rows_of(
             table,
@@ -80,13 +82,14 @@ def run_batch(settings: Settings, batch: Batch) -> None:
             upstream=batch.upstream,
             mode=batch.mode,
         )
+        known = known_of(server, rows)
+        missing = _missing(rows, known)
+        # Not those of rows that were submitted: their addresses may have expired since.
+        check_images(batch.file, missing, settings.upstreams)
     except WrongRows as error:
         for line in error.lines:
             say(printable(line), to_errors=True)
         raise
-    prices = {upstream: settings.prices.get(upstream, {}) for upstream in dialects}
-    known = known_of(server, rows)
-    missing = _missing(rows, known)
     chosen = _within(rows, missing, known, batch.limits, prices)
     problems = {row.key: _BEYOND for row in missing[len(chosen) :]}
     say(_plan(rows, missing, chosen, prices), to_errors=True)

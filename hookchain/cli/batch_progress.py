@@ -17,7 +17,7 @@ LINE_EVERY_S = 5.0
 """How often a line is written where there is no terminal."""
 
 _ENDED_BADLY = ("FAILURE", "CANCEL", "LOST")
-_NEVER_SENT = ("rejected", "dead", "refused", "uncertain")
+_NEVER_SENT = ("dropped", "rejected", "dead", "refused", "uncertain")
 
 
 class Counts(msgspec.Struct, kw_only=True):

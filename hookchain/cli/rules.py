@@ -87,6 +87,8 @@ def try_rules(
 
 
 def _existing(file: Path) -> Path:
+    if file.is_dir():
+        raise typer.BadParameter(f"{file} is a folder; name a file in it, such as {file / DEFAULT_FILE}")
     if not file.is_file():
         raise typer.BadParameter(f"{file} does not exist")
     return file

@@ -10,10 +10,10 @@ from urllib.parse import quote
 
 import typer
 
-from hookchain.cli.api import CallFailed, Server
+from hookchain.cli.api import CallFailed, Server, operating
 from hookchain.cli.output import say, say_json
 from hookchain.printable import printable_in
-from hookchain.settings.load import Settings, load_settings
+from hookchain.settings.load import Settings
 from hookchain.wiring import open_database
 from hooks.api import waiting as api
 from hooks.api.answers import Submission
@@ -78,10 +78,10 @@ def send_now(ids: Ids) -> None:
 
 
 def _all(upstream: str) -> list[Waiting]:
-    settings = load_settings()
-    server = Server(settings)
+    found = operating()
+    server = Server(found.server())
     if not server.is_up():
-        return asyncio.run(_all_stored(settings, upstream))
+        return asyncio.run(_all_stored(found.database(), upstream))
     listed: list[Waiting] = []
     query: dict[str, str | int] = {"limit": LARGEST_PAGE} | ({"upstream": upstream} if upstream else {})
     while True:
@@ -103,8 +103,8 @@ async def _all_stored(settings: Settings, upstream: str) -> list[Waiting]:
 
 def _apply(ids: list[str], action: str, done: str, work: Callable[[Connection, str], bool]) -> None:
     """Change each submission. Raises `CallFailed` at the end with all failures, so that the exit code is 1."""
-    settings = load_settings()
-    server = Server(settings)
+    found = operating()
+    server = Server(found.server())
     failed = []
     if server.is_up():
         for id_ in ids:
@@ -114,7 +114,7 @@ def _apply(ids: list[str], action: str, done: str, work: Callable[[Connection, s
             except CallFailed as error:
                 failed.append(f"{id_}: {error}")
     else:
-        for id_, why in asyncio.run(_applied(settings, ids, work)).items():
+        for id_, why in asyncio.run(_applied(found.database(), ids, work)).items():
             if why:
                 failed.append(f"{id_}: {why}")
             else:

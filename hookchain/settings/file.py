@@ -44,6 +44,8 @@ def parse(text: str, path: Path, variables: Mapping[str, str] | None = None) -> 
         tables = tomllib.loads(text.removeprefix("\ufeff"))
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{path} is not valid TOML: {error}{_remedy(str(error))}") from error
+    except RecursionError as error:
+        raise SettingsError(f"{path} is nested too deeply: it has too many brackets in each other") from error
     unset: dict[str, None] = {}
     expanded = {key: _expanded(value, variables, unset) for key, value in tables.items()}
     if unset:

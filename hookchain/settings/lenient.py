@@ -123,7 +123,7 @@ def _parsed(text: str) -> tuple[Mapping[str, object], set[str]]:
     """The file's keys; if it is not valid TOML, those of the lines before its first table, and the keys that cannot be read."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff")), set()
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         pass  # `mistake` says where
     tables: dict[str, object] = {}
     unread: set[str] = set()
@@ -135,7 +135,7 @@ def _parsed(text: str) -> tuple[Mapping[str, object], set[str]]:
             continue
         try:
             tables |= tomllib.loads(line)
-        except tomllib.TOMLDecodeError:
+        except (tomllib.TOMLDecodeError, RecursionError):
             unread.add(key)
     return tables, unread
 
@@ -144,7 +144,7 @@ def _upstreams(text: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     """The upstreams that the text and the environment name."""
     try:
         named = list(inner_table(tomllib.loads(text.removeprefix("\ufeff")), "upstreams"))
-    except tomllib.TOMLDecodeError:
+    except (tomllib.TOMLDecodeError, RecursionError):
         named = _HEADER.findall(text)
     in_variables = [
         key.path[1]

@@ -77,6 +77,7 @@ class Known:
                 cost=0.0,
                 task=None,
             )
+        is_dropped = submission.state == "rejected" and submission.outcome == "dropped"
         is_paid = submission.state in PAID and (task is None or task.status not in _NOT_PAID)
         # A press has no key of its own, so that the price does not depend on the request.
         price = price_of(submission.kind, b"", self._prices.get(upstream, {}))
@@ -85,7 +86,7 @@ class Known:
             id=submission.id,
             chain_id=submission.chain_id,
             upstream=upstream,
-            state=submission.state,
+            state="dropped" if is_dropped else submission.state,
             reason=submission.reason,
             failure_kind=submission.failure_kind or None,
             cost=price if is_paid else 0.0,

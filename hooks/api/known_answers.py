@@ -8,8 +8,9 @@ from hooks.api.answers import Task
 
 
 class KnownSubmission(msgspec.Struct, frozen=True, kw_only=True):
-    """What became of the submission with an Idempotency-Key. `state` is "removed" if it was dropped with its chain. `cost` is its price,
-    or 0 if it was not paid for or its task failed."""
+    """What became of the submission with an Idempotency-Key. `state` is "removed" if it was dropped with its chain, and "dropped" if a
+    person dropped it before it left: the same request submits it after all. `cost` is its price, or 0 if it was not paid for or its task
+    failed."""
 
     key: str
     id: str

@@ -12,7 +12,7 @@ from hooks.api.reports import BudgetUse
 from hooks.times import when
 from midjourney.decode import kept_task
 from midjourney.errors import Undecodable
-from midjourney.redact import redacted, redacted_text, shortened
+from midjourney.redact import beginning_of, redacted, redacted_text, shortened
 from midjourney.wrapping import unwrapped
 from storage.budgets.billing import Left
 from storage.events.quarantine import KEPT_BYTES
@@ -202,7 +202,9 @@ def letter_shape(letter: DeadLetter) -> answers.DeadLetter:
 def redacted_beginning(body: bytes, most: int) -> object:
     """Return a body as `redacted_payload` does; if it has `most` bytes or more, only its beginning, as text."""
     return (
-        redacted_payload(body) if len(body) < most else redacted_text(body[:most].decode("utf-8", "replace"))
+        redacted_payload(body)
+        if len(body) < most
+        else beginning_of(body[:most].decode("utf-8", "replace"), most)
     )
 
 

@@ -201,3 +201,37 @@ def test_no_condition_stops_a_rule_from_loading(signal: str) -> None:
         assert all(
             isinstance(one, Caution) for one in warnings_of(rule(signal, when, imagine="{{ task.prompt }}"))
         )
+
+
+@pytest.mark.parametrize(
+    ("unless", "kind", "says"),
+    [
+        ("true", "always", "so nothing is ever sent"),
+        ("task.status == 'SUCCESS'", "always", "so nothing is ever sent"),
+        ("task.status == 'FAILURE'", "never", "so it never keeps anything from being sent"),
+        ("chain.pressed == 'U1'", "type", "chain.pressed is a list, and 'U1' is a text"),
+        ("chain.depth > '3'", "type", "so nothing is ever sent"),
+        ("task.action == 'upscale'", "word", "task.action is never 'upscale'"),
+        ("task.progress > 50", "no value", "nothing is sent then"),
+    ],
+)
+def test_unless_is_looked_at_as_if_is(unless: str, kind: str, says: str) -> None:
+    """With what it means for something scheduled; on several signals too."""
+    [one] = warnings_of(rule(press="U1", after="1 h", unless=unless))
+    assert (one.kind, one.key) == (kind, "unless")
+    assert says in one.problem
+    assert "fires" not in one.problem
+
+
+@pytest.mark.parametrize(
+    "unless",
+    [
+        "chain.pressed_by_person",
+        "'U1' in chain.pressed",
+        "chain.pressed",
+        "chain.submissions > 3",
+        "task.is_grid",
+    ],
+)
+def test_a_right_unless_gives_no_warning(unless: str) -> None:
+    assert warnings_of(rule(press="U1", after="1 h", unless=unless)) == []

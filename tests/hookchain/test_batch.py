@@ -136,6 +136,52 @@ def test_nothing_is_submitted_from_a_file_with_mistakes(shop: Shop) -> None:
 
 
 @pytest.mark.process
+def test_nothing_is_submitted_if_an_image_is_wrong(shop: Shop) -> None:
+    """A file that is no picture, a link that no upstream could load; whatever the lines before cost."""
+    shop.write("this,is\nno,picture\n", "b.csv")
+    shop.write("prompt,images\na cat,\na dog,b.csv\na fox,http://localhost/a.png\n")
+    said = shop.run("--from", "prompts.csv", "--yes", code=2).stderr.splitlines()
+    assert said[0].startswith("prompts.csv: line 3: the image 'b.csv' cannot be used: ")
+    assert said[1] == (
+        "prompts.csv: line 4: the image 'http://localhost/a.png' is at an address in a private network, "
+        "which Midjourney cannot reach"
+    )
+    assert said[2:] == ["hookchain: nothing was submitted; mistakes in prompts.csv: 2"]
+    assert shop.prompts() == []
+
+
+@pytest.mark.process
+def test_a_row_that_was_dropped_is_submitted_again(shop: Shop, eventually: Any) -> None:
+    """A person who runs the batch again asks for it again; it counts as not submitted until then, and is paid for once."""
+    shop.server.http.post("/api/upstreams/main/pause").raise_for_status()
+    shop.write("prompt\na cat\na dog\n")
+    shop.run("--from", "prompts.csv", "--yes")
+    cat = next(
+        one["id"]
+        for one in shop.server.get("/api/submissions")["submissions"]
+        if one["request"]["prompt"] == "a cat"
+    )
+    shop.server.http.post(f"/api/waiting/{cat}/drop").raise_for_status()
+    shop.server.http.post("/api/upstreams/main/resume").raise_for_status()
+    for before, now in ((1, 1), (2, 0)):
+        said = shop.run("--from", "prompts.csv", "--at-most", "2", "--yes").stderr
+        assert f"2 rows: {before} were submitted before, {now} are to be submitted" in said
+    shop.run("--from", "prompts.csv", "--follow")
+    eventually(lambda: shop.sandbox.ledger()["billed"].get("imagine") == 2)
+    assert shop.prompts() == ["a cat", "a dog"]
+
+
+@pytest.mark.process
+def test_a_limit_that_was_kept_is_done_as_asked(shop: Shop) -> None:
+    """0, as the document says: the rows beyond it are for another run."""
+    shop.write("prompt\na cat\na dog\n")
+    for limit in (("--at-most", "1"), ("--budget", "0.05")):
+        done = shop.run("--from", "prompts.csv", *limit, "--yes", code=0)
+        assert "1 are beyond the limit of this command" in done.stderr
+    assert shop.prompts() == ["a cat"]
+
+
+@pytest.mark.process
 def test_limits_hold_for_all_runs_together(shop: Shop) -> None:
     """0.05 each: 0.12 are two, and two again when it is run again."""
     shop.write("prompt\n" + "".join(f"cat {number}\n" for number in range(5)))

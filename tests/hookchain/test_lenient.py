@@ -36,6 +36,8 @@ OPERATING = [
     ("quarantine", "list"),
     ("uncertain", "list"),
     ("refused", "list"),
+    ("waiting", "list"),
+    ("approvals", "list"),
     ("rules", "list"),
     ("plugins",),
     ("tasks",),
@@ -61,6 +63,9 @@ def test_operating_commands_work_whatever_the_file_looks_like(
         if arguments == ("pause", "second"):
             states = {one["name"]: one["paused"] for one in server.get("/api/upstreams")["upstreams"]}
             assert states["second"], states
+    for action in ("drop", "send-now"):
+        done = command.run(tmp_path, "waiting", action, "none", PORT=server.url.rpartition(":")[2])
+        assert (done.returncode, "There is no submission 'none'" in done.stderr) == (1, True), done.stderr
 
 
 @pytest.mark.parametrize("mistake", MISTAKES)
@@ -72,6 +77,17 @@ def test_a_pause_without_a_server_is_written_into_the_database(mistake: str, tmp
     done = command.run(tmp_path, "pause", PORT="9")
     assert (done.returncode, done.stdout) == (0, "main: paused\nsecond: paused\n"), done.stderr
     assert asyncio.run(_paused(f"sqlite:///{tmp_path}/my.db")) == {"main", "second"}
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_what_waits_is_read_without_a_server(mistake: str, tmp_path: Path) -> None:
+    (tmp_path / "hookchain.toml").write_text(
+        f'database_url = "sqlite:///{tmp_path}/my.db"\n{MISTAKES[mistake]}'
+    )
+    done = command.run(tmp_path, "waiting", "list", PORT="9")
+    assert (done.returncode, done.stdout) == (0, "nothing waits\n"), done.stderr
+    done = command.run(tmp_path, "waiting", "drop", "none", PORT="9")
+    assert (done.returncode, "none" in done.stderr) == (1, True), done.stderr
 
 
 async def _paused(url: str) -> frozenset[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from dispatcher.plugins.signals import SIGNALS
+from dispatcher.rules.reload import InFile, LiveRules
 from hookchain.receivers import Receivers, connect_receivers, loaded
 from hookchain.settings.changes import changed_settings
 from hookchain.settings.load import load_settings
@@ -109,6 +110,33 @@ def test_a_mistake_in_another_table_is_shown_as_a_rules_mistake(
     assert not receivers.rules.reload()
     assert message in loaded(receivers).rules.error
     assert [one.rule.press for one in receivers.rules.rules] == ["U1"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        ('press = "U1"', f'press = "U1"\nif = "{"not " * 400}task.id"'),
+        ("port = 8123", f"port = {'[' * 20_000}"),
+    ],
+)
+def test_what_is_nested_too_deeply_is_shown_as_a_mistake(
+    receivers: Receivers, tmp_path: Path, old: str, new: str
+) -> None:
+    (tmp_path / "hookchain.toml").write_text(START.replace(old, new))
+    assert not receivers.rules.reload()
+    assert "nested too deeply" in loaded(receivers).rules.error
+
+
+def test_an_error_that_no_one_has_thought_of_is_shown_too(tmp_path: Path) -> None:
+    """It is raised, for the log; and the rules stay as they were."""
+
+    def load() -> InFile:
+        raise ZeroDivisionError("once in a blue moon")
+
+    rules = LiveRules((), tmp_path, load)
+    with pytest.raises(ZeroDivisionError):
+        rules.reload()
+    assert rules.status.error == "an unexpected error, ZeroDivisionError: once in a blue moon"
 
 
 def test_a_rule_that_needs_a_changed_table_says_so(receivers: Receivers, tmp_path: Path) -> None:

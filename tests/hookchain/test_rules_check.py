@@ -206,3 +206,50 @@ def test_a_running_server_shows_the_warnings_everywhere(start_server: Any, tmp_p
     assert WARNING in html.unescape(server.http.get("/rules").text)
     listed = command.run(tmp_path, "rules", "list", PORT=str(server.http.base_url.port), HOST="127.0.0.1")
     assert f"! up, key 'if': {WARNING}" in listed.stdout.splitlines()
+
+
+RULE = '[[rules]]\nname = "deep"\non = "task.succeeded"\n'
+PRESS = RULE + 'press = "U1"\n'
+EXTREMES = {
+    "brackets": (f'{PRESS}if = "{"(" * 100}task.is_grid{")" * 100}"', "more than 30 brackets in each other"),
+    "nots": (f'{PRESS}if = "{"not " * 400}task.is_grid"', "nested too deeply"),
+    "ands": (f'{PRESS}if = "{"task.id and " * 300}task.id"', "nested too deeply"),
+    "blocks": (
+        f'{RULE}imagine = "{"{% if task.id %}" * 300}x{"{% endif %}" * 300}"',
+        "nested too deeply",
+    ),
+    "brackets of a text": (f'{RULE}imagine = "{{{{ {"[" * 100}{"]" * 100} }}}}"', "more than 30 brackets"),
+    "a list": (f"x = {'[' * 20_000}", "too many brackets in each other"),
+    "a picture": (f'{RULE}describe = "{"a" * 20_000}"', "cannot be read: File name too long"),
+    "pictures": (f'{RULE}imagine = {{ prompt = "x", images = ["{"a" * 20_000}"] }}', "File name too long"),
+    "a mask": (
+        f'[[rules]]\nname = "deep"\non = "submission.needs_modal"\nmodal = {{ mask = "{"a" * 20_000}" }}',
+        "cannot be used: File name too long",
+    ),
+    "a folder": (f'{RULE}archive = "{"a" * 3000}"', "the name is too long"),
+    "folders": (f'{RULE}split_grid = "{"a/" * 3000}"', "the name is too long"),
+    "a NUL": (f'{RULE}archive = "\\u0000"', "it has a NUL character"),
+    "an address": (f'{RULE}forward = "http://a\\u0000b/"', "is not a URL"),
+    "a port": (f'{RULE}forward = "http://x:99999/"', "names no port that exists"),
+    "half an address": (f'{RULE}forward = "http://[::1"', "is not a URL"),
+    "no server": (f'{RULE}forward = "http:///x"', "names no server"),
+}
+
+
+@pytest.mark.parametrize("kind", EXTREMES)
+def test_extremes_are_mistakes_too_and_hide_no_other_file(kind: str, tmp_path: Path) -> None:
+    text, says = EXTREMES[kind]
+    (tmp_path / "deep.toml").write_text(text)
+    (tmp_path / "other.toml").write_text('[[rules]]\nname = "wrong"\non = "task.succeeded"\n')
+    done = command.run(tmp_path, "rules", "check", "deep.toml", "other.toml")
+    assert (done.returncode, "Traceback" in done.stderr) == (2, False), done.stderr[-2000:]
+    wrong, other = done.stderr.splitlines()
+    assert says in wrong
+    assert len(wrong) < 1000 or kind in ("blocks", "nots", "ands")
+    assert "it does nothing" in other
+
+
+def test_a_folder_is_no_file(tmp_path: Path) -> None:
+    done = command.run(tmp_path, "rules", "check", str(tmp_path))
+    assert done.returncode == 2
+    assert "is a folder; name a file in it" in "".join(done.stderr.split("\n"))

@@ -135,3 +135,27 @@ def test_bash_completes_with_the_script_that_is_shown(tmp_path: Path) -> None:
         check=False,
     )
     assert (done.stdout, done.stderr) == ("try\n", "")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="a device of Linux")
+@pytest.mark.parametrize(
+    ("redirection", "code", "says"),
+    [
+        (">/dev/full", 1, "hookchain: standard output cannot be written: No space left on device\n"),
+        (">&-", 0, "hookchain: standard output is closed, so that nothing can be shown\n"),
+    ],
+)
+@pytest.mark.parametrize("arguments", ["--version", "rules check x.toml", "waiting list"])
+def test_output_that_cannot_be_written_is_one_line(
+    tmp_path: Path, redirection: str, code: int, says: str, arguments: str
+) -> None:
+    (tmp_path / "x.toml").write_text('[[rules]]\nname = "r"\non = "task.succeeded"\npress = "U1"\n')
+    done = subprocess.run(
+        ["sh", "-c", f'"$0" -m hookchain {arguments} {redirection}', sys.executable],
+        cwd=tmp_path,
+        env=environment(PORT="9"),
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=PATIENCE_S,
+    )
+    assert (done.returncode, done.stderr) == (code, says)

@@ -206,6 +206,22 @@ async def test_an_error_is_not_taken_for_an_answer(
         assert "sk-secret" not in str(raised.value)
 
 
+async def test_an_answer_that_cannot_be_used_shows_no_hook_and_says_why(
+    wire: Wire, client: Callable[..., Client]
+) -> None:
+    """The hook, which some upstreams repeat first, is a credential; errors are logged, stored and shown."""
+    hook = "http://h/notify/AbCdEfGhIjKlMnOpQrStUv_-/5f0c6a1be2d94f7788aa01bc"
+    properties = {"notifyHook": hook, "finalPrompt": "z" * 300_000}
+    wire.respond(200, json.dumps({"properties": properties, "id": "1", "status": "SUCCESS"}).encode())
+    with pytest.raises(UpstreamRefused) as raised:
+        await client().fetch("1")
+    for said in (str(raised.value), raised.value.body):
+        assert "AbCdEfGh" not in said
+        assert '"notifyHook": "[redacted]"' in said
+        assert "the answer cannot be used, " in said
+        assert "more than 262144" in said
+
+
 def test_the_key_goes_where_the_dialect_reads_it() -> None:
     """Plus by mj-api-secret, relays by Bearer, trueai raw; nothing without a key."""
     assert auth_headers("k", DIALECTS["mj-plus"]) == {"mj-api-secret": "k", "authorization": "Bearer k"}

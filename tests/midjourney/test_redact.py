@@ -9,6 +9,7 @@ import pytest
 
 from midjourney.errors import InvalidRequest
 from midjourney.redact import (
+    beginning_of,
     check_whole,
     redacted,
     redacted_text,
@@ -226,3 +227,37 @@ def test_the_token_of_either_kind_of_hook_is_hidden(path: str, slash: str) -> No
     for hidden in (redacted_text(text), shown_payload["prompt"]):
         assert TOKEN not in hidden
         assert "[redacted]" in hidden
+
+
+def _escaped(text: str) -> str:
+    return "".join(f"\\u{ord(letter):04x}" for letter in text)
+
+
+def _percent(text: str) -> str:
+    return "".join(f"%{ord(letter):02X}" for letter in text)
+
+
+@pytest.mark.parametrize(
+    "written",
+    [
+        f"/notify/{TOKEN}/1",
+        f"\\/notify\\/{TOKEN}\\/1",
+        f"\\\\\\/notify\\\\\\/{TOKEN}",
+        f"/notify//{TOKEN}",
+        f"&#x2F;notify&#47;{TOKEN}",
+        _escaped(f"/notify/{TOKEN}/1"),
+        _percent(f"/notify/{TOKEN}/1"),
+        _percent("/notify/") + TOKEN,
+        "/notify/" + _percent(TOKEN),
+        _percent(f"/notify/{TOKEN}").replace("%", "%25"),
+    ],
+)
+@pytest.mark.parametrize("before", ['{"a":"http://h', '{"properties":{"notifyHook":"http://h', "<b>http://h"])
+def test_a_hook_is_hidden_in_a_body_that_is_cut_whatever_its_spelling(written: str, before: str) -> None:
+    """Wherever the body is cut, also in the midst of the hook; and left as it is, all is as it was."""
+    secrets = [TOKEN[:8], _escaped(TOKEN[:8]), _percent(TOKEN[:8]), _percent(TOKEN[:8]).replace("%", "%25")]
+    text = before + written
+    for most in range(len(before), len(text) + 40):
+        for seen in (beginning_of(text + '","id":"1"', most), beginning_of(text[:most], 300)):
+            assert not any(secret in seen for secret in secrets), seen
+    assert restored_body(redacted_text(text).encode(), text.encode()) == text.encode()

@@ -34,6 +34,25 @@ def different_types(subject: Subject) -> Iterator[Caution]:
             )
 
 
+_LISTS = frozenset({"chain.pressed"})
+"""Fields that are lists of texts."""
+
+
+def lists_and_texts(subject: Subject) -> Iterator[Caution]:
+    """A list that is compared with a text, which it never equals."""
+    if subject.condition is None:
+        return
+    for comparison in comparisons(subject.condition):
+        texts = [constant for constant in comparison.constants if isinstance(constant, str)]
+        if comparison.path in _LISTS and comparison.operator in ("eq", "ne") and texts:
+            yield Caution(
+                kind="type",
+                key="if",
+                problem=f"{words(comparison.node)}: {comparison.path} is a list, and {texts[0]!r} is a text, so {_effect(comparison)}",
+                remedy=f"Write {texts[0]!r} in {comparison.path}.",
+            )
+
+
 def _differs(comparison: Comparison, field: Field, constant: object) -> bool:
     if comparison.operator in ("in", "notin") and comparison.node.expr.__class__.__name__ == "Const":
         return False  # `'cat' in task.prompt` searches; the field is no item

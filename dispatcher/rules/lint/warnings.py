@@ -10,7 +10,7 @@ from dispatcher.rules import language
 from dispatcher.rules.lint.again import triggers_itself
 from dispatcher.rules.lint.button import absent_buttons
 from dispatcher.rules.lint.caution import Caution, Subject
-from dispatcher.rules.lint.kinds import different_types
+from dispatcher.rules.lint.kinds import different_types, lists_and_texts
 from dispatcher.rules.lint.modal import unopened_modals
 from dispatcher.rules.lint.no_value import missing_values
 from dispatcher.rules.lint.outcome import never_or_always
@@ -32,6 +32,16 @@ _KINDS: tuple[Callable[[Subject], Iterator[Caution]], ...] = (
 )
 
 
+_OF_CONDITIONS: tuple[Callable[[Subject], Iterator[Caution]], ...] = (
+    impossible_words,
+    different_types,
+    missing_values,
+    lists_and_texts,
+    never_or_always,
+)
+"""Those that look at `unless` too."""
+
+
 def warnings_of(rule: Rule) -> list[Caution]:
     """Every warning about a rule that has no mistakes; none about a condition that is nested too deeply to be looked at."""
     try:
@@ -42,8 +52,12 @@ def warnings_of(rule: Rule) -> list[Caution]:
 
 def _found(rule: Rule) -> list[Caution]:
     tree = language.parsed(rule.when) if rule.when else None
+    unless = language.parsed(rule.unless) if rule.unless else None
     found = {
-        signal: _on(Subject(rule=rule, signal=signal, condition=tree))
+        signal: [
+            *_on(Subject(rule=rule, signal=signal, condition=tree)),
+            *_on_unless(Subject(rule=rule, signal=signal, condition=unless)),
+        ]
         for signal in dict.fromkeys(rule.signals)
     }
     return (
@@ -60,6 +74,46 @@ def _on(subject: Subject) -> list[Caution]:
             if not is_general and caution not in found:
                 found.append(caution)
     return found
+
+
+def _on_unless(subject: Subject) -> list[Caution]:
+    """The warnings about `unless`, worked out as if it were the rule's `if`. It is asked later, when the task may have changed."""
+    found: list[Caution] = []
+    if subject.condition is None:
+        return found
+    for kind in _OF_CONDITIONS:
+        for caution in kind(subject):
+            is_general = caution.kind in ("never", "always")
+            if not (is_general and found):
+                found.append(msgspec.structs.replace(caution, key="unless", **_worded(caution, subject)))
+    return list(dict.fromkeys(found))
+
+
+def _worded(caution: Caution, subject: Subject) -> dict[str, str]:
+    """What a warning means for `unless`."""
+    match caution.kind:
+        case "never":
+            return {
+                "problem": caution.problem.partition(_NEVER_FIRES)[0]
+                + ", so it never keeps anything from being sent",
+                "remedy": "Correct it, or leave it out.",
+            }
+        case "always":
+            return {
+                "problem": f"{caution.problem}, so nothing is ever sent",
+                "remedy": "Correct it, or leave it out.",
+            }
+        case "no value":
+            problem = caution.problem.partition("; the whole condition")[0]
+            return {"problem": f"{problem}; nothing is sent then"}
+        case "type":
+            return {
+                "problem": caution.problem.replace("each event becomes a dead letter", "nothing is ever sent")
+            }
+    return {}
+
+
+_NEVER_FIRES = ", so the rule never fires"
 
 
 def _joined(found: Mapping[str, Sequence[Caution]]) -> Iterator[Caution]:
