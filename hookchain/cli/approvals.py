@@ -30,7 +30,10 @@ def list_approvals(
     ] = "open",
     as_json: AsJson = False,
 ) -> None:
-    """List approvals, newest first: by default those that nobody has decided."""
+    """List approvals, newest first.
+
+    By default those that nobody has decided.
+    """
     query: dict[str, str] = {} if state == "all" else {"state": state}
     found = fetch_all("approvals", ApprovalPage, lambda page: page.approvals, query)
     if as_json:

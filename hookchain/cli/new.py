@@ -87,9 +87,9 @@ def rules(
         ),
     ] = False,
 ) -> None:
-    """Create NAME.toml and tests/test_NAME.py; or with --from, NAME.toml as a copy, once you have seen what it may do.
+    """Create NAME.toml with a test, or a copy of another file.
 
-    Beside them it writes hookchain.schema.json, with which editors complete and check the rules. Nothing in a copied file is run."""
+    Without --from, tests/test_NAME.py is its test. With --from you see first what the copy may do. Beside them it writes hookchain.schema.json, with which editors complete and check the rules. Nothing in a copied file is run."""
     # Imported here because it is slow to load: it checks rules.
     from hookchain.cli import new_rules
 

@@ -43,14 +43,15 @@ def copy(name: str, source: str, given: Sequence[str], *, yes: bool, allow_varia
     if path.exists():
         raise SettingsError(f"{path} already exists; choose another name, or move the file")
     rule_text = found(source)
-    tables = tables_of(rule_text.text, rule_text.where)
+    is_own = rule_text.kind == "built-in"
+    tables = tables_of(rule_text.text, rule_text.where, is_own=is_own)
     check_variables(rule_text, tables, allowed=allow_variables)
     values = _values(_blueprint(rule_text, tables), given, rule_text.where)
-    text = copied(rule_text.text, name, rule_text.where, values)
-    if rule_text.kind != "built-in":
+    text = copied(rule_text.text, name, rule_text.where, values, is_own=is_own)
+    if not is_own:
         _check(rule_text, text, tables_of(text, rule_text.where))
-    _show(rule_text, tables_of(text, rule_text.where), values)
-    if rule_text.kind != "built-in" and not yes:
+    _show(rule_text, tables_of(text, rule_text.where, is_own=is_own), values)
+    if not is_own and not yes:
         _confirm(path)
     try:
         with path.open("x", encoding="utf-8", newline="\n") as file:

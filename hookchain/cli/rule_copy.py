@@ -21,14 +21,14 @@ MOST_RULES = 100
 """In a file that is copied: nobody reads what more of them do."""
 
 
-def tables_of(text: str, where: str) -> Tables:
-    """The tables of a file that has rules and nothing else. Raises `SettingsError`."""
+def tables_of(text: str, where: str, *, is_own: bool = False) -> Tables:
+    """The tables of a file that has rules and nothing else; one of our own examples may have settings too. Raises `SettingsError`."""
     try:
         tables = tomllib.loads(text)
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise SettingsError(f"{where} is not valid TOML: {error}") from error
     for key in tables:
-        if key not in OF_RULES:
+        if key not in OF_RULES and not is_own:
             raise SettingsError(
                 f"{where} has the key {key!r}; a rule file for others has only [[rules]], [vars] and [blueprint]"
             )
@@ -54,9 +54,9 @@ def variables_in(tables: object) -> list[str]:
     return sorted({name for text in texts_in(tables) for name in re.findall(r"\$\{(\w+)\}", text)})
 
 
-def copied(text: str, name: str, where: str, values: Mapping[str, Scalar]) -> str:
+def copied(text: str, name: str, where: str, values: Mapping[str, Scalar], *, is_own: bool = False) -> str:
     """The text of the copy. Raises `SettingsError` if the file is written in a way in which it cannot be changed."""
-    tables = tables_of(text, where)
+    tables = tables_of(text, where, is_own=is_own)
     new_names = _new_names(tables, name)
     made = _with_values(_renamed(text, tables, new_names), values)
     meant = _as_meant(tables, new_names, values)

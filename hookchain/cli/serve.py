@@ -98,7 +98,7 @@ def work() -> None:
 
 async def _work(settings: Settings, receivers: Receivers) -> None:
     async with working(settings, receivers):
-        names = ", ".join(receivers.registry.names()) or "none"
+        names = ", ".join(_names(receivers)) or "none"
         await until_stopped(
             lambda: say(f"hookchain {__version__} worker started; rules and plugins: {names}")
         )
@@ -113,8 +113,13 @@ def _warn(settings: Settings) -> None:
         log.warning("a budget limits spending, but prices are missing", what=text)
 
 
+def _names(receivers: Receivers) -> list[str]:
+    """The receivers of rules and plugins; hookchain's own have names such as "hookchain:zoom"."""
+    return [name for name in receivers.registry.names() if not name.startswith("hookchain:")]
+
+
 def _banner(settings: Settings, receivers: Receivers, server: ServerParts) -> list[str]:
-    names = receivers.registry.names()
+    names = _names(receivers)
     lines = [
         f"hookchain {__version__} listens on {settings.listening_url}",
         f"dashboard: {settings.listening_url}/"

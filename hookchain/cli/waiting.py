@@ -45,7 +45,10 @@ def list_waiting(
     upstream: Annotated[str, typer.Option(help="Only submissions to this upstream.")] = "",
     as_json: AsJson = False,
 ) -> None:
-    """List submissions that wait to be sent, newest first: what, for whom, until when, and why."""
+    """List submissions that wait to be sent.
+
+    Newest first: what, for whom, until when, and why.
+    """
     listed = _all(upstream)
     if as_json:
         say_json(listed)

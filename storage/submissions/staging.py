@@ -183,13 +183,15 @@ def _known(
         )
     if row.state == "held" and staged.is_by_hand:
         no_room = releases.take_over(connection, row.id, now_ms, by=staged.asked_by)
-        return True, StageResult(
-            submission_id=row.id,
-            chain_id=row.chain_id,
-            created=False,
-            refused=no_room or "",
-            released=no_room == "",
-        )
+        if no_room is not None:
+            return True, StageResult(
+                submission_id=row.id,
+                chain_id=row.chain_id,
+                created=False,
+                refused=no_room,
+                released=not no_room,
+            )
+        row = Intents(connection, [staged]).submission_of(staged) or row  # somebody decided a moment ago
     if (again := waiting.ask_again(connection, staged, row, now_ms, priority_ms=PRIORITY_MS)) is not None:
         return True, again
     sql.COUNT_REPEAT(connection, id=row.id)

@@ -290,7 +290,7 @@ async def test_the_next_of_a_lane_is_found_by_an_index(bench: Any) -> None:
 
     def plan(connection: Any) -> str:
         explain = Command(f"EXPLAIN QUERY PLAN {sql.DUE.text}")
-        values = {"upstream": "main", "now_ms": 1, "held_since_ms": 0, "most": 3}
+        values = {"upstream": "main", "now_ms": 1, "held_since_ms": 0, "cleared_since_ms": 0, "most": 3}
         return "\n".join(str(row[-1]) for row in explain.execute(connection, values))
 
     told: str = await bench.database.read(plan)

@@ -232,5 +232,5 @@ def test_a_delay_is_seconds_or_a_text(written: float | str, seconds: float) -> N
 @pytest.mark.parametrize("written", [-1, float("nan"), "", "10 parsecs", "-1 h", 31 * 24 * 3600])
 def test_what_is_no_delay_is_refused(written: float | str) -> None:
     """It says what to write."""
-    with pytest.raises(InvalidDelay, match=r'Write seconds, or "10 min", "2 h"\.'):
+    with pytest.raises(InvalidDelay, match=r'Write seconds, or "10 min", "2 h", "3 days"\.'):
         delay_s(written)

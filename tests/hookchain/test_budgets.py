@@ -70,7 +70,11 @@ prices = {{ imagine = 0.05, upscale = 0.01 }}
             {},
             "[[budgets]] 1: spend is nan; it must be between 0 and",
         ),
-        ('[[budgets]]\nper = "day"\nspend = "much"', {}, "Expected `float | null`, got `str`"),
+        (
+            '[[budgets]]\nper = "day"\nspend = "much"',
+            {},
+            "spend: expected a number or nothing, not a text in quotes",
+        ),
         (2 * '[[budgets]]\nper = "day"\nspend = 1\n', {}, "2: another budget is also called 'spend per day'"),
         (
             'timezone = "Europe/Berln"',

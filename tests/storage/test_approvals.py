@@ -280,7 +280,7 @@ async def test_of_many_decisions_at_one_moment_exactly_one_counts(
 async def test_a_press_and_a_decision_at_one_moment_agree(
     database: Database, other: Database, number: int
 ) -> None:
-    """Whoever is first: it waits once, or it was dropped and the press hears that it was requested before."""
+    """Whoever is first, the person gets the button, once: a press takes it over, or asks again for what was dropped."""
     approval = await database.write("test", lambda connection: held(connection, now_ms=NOW_MS))
     mine = msgspec.structs.replace(press(1), asked_by="person:page", chain_id=approval.chain_id)
     presses = database.write("test", lambda connection: stage(connection, mine, NOW_MS))
@@ -289,8 +289,13 @@ async def test_a_press_and_a_decision_at_one_moment_agree(
         decided, pressed = await asyncio.gather(decides, presses)
     else:
         pressed, decided = await asyncio.gather(presses, decides)
-    assert decided.counts is not pressed.released
-    assert await of_label(database, "U1") == ("waiting" if pressed.released else "rejected")
+    assert pressed.released
+    assert await of_label(database, "U1") == "waiting"
+    found = await database.read(lambda connection: approvals.find(connection, approval.id))
+    assert found is not None
+    assert (found.state, found.decided_from) == (
+        ("dropped", "link") if decided.counts else ("released", "press")
+    )
 
 
 def test_what_a_restored_database_holds_but_was_sent_is_accepted(connection: Connection) -> None:
