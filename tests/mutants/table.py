@@ -311,8 +311,8 @@ FENCES = [
         ("tests/dispatcher/test_scheduled.py",),
         (
             "what is due is sent before whoever scheduled it has been asked",
-            "submissions.terms IS NULL OR submissions.attempts > 0",
-            "TRUE OR submissions.attempts > 0",
+            "submissions.terms IS NULL OR submissions.cleared_at_ms",
+            "TRUE OR submissions.cleared_at_ms",
         ),
     ),
     *rows(
