@@ -8,7 +8,7 @@ from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.tickets.keeping import PictureStore
-from dispatcher.tickets.listening import CONFIRM, PICTURES, Listening
+from dispatcher.tickets.listening import CONFIRM, PICTURES, Listening, wants
 from dispatcher.tickets.moving import Moving
 from dispatcher.tickets.overdue import Overdue
 from dispatcher.tickets.telling import Teller
@@ -50,6 +50,11 @@ def listening(
     if to:
         registry.add_family(PICTURES, PictureStore(to).receiver)
     return Listening(registry, clients.named, keeps_pictures=bool(to))
+
+
+def wants_of(clients: Clients, client: str, receiver: str) -> bool:
+    """True if a client, by its name, wants a receiver to act on its tasks."""
+    return wants(clients.named(client), receiver)
 
 
 def moving_of(settings: Settings, clients: Clients) -> Moving:

@@ -33,7 +33,7 @@ from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.later import asking_plugins
 from dispatcher.runs.readback import Readback
 from dispatcher.runs.verifier import Verifier
-from hookchain.listening import listening, moving_of, overdue
+from hookchain.listening import listening, moving_of, overdue, wants_of
 from hookchain.settings.load import Settings
 from hookchain.upstreams import clients_of, places_of
 from hooks.approval_tokens import approval_path
@@ -161,6 +161,7 @@ class Worker:
             clock.now_ms,
             lambda: self._membership.is_alone,
             trusted,
+            *([partial(wants_of, clients)] if clients is not None else []),
         )
         resolver = Resolver(database, self._clients, registry.connected_signals, clock.now_ms)
         self._historian = Historian(database, self._clients, self._readbacks, clock.now_ms)

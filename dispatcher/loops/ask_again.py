@@ -43,7 +43,8 @@ _UNSENT = ("refused", "rejected", "dead")
 
 class Asker:
     """Asks again about what is due. `by_plugin` asks about what plugins scheduled; rules answer for themselves. `is_alone` returns True
-    if no other process works on this database. `trusted` are upstreams whose tasks are not read back."""
+    if no other process works on this database. `trusted` are upstreams whose tasks are not read back.
+    `wants` returns whether a client, by its name, wants a receiver to act on its tasks."""
 
     def __init__(
         self,
@@ -54,7 +55,9 @@ class Asker:
         clock: Callable[[], int],
         is_alone: Callable[[], bool],
         trusted: Container[str] = (),
+        wants: Callable[[str, str], bool] = lambda _client, _receiver: True,
     ) -> None:
+        self._wants = wants
         self._trusted = trusted
         self._database = database
         self._registry = registry
@@ -116,6 +119,9 @@ class Asker:
             return self._missing(one, _gone(terms.receiver, self._registry.names()))
         if claimed.event.upstream not in self._handles:
             return self._missing(one, f"the upstream {claimed.event.upstream!r} is no longer configured")
+        client = claimed.chain.client if claimed.chain is not None else ""
+        if client and not self._wants(client, terms.receiver):
+            return f"the client {client} no longer wants {terms.receiver}"
         if await self._read_back(claimed.event):
             claimed, presses = await self._database.read(partial(_read, one, terms))
             if claimed is None:

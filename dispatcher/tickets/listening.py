@@ -23,6 +23,16 @@ SIGNALS = HEARD
 """Events of these signals are fanned out while the gateway is on."""
 
 
+def wants(client: Client, receiver: str) -> bool:
+    """True if a client wants this receiver to act on its tasks: by the name of the receiver, or of its rule, whose effects and answers to
+    modals have names such as "rule:NAME/archive"."""
+    if client.rules is True:
+        return True
+    return receiver in (client.rules or []) or receiver.removeprefix(RULE).partition("/")[0] in (
+        client.rules or []
+    )
+
+
 class Listening:
     """Routes events. `keeps_pictures`: the pictures of clients' tasks are kept here. `named` returns a client by its name."""
 
@@ -49,12 +59,9 @@ class Listening:
         if audience.window:
             return [f"{WINDOW}{audience.window}"]
         connected = self._registry.receiver_names(event.signal, event.action)
-        rules = self._named(audience.client).rules if audience.client else True
-        if rules is not True:
-            allowed = rules or []
-            connected = tuple(
-                name for name in connected if name.removeprefix(RULE) in allowed or name in allowed
-            )
+        if audience.client:
+            client = self._named(audience.client)
+            connected = tuple(name for name in connected if wants(client, name))
         if self._keeps_pictures and event.signal == "task.succeeded" and audience.ends:
             connected = (*connected, PICTURES)
         told = [f"{HOOK}{host}" for host in audience.hosts] or ([CONFIRM] if audience.ends else [])

@@ -13,12 +13,17 @@ import pytest
 from sqlalchemy import Connection, update
 
 from dispatcher.by_hand import commands
-from dispatcher.loops.ask_again import _clear, _drop
+from dispatcher.loops.ask_again import Asker, _clear, _drop
+from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
+from dispatcher.rules.expressions import evaluate_here
+from dispatcher.rules.later import asking_plugins
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.reload import InFile, LiveRules
+from dispatcher.tickets.clients import Client
+from dispatcher.tickets.listening import wants
 from hookchain.cli.decisions import explanation_lines
 from hooks.api.gateway_answers import Explained
 from hooks.api.shapes import explained_shape
@@ -289,6 +294,45 @@ async def test_a_mistake_in_the_file_drops_nothing(bench: Bench, live: Any) -> N
     assert not made.edit(rules(RULE | {"pres": "U1"}))
     await becomes_due(bench.database)
     await bench.until_state(id_, "accepted")
+
+
+@pytest.mark.parametrize(
+    ("rules_of_client", "state"),
+    [(True, "waiting"), (["later"], "waiting"), (["other"], "rejected"), (False, "rejected")],
+)
+async def test_a_client_that_wants_the_rule_no_more_gets_nothing_of_it(
+    bench: Bench, live: Any, rules_of_client: bool | list[str], state: str
+) -> None:
+    """The settings of the gateway's client were changed while the press waited."""
+    made = live(RULE)
+    id_ = await made.schedule()
+    await bench.stop()
+    chain = schema.chains
+    await bench.database.write("test", lambda c: c.execute(update(chain).values(client="shop")))
+    client = Client(name="shop", rules=rules_of_client)
+    asker = Asker(
+        bench.database,
+        made.registry,
+        {"main": UpstreamHandle(name="main", dialect=DIALECTS["trueai"])},
+        asking_plugins(evaluate_here),
+        now_ms,
+        lambda: True,
+        wants=lambda name, receiver: name == "shop" and wants(client, receiver),
+    )
+    await becomes_due(bench.database)
+    await asker.turn()
+    (one,) = await bench.submissions()
+    assert (one.id, one.state) == (id_, state)
+    assert one.reason == (
+        "" if state == "waiting" else "not sent: the client shop no longer wants rule:later"
+    )
+
+
+def test_a_client_that_wants_a_rule_wants_all_of_it() -> None:
+    """Its effects and its answers to modals too; a plugin's receiver by its whole name."""
+    client = Client(rules=["zoom", "mine:press"])
+    wanted = ["rule:zoom", "rule:zoom/modal", "rule:zoom/archive", "mine:press"]
+    assert [name for name in [*wanted, "rule:zo", "rule:other/zoom", "mine"] if wants(client, name)] == wanted
 
 
 async def test_where_no_rule_is_loaded_nobody_decides(bench: Bench, live: Any) -> None:
