@@ -42,7 +42,7 @@ CASES = {
     "subtle": Case(
         tasks={"IMAGINE": 1, "UPSCALE": 2},
         presses={"upscale": 1, "upscale_subtle": 1},
-        files=(".png", ".json"),
+        files=("/a-cat.*.png", "/a-cat.*.json"),
     ),
     "a-b": Case(tasks={"IMAGINE": 2}, imagines=("a cat", "a cat --raw"), messages=1),
     "finals": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1),
