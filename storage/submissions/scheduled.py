@@ -18,7 +18,7 @@ from storage.driver.statements import Command, Query
 from storage.records import BY_HAND, Submission
 
 CLEARED_MS = 15_000
-"""How long an agreement holds."""
+"""How long an agreement holds, for one attempt."""
 
 _PRESSES = "('action', 'change', 'simple_change', 'modal')"
 
@@ -36,7 +36,8 @@ DUE = Query(
     LEFT JOIN upstreams ON upstreams.name = submissions.upstream
     WHERE submissions.state = 'waiting' AND submissions.terms IS NOT NULL
       AND submissions.run_at_ms <= :now_ms AND upstreams.paused IS NOT TRUE
-      AND (submissions.cleared_at_ms IS NULL OR submissions.cleared_at_ms NOT BETWEEN :cleared_since_ms AND :now_ms)
+      AND (submissions.cleared_at_ms IS NULL OR submissions.cleared_at_ms NOT BETWEEN :cleared_since_ms AND :now_ms
+        OR submissions.cleared_at_ms <= coalesce(submissions.started_at_ms, 0))
       AND submissions.id NOT IN (:but)
     ORDER BY submissions.run_at_ms, submissions.id
     LIMIT :most

@@ -146,7 +146,8 @@ DUE = Query(
     SELECT {_SUBMISSION} FROM submissions
     WHERE submissions.state = 'waiting' AND submissions.run_at_ms <= :now_ms
       AND submissions.upstream = :upstream AND (submissions.lane = '' OR NOT {lanes.TAKEN})
-      AND (submissions.terms IS NULL OR submissions.cleared_at_ms BETWEEN :cleared_since_ms AND :now_ms)
+      AND (submissions.terms IS NULL OR (submissions.cleared_at_ms BETWEEN :cleared_since_ms AND :now_ms
+        AND submissions.cleared_at_ms > coalesce(submissions.started_at_ms, 0)))
     ORDER BY submissions.queue_at_ms, submissions.label
     LIMIT :most
     /*postgresql FOR UPDATE OF submissions SKIP LOCKED */

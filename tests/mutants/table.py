@@ -311,8 +311,8 @@ FENCES = [
         ("tests/dispatcher/test_scheduled.py",),
         (
             "what is due is sent before whoever scheduled it has been asked",
-            "submissions.terms IS NULL OR submissions.cleared_at_ms",
-            "TRUE OR submissions.cleared_at_ms",
+            "(submissions.terms IS NULL OR (",
+            "(TRUE OR (",
         ),
     ),
     *rows(
