@@ -63,7 +63,7 @@ async def test_what_waits_is_dropped_or_sent_now_on_the_page(site: Site) -> None
         for name in ("first", "second")
     ]
     page = (await site.http.get("/operations")).text
-    assert page.count("scheduled for") == 2
+    assert page.count("scheduled:") == 2
     path = f"/operations/waiting/{first}"
     asked = await site.http.post(path, data={"do": "drop"})
     assert "Drop this? It is not sent." in asked.text
@@ -74,6 +74,6 @@ async def test_what_waits_is_dropped_or_sent_now_on_the_page(site: Site) -> None
     sent = await site.http.post(f"/operations/waiting/{second}", data={"do": "send-now"})
     assert sent.status_code == 303
     page = (await site.http.get("/operations")).text
-    assert "scheduled for" not in page
+    assert "scheduled:" not in page
     assert "waits for its turn" in page
     assert (await site.http.post(f"/operations/waiting/{second}", data={"do": "dance"})).status_code == 422
