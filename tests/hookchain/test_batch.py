@@ -11,6 +11,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from threading import Thread
@@ -280,6 +281,8 @@ def test_an_interrupted_run_goes_on_where_it_stopped(shop: Shop, eventually: Any
         env={"PYTHONPATH": str(ROOT), "PORT": shop.port} | MEASURING,
         stderr=subprocess.PIPE,
         text=True,
+        # Where the tests run in the background of a shell, it ignores Ctrl+C, and so would what they start.
+        preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     ) as process:
         # One short answer: while all rows are read, the command may come to its end.
         eventually(lambda: len(shop.server.get("/api/submissions?limit=6")["submissions"]) > 5)

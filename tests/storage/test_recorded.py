@@ -60,3 +60,19 @@ async def test_all_events_since_a_time_come_in_order(database: Database) -> None
 
 async def test_without_events_nothing_is_recorded(database: Database) -> None:
     assert await database.read(lambda connection: succeeded(connection, 0)) == []
+
+
+async def test_a_confirmed_callback_shows_its_task_although_a_newer_payload_moved_it(
+    database: Database,
+) -> None:
+    """Progress, the SUCCESS that a callback told, and the same SUCCESS as the upstream confirmed it: only the last is marked as what moved
+    the task."""
+    told = b'{"status":"SUCCESS","buttons":[]}'
+    steps = [
+        event(1)._replace(signal="task.progressed", payload=b'{"progress":"93%"}'),
+        event(1)._replace(advanced=False, payload=told, provenance="confirmed"),
+        event(1)._replace(signal=None, source="reconcile", payload=b'{"later":1}'),
+    ]
+    await database.write("append", lambda connection: event_log.append(connection, *steps))
+    found = await database.read(lambda connection: [*recorded(connection, ["task.succeeded"], 0)])
+    assert [one.latest for one in found] == [told]
