@@ -11,7 +11,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Protocol, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import TimeoutError as PoolTimeout
@@ -39,15 +39,25 @@ class LoopReaders:
 
     def __init__(self, engine: AsyncEngine) -> None:
         self._engine = engine
+        self._running: set[asyncio.Task[Any]] = set()
 
     async def run(self, query: Callable[[Connection], T]) -> T:
-        """See `Readers`."""
+        """See `Readers`. If the caller is cancelled, the query still completes: SQLAlchemy closes the connection of a cancelled query
+        in a task of its own, for which nobody waits."""
+        running = asyncio.create_task(self._run(query))
+        self._running.add(running)
+        running.add_done_callback(self._running.discard)
         with _translating():
-            async with self._engine.connect() as connection:
-                return await connection.run_sync(query)
+            return await asyncio.shield(running)
+
+    async def _run(self, query: Callable[[Connection], T]) -> T:
+        async with self._engine.connect() as connection:
+            return await connection.run_sync(query)
 
     async def close(self) -> None:
         """See `Readers`."""
+        while self._running:
+            await asyncio.wait(self._running)
         await self._engine.dispose()
 
 

@@ -97,7 +97,6 @@ class World:
         self._loop = asyncio.get_running_loop()
         self._committed = asyncio.Event()
         self._calls: set[asyncio.Task[None]] = set()
-        self._reads: set[asyncio.Task[Any]] = set()
         upstream.answer = self.answer
 
     def answer(self, path: str, body: dict[str, Any]) -> tuple[int, Any]:
@@ -147,7 +146,6 @@ class World:
         if crash is not None:
             self.database.observe(crash)
         self.database.observe(self._on_commit)
-        self._read_whole(self.database)
         self.worker = self.bench.worker()
         for loop in self.worker._loops:
             if loop.name in HURRIED:
@@ -155,18 +153,6 @@ class World:
         name = self.worker._membership.name
         await self.database.write("release", lambda connection: _hour_passes(connection, name))
         await self.worker.start()
-
-    def _read_whole(self, database: Database) -> None:
-        """Who dies in a query leaves it to its end: a connection of aiosqlite that is cancelled at work is never closed."""
-        run = database._readers.run
-
-        async def run_whole(query: Callable[[Connection], Any]) -> Any:
-            read = asyncio.create_task(run(query))
-            self._reads.add(read)
-            read.add_done_callback(self._reads.discard)
-            return await asyncio.shield(read)
-
-        database._readers.run = run_whole  # type: ignore[method-assign]
 
     async def die(self) -> None:
         """Everything that runs is gone, and only what was committed is left."""
@@ -188,7 +174,6 @@ class World:
             writer._thread.shutdown()
         if self.database._announcer is not None:
             await self.database._announcer.stop()
-        await asyncio.gather(*self._reads, return_exceptions=True)
         await self.database._readers.close()
         await self.database._looks.close()
         if self.database.worker_lock is not None:
@@ -206,8 +191,6 @@ class World:
         assert self.database is not None
         await asyncio.gather(*self._calls)
         await self.worker.stop()
-        # A read whose loop was stopped goes on by itself here: its connection is closed only if it has ended.
-        await asyncio.gather(*self._reads, return_exceptions=True)
         await self.database.close()
         self.database = None
 
