@@ -37,9 +37,9 @@ LONGEST = 8_000
 def check_name(name: str) -> None:
     """Raises `GiveUp` for a name that a header cannot have."""
     if not _NAME.fullmatch(name):
-        raise GiveUp(f"{name!r} cannot be the name of a header")
+        raise GiveUp(f"{name!r} cannot be the name of a header: use letters, digits and -")
     if name.lower() == "content-type":
-        raise GiveUp("the content type is not one of `headers`: write content_type")
+        raise GiveUp("content-type does not belong in headers: write content_type instead")
     if name.lower() in OURS:
         raise GiveUp(f"hookchain sets the header {name} itself: leave it out")
 

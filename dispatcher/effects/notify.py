@@ -89,8 +89,8 @@ def service(to: str | Sequence[str]) -> apprise.Apprise:
     for address in addresses(to):
         if not created.add(address):
             raise GiveUp(
-                f"Apprise does not know the address {without_secrets(address)}; "
-                "write one such as discord://ID/TOKEN, tgram://TOKEN/CHAT, mailto://USER:PASSWORD@HOST"
+                f"Apprise cannot use {without_secrets(address)}; "
+                "write an address such as discord://ID/TOKEN, tgram://TOKEN/CHAT, mailto://USER:PASSWORD@HOST"
             )
     return created
 

@@ -123,7 +123,7 @@ def _call(where: str, function: Callable[..., Any]) -> None:
     if needed:
         raise PluginError(
             f"plugin {where}: it is called without arguments when hookchain starts, but needs `{', '.join(needed)}`;"
-            " give these defaults"
+            " give its parameters defaults"
         )
     if inspect.iscoroutinefunction(function):
         raise PluginError(

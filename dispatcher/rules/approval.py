@@ -42,7 +42,7 @@ def approval_of(rule: Rule, directory: Path | None, evaluator: Evaluator) -> App
     if not table.notify and (table.text, table.title) != (ApproveBy().text, ApproveBy().title):
         raise InvalidRule(
             "approve",
-            "text and title are for people, and nobody is notified",
+            "text and title belong to a message, and no message is sent without notify",
             " Add notify, or leave them out.",
         )
     for_s = _time(table)
@@ -109,9 +109,11 @@ def _forwarding(to: str | ForwardTo) -> Ask:
     if "{{" in to.url or "{%" in to.url:
         raise GiveUp(f"forward: {to.url!r}: the address cannot have placeholders here")
     if to.body != "event":
-        raise GiveUp(f"forward: body = {to.body!r} has no place here: the message is about the approval")
+        raise GiveUp(
+            f"forward: body = {to.body!r} cannot be used here: the message is about the approval. Leave body out"
+        )
     if to != ForwardTo(url=to.url, secret=to.secret):
-        raise GiveUp("forward: it takes only url and secret here: the message is about the approval")
+        raise GiveUp("forward: it takes only url and secret here, because the message is about the approval")
     if to.secret:
         forward.webhook_of(to.secret)
 

@@ -58,7 +58,7 @@ def destination_of(written: str, evaluator: Evaluator, variables: Variables) -> 
         )
     rest = segments[first:]
     if any(one.strip() in (".", "..") for one in rest):
-        raise RuleError(f"{written!r} leads out of its folder: leave the part with the dots out")
+        raise RuleError(f"{written!r} leads out of its folder: leave out the part with dots only")
     kept = [one for one in rest[:-1] if one] + rest[-1:]
     templates = [
         compile_template(one, evaluator, variables, texts=_NAMES, may_be_cut=True) if one else None

@@ -181,9 +181,7 @@ def _filled(key: str, is_expression: bool, value: object, values: Mapping[str, S
             raise InvalidRule(key, f"no input is named {name!r}", nearest(name, values))
     inside = [value] if is_expression else list(_expressions_in(value))
     if place := next((match for part in inside for match in [_PLACE.search(part)] if match), None):
-        raise InvalidRule(
-            key, f"{place[0]} is inside an expression, where it could change it", f" Write vars.{place[1]}."
-        )
+        raise InvalidRule(key, f"{place[0]} cannot be used inside an expression", f" Write vars.{place[1]}.")
     if whole := _PLACE.fullmatch(value.strip()):
         found = values[whole[1]]
         text = found if isinstance(found, str) else ""

@@ -120,12 +120,12 @@ def _unless(rule: Rule, context: RuleContext) -> Condition | None:
     """Check when the rule submits, and compile the condition that is asked then."""
     if rule.at:
         if rule.after:
-            raise InvalidRule("at", "at and after are two ways to say when", " Leave one of them out.")
+            raise InvalidRule("at", "at and after both set the time", " Leave one of them out.")
         if rule.approve is not False:
             raise InvalidRule(
                 "at",
-                "what waits for an approval is sent when it comes",
-                " Write after: it counts from then on.",
+                "with approve, submissions are sent when a person releases them, not at a time of day",
+                " Write after, which counts from the release, or leave at out.",
             )
         try:
             time_of_day(rule.at)
@@ -136,8 +136,8 @@ def _unless(rule: Rule, context: RuleContext) -> Condition | None:
     if not rule.at and not rule.after:
         raise InvalidRule(
             "unless",
-            "it is asked when a delayed submission is due, and this rule has no delay",
-            ' Write after = "10 min" too, or write the condition in `if`.',
+            "it is checked when a delayed submission is due, and this rule has no delay",
+            ' Add after = "10 min", or write the condition in `if`.',
         )
     try:
         return Condition(rule.unless, context.evaluator, when_due=True, variables=rule.vars)

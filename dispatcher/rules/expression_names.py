@@ -91,7 +91,7 @@ def check_expression(
         _check_field(source, access, when_due=when_due)
         if not when_due and (path := path_of(access)) in WHEN_DUE:
             raise RuleError(
-                f"{source!r}: {path} is known only when something delayed is due; write it in `unless`, beside `after` or `at`"
+                f"{source!r}: {path} is known only when a delayed submission is due; use it in `unless`, together with `after` or `at`"
             )
     _check_variables(source, tree, variables)
     _check_methods(source, tree)

@@ -85,7 +85,10 @@ class Condition:
         try:
             tree = language.parsed(source)
         except jinja2.TemplateError as error:
-            raise RuleError(f"{source!r}: {problem_of(error)}", is_syntax=True) from error
+            problem = (
+                "leave out the {{ }}, which only templates need" if "{{" in source else problem_of(error)
+            )
+            raise RuleError(f"{source!r}: {problem}", is_syntax=True) from error
         except RecursionError as error:
             raise RuleError("the condition is nested too deeply") from error
         check_levels("condition", tree)

@@ -24,7 +24,7 @@ MOST_BYTES = 4 * 1024 * 1024
 """The most bytes of a body: those of four lists of joins."""
 
 _KNOWN = ("event", "task")
-_OWN = 'Write one of these; for a body of your own json = { picture = "{{ task.image_url }}" }, or a text with {{ … }}'
+_OWN = 'Write one of these, or json = { picture = "{{ task.image_url }}" } for your own JSON'
 _CONTENT_TYPE = re.compile(r"[\w!#$&^.+-]+/[\w!#$&^.+-]+(\s*;\s*[\w-]+=[\w\"./+-]+)*", re.ASCII)
 
 _Fill = Callable[[Names], Awaitable[object]]
@@ -60,7 +60,7 @@ def _body(
         )
     if to.json is not None:
         if to.body != "event":
-            raise GiveUp("json and body are two ways to write the body: leave one of them out")
+            raise GiveUp("json and body both set the body: leave one of them out")
         fill = _compiled(to.json, "json", evaluator, variables)
 
         async def encoded(names: Names) -> Body:
@@ -79,7 +79,7 @@ def _body(
     if "{{" not in to.body and "{%" not in to.body:
         meant = difflib.get_close_matches(to.body, _KNOWN, n=1)
         remedy = f'Did you mean "{meant[0]}"?' if meant else _OWN
-        raise GiveUp(f'body = {to.body[:80]!r} is neither "event" nor "task", and no template. {remedy}')
+        raise GiveUp(f'body = {to.body[:80]!r} is not "event", "task" or a template. {remedy}')
     text = _text(to.body, "body", evaluator, variables)
 
     async def written(names: Names) -> Body:

@@ -81,11 +81,11 @@ def included(patterns: Sequence[str], file: Path, variables: Mapping[str, str] |
         if _is_same(path, file):
             found.mistakes.append(Problem(problem=f"{path.name} includes itself", remedy="Leave it out."))
         elif not path.is_file():
-            problem = f"{display_path(path)} does not exist, or is no file"
+            problem = f"{display_path(path)} does not exist, or is not a file"
             found.mistakes.append(
                 Problem(
                     problem=problem,
-                    remedy="Correct the name; a pattern such as rules/*.toml may match nothing.",
+                    remedy="Correct the name, or write a pattern such as rules/*.toml, which may match no file.",
                 )
             )
         else:

@@ -56,7 +56,7 @@ def parse(text: str, path: Path, variables: Mapping[str, str] | None = None) -> 
 _REMEDIES = {
     "Cannot overwrite a value": "each key may be written once in a table",
     "Cannot declare": "a table may be written once; above each rule write [[rules]], with two brackets",
-    "Invalid value": 'write texts in quotes, key = "text", and true and false in small letters',
+    "Invalid value": 'write texts in straight quotes, key = "text", and true and false in small letters',
     "Expected ']]'": "a rule begins with [[rules]]",
     "Expected ']'": "a table begins with its [name]",
     "Invalid statement": 'a line is a comment, a [table], or key = "value"',

@@ -125,16 +125,22 @@ def _as_table(value: object, where: str) -> dict[str, object]:
 
 def _check_table(table: object, kind: type[msgspec.Struct], where: str) -> None:
     known = {*keys(kind)} | (OF_RULES if kind is File else set())
-    unknown = [key for key in _as_table(table, where) if key not in known]
+    unknown = {key: value for key, value in _as_table(table, where).items() if key not in known}
     if unknown:
-        raise SettingsError(*(f"{where}: unknown key {key!r}.{_remedy(key, known, kind)}" for key in unknown))
+        raise SettingsError(
+            *(
+                f"{where}: unknown key {key!r}.{_remedy(key, value, known, kind)}"
+                for key, value in unknown.items()
+            )
+        )
 
 
-def _remedy(key: str, known: set[str], kind: type[msgspec.Struct]) -> str:
+def _remedy(key: str, value: object, known: set[str], kind: type[msgspec.Struct]) -> str:
     # Imported here because it is slow to load: it needs the storage package.
     from dispatcher.rules.model import KEYS
 
-    if kind is File and key in KEYS:
+    is_plural_meant = isinstance(value, dict) and f"{key}s" in known
+    if kind is File and key in KEYS and not is_plural_meant:
         return " It belongs to a rule: move it below [[rules]]."
     return nearest(key, known)
 

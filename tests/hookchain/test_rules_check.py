@@ -52,7 +52,7 @@ def test_all_mistakes_of_several_files_are_reported_with_their_lines(tmp_path: P
         """hookchain: a.toml:9, rule "up", key 'pres': unknown key. Did you mean "press"?""",
         """hookchain: b.toml:7 uses ${NOT_SET}, but this variable is not set""",
         """hookchain: b.toml:7 uses ${NOT_SET_EITHER}, but this variable is not set""",
-        """hookchain: c.toml:1 is not valid TOML: Invalid value (at line 1, column 8); write texts in quotes, key = "text", and true and false in small letters""",
+        """hookchain: c.toml:1 is not valid TOML: Invalid value (at line 1, column 8); write texts in straight quotes, key = "text", and true and false in small letters""",
         """hookchain: d.toml:1: `rules` must be an array of tables. Write [[rules]] above each rule.""",
     ]
     assert done.stdout.splitlines()[-2:] == [

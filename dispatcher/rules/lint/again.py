@@ -78,7 +78,7 @@ def triggers_itself(subject: Subject) -> Iterator[Caution]:
         yield Caution(
             kind="again",
             key="repeat",
-            problem=f"without a limit, it repeats what fails again and again, and may pay for each time ({subject.signal})",
+            problem=f"without a limit, it repeats what fails again and again, and each time may cost money ({subject.signal})",
             remedy="Add limit = 2.",
         )
 
@@ -118,10 +118,10 @@ def _kind_of(key: str, written: str) -> str:
 
 
 def _caution(signal: str, key: str, what: str) -> Caution:
-    again = "fires this rule again" if signal in _HAPPENS else "may fail too, and fires this rule again then"
+    again = "fires this rule again" if signal in _HAPPENS else "may fail too and then fires this rule again"
     return Caution(
         kind="again",
         key=key,
-        problem=f"{what} {again} ({signal}): each time is paid for, until a budget ends it",
+        problem=f"{what} {again} ({signal}); each time costs money, until a budget stops it",
         remedy=_GUARD if signal in _HAPPENS | _FAILED_TASKS else _COUNTED,
     )

@@ -31,14 +31,14 @@ def unused_keys(subject: Subject) -> Iterator[Caution]:
             yield Caution(
                 kind="unused",
                 key=key,
-                problem="it concerns what a rule submits, and this rule submits nothing",
+                problem="it applies only to submissions, and this rule submits nothing",
                 remedy="Leave it out: archive, split_grid, forward and notify run at once.",
             )
     if rule.state and submits and rule.cancel and sum(bool(getattr(rule, key)) for key in STAGED) == 1:
         yield Caution(
             kind="unused",
             key="state",
-            problem="cancel makes no task that could bring it back",
+            problem="cancel makes no new task that could have this state",
             remedy="Leave it out.",
         )
     if subject.condition is not None and rule.once_per == "chain" and not rule.limit:
@@ -47,6 +47,6 @@ def unused_keys(subject: Subject) -> Iterator[Caution]:
                 yield Caution(
                     kind="unused",
                     key="if",
-                    problem=f'{words(part)} repeats once_per = "chain", and also stops the rule where another rule came first',
+                    problem=f'{words(part)} does what once_per = "chain" does, and also stops the rule if another rule submitted first',
                     remedy="Leave one of them out.",
                 )

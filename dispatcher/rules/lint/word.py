@@ -46,7 +46,7 @@ def _remedy(path: str, word: str) -> str:
     meant = canonical_status(word) if path.endswith("status") else word.upper()
     if meant in known:
         is_case = meant == word.upper()
-        return f"Write {str(meant)!r}{', in capitals' if is_case else ', which hookchain makes of it'}."
+        return f"Write {str(meant)!r}{', in capitals' if is_case else ', as hookchain names this status'}."
     close = difflib.get_close_matches(word.upper(), known, n=1, cutoff=_NEAR)
     return f"No known vendor sends it. Did you mean {str(close[0])!r}?" if close else ""
 
