@@ -171,7 +171,7 @@ def test_every_fact_of_a_dialect_is_documented() -> None:
     [
         f"| a value: its characters, with its items if it is a list or a table | {LONGEST_VALUE:,} |",
         f"| fields of `task.extra`, each of them a value | {MOST_KEYS:,} |",
-        f"| what a text's expressions make | {LONGEST_TEXT:,} characters",
+        f"| what the expressions in a template produce | {LONGEST_TEXT:,} characters",
         f"| processor time for one expression | {expressions.PROCESSOR_S:g} s",
         f"| time by the clock for one expression | {expressions.WITHIN_S:g} s |",
         f"| memory for one expression | {expressions.MEMORY_BYTES >> 20} MB",

@@ -66,6 +66,11 @@ def parsed(pattern: object) -> Node:
         raise ValueError(f"the pattern {pattern!r} is not a text")
     if len(pattern) > LONGEST:
         raise ValueError(f"the pattern has {len(pattern)} characters, more than {LONGEST}")
+    if "\b" in pattern:
+        raise ValueError(
+            f"the pattern {pattern!r} contains a backspace, since \\b in quotes is one; write each backslash of a pattern"
+            " twice, and put the whole key into '''…'''"
+        )
     return _Reader(pattern).whole()
 
 

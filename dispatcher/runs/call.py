@@ -96,7 +96,7 @@ def _returned(verified: Verified, context: Context) -> Ended:
 
 
 def _needing_approval(notes: str) -> str:
-    return f"{notes}; what is new is held until somebody approves it"
+    return f"{notes}; new submissions are held until somebody approves them"
 
 
 def _is_cancelled() -> bool:

@@ -61,7 +61,7 @@ def list_rules(as_json: AsJson = False) -> None:
         for warning in rule.warnings:
             say(f"! {rule.name}, key {warning.key!r}: {warning.problem}. {warning.remedy}")
     if never := never_fired(report):
-        say(f"never fired, as far as deliveries are kept: {', '.join(never)}")
+        say(f"never fired in the deliveries that are still stored: {', '.join(never)}")
     for mistake in mistakes:
         say(f"the file has changed but is not in use: {printable(mistake)}")
     if report.after_restart:

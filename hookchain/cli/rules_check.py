@@ -118,7 +118,7 @@ def _print(checked: Checked) -> None:
     if checked.mistakes:
         say(f"{checked.file}: {_number(checked.mistakes, 'mistake')}")
     else:
-        say(f"{len(checked.rules)} rules, all valid")
+        say("1 rule, valid" if len(checked.rules) == 1 else f"{len(checked.rules)} rules, all valid")
     for warning in checked.warnings:
         say(f"! {printable(text_of(warning))}")
     for mistake in checked.mistakes:

@@ -182,7 +182,7 @@ def test_all_that_is_missing_or_wrong_is_said_at_once(tmp_path: Path) -> None:
         (BLUEPRINT.replace("notify =", "notfy ="), 'unknown key. Did you mean "notify"?'),
         (BLUEPRINT.replace("if =", 'name = "x"\n[[rules]]\non = "task.lost"\nif =')[:-1], "not valid TOML"),
         ('rules = [{ name = "x", on = "task.succeeded", press = "U1" }]\n', "cannot be copied"),
-        (BLUEPRINT.replace("<<most>> {{", "{{ <<most>> ~"), "is inside an expression"),
+        (BLUEPRINT.replace("<<most>> {{", "{{ <<most>> ~"), "cannot be used inside an expression"),
         ("[[rules]]\n" * 101, "has more than 100 rules"),
         ("# " + "x" * LARGEST_BYTES, f"has more than {LARGEST_BYTES} bytes"),
         (BLUEPRINT.replace("vars.most", "(" * 1000 + "1" + ")" * 1000), "nested too deeply"),

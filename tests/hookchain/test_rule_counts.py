@@ -51,7 +51,7 @@ def test_effects_are_counted_and_idle_rules_are_named(
     listed = command.run(tmp_path, "rules", "list", PORT=port).stdout.splitlines()
     assert listed[0].endswith("\tarchive fired 2 of 2 times, 0 dead")
     assert listed[1].endswith("\tfired 1 of 2 times, 0 dead; archive fired 1 of 2 times, 0 dead")
-    assert listed[3:] == ["never fired, as far as deliveries are kept: tell"]
+    assert listed[3:] == ["never fired in the deliveries that are still stored: tell"]
     kept = sorted(path.name for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".db")
     tried = command.run(tmp_path, "rules", "try", "hookchain.toml", "--since", "1h")
     assert tried.returncode == 0, tried.stderr

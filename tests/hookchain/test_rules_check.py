@@ -22,7 +22,7 @@ def test_a_right_file_is_0_and_a_wrong_one_2_as_for_every_command(tmp_path: Path
     (tmp_path / "hookchain.toml").write_text(RIGHT)
     (tmp_path / "wrong.toml").write_text(WRONG)
     right = command.run(tmp_path, "rules", "check")
-    assert (right.returncode, right.stdout.splitlines()[-1]) == (0, "1 rules, all valid")
+    assert (right.returncode, right.stdout.splitlines()[-1]) == (0, "1 rule, valid")
     wrong = command.run(tmp_path, "rules", "check", "wrong.toml")
     assert (wrong.returncode, wrong.stdout) == (2, "wrong.toml: 1 mistake\n")
     assert (
@@ -57,7 +57,7 @@ def test_all_mistakes_of_several_files_are_reported_with_their_lines(tmp_path: P
     ]
     assert done.stdout.splitlines()[-2:] == [
         "e.toml:1: up: on task.succeeded, press",
-        "1 rules, all valid",
+        "1 rule, valid",
     ]
 
 
