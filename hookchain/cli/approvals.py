@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(help="Id as printed by `list`.")]
 
 approvals = typer.Typer(
-    help="List and decide what rules hold until somebody approves it.", no_args_is_help=True
+    help="List, release or drop submissions that wait for an approval.", no_args_is_help=True
 )
 
 
@@ -32,7 +32,7 @@ def list_approvals(
 ) -> None:
     """List approvals, newest first.
 
-    By default those that nobody has decided.
+    By default, only those that nobody has decided.
     """
     query: dict[str, str] = {} if state == "all" else {"state": state}
     found = fetch_all("approvals", ApprovalPage, lambda page: page.approvals, query)

@@ -63,7 +63,7 @@ def imagine(
 ) -> None:
     """Submit a prompt, or with --from each row of a file.
 
-    A prompt is queued if no server is running. A row is submitted once: run the command again to go on where it stopped, or for
+    A prompt is queued if no server is running. A row is submitted once: run the command again to continue where it stopped, or for
     the results.
     """
     settings = load_settings()

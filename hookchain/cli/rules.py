@@ -45,7 +45,7 @@ def check(
 def list_rules(as_json: AsJson = False) -> None:
     """List the active rules, and how often each one fired.
 
-    Effects such as archive and notify are counted for themselves. The last line names the rules that never fired."""
+    Effects such as archive and notify are counted separately. The last line names the rules that never fired."""
     report = running_server().get("/api/rules", Rules)
     if as_json:
         say_json(report)

@@ -37,7 +37,9 @@ WHY = {
 }
 """What a submission waits for, in words."""
 
-waiting = typer.Typer(help="List, drop or send now what waits to be sent.", no_args_is_help=True)
+waiting = typer.Typer(
+    help="List submissions that wait to be sent; drop them or send them now.", no_args_is_help=True
+)
 
 
 @waiting.command("list")
@@ -47,7 +49,7 @@ def list_waiting(
 ) -> None:
     """List submissions that wait to be sent.
 
-    Newest first: what, for whom, until when, and why.
+    Newest first, with who requested each, until when it waits, and why.
     """
     listed = _all(upstream)
     if as_json:

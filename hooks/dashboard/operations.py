@@ -114,7 +114,7 @@ class Operations:
         """Drop a submission that waits, or make it due now."""
         submission_id, now_ms = request.path_params["id"], clock.now_ms()
         if form.get("do") == "drop" and (
-            page := confirmation_page(request, form, "Drop this? It is not sent.")
+            page := confirmation_page(request, form, "Drop this submission? It will not be sent.")
         ):
             return page
         match form.get("do"):

@@ -175,7 +175,7 @@ async def test_an_expired_one_says_so_although_nothing_has_looked_yet(site: Site
 
     await site.database.write("test", end)
     page = (await site.http.get(link(approval))).text
-    assert "The time to decide is over." in page
+    assert "The deadline has passed." in page
     assert 'value="release"' not in page
     assert (await kept(site, approval)).is_open
     late = await decide(site, approval, "release")

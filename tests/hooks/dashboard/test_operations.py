@@ -66,7 +66,7 @@ async def test_what_waits_is_dropped_or_sent_now_on_the_page(site: Site) -> None
     assert page.count("scheduled:") == 2
     path = f"/operations/waiting/{first}"
     asked = await site.http.post(path, data={"do": "drop"})
-    assert "Drop this? It is not sent." in asked.text
+    assert "Drop this submission? It will not be sent." in asked.text
     fields = dict(re.findall(r'type="hidden" name="(\w+)" value="([^"]*)"', asked.text))
     assert (await site.http.post(path, data=fields)).status_code == 303
     assert path not in (await site.http.get("/operations")).text
