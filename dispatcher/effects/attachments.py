@@ -14,10 +14,12 @@ from pathlib import Path
 
 import msgspec
 
+from dispatcher.confined.keeper import Broken
 from dispatcher.effects.expiring_links import expires_soon
+from dispatcher.pictures.confined import quarters
 from dispatcher.plugins.chain import Chain
 from dispatcher.plugins.daemon_threads import in_thread
-from midjourney.image_data import EXTENSIONS, LARGEST_BYTES, BadImage, Image
+from midjourney.image_data import EXTENSIONS, LARGEST_BYTES, BadImage, Image, NotAnImage
 from midjourney.loading import NotServed, fetch_image
 
 MOST = 10
@@ -25,10 +27,17 @@ MOST = 10
 
 
 class Picture(msgspec.Struct, frozen=True, kw_only=True):
-    """A picture by its address. `task_id` is its task, which is asked for a new address when this one has expired; "" if unknown."""
+    """A picture by its address. `task_id` is its task, which is asked for a new address when this one has expired; "" if unknown.
+    `in_quarters`: a grid, which goes along as its four pictures."""
 
     address: str
     task_id: str = ""
+    in_quarters: bool = False
+
+    @property
+    def parts(self) -> list[str]:
+        """What stands for its files where none are made: the address, once for each quarter."""
+        return [f"{self.address}#{number}" for number in (1, 2, 3, 4)] if self.in_quarters else [self.address]
 
 
 class Attached(msgspec.Struct, frozen=True, kw_only=True):
@@ -53,16 +62,26 @@ async def _loaded(pictures: Sequence[Picture], chain: Chain, folder: Path) -> At
     left_out = [picture.address for picture in pictures[MOST:]]
     if left_out:
         chain.note(f"{len(left_out)} pictures are not attached: a message has at most {MOST}")
-    for number, picture in enumerate(pictures[:MOST], 1):
+    for picture in pictures[:MOST]:
         try:
             image = await _fetched(picture, chain)
         except BadImage as error:
             chain.note(f"not attached: {error}")
             left_out.append(picture.address)
             continue
-        files.append(folder / f"picture-{number}.{EXTENSIONS[image.media_type]}")
-        await _write(files[-1], image.data)
+        for part in await _quarters(image, chain) if picture.in_quarters else [image]:
+            files.append(folder / f"picture-{len(files) + 1}.{EXTENSIONS[part.media_type]}")
+            await _write(files[-1], part.data)
     return Attached(files=files, left_out=left_out)
+
+
+async def _quarters(grid: Image, chain: Chain) -> list[Image]:
+    """The four pictures of a grid; the grid itself if it cannot be cut, which the chain notes."""
+    try:
+        return [Image(data=data, media_type="image/png") for data in await quarters(grid.data)]
+    except (NotAnImage, Broken) as error:
+        chain.note(f"attached as one picture: the grid cannot be cut: {error}")
+        return [grid]
 
 
 async def _write(file: Path, data: bytes) -> None:

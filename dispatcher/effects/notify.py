@@ -38,7 +38,7 @@ async def notify(
     if pictures and chain is None:
         raise GiveUp("notify(attach=…) needs chain=chain, which knows the private links that may be loaded")
     if (rehearsal := present()) is not None:
-        rehearsal.told(addresses(to), title, text, [picture.address for picture in pictures])
+        rehearsal.told(addresses(to), title, text, [part for picture in pictures for part in picture.parts])
         return
     is_sent = await (
         _with_pictures(everyone, text, title, pictures, chain)

@@ -50,7 +50,7 @@ from storage.records import Staged, Submission
 class Chain(TasksOfChain, RootOfChain, FreshLinks):
     """The chain of the event's task; its methods submit more in this chain.
 
-    `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
+    `root_id` is the id of the chain's first task, "" until it is known. `client` is the client of the gateway that ordered it, or "". `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
     in the chain so far. `event` is its id and when it arrived. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
     """
 
@@ -67,10 +67,12 @@ class Chain(TasksOfChain, RootOfChain, FreshLinks):
         handles: Mapping[str, UpstreamHandle],
         generation: int = 0,
         root_id: str = "",
+        client: str = "",
         event: tuple[int, int] = (0, 0),
     ) -> None:
         self.id = id
         self.root_id = root_id
+        self.client = client
         self.upstream = handle.name
         self.zone = handle.zone
         self.depth = depth

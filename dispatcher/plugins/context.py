@@ -60,6 +60,7 @@ def context_of(
         handles=handles,
         generation=claimed.event.generation,
         root_id=chain.root_task_id if chain is not None else "",
+        client=chain.client if chain is not None else "",
         event=(claimed.event.id, claimed.event.received_at_ms),
     )
     if claimed.root is not None:

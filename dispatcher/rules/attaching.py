@@ -16,10 +16,12 @@ Pictures = Callable[[Chain, Names], Awaitable[list[Picture]]]
 """Finds the pictures for an event."""
 
 
-def pictures_of(attach: bool | Sequence[str], evaluator: Evaluator, variables: Variables) -> Pictures:
-    """Compile `attach`: the pictures of the event, or templates of addresses. Raises `RuleError` and `GiveUp` for a mistake."""
+def pictures_of(attach: bool | str | Sequence[str], evaluator: Evaluator, variables: Variables) -> Pictures:
+    """Compile `attach`: the pictures of the event, the quarters of its grid, or templates of addresses. Raises `RuleError` and `GiveUp` for a mistake."""
     if isinstance(attach, bool):
         return _of_the_event if attach else _none
+    if isinstance(attach, str):
+        return _quarters
     for written in attach:
         if not written.strip():
             raise GiveUp("an address in attach is empty; write attach = true for the task's picture")
@@ -38,6 +40,15 @@ def pictures_of(attach: bool | Sequence[str], evaluator: Evaluator, variables: V
 
 async def _none(_chain: Chain, _names: Names) -> list[Picture]:
     return []
+
+
+async def _quarters(chain: Chain, names: Names) -> list[Picture]:
+    """The task's grid, to be cut; the picture of another task as it is."""
+    task = names["task"]
+    if task.image_url and not task.is_grid:
+        chain.note(f"attached as one picture: task {task.id} is not a grid")
+    picture = Picture(address=task.image_url, task_id=task.id, in_quarters=task.is_grid)
+    return [picture] if task.image_url else []
 
 
 async def _of_the_event(chain: Chain, names: Names) -> list[Picture]:

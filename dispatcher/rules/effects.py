@@ -92,7 +92,8 @@ def _notify(rule: Rule, directory: Path | None, evaluator: Evaluator) -> Effect:
         heading = await title(names) if title is not None else ""
         pictures = await attach(chain, names)
         await notify.notify(await text(names), to=to.to, title=heading, attach=pictures, chain=chain)
-        attached = f" about {len(pictures)} pictures" if pictures else ""
+        parts = sum(len(picture.parts) for picture in pictures)
+        attached = f" about {parts} pictures" if parts else ""
         return f"notified {len(notify.addresses(to.to))}{attached}"
 
     return send

@@ -23,7 +23,7 @@ from storage.records import Event, Submission
 FIELDS: dict[str, frozenset[str]] = {
     "task": fields(Task) | {"extra"},
     "event": fields(Event),
-    "chain": frozenset({"id", "upstream", "depth", "submissions", "pressed", "pressed_by_person"})
+    "chain": frozenset({"id", "upstream", "client", "depth", "submissions", "pressed", "pressed_by_person"})
     | OF_JOINS
     | OF_ROOT,
     "submission": fields(Submission),

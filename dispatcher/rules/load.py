@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
@@ -180,7 +180,18 @@ def _choices(path: str) -> str:
     key, _, inside = path.partition(".")
     kind, name = (TABLES[key], inside) if inside else (Rule, key)
     field = next(field for field in msgspec.structs.fields(kind) if field.encode_name == name)
-    return f" Allowed: {', '.join(str(value) for value in get_args(field.type) if value)}."
+    return f" Allowed: {', '.join(_allowed(field.type))}."
+
+
+def _allowed(kind: object) -> list[str]:
+    """What a field of this type may have, in the words of TOML."""
+    if kind is bool:
+        return ["true", "false"]
+    if get_origin(kind) is list:
+        return ["a list [ … ]"]
+    if get_origin(kind) is Literal:
+        return [str(value) for value in get_args(kind) if value]
+    return [word for one in get_args(kind) for word in _allowed(one)]
 
 
 def line_of_table(text: str) -> int:

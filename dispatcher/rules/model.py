@@ -57,13 +57,13 @@ class ForwardTo(_Table, frozen=True, kw_only=True):
 
 
 class NotifyTo(_Table, frozen=True, kw_only=True):
-    """Whom to notify: Apprise addresses. `text` and `title` are templates. `attach`: the picture (on a join, those of the chain), or
-    templates of addresses of pictures."""
+    """Whom to notify: Apprise addresses. `text` and `title` are templates. `attach`: the picture (on a join, those of the chain), the four
+    quarters of a grid, or templates of addresses of pictures."""
 
     to: str | list[str]
     text: str = "{{ task.action }} {{ task.status }}: {{ task.prompt }}"
     title: str = ""
-    attach: bool | list[str] = False
+    attach: bool | Literal["quarters"] | list[str] = False
 
 
 class ApproveBy(_Table, frozen=True, kw_only=True, rename={"otherwise": "else"}):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from difflib import get_close_matches
 
 import msgspec
@@ -15,9 +15,10 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from midjourney.sandbox import drawing, forms, images
+from midjourney.sandbox import drawing, forms, images, moving
 from midjourney.sandbox.answers import Answers
 from midjourney.sandbox.cors import Cors
+from midjourney.sandbox.drawing import Picture
 from midjourney.sandbox.engine import Engine
 from midjourney.sandbox.faults import parse
 from midjourney.sandbox.gate import Gate, Handler, json_response
@@ -112,6 +113,7 @@ class Sandbox:
         return [
             *routes,
             Route("/mj/image/{name}.png", self._image),
+            Route("/mj/video/{number:int}/{name}.gif", self._video),
             Route("/sandbox/ledger", self._ledger),
             Route("/sandbox/restart", self._restart, methods=["POST"]),
             Route("/sandbox/health", self._health),
@@ -179,12 +181,14 @@ class Sandbox:
 
     async def _image(self, request: Request) -> Response:
         """A picture, drawn from its name; 404 once its URL has expired."""
-        picture = drawing.parse_name(request.path_params["name"])
-        if picture is None:
+        return await _drawn(request, drawing.png, "image/png")
+
+    async def _video(self, request: Request) -> Response:
+        """A video, drawn from the name of its task's picture; 404 once its URL has expired."""
+        number: int = request.path_params["number"]
+        if not 1 <= number <= 4:
             return Response(status_code=404)
-        if images.is_expired(request.query_params.get("ex", ""), _now_ms() // 1000):
-            return Response(images.GONE, status_code=404)
-        return Response(await asyncio.to_thread(drawing.png, picture), media_type="image/png")
+        return await _drawn(request, lambda picture: moving.gif(picture, number), "image/gif")
 
     async def _ledger(self, _request: Request) -> Response:
         return json_response(self._engine.ledger.report())
@@ -196,6 +200,15 @@ class Sandbox:
 
     async def _health(self, _request: Request) -> Response:
         return json_response({"status": "ok"})
+
+
+async def _drawn(request: Request, draw: Callable[[Picture], bytes], media_type: str) -> Response:
+    picture = drawing.parse_name(request.path_params["name"])
+    if picture is None:
+        return Response(status_code=404)
+    if images.is_expired(request.query_params.get("ex", ""), _now_ms() // 1000):
+        return Response(images.GONE, status_code=404)
+    return Response(await asyncio.to_thread(draw, picture), media_type=media_type)
 
 
 def _now_ms() -> int:

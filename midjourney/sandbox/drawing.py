@@ -94,6 +94,11 @@ def name_of(picture: Picture, job: str, step: int) -> str:
     return f"{job}_{picture.path}_{picture.seed}_{picture.percent}_{ratio}_{prompt}.{step}"
 
 
+def videos_of(work: str) -> int:
+    """How many videos a kind of work makes: "Animate" makes four, of which its U1 to U4 show one."""
+    return {"video": 4, "clip": 1}.get(work, 0)
+
+
 def parse_name(name: str) -> Picture | None:
     """The picture of a name from `name_of`; None for any other name."""
     match = _NAME.fullmatch(name)

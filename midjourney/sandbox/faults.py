@@ -70,6 +70,9 @@ SWITCHES = {
     "banned": Switch(meaning="refused with code 24, banned prompt", alone=0.3),
     # Tasks
     "failure": Switch(meaning="a task ends with FAILURE and a reason", alone=0.3),
+    "moderated": Switch(
+        meaning="an imagine is accepted, and its task ends with FAILURE because of its content", alone=0.3
+    ),
     "task-timeout": Switch(meaning="a task ends with FAILURE: 任务超时", alone=0.3),
     "blocked": Switch(meaning="a task ends with FAILURE: the account is blocked"),
     "swap": Switch(meaning="two upscales of one grid that run at the same time show each other's image"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 
 from midjourney.sandbox.profiles import ServerProfile
@@ -14,8 +16,10 @@ _MESSAGES = frozenset({_SWAP, "submit/upload-discord-images"})
 """Submits whose answer has no properties in Plus 3.7.5: it is a `Message`, not a `SubmitResultVO`."""
 
 
-def task_shape(task: Task, profile: ServerProfile, *, mode: str, big_ids: bool = False) -> dict[str, object]:
-    """The JSON of a task. `big_ids`: write its id as a number too large for a double."""
+def task_shape(
+    task: Task, profile: ServerProfile, *, mode: str, videos: Sequence[str] = (), big_ids: bool = False
+) -> dict[str, object]:
+    """The JSON of a task. `videos`: their URLs. `big_ids`: write its id as a number too large for a double."""
     shown: dict[str, object] = msgspec.to_builtins(task)
     match profile.shape:
         case "nov":
@@ -27,6 +31,8 @@ def task_shape(task: Task, profile: ServerProfile, *, mode: str, big_ids: bool =
             shown = _go(shown, task)
         case "plus":
             pass
+    if videos:
+        shown["videoUrls"] = [{"url": address} for address in videos]
     return shown | ({"id": int(task.id)} if big_ids else {})
 
 
@@ -39,7 +45,7 @@ def _trueai(task: Task, mode: str) -> dict[str, object]:
         "mode": mode,
         "imageUrls": links,
         "thumbnailUrl": task.image_url,
-        "videoUrls": links if task.action == "VIDEO" else [],
+        "videoUrls": [],
         "jobId": task.properties.get("messageHash"),
         "seed": None,
         "displays": {},

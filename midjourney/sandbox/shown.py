@@ -1,4 +1,4 @@
-"""Tasks as this server writes them, with picture URLs that are signed at that moment, as Discord's are."""
+"""Tasks as this server writes them, with URLs of pictures and videos that are signed at that moment, as Discord's are."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from msgspec.structs import replace
 
-from midjourney.sandbox import images
+from midjourney.sandbox import drawing, images
 from midjourney.sandbox.engine import Engine
 from midjourney.sandbox.jobs import Job
 from midjourney.sandbox.shapes import task_shape
@@ -38,10 +38,17 @@ class Shown:
             expired=expired,
             variant=sent if isinstance(sent, int) else 1,
         )
+        videos = [
+            images.video_address(
+                job.order.base_url, job.picture_name, number, self._now_ms() // 1000, expired=expired
+            )
+            for number in range(1, drawing.videos_of(job.order.work) + 1)
+            if task.status == "SUCCESS"
+        ]
         properties = {key: value for key, value in task.properties.items() if key != "sent"}
         shown = replace(task, properties=properties, image_url=image or None)
         big_ids = self._engine.faults.has("big-ids")
-        return task_shape(shown, self._engine.profile, mode=job.order.mode, big_ids=big_ids)
+        return task_shape(shown, self._engine.profile, mode=job.order.mode, videos=videos, big_ids=big_ids)
 
 
 def _picture_of(job: Job, task: Task) -> str:

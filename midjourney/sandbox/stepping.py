@@ -17,6 +17,18 @@ _REASONS = (
     "[Invalid parameter] Invalid value",
     "Invalid Form Body",
 )
+_MODERATED = (
+    "[Banned prompt detected] The word is banned.",
+    "[Request cancelled due to output filters] Please try another prompt.",
+    "Request blocked by content policy",
+)
+_MODERATED_AT_TRUEAI = (
+    "可能包含敏感词",
+    "Banned prompt detected, The word is banned.",
+    "Request cancelled due to output filters, Please try another prompt.",
+)
+"""Titles of Midjourney's messages as novicezk and Plus write them, and a relay's text; trueai joins title and text otherwise, and tells
+of a banned word only here, since its submit accepts it."""
 _ALWAYS = {
     "task-timeout": "任务超时",
     "blocked": "[Blocked] You have been blocked from accessing Midjourney.",
@@ -33,8 +45,15 @@ def failure_of(job: Job, profile: ServerProfile, faults: Faults) -> str:
         if faults.strikes(fault, job.uuid):
             return reason
     if faults.strikes("failure", job.uuid):
-        return _REASONS[int(faults.amount("failure", job.uuid) * len(_REASONS))]
+        return _one_of(_REASONS, "failure", job, faults)
+    if job.order.action == "IMAGINE" and faults.strikes("moderated", job.uuid):
+        reasons = _MODERATED_AT_TRUEAI if profile.shape == "tru" else _MODERATED
+        return _one_of(reasons, "moderated", job, faults)
     return ""
+
+
+def _one_of(reasons: tuple[str, ...], fault: str, job: Job, faults: Faults) -> str:
+    return reasons[int(faults.amount(fault, job.uuid) * len(reasons))]
 
 
 def fail(job: Job, reason: str, now_ms: int) -> None:

@@ -17,6 +17,13 @@ from hookchain.testing import Ask, Asked, Told, grid, upscale
 if TYPE_CHECKING:
     from hookchain.testing import Hookchain
 
+LOW = {
+    "customId": "MJ::JOB::animate_low::1::0f1e2d3c-4b5a-4968-8776-655443322110::SOLO",
+    "label": "Animate (Low motion)",
+    "emoji": "",
+    "type": 2,
+    "style": 2,
+}
 ALL_FOUR = ["U1", "U2", "U3", "U4"]
 TO = "json://example.com"
 
@@ -256,18 +263,85 @@ def test_one_message_when_all_four_are_done(hookchain: Hookchain) -> None:
 
 
 def test_one_signed_message_at_the_end_of_a_chain(hookchain: Hookchain) -> None:
-    """Nothing before all four have ended; then what became of each."""
+    """Nothing before all four have ended; then the final pictures in a body of its own, and how many failed."""
     load(hookchain, "finals")
-    asked = hookchain.succeed(grid())
+    asked = hookchain.succeed(grid(prompt='a "cat"', state="acme"))
     forwarded = [*asked.forwarded]
     for number, press in enumerate(asked.asks, 1):
         assert forwarded == []
-        forwarded += hookchain.succeed(upscale(f"u{number}", number), of=press).forwarded
+        made = upscale(f"u{number}", number, imageUrl=f"https://cdn.example.com/{number}.png")
+        ended = (
+            hookchain.fail(made, "任务超时", of=press) if number == 2 else hookchain.succeed(made, of=press)
+        )
+        forwarded += ended.forwarded
     forwarded += hookchain.wait("1 h").forwarded
     (message,) = forwarded
     assert message.is_signed
-    tasks = message.json["data"]["chain"]["tasks"]  # type: ignore[index]
-    assert [(one["label"], one["state"]) for one in tasks[1:]] == [(label, "succeeded") for label in ALL_FOUR]
+    assert isinstance(message.json, dict)
+    assert message.json | {"order": ""} == {
+        "order": "",
+        "customer": "acme",
+        "prompt": 'a "cat"',
+        "pictures": [f"https://cdn.example.com/{number}.png" for number in (1, 3, 4)],
+        "failed": 1,
+    }
+
+
+def test_quarters_go_to_a_chat_in_one_message(hookchain: Hookchain) -> None:
+    """Nothing is pressed; what is no new grid is left alone."""
+    load(hookchain, "quarters")
+    asked = hookchain.succeed(grid(imageUrl="https://cdn.example.com/g.png"))
+    (told,) = asked.told
+    assert (told.to, asked.asks) == ((TO,), [])
+    assert told.attached == tuple(f"https://cdn.example.com/g.png#{number}" for number in (1, 2, 3, 4))
+    assert hookchain.succeed(upscale()).told == []
+
+
+def test_animated_and_the_videos_kept(hookchain: Hookchain) -> None:
+    """U1, Animate (Low motion), and the videos in a folder for the day; nothing else is kept, and nothing more is pressed."""
+    load(hookchain, "animate-and-keep")
+    hookchain.wait(datetime(2030, 1, 10, 12, tzinfo=UTC))
+    first = only(hookchain.succeed(grid(prompt="a cat --v 7")))
+    picture = hookchain.succeed(upscale("u", buttons=[LOW]), of=first)
+    animate = only(picture)
+    links = [{"url": f"https://cdn.example.com/{number}.mp4"} for number in (1, 2)]
+    made = {"id": "v", "action": "VIDEO", "prompt": "a cat --v 7", "videoUrls": links}
+    video = hookchain.succeed(made, of=animate)
+    assert [first.label, animate.label, picture.archived, video.asks] == [
+        "U1",
+        "Animate (Low motion)",
+        [],
+        [],
+    ]
+    names = sorted(one.name for one in video.archived)
+    assert [name.split("/")[-1] for name in names] == [
+        "a-cat.main.v-video-1.mp4",
+        "a-cat.main.v-video-2.mp4",
+        "a-cat.main.v.json",
+    ]
+    assert all(name.startswith("2030-01-10/") for name in names)
+    assert all(one.to.endswith("/videos") for one in video.archived)
+
+
+def test_a_client_of_the_gateway_has_rules_of_its_own(hookchain: Hookchain) -> None:
+    """A task of nobody's is left alone, whatever it says of itself. With clients: tests/promises/test_automations_arrive.py."""
+    hookchain.environment |= {"ALICE_KEY": "alice-key-1", "BOB_KEY": "bob-key-1"}
+    load(hookchain, "clients")
+    assert hookchain.succeed(grid(state="alice")).asks == []
+
+
+def test_equal_prompts_are_sent_once(hookchain: Hookchain, tmp_path: Path) -> None:
+    """Whichever rule asks for them; a press, which has no prompt, is sent as ever."""
+    hookchain.load_rules(START.replace("nude statue", "Cat"))
+    hookchain.load_rules(START.replace("nude statue", " cat").replace("start", "again"))
+    load(hookchain, "upscale-all")
+    hookchain.load_plugin("examples/plugins/once.py", file=str(tmp_path / "once.db"))
+    asked = hookchain.succeed({"id": "d", "action": "DESCRIBE", "prompt": "1️⃣ x"})
+    assert len(asked.asks) == 2
+    sent = [*asked.sent, *hookchain.wait("1 h").sent]
+    assert [one.kind for one in sent] == ["imagine"]
+    presses = [*hookchain.succeed(grid()).sent, *hookchain.wait("1 h").sent]
+    assert [one.label for one in presses] == ALL_FOUR
 
 
 def test_each_customer_has_rules_of_its_own(hookchain: Hookchain) -> None:

@@ -74,6 +74,8 @@ def test_an_example_is_copied_under_names_of_its_own(tmp_path: Path, name: str) 
         "NOTIFY_TO": "json://127.0.0.1",
         "MAIN_URL": "https://main.example.com",
         "OTHER_URL": "https://other.example.com",
+        "ALICE_KEY": "alice-key-1",
+        "BOB_KEY": "bob-key-1",
     }
     for copy in ("one", "two"):
         made = new(tmp_path, copy, "--from", name)

@@ -16,8 +16,10 @@ import pytest
 from tests.hostile.manners import Manners
 from tests.hostile.upstream import Hostile
 from tests.support import postgres
+from tests.support.automations import SECRET, Automation
 from tests.support.customer import CLIENTS, Customer, Mailbox
 from tests.support.shop import Shop
+from tests.support.tried import EXAMPLES, SERVE
 from tests.support.witness import UPSCALE_ALL
 
 UPSTREAM = """
@@ -135,3 +137,34 @@ def listener() -> Iterator[tuple[str, list[Any]]]:
     server.shutdown()
     thread.join()
     server.server_close()
+
+
+@pytest.fixture
+def automate(
+    start_server: Any, eventually: Any, listener: tuple[str, list[Any]], tmp_path: Path
+) -> Iterator[Callable[..., Automation]]:
+    """Start a server with an example, some of whose words are replaced, at its built-in sandbox or at the address of another one."""
+    started: list[Automation] = []
+    shutil.copytree(EXAMPLES, tmp_path / "examples")
+
+    def start(
+        name: str, *, replace: tuple[str, str] = ("", ""), at: str = "", **environment: str
+    ) -> Automation:
+        toml = (EXAMPLES / f"{name}.toml").read_text() if name else ""
+        assert replace[0] in toml
+        toml = toml.replace(*replace) if replace[0] else toml
+        environment = {
+            "NOTIFY_TO": listener[0].replace("http", "json"),
+            "FORWARD_URL": listener[0],
+            "FORWARD_SECRET": SECRET,
+        } | environment
+        if at:
+            environment |= {"HOOKCHAIN_UPSTREAM_URL": at}
+        server = start_server(toml=toml, command=SERVE, **environment)
+        url = at or server.find(r"built-in sandbox at (http://[^,\s]+)")
+        started.append(Automation(server, url, tmp_path, eventually, environment))
+        return started[-1]
+
+    yield start
+    for automation in started:
+        automation.sandbox.close()

@@ -2,122 +2,41 @@
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import csv
 import re
-import shutil
 import sqlite3
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import httpx
 import pytest
 
 from midjourney.image_data import image_of_text
-from tests.conftest import HookchainServer, client
-from tests.support.automations import AUTOMATIONS
-from tests.support.tried import EXAMPLES, SERVE, Case, accepted, busy, comes_of, command_of, run
+from tests.support.automations import AUTOMATIONS, Automation
+from tests.support.tried import EXAMPLES, Case, accepted, busy, comes_of, command_of, run
 
 PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
-SECRET = f"whsec_{base64.b64encode(b'0123456789abcdef01234567').decode()}"
 
 CASES = {
-    "wide-only": Case(tasks={"IMAGINE": 2, "UPSCALE": 4}, presses={"upscale": 4}),
+    "wide-only": Case(tasks={"IMAGINE": 4, "UPSCALE": 12}, presses={"upscale": 12}),
     "zoom-three-times": Case(
         tasks={"IMAGINE": 1, "UPSCALE": 4, "ZOOM": 4},
         presses={"upscale": 4, "zoom_out_2x": 3, "custom_zoom": 1},
         modals=("a cat in a castle, seen from far away --zoom 1.8",),
     ),
-    "left-half": Case(
-        tasks={"IMAGINE": 1, "UPSCALE": 1, "VARIATION": 1},
-        presses={"upscale": 1, "vary_region": 1},
-        modals=("a dog",),
-    ),
-    "subtle": Case(
-        tasks={"IMAGINE": 1, "UPSCALE": 2},
-        presses={"upscale": 1, "upscale_subtle": 1},
-        files=("/a-cat.*.png", "/a-cat.*.json"),
-    ),
-    "a-b": Case(tasks={"IMAGINE": 2}, imagines=("a cat", "a cat --raw"), messages=1),
-    "finals": Case(tasks={"IMAGINE": 1, "UPSCALE": 4}, presses={"upscale": 4}, messages=1),
     "soften": Case(tasks={"IMAGINE": 1}, imagines=("a marble statue, modest",)),
     "per-customer": Case(tasks={"IMAGINE": 3, "UPSCALE": 5}, presses={"upscale": 5}),
 }
-ALSO = {"wide-only": ["imagine", "a cat --ar 9:16"]}
-"""A second command, for which an example must do nothing."""
-
-
-class Automation:
-    """A server with an example, and its built-in sandbox."""
-
-    def __init__(
-        self,
-        server: HookchainServer,
-        folder: Path,
-        eventually: Callable[..., Any],
-        environment: dict[str, str],
-    ) -> None:
-        self.server, self.folder, self.eventually = server, folder, eventually
-        self.environment = environment
-        self.sandbox = client(server.find(r"built-in sandbox at (http://[^,\s]+)"))
-
-    def run(self, *command: str, ready: str = "accepted|waiting") -> str:
-        """Run a command beside the server; what it printed."""
-        return run(
-            [*command],
-            self.folder,
-            self.environment | {"PORT": self.server.url.rpartition(":")[2]},
-            ready,
-        )
-
-    def submissions(self) -> list[dict[str, Any]]:
-        """All of them, the oldest first."""
-        found: list[dict[str, Any]] = self.server.get("/api/submissions?limit=500")["submissions"]
-        return sorted(found, key=lambda one: str(one["created_at"]))
-
-    def states(self) -> dict[str, str]:
-        """States of submissions by label; for several of one label, the newest."""
-        return {one["label"]: one["state"] for one in self.submissions()}
-
-    def presses(self) -> list[str]:
-        """The customIds that the sandbox accepted, without their jobs."""
-        return [":".join(body["customId"].split("::")[2:4]) for body in accepted(self.sandbox, "/action")]
-
-    def rests(self) -> None:
-        """Wait until nothing is to be done."""
-        self.eventually(lambda: not busy(self.server))
-
-
-@pytest.fixture
-def automate(
-    start_server: Any, eventually: Any, listener: tuple[str, list[Any]], tmp_path: Path
-) -> Iterator[Callable[..., Automation]]:
-    """Start a server with an example, some of whose words are replaced."""
-    started: list[Automation] = []
-    shutil.copytree(EXAMPLES, tmp_path / "examples")
-
-    def start(name: str, *, replace: tuple[str, str] = ("", ""), **environment: str) -> Automation:
-        toml = (EXAMPLES / f"{name}.toml").read_text() if name else ""
-        assert replace[0] in toml
-        environment |= {
-            "NOTIFY_TO": listener[0].replace("http", "json"),
-            "FORWARD_URL": listener[0],
-            "FORWARD_SECRET": SECRET,
-        }
-        toml = toml.replace(*replace) if replace[0] else toml
-        server = start_server(toml=toml, command=SERVE, **environment)
-        started.append(Automation(server, tmp_path, eventually, environment))
-        return started[-1]
-
-    yield start
-    for automation in started:
-        automation.sandbox.close()
+ALSO = {"wide-only": ["a cat —ar 16:9", "a cat --AR=32:18", "a cat --ar 9:16"]}
+"""More prompts for an example: other spellings, and one for which it must do nothing."""
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -127,8 +46,8 @@ def test_an_automation_does_what_it_says(
     """By the command on its page: nothing more, nothing less; and it is at rest afterwards."""
     automation = automate(name)
     automation.run(*command_of(name), ready="accepted|waiting|rejected|submitted")
-    if name in ALSO:
-        automation.run(*ALSO[name])
+    for prompt in ALSO.get(name, []):
+        automation.run("imagine", prompt)
     comes_of(
         CASES[name],
         automation.server,
@@ -139,15 +58,34 @@ def test_an_automation_does_what_it_says(
     )
 
 
-def test_softened_at_most_twice(start_sandbox: Any, start_server: Any, eventually: Any) -> None:
-    """An upstream that bans whatever is said is asked three times in all."""
-    sandbox = start_sandbox("--speed", "30", "--seed", "7", "--faults", "banned=1")
-    toml = (EXAMPLES / "soften.toml").read_text()
-    server = start_server(toml=toml, HOOKCHAIN_UPSTREAM_URL=sandbox.url)
-    server.submit(kind="imagine", prompt="a nude statue")
-    eventually(lambda: len(server.get("/api/submissions")["submissions"]) == 3 and not busy(server))
-    asked = [entry["body"]["prompt"] for entry in sandbox.ledger()["submissions"]]
-    assert asked == ["a nude statue", "a marble statue, modest", "a marble statue, modest, modest"]
+SOFTENED = ["a marble statue, modest", "a marble statue, modest, modest"]
+
+
+@pytest.mark.parametrize(
+    ("faults", "prompt"),
+    [("banned=1", "a nude statue"), ("moderated=1", "a marble statue"), ("moderated=1", "a nude statue")],
+    ids=["at submit", "later", "at submit, then later"],
+)
+def test_softened_at_most_twice(
+    automate: Callable[..., Automation], start_sandbox: Any, faults: str, prompt: str
+) -> None:
+    """An upstream that minds whatever is said, at once or once it has accepted it, is asked three times in all."""
+    sandbox = start_sandbox("--speed", "30", "--seed", "7", "--faults", faults)
+    automation = automate("soften", at=sandbox.url)
+    automation.run("imagine", prompt, ready="accepted|rejected|submitted")
+    at_once = [faults == "banned=1" or "nude" in prompt, *([faults == "banned=1"] * 2)]
+
+    def ended() -> bool:
+        tasks = automation.server.get("/api/tasks")["tasks"]
+        failed = [task["status"] == "FAILURE" for task in tasks]
+        is_over = len(automation.submissions()) >= 3 and not busy(automation.server)
+        return is_over and failed == [True] * at_once.count(False)
+
+    automation.eventually(ended)
+    automation.rests()
+    submits = sandbox.ledger()["submissions"]
+    assert [entry["body"]["prompt"] for entry in submits] == [prompt, *SOFTENED]
+    assert [entry["code"] == 24 for entry in submits] == at_once
 
 
 def test_a_third_prompt_goes_to_another_upstream(
@@ -260,17 +198,25 @@ def test_a_delay_outlives_a_crash(
     assert len(sandbox.accepted("/action")) == 1
 
 
-def test_at_night_is_shown_until_then(automate: Callable[..., Automation]) -> None:
-    """What waits for the night is listed with its time, and leaves once if somebody sends it now."""
+def test_u2_leaves_at_night(automate: Callable[..., Automation]) -> None:
+    """It waits for 23:00 in Berlin, is listed with its time, and leaves once: then, or as soon as somebody sends it."""
     automation = automate("at-night")
     automation.run(*command_of("at-night"))
     automation.eventually(lambda: automation.states().get("U2") == "waiting")
     assert "U2" in automation.run("waiting", "list", ready="U2")
     (waiting,) = [one for one in automation.submissions() if one["label"] == "U2"]
+    due = datetime.fromisoformat(waiting["run_at"])
+    assert due.astimezone(ZoneInfo("Europe/Berlin")).strftime("%H:%M:%S") == "23:00:00"
+    assert timedelta() < due - datetime.now(UTC) < timedelta(hours=25)
+    assert automation.presses() == []
     automation.run("waiting", "send-now", waiting["id"], ready=".")
     automation.eventually(lambda: automation.states()["U2"] == "accepted")
+    automation.run(*command_of("at-night"))
+    automation.eventually(lambda: automation.states()["U2"] == "waiting")
+    time_passes(automation.folder)
+    automation.eventually(lambda: len(automation.presses()) == 2)
     automation.rests()
-    assert automation.presses() == ["upsample:2"]
+    assert automation.presses() == ["upsample:2"] * 2
 
 
 def test_prompts_of_a_file(automate: Callable[..., Automation]) -> None:
@@ -341,7 +287,25 @@ def test_equal_prompts_once(automate: Callable[..., Automation]) -> None:
     assert prompts == {"a cat": 1, "a dog": 1}
 
 
+def test_equal_prompts_once_whoever_submits_them(automate: Callable[..., Automation]) -> None:
+    """By the plugin: from the command line, the API and a batch, and in other capitals. A press has no prompt."""
+    automation = automate("upscale-all", HOOKCHAIN_PLUGINS="examples/plugins/once.py")
+    automation.run("imagine", "a cat")
+    automation.eventually(lambda: accepted(automation.sandbox, "/imagine"))
+    automation.server.submit(kind="imagine", prompt="A  cat")
+    batch = ("imagine", "--from", "examples/prompts.csv", "--state-column", "customer", "--yes", "--follow")
+    automation.run(*batch, ready=".", code=1)
+    automation.eventually(lambda: len(automation.presses()) == 12)
+    automation.rests()
+    prompts = Counter(body["prompt"] for body in accepted(automation.sandbox, "/imagine"))
+    assert prompts == {"a cat": 1, "a dog": 1, "a bird": 1}
+    refused = [one for one in automation.submissions() if one["state"] == "rejected"]
+    assert [one["outcome"] for one in refused] == ["vetoed"] * 2
+    assert all("was submitted before" in one["reason"] for one in refused)
+
+
 def test_every_automation_is_tried_here() -> None:
-    """An example without a case must have a test of its own."""
+    """An example without a case must have a test of its own, here or in test_automations_arrive.py."""
     own = {"describe-elsewhere", "daily-budget", "unless-pressed", "later", "at-night", "ask-first"}
-    assert own | CASES.keys() == AUTOMATIONS
+    arrives = {"a-b", "animate-and-keep", "clients", "finals", "left-half", "quarters", "subtle"}
+    assert own | arrives | CASES.keys() == AUTOMATIONS

@@ -25,7 +25,7 @@ ENDED = {"SUCCESS", "FAILURE"}
 FEW, MANY = 3, 50
 
 # Faults that end tasks or refuse prompts for good: what they leave is complete when all that was made has ended.
-FINAL = ("failure", "task-timeout", "blocked", "banned")
+FINAL = ("failure", "moderated", "task-timeout", "blocked", "banned")
 
 # Of those the ones that keep the upstream from an imagine that was asked for, or from taking it.
 UNSENT = ("blocked", "banned")

@@ -42,16 +42,20 @@ def command_of(name: str) -> list[str]:
 
 
 def run(
-    command: list[str], folder: Path, environment: dict[str, str], ready: str = "accepted|waiting"
+    command: list[str],
+    folder: Path,
+    environment: dict[str, str],
+    ready: str = "accepted|waiting",
+    code: int = 0,
 ) -> str:
-    """Run a command of ours beside the server; what it printed."""
+    """Run a command of ours beside the server, which must end with this exit code; what it printed."""
     ran = Process(
         ["-m", "hookchain", *command],
         ready=ready,
         cwd=folder,
         environment=environment | {"HOOKCHAIN_SECRET": "a test's secret"},
     )
-    assert ran.wait() == 0, ran.output
+    assert ran.wait() == code, ran.output
     return ran.output
 
 

@@ -68,6 +68,7 @@ OWNERS: Mapping[str, type] = {
 _CHAIN = {
     "chain.id": Field(type=str),
     "chain.upstream": Field(type=str),
+    "chain.client": Field(type=str),
     "chain.depth": Field(type=int),
     "chain.submissions": Field(type=int),
     "chain.prompt": Field(type=str),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 import json
 import tempfile
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import apprise
 import pytest
 from apprise import NotifyBase
+from PIL import Image
 from starlette.responses import Response
 
 from dispatcher.effects.attachments import Picture
@@ -45,6 +47,50 @@ async def test_pictures_are_attached(web: Any, make: Any, temporary: Path) -> No
     assert [base64.b64decode(one["base64"]) for one in message["attachments"]] == [picture] * 2
     assert (message["message"], message["attachments"][0]["filename"]) == ("two", "picture-1.png")
     assert list(temporary.iterdir()) == []
+
+
+def grid_of_four() -> tuple[bytes, list[tuple[int, ...]]]:
+    """A grid of 40 x 20 pixels, and the colours of its four pictures."""
+    colours: list[tuple[int, ...]] = [(250, 0, 0), (0, 250, 0), (0, 0, 250), (250, 250, 0)]
+    canvas, data = Image.new("RGB", (40, 20)), io.BytesIO()
+    for number, colour in enumerate(colours):
+        x, y = number % 2 * 20, number // 2 * 10
+        canvas.paste(colour, (x, y, x + 20, y + 10))
+    canvas.save(data, "PNG")
+    return data.getvalue(), colours
+
+
+async def test_the_quarters_of_a_grid_are_attached(web: Any, make: Any, temporary: Path) -> None:
+    """One message with four files, in the order of U1 to U4; a grid that cannot be cut is one file, and the decision says so."""
+    picture, colours = grid_of_four()
+    web.answer = lambda _: Response(picture)
+    grids = [Picture(address=f"{web.url}/g.png", in_quarters=True)]
+    await notify("four", to=web.url.replace("http://", "json://"), attach=grids, chain=make.chain(web.url))
+    chain, broken = make.chain(web.url), picture[:60]
+    web.answer = lambda _: Response(broken)
+    await notify("one", to=web.url.replace("http://", "json://"), attach=grids, chain=chain)
+    four, one = (
+        [base64.b64decode(attachment["base64"]) for attachment in message["attachments"]]
+        for message in told(web)
+    )
+    quarters = [Image.open(io.BytesIO(data)).convert("RGB") for data in four]
+    assert [(quarter.size, quarter.getpixel((10, 5))) for quarter in quarters] == [
+        ((20, 10), colour) for colour in colours
+    ]
+    assert one == [broken]
+    assert "attached as one picture: the grid cannot be cut" in chain.notes
+    assert list(temporary.iterdir()) == []
+
+
+def test_a_rule_attaches_quarters_of_grids_only(hookchain: Hookchain) -> None:
+    hookchain.load_rules(RULE.format(on="task.succeeded", attach='"quarters"'))
+    address = "https://cdn.example.com/g.png"
+    (told,) = hookchain.succeed(grid(imageUrl=address)).told
+    assert told.attached == tuple(f"{address}#{number}" for number in (1, 2, 3, 4))
+    asked = hookchain.succeed(upscale(imageUrl=address))
+    assert [one.attached for one in asked.told] == [(address,)]
+    assert "is not a grid" in str(asked.decisions)
+    assert [one.attached for one in hookchain.succeed(grid("none", imageUrl=None)).told] == [()]
 
 
 async def test_a_picture_that_cannot_be_attached_is_an_address(web: Any, make: Any, temporary: Path) -> None:
@@ -138,7 +184,7 @@ def test_a_join_attaches_what_succeeded(hookchain: Hookchain) -> None:
     [
         ('[""]', "an address in attach is empty"),
         ('["picture.png"]', "'picture.png' in attach is not an address"),
-        ('"x"', "expected true or false or a list"),
+        ('"x"', r"'x' is not an allowed value\. Allowed: true, false, quarters, a list"),
         ('["{{ tsak.image_url }}"]', "unknown name 'tsak'"),
         ('["{{ chain.tasks }}"]', r"does not have chain\.tasks"),
     ],

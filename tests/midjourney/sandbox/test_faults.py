@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any
 
 import httpx
 import pytest
 
+from midjourney.failures import failure_kind
 from midjourney.sandbox.faults import SWITCHES, Faults, parse
 from tests.support.hook import Hook
 
 SPEED = ("--speed", "50", "--seed", "2")
+PIXEL = "data:image/png;base64,iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAAAAAA6fptVAAAACklEQVR4nGP4DwABAQEAG7buVgAAAABJRU5ErkJggg=="
 
 
 def imagine(client: httpx.Client, hook: Hook) -> httpx.Response:
@@ -135,6 +138,26 @@ def test_failure(start_sandbox: Any, hook: Hook, eventually: Any) -> None:
     assert task["failReason"]
 
 
+@pytest.mark.parametrize("dialect", ["mj-plus", "trueai", "wenwen"])
+def test_what_is_moderated_later(start_sandbox: Any, hook: Hook, eventually: Any, dialect: str) -> None:
+    """Accepted and billed, then refused because of its content, in words that differ; nothing but imagines is."""
+    sandbox = start_sandbox(*SPEED, "--dialect", dialect, "--faults", "moderated=1")
+    for _ in range(9):
+        assert imagine(sandbox.http, hook).json()["code"] in (1, 22)
+    sandbox.http.post("/mj/submit/describe", json={"base64": PIXEL, "notifyHook": hook.url})
+
+    def ends() -> dict[str, str]:
+        final = [body for body in hook.bodies if body["status"] in ("SUCCESS", "FAILURE")]
+        return {body["id"]: f"{body['action']} {body['failReason']}" for body in final}
+
+    eventually(lambda: len(ends()) == 10)
+    words = Counter(ends().values())
+    assert words.pop("DESCRIBE None") == 1
+    assert len(words) == 3
+    assert all(failure_kind(text.removeprefix("IMAGINE ")) == "moderation" for text in words)
+    assert sandbox.ledger()["billed"]["imagine"] == 9
+
+
 def test_big_ids(start_sandbox: Any, hook: Hook, eventually: Any) -> None:
     """Numbers above 2^53 in the answer, the callbacks and the fetch, and all the same number."""
     sandbox = start_sandbox(*SPEED, "--faults", "big-ids")
@@ -157,6 +180,22 @@ def test_expired(start_sandbox: Any, hook: Hook, eventually: Any) -> None:
     assert (answer.status_code, answer.text) == (404, "This content is no longer available.")
     (task,) = eventually(lambda: ended(sandbox.http))
     assert sandbox.http.get(task["imageUrl"]).content.startswith(b"\x89PNG")
+
+
+def test_an_expired_video(start_sandbox: Any, hook: Hook, eventually: Any) -> None:
+    """Four videos: their addresses in the callback are gone, those of a fetch are good, and each is another."""
+    sandbox = start_sandbox(*SPEED, "--dialect", "trueai", "--faults", "expired")
+    sandbox.http.post("/mj/submit/video", json={"image": PIXEL, "notifyHook": hook.url})
+    eventually(lambda: ("SUCCESS", "100%") in hook.statuses())
+    told = next(body for body in hook.bodies if body["status"] == "SUCCESS")["videoUrls"]
+    assert [sandbox.http.get(video["url"]).status_code for video in told] == [404] * 4
+    (task,) = eventually(lambda: ended(sandbox.http))
+    videos = [sandbox.http.get(video["url"]) for video in task["videoUrls"]]
+    assert {video.headers["content-type"] for video in videos} == {"image/gif"}
+    assert all(video.content.startswith(b"GIF89a") for video in videos)
+    assert len({video.content for video in videos}) == 4
+    beyond = task["videoUrls"][0]["url"].replace("/video/1/", "/video/5/")
+    assert sandbox.http.get(beyond).status_code == 404
 
 
 def test_rough_is_a_profile_of_known_faults_that_can_be_lived_through() -> None:
