@@ -12,7 +12,8 @@ import msgspec
 from dispatcher.policy.costs import PAID, Prices
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.model import EFFECTS
-from dispatcher.rules.whatif import Report, WhatIf
+from dispatcher.trying.report import Report
+from dispatcher.trying.whatif import WhatIf
 from hookchain.cli.output import json_text
 from hookchain.cli.rules_counts import never_fired_in
 from hookchain.cli.table import cells, padded
@@ -22,8 +23,9 @@ from hookchain.settings.load import SANDBOX, Settings
 from hookchain.upstreams import places_of
 from midjourney.dialects import Upstream
 from midjourney.prices import price_of
+from storage import clock
 from storage.engine import Connection, Database
-from storage.reading import ledger
+from storage.reading import facts, ledger
 from storage.reading.ledger import Entry
 from storage.reading.recorded import recorded
 
@@ -63,11 +65,14 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _reports(settings: Settings, rules: list[CompiledRule], since_ms: int) -> tuple[Report, Actual]:
     prices = {name: upstream.prices for name, upstream in settings.upstreams.items()}
-    runner = WhatIf(rules, places_of(settings), prices, settings.budget)
+    runner = WhatIf(rules, places_of(settings), prices, settings.budget, settings.plan)
+    now_ms = clock.now_ms()
 
     def read(connection: Connection) -> tuple[Report, Actual]:
         actual = _actual(ledger.entries(connection, since_ms), prices)
-        return runner.run(recorded(connection, runner.signals, since_ms, with_root=runner.uses_root)), actual
+        happened = recorded(connection, runner.facts, since_ms, with_moves=True)
+        others, decided = facts.requested(connection, since_ms), facts.decided(connection, since_ms)
+        return runner.run(happened, others, decided, since_ms=since_ms, until_ms=now_ms), actual
 
     database = Database(settings.database_url)
     try:
@@ -123,7 +128,7 @@ def _lines(report: Report, actual: Actual) -> list[str]:
         f"{padded('total', width)}  {len(allowed):12}  {total_cost:9.4g}  {refused.total():8}  "
         f"{actual.by_rule.total():7}  {sum(actual.cost_by_rule.values()):9.4g}"
     )
-    if held := sum(suggestion.held for suggestion in report.suggested):
+    if held := sum(suggestion.fate == "held" for suggestion in report.suggested):
         lines.append(f"held until somebody approves: {held} of {len(allowed)}")
     lines += _chain_lines(report, actual)
     lines += [f"failed {times} times: {message}" for message, times in report.errors.most_common(10)]

@@ -12,7 +12,7 @@ from typing import TypeVar
 from dispatcher.effects.rehearsal import rehearsing
 from dispatcher.plugins.errors import Retry
 from dispatcher.plugins.signals import SIGNALS
-from dispatcher.rules.whatif import DOT
+from dispatcher.trying.dry import DOT
 from hookchain.testing import home
 from hookchain.testing.asked import Ask, Asked, Sent
 from hookchain.testing.server import Server, Setup, State

@@ -21,8 +21,8 @@ from dispatcher.policy import upstream_limits
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.expressions import evaluate_here
 from dispatcher.rules.later import asking_plugins, mistake_in
-from dispatcher.rules.whatif import DryChain
 from dispatcher.runs.verifier import Verifier
+from dispatcher.trying.dry import DryChain
 from hookchain.testing.upstream import Answers, leaving, rehearsed
 from midjourney.client import Client
 from midjourney.dialects import Dialect, Upstream
@@ -149,6 +149,7 @@ class Server:
             self._clock,
             _Alone(),
             chain_type=DryChain,
+            at_once=1,  # in order, so that a test decides the same each time
         )
         prices = {name: upstream.prices for name, upstream in upstreams.items()}
         Asking(self._database, self._registry, _link, prices).connect()
