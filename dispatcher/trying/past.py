@@ -3,14 +3,14 @@ the upstream answered to what is requested again."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 
 import msgspec
 
 from dispatcher.plugins.chain import UpstreamHandle
+from dispatcher.trying.facts import Fact, ended_before, new_event, settlement, staged
 from midjourney.decode import decode_task
 from storage.events import event_log
-from storage.events.event_log import NewEvent
 from storage.ingest import ingest
 from storage.reading.facts import Requested
 from storage.records import (
@@ -18,20 +18,16 @@ from storage.records import (
     SIGNAL_OF_CHANGE,
     Approval,
     ClaimedDelivery,
-    Event,
     Incoming,
-    Staged,
     Submission,
 )
 from storage.scratch import Scratch
 from storage.submissions import decisions, intents, staging, submission_queue, waiting
-from storage.submissions.settlements import Settlement, settle_attempt
+from storage.submissions.settlements import settle_attempt
 from storage.tasks import chains
 from storage.tasks import rows as tasks
 from storage.tasks.chains import Orphan
 from storage.tickets import withdrawing
-
-Fact = ClaimedDelivery | Requested | Approval
 
 _GIVEN_ANEW = frozenset({"budget.exceeded", *JOINS})
 """Signals that the trial gives by itself."""
@@ -99,7 +95,7 @@ class Past:
             began = not real.parent_id
             chain = msgspec.structs.replace(fact.chain, root_task_id="") if began else fact.chain
             self._scratch.add_chain(chain)
-        result = staging.stage(self._connection, _staged(fact), refuse=self._refuse, now_ms=now_ms)
+        result = staging.stage(self._connection, staged(fact), refuse=self._refuse, now_ms=now_ms)
         made = submission_queue.find(self._connection, result.submission_id)
         if made is not None and result.created:
             self.known.add(self._renamed(made, real).id)
@@ -152,7 +148,7 @@ class Past:
         return chain is not None and chain.id in self._with_ghosts and not self._scratch.gives_joins(chain.id)
 
     def _append(self, fact: ClaimedDelivery) -> None:
-        event_log.append(self._connection, _new_event(fact.event, self._wanted))
+        event_log.append(self._connection, new_event(fact.event, self._wanted))
         self._note(fact)
 
     def _note(self, fact: ClaimedDelivery) -> None:
@@ -210,7 +206,7 @@ class Past:
             depth=real.depth,
             created_at_ms=real.created_at_ms,
             prompt=real.prompt,
-            finished_at_ms=None if fact.event.payload else _ended_before(fact),
+            finished_at_ms=None if fact.event.payload else ended_before(fact),
         )
         tasks.put(self._connection, row)
 
@@ -271,7 +267,7 @@ class Past:
             self._show(fact)
             self._append(fact)
             return True
-        settle_attempt(self._connection, made, _settlement(real, event), now_ms)
+        settle_attempt(self._connection, made, settlement(real, event), now_ms)
         self._note(fact)
         self._show(fact)
         return True
@@ -285,89 +281,3 @@ class Past:
             waiting.send_now(self._connection, made.id, now_ms)
         elif ": not sent: " not in fact.event.detail:  # the answer to `unless`, which the trial asks itself
             withdrawing.drop(self._connection, made.id, fact.event.detail.partition(": ")[2], now_ms)
-
-
-def merged(
-    events: Iterable[ClaimedDelivery], requested: Iterable[Requested], decided: Iterable[Approval]
-) -> Iterator[tuple[int, Fact]]:
-    """All facts with their times, oldest first. Of one moment, requests come before decisions, and these before events."""
-    asked, settled = iter(requested), iter(decided)
-    next_asked, next_settled = next(asked, None), next(settled, None)
-    now_ms = 0
-    for claimed in events:
-        now_ms = max(now_ms, claimed.event.received_at_ms)
-        while next_asked is not None and next_asked.submission.created_at_ms <= now_ms:
-            yield next_asked.submission.created_at_ms, next_asked
-            next_asked = next(asked, None)
-        while next_settled is not None and (next_settled.decided_at_ms or 0) <= now_ms:
-            yield next_settled.decided_at_ms or 0, next_settled
-            next_settled = next(settled, None)
-        yield now_ms, claimed
-    while next_asked is not None:
-        yield next_asked.submission.created_at_ms, next_asked
-        next_asked = next(asked, None)
-    while next_settled is not None:
-        yield next_settled.decided_at_ms or 0, next_settled
-        next_settled = next(settled, None)
-
-
-def _staged(fact: Requested) -> Staged:
-    one = fact.submission
-    began_ms = one.started_at_ms if one.attempts and one.started_at_ms else one.run_at_ms
-    return Staged(
-        idempotency_key=one.idempotency_key,
-        chain_id=one.chain_id,
-        upstream=one.upstream,
-        kind=one.kind,
-        label=one.label,
-        request=one.request,
-        parent_id=one.parent_id,
-        depth=one.depth,
-        asked_by=one.asked_by,
-        lane=one.lane,
-        priority=one.priority,
-        delay_ms=max(0, began_ms - one.created_at_ms),
-        thing=fact.thing,
-        client=fact.client,
-        user=fact.user,
-        mode=one.mode,
-        follows=fact.follows,
-    )
-
-
-def _settlement(real: Submission, event: Event) -> Settlement:
-    return Settlement(
-        state=real.state,
-        outcome=event.status,
-        reason=event.detail,
-        task_ids=real.task_ids,
-        signal=event.signal,
-        answer=event.payload,
-        child_status="MODAL" if real.state == "needs_modal" else "",
-        child_action=event.action,
-    )
-
-
-def _new_event(event: Event, wanted: frozenset[str]) -> NewEvent:
-    return NewEvent(
-        upstream=event.upstream,
-        task_id=event.task_id,
-        submission_id=event.submission_id,
-        source=event.source,
-        signal=event.signal,
-        action=event.action,
-        status=event.status,
-        progress=event.progress,
-        advanced=event.advanced,
-        pending=event.signal in wanted,
-        detail=event.detail,
-        payload=event.payload,
-        received_at_ms=event.received_at_ms,
-        provenance=event.provenance or "internal",
-    )
-
-
-def _ended_before(fact: ClaimedDelivery) -> int | None:
-    """When the task of an event had ended, if it had by then."""
-    ended_ms = fact.task.finished_at_ms if fact.task is not None else None
-    return ended_ms if ended_ms is not None and ended_ms <= fact.event.received_at_ms else None

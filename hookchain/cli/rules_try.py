@@ -32,6 +32,9 @@ from storage.reading.recorded import recorded
 MOST_CHAINS = 20
 """Chains that are printed; --json lists them all."""
 
+MOST_TOLD = 20
+"""Submissions that do not simply leave, and are described."""
+
 
 def what_if(file: Path, settings: Settings, since_ms: int, *, as_json: bool) -> str:
     """What these rules would have submitted since this time, beside what was submitted, as text or JSON."""
@@ -103,13 +106,15 @@ def _json(report: Report, actual: Actual) -> dict[str, object]:
         "fired": dict(report.fired),
         "limited": report.limited,
         "errors": dict(report.errors),
+        "decisions": [msgspec.structs.asdict(decision) for decision in report.decisions],
+        "unknown": unknowns(report),
         "really": {"by_rule": dict(actual.by_rule), "by_chain": dict(actual.by_chain)},
     }
 
 
 def _lines(report: Report, actual: Actual) -> list[str]:
-    allowed = [suggestion for suggestion in report.suggested if not suggestion.refused]
-    refused = Counter(suggestion.rule for suggestion in report.suggested if suggestion.refused)
+    allowed = [suggestion for suggestion in report.suggested if suggestion.is_made]
+    refused = Counter(suggestion.rule for suggestion in report.suggested if suggestion.fate == "refused")
     count = Counter(suggestion.rule for suggestion in allowed)
     lines = [f"{report.events} events were tried; nothing was sent", ""]
     rules = sorted({*count, *refused, *actual.by_rule})
@@ -128,11 +133,46 @@ def _lines(report: Report, actual: Actual) -> list[str]:
         f"{padded('total', width)}  {len(allowed):12}  {total_cost:9.4g}  {refused.total():8}  "
         f"{actual.by_rule.total():7}  {sum(actual.cost_by_rule.values()):9.4g}"
     )
-    if held := sum(suggestion.fate == "held" for suggestion in report.suggested):
-        lines.append(f"held until somebody approves: {held} of {len(allowed)}")
+    for fate, text in _FATES.items():
+        if several := sum(suggestion.fate == fate for suggestion in report.suggested):
+            lines.append(f"{text}: {several} of {len(report.suggested)}")
+    lines += _words(report)
     lines += _chain_lines(report, actual)
+    lines += [f"not known: {unknown}" for unknown in unknowns(report)]
     lines += [f"failed {times} times: {message}" for message, times in report.errors.most_common(10)]
     return lines
+
+
+_FATES = {
+    "held": "held until somebody approves",
+    "waits": "would still wait",
+    "not sent": "would not be sent, and cost nothing",
+}
+
+
+def _words(report: Report) -> list[str]:
+    """What would become of those that do not simply leave, the newest last."""
+    told = [one for one in report.suggested if one.fate != "sent"]
+    lines = [
+        f"  {one.rule}: {one.label or one.kind} of {one.task_id}: {one.words}" for one in told[-MOST_TOLD:]
+    ]
+    if len(told) > MOST_TOLD:
+        lines.insert(0, f"  … and {len(told) - MOST_TOLD} more before; --json lists them all")
+    return lines
+
+
+def unknowns(report: Report) -> list[str]:
+    """What a trial cannot know, in plain words."""
+    sent = sum(one.fate == "sent" and not one.known for one in report.suggested)
+    waiting = any(one.fate in ("waits", "held") for one in report.suggested)
+    told = []
+    if sent:
+        told.append(f"what {sent} of the submissions would have led to, because they were never made")
+    if waiting:
+        told.append("what people press, approve or drop from now on")
+    if report.suggested:
+        told.append("whether a plugin would have vetoed a submission, or requested anything because of it")
+    return told
 
 
 def _effect_lines(report: Report) -> list[str]:

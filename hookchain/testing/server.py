@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -85,11 +84,11 @@ async def _link(approval_id: str) -> str:
 
 
 class Server:
-    """A server over the database in a folder. All of its methods must be called in one event loop."""
+    """A server over a database. All of its methods must be called in one event loop."""
 
-    def __init__(self, folder: Path, registry: Registry, clock: Callable[[], int]) -> None:
+    def __init__(self, url: str, registry: Registry, clock: Callable[[], int]) -> None:
         self.answers = Answers()
-        self._database = Database(f"sqlite:///{folder / 'hookchain.db'}")
+        self._database = Database(url)
         self._registry = registry
         self._clock = clock
         self._setup: Setup | None = None
