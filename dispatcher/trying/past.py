@@ -54,10 +54,11 @@ class Past:
         self._held_together: dict[str, list[str]] = {}
         self._with_ghosts: set[str] = set()
         self._wanted: frozenset[str] = frozenset()
+        self._since_ms = 0
 
-    def want(self, signals: frozenset[str]) -> None:
-        """Fan out these signals."""
-        self._wanted = signals
+    def want(self, signals: frozenset[str], since_ms: int) -> None:
+        """Fan out these signals, of events since this time."""
+        self._wanted, self._since_ms = signals, since_ms
 
     def apply(self, fact: Fact, now_ms: int) -> None:
         """Let one fact happen."""
@@ -92,7 +93,7 @@ class Past:
         if real.upstream not in self._handles:
             return
         if fact.chain is not None and not self._scratch.has_chain(fact.chain.id):
-            began = not real.parent_id
+            began = not real.parent_id and real.updated_at_ms >= self._since_ms
             chain = msgspec.structs.replace(fact.chain, root_task_id="") if began else fact.chain
             self._scratch.add_chain(chain)
         result = staging.stage(self._connection, staged(fact), refuse=self._refuse, now_ms=now_ms)
@@ -101,8 +102,9 @@ class Past:
             self.known.add(self._renamed(made, real).id)
 
     def settle_older(self, fact: Requested) -> None:
-        """Let a request from before the trial stand as it stands now, as nothing more is told of it."""
-        self._scratch.put_state(fact.submission, fact.submission.updated_at_ms)
+        """Let a request from before the trial stand as it stands now, if nothing more is told of it."""
+        if fact.submission.updated_at_ms < self._since_ms:
+            self._scratch.put_state(fact.submission, fact.submission.updated_at_ms)
 
     def _decide(self, real: Approval, now_ms: int) -> None:
         keys = self._held_together.get(real.id, [])

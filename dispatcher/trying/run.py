@@ -67,14 +67,15 @@ class Time:
 class Trial:
     """One trial over its database."""
 
-    def __init__(self, tried: Tried, scratch: Scratch, report: Report, now: Time) -> None:
+    def __init__(self, tried: Tried, scratch: Scratch, report: Report, now: Time, since_ms: int) -> None:
         self._tried, self._scratch, self._connection = tried, scratch, scratch.connection
         self._report, self._registry, self._handles = report, tried.registry, tried.handles
         self._now = now
         self._made: dict[str, Suggested] = {}
         self._refuse = partial(refusal, budget=tried.budget)
         self.past = Past(scratch, self._handles, self._refuse)
-        self.past.want(frozenset(self._registry.connected_signals()))
+        self._since_ms = since_ms
+        self.past.want(frozenset(self._registry.connected_signals()), since_ms)
         self._joins: Collection[str] = self._registry.connected_signals() & JOINS
         self._preflight = Preflight(scratch, self._registry, self._handles, self._now, lambda: True)
         self._call = Call(DirectRuns(), self._handles, self._now, Timings().runs, DryChain)
@@ -84,19 +85,18 @@ class Trial:
 
     def until(self, at_ms: int) -> None:
         """Let time pass, and do what becomes due, in order."""
-        while (next_ms := self._scratch.next_ms(self._now())) is not None and next_ms < at_ms:
+        while (next_ms := self._scratch.next_ms(self._now())) is not None and next_ms <= at_ms:
             self._now.now_ms = next_ms
             self._settle()
         self._now.now_ms = max(self._now(), at_ms)
-        self._settle()
 
-    def take(self, fact: Fact, since_ms: int) -> None:
+    def take(self, fact: Fact) -> None:
         """Let one fact happen, and do what follows from it."""
         if isinstance(fact, ClaimedDelivery):
             if fact.event.upstream not in self._handles:
                 return
             self._report.events += fact.event.signal in self._tried.signals
-        if isinstance(fact, Requested) and fact.submission.created_at_ms < since_ms:
+        if isinstance(fact, Requested) and fact.submission.created_at_ms < self._since_ms:
             self._take_older(fact)
             return
         self.past.apply(fact, self._now())

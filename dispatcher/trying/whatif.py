@@ -106,10 +106,10 @@ class WhatIf:
         scratch, now = Scratch(self._tried.handles, self._plan), Time()
         try:
             with clock.stopped(now):
-                trial = Trial(self._tried, scratch, self.report, now)
+                trial = Trial(self._tried, scratch, self.report, now, since_ms)
                 for at_ms, fact in merged(recorded, requested, decided):
                     trial.until(at_ms)
-                    trial.take(fact, since_ms)
+                    trial.take(fact)
                 trial.until(until_ms)
                 trial.finish()
         finally:

@@ -55,7 +55,10 @@ def recorded(
                 latest=latest,
                 parent=row.parent or b"",
                 members=members.of_join(connection, event.signal, row.chain),
-                root_id=firings.root_of(connection, event.upstream, event.task_id) if event.task_id else "",
+                # With moves, whoever reads this has the tasks and finds their roots.
+                root_id=firings.root_of(connection, event.upstream, event.task_id)
+                if event.task_id and not with_moves
+                else "",
             )
             if with_root:
                 root = roots.of_event(connection, claimed, as_it_was=True)
