@@ -39,6 +39,8 @@ def page_context(
         places=places,
         prices=settings.prices,
         budget=settings.budget,
+        budgets=settings.all_budgets,
+        zone=settings.timezone,
         hooks=lambda: [_hook(settings, tokens, name) for name in settings.upstreams],
         get_loaded=get_loaded,
         examine=partial(_examine, settings, database, tokens),

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections.abc import Callable, Container
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from sqlalchemy import Connection as Connection  # for the layers above, which must not import SQLAlchemy
 from sqlalchemy import Engine
@@ -54,6 +54,24 @@ CALLBACK_LOCK_WAIT_MS = 300
 
 ANSWERED_WITHIN_S = 0.5
 """A clock reading that took longer is too imprecise, and is ignored until the next one."""
+
+
+class Transactions(Protocol):
+    """What the parts that decide need of a database: an open one, or one in memory in which they are tried."""
+
+    @property
+    def meter(self) -> Meter:
+        """Counts what is done."""
+
+    @property
+    def wakeups(self) -> Wakeups:
+        """Wakes the loops."""
+
+    async def read(self, query: Callable[[Connection], T]) -> T:
+        """See `Database.read`."""
+
+    async def write(self, name: str, work: Callable[[Connection], T]) -> T:
+        """See `Database.write`."""
 
 
 class Database:

@@ -21,7 +21,7 @@ from dispatcher.policy import run_endings
 from dispatcher.policy.intent import generation_of
 from midjourney.errors import ProtocolError
 from storage.clock import uptime_s
-from storage.engine import Connection, Database
+from storage.engine import Connection, Transactions
 from storage.reading import recorded
 from storage.records import BY_HAND, ClaimedDelivery, Event
 from storage.submissions import scheduled
@@ -48,7 +48,7 @@ class Asker:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         registry: Registry,
         handles: Mapping[str, UpstreamHandle],
         by_plugin: StillWanted,
@@ -88,7 +88,7 @@ class Asker:
     async def _ask(self, one: Scheduled) -> bool:
         """Ask about one submission, and write the answer. False if this process cannot tell now."""
         try:
-            why = await self._why_not(one)
+            why = await self.why_not(one)
         except ProtocolError as error:
             log.info(
                 "a scheduled submission waits until its task can be read",
@@ -101,13 +101,17 @@ class Asker:
             return False
         if why is None:
             return False
-        if not why:
-            await self._database.write("clear_scheduled", partial(_clear, one, self._clock()))
-        elif await self._database.write("drop_scheduled", partial(_drop, one, why, self._clock())):
+        if await self.write(one, why) and why:
             log.info("not sent", submission=one.submission.id, label=one.submission.label, why=why)
         return True
 
-    async def _why_not(self, one: Scheduled) -> str | None:
+    async def write(self, one: Scheduled, why: str) -> bool:
+        """Let a submission be sent, or drop it if there is a reason. False if the answer is out of date."""
+        if why:
+            return await self._database.write("drop_scheduled", partial(_drop, one, why, self._clock()))
+        return await self._database.write("clear_scheduled", partial(_clear, one, self._clock()))
+
+    async def why_not(self, one: Scheduled) -> str | None:
         """Why a submission is not sent; "" if it is; None if another process may know. Raises `ProtocolError` if the upstream does not
         tell the task."""
         terms = terms_of(one.terms)

@@ -20,7 +20,7 @@ from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.running import END_WITHIN_S, Runner
 from dispatcher.policy import run_endings
 from dispatcher.policy.chain_budget import Budget, refusal
-from dispatcher.runs.active_runs import REST_S, ActiveRuns
+from dispatcher.runs.active_runs import REST_S, RUNNING_AT_ONCE, ActiveRuns
 from dispatcher.runs.call import Call
 from dispatcher.runs.preflight import Preflight
 from dispatcher.runs.verifier import Verifier
@@ -49,7 +49,7 @@ class Committed(msgspec.Struct, frozen=True, kw_only=True):
 
 class Deliverer:
     """Runs receivers, each delivery separately: one that fails or hangs does not delay the others. `listen` adds receivers to those
-    that are connected; `chain_type` is what receivers act on."""
+    that are connected; `chain_type` is what receivers act on; `at_once` of them run at the same time."""
 
     def __init__(
         self,
@@ -63,6 +63,7 @@ class Deliverer:
         membership: Worker,
         listen: Listen | None = None,
         chain_type: type[Chain] = Chain,
+        at_once: int = RUNNING_AT_ONCE,
     ) -> None:
         self._database = database
         self._listen = listen
@@ -73,7 +74,7 @@ class Deliverer:
         self._membership = membership
         self.loop = Loop("deliver", self._turn)
         self.runner = Runner(on_end=self.loop.wake)
-        self.active_runs = ActiveRuns(registry, self.runner.abandoned)
+        self.active_runs = ActiveRuns(registry, self.runner.abandoned, at_once)
         self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
         self._verify = Verify(verifier, self.active_runs, clock)
         self._finish = Step("finish_delivery", self._end_all)

@@ -23,6 +23,9 @@ from dispatcher.rules.variables import used_in
 _WHEN = ("when", "once_per", "limit", "after", "at", "unless", "priority")
 """The keys of a rule that say when and how often it acts, and not what it does."""
 
+_FIELDS = msgspec.structs.fields(Rule)
+"""Read once: it evaluates the annotations of all keys each time."""
+
 
 def with_digests(terms: Terms, rule: Rule) -> Terms:
     """The terms of what a rule schedules."""
@@ -37,7 +40,7 @@ def _digest(rule: Rule, but: tuple[str, ...]) -> str:
         rule = msgspec.structs.replace(rule, on=[one, *others] if others else one)
     said = {
         field.name: getattr(rule, field.name)
-        for field in msgspec.structs.fields(rule)
+        for field in _FIELDS
         if field.name not in (*but, "vars") and getattr(rule, field.name) != field.default
     }
     if used := used_in([text for value in said.values() for text in strings(value)], rule.vars):

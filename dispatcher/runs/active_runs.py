@@ -29,9 +29,13 @@ REST_S = 0.5
 
 
 class ActiveRuns:
-    """Counts runs from their claim to the commit of their end, and those whose receiver may still be called. `abandoned` returns how many abandoned runs of a receiver have not ended."""
+    """Counts runs from their claim to the commit of their end, and those whose receiver may still be called. `abandoned` returns how many abandoned runs of a receiver have not ended;
+    `most` run at the same time."""
 
-    def __init__(self, registry: Registry, abandoned: Callable[[str], int]) -> None:
+    def __init__(
+        self, registry: Registry, abandoned: Callable[[str], int], most: int = RUNNING_AT_ONCE
+    ) -> None:
+        self._most = most
         self._registry = registry
         self._abandoned = abandoned
         self._running: Counter[str] = Counter()
@@ -49,7 +53,7 @@ class ActiveRuns:
     @property
     def free(self) -> int:
         """How many more deliveries may run."""
-        return RUNNING_AT_ONCE - self._running.total()
+        return self._most - self._running.total()
 
     def begin(self, claimed: ClaimedDelivery) -> None:
         """Count a delivery that this process has claimed."""

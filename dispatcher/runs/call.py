@@ -6,6 +6,7 @@ import asyncio
 import random
 import traceback
 from collections.abc import Callable, Mapping
+from typing import Protocol
 
 import msgspec
 import structlog
@@ -13,7 +14,8 @@ import structlog
 from dispatcher.plugins.chain import Chain, UpstreamHandle
 from dispatcher.plugins.context import Context, context_of
 from dispatcher.plugins.errors import GiveUp
-from dispatcher.plugins.running import Runner, for_other_loops
+from dispatcher.plugins.receivers import Receiver
+from dispatcher.plugins.running import for_other_loops
 from dispatcher.policy import run_endings
 from dispatcher.policy.contradictions import unoffered
 from dispatcher.runs.verify import Verified
@@ -21,6 +23,13 @@ from storage.deliveries.endings import Ended
 from storage.histogram import Histogram
 
 log = structlog.get_logger("hookchain")
+
+
+class Runs(Protocol):
+    """Runs receivers, as `dispatcher.plugins.running.Runner` does."""
+
+    async def run(self, receiver: Receiver, context: Context) -> None:
+        """Run a receiver to its end. Raises what it raises."""
 
 
 class Call:
@@ -31,7 +40,7 @@ class Call:
 
     def __init__(
         self,
-        runner: Runner,
+        runner: Runs,
         handles: Mapping[str, UpstreamHandle],
         clock: Callable[[], int],
         durations: Histogram,

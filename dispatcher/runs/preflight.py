@@ -13,7 +13,7 @@ from dispatcher.policy import run_endings
 from storage.deliveries import firings, suspects
 from storage.deliveries.endings import Ended, subject_of
 from storage.deliveries.firings import Limit
-from storage.engine import Connection, Database
+from storage.engine import Connection, Transactions
 from storage.reading import roots
 from storage.records import ChainRoot, ClaimedDelivery, Delivery, is_for_one
 from storage.tasks import hanging
@@ -31,7 +31,7 @@ class Preflight:
 
     def __init__(
         self,
-        database: Database,
+        database: Transactions,
         registry: Registry,
         upstreams: Container[str],
         clock: Callable[[], int],

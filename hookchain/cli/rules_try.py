@@ -12,7 +12,8 @@ import msgspec
 from dispatcher.policy.costs import PAID, Prices
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.model import EFFECTS
-from dispatcher.rules.whatif import Report, WhatIf
+from dispatcher.trying.report import Report
+from dispatcher.trying.whatif import WhatIf
 from hookchain.cli.output import json_text
 from hookchain.cli.rules_counts import never_fired_in
 from hookchain.cli.table import cells, padded
@@ -22,13 +23,17 @@ from hookchain.settings.load import SANDBOX, Settings
 from hookchain.upstreams import places_of
 from midjourney.dialects import Upstream
 from midjourney.prices import price_of
+from storage import clock
 from storage.engine import Connection, Database
-from storage.reading import ledger
+from storage.reading import facts, ledger
 from storage.reading.ledger import Entry
 from storage.reading.recorded import recorded
 
 MOST_CHAINS = 20
 """Chains that are printed; --json lists them all."""
+
+MOST_TOLD = 20
+"""Submissions that do not simply leave, and are described."""
 
 
 def what_if(file: Path, settings: Settings, since_ms: int, *, as_json: bool) -> str:
@@ -63,11 +68,14 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _reports(settings: Settings, rules: list[CompiledRule], since_ms: int) -> tuple[Report, Actual]:
     prices = {name: upstream.prices for name, upstream in settings.upstreams.items()}
-    runner = WhatIf(rules, places_of(settings), prices, settings.budget)
+    runner = WhatIf(rules, places_of(settings), prices, settings.budget, settings.plan)
+    now_ms = clock.now_ms()
 
     def read(connection: Connection) -> tuple[Report, Actual]:
         actual = _actual(ledger.entries(connection, since_ms), prices)
-        return runner.run(recorded(connection, runner.signals, since_ms, with_root=runner.uses_root)), actual
+        happened = recorded(connection, runner.facts, since_ms, with_moves=True)
+        others, decided = facts.requested(connection, since_ms), facts.decided(connection, since_ms)
+        return runner.run(happened, others, decided, since_ms=since_ms, until_ms=now_ms), actual
 
     database = Database(settings.database_url)
     try:
@@ -98,13 +106,15 @@ def _json(report: Report, actual: Actual) -> dict[str, object]:
         "fired": dict(report.fired),
         "limited": report.limited,
         "errors": dict(report.errors),
+        "decisions": [msgspec.structs.asdict(decision) for decision in report.decisions],
+        "unknown": unknowns(report),
         "really": {"by_rule": dict(actual.by_rule), "by_chain": dict(actual.by_chain)},
     }
 
 
 def _lines(report: Report, actual: Actual) -> list[str]:
-    allowed = [suggestion for suggestion in report.suggested if not suggestion.refused]
-    refused = Counter(suggestion.rule for suggestion in report.suggested if suggestion.refused)
+    allowed = [suggestion for suggestion in report.suggested if suggestion.is_made]
+    refused = Counter(suggestion.rule for suggestion in report.suggested if suggestion.fate == "refused")
     count = Counter(suggestion.rule for suggestion in allowed)
     lines = [f"{report.events} events were tried; nothing was sent", ""]
     rules = sorted({*count, *refused, *actual.by_rule})
@@ -123,11 +133,46 @@ def _lines(report: Report, actual: Actual) -> list[str]:
         f"{padded('total', width)}  {len(allowed):12}  {total_cost:9.4g}  {refused.total():8}  "
         f"{actual.by_rule.total():7}  {sum(actual.cost_by_rule.values()):9.4g}"
     )
-    if held := sum(suggestion.held for suggestion in report.suggested):
-        lines.append(f"held until somebody approves: {held} of {len(allowed)}")
+    for fate, text in _FATES.items():
+        if several := sum(suggestion.fate == fate for suggestion in report.suggested):
+            lines.append(f"{text}: {several} of {len(report.suggested)}")
+    lines += _words(report)
     lines += _chain_lines(report, actual)
+    lines += [f"not known: {unknown}" for unknown in unknowns(report)]
     lines += [f"failed {times} times: {message}" for message, times in report.errors.most_common(10)]
     return lines
+
+
+_FATES = {
+    "held": "held until somebody approves",
+    "waits": "would still wait",
+    "not sent": "would not be sent, and cost nothing",
+}
+
+
+def _words(report: Report) -> list[str]:
+    """What would become of those that do not simply leave, the newest last."""
+    told = [one for one in report.suggested if one.fate != "sent"]
+    lines = [
+        f"  {one.rule}: {one.label or one.kind} of {one.task_id}: {one.words}" for one in told[-MOST_TOLD:]
+    ]
+    if len(told) > MOST_TOLD:
+        lines.insert(0, f"  … and {len(told) - MOST_TOLD} more before; --json lists them all")
+    return lines
+
+
+def unknowns(report: Report) -> list[str]:
+    """What a trial cannot know, in plain words."""
+    sent = sum(one.fate == "sent" and not one.known for one in report.suggested)
+    waiting = any(one.fate in ("waits", "held") for one in report.suggested)
+    told = []
+    if sent:
+        told.append(f"what {sent} of the submissions would have led to, because they were never made")
+    if waiting:
+        told.append("what people press, approve or drop from now on")
+    if report.suggested:
+        told.append("whether a plugin would have vetoed a submission, or requested anything because of it")
+    return told
 
 
 def _effect_lines(report: Report) -> list[str]:

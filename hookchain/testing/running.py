@@ -12,7 +12,7 @@ from typing import TypeVar
 from dispatcher.effects.rehearsal import rehearsing
 from dispatcher.plugins.errors import Retry
 from dispatcher.plugins.signals import SIGNALS
-from dispatcher.rules.whatif import DOT
+from dispatcher.trying.dry import DOT
 from hookchain.testing import home
 from hookchain.testing.asked import Ask, Asked, Sent
 from hookchain.testing.server import Server, Setup, State
@@ -37,6 +37,8 @@ class Running:
 
     def __init__(self) -> None:
         self.clock = TestClock()
+        self.url = ""
+        """A migrated, empty database to work on; "" for one of the test's own."""
         self.watch = Watch()
         self.registry = WatchedRegistry(SIGNALS, self.watch)
         self._server: Server | None = None
@@ -91,8 +93,10 @@ class Running:
 
     async def _done(self, setup: Setup, work: Coroutine[object, None, Asked]) -> Asked:
         if self._server is None:
-            self._folder = home.new()
-            self._server = Server(self._folder, self.registry, self.clock)
+            if not self.url:
+                self._folder = home.new()
+            url = self.url or f"sqlite:///{self._folder}/hookchain.db"
+            self._server = Server(url, self.registry, self.clock)
             await self._server.open()
         await self._server.configure(setup)
         self.watch.forget()

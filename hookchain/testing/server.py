@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -21,8 +20,8 @@ from dispatcher.policy import upstream_limits
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.expressions import evaluate_here
 from dispatcher.rules.later import asking_plugins, mistake_in
-from dispatcher.rules.whatif import DryChain
 from dispatcher.runs.verifier import Verifier
+from dispatcher.trying.dry import DryChain
 from hookchain.testing.upstream import Answers, leaving, rehearsed
 from midjourney.client import Client
 from midjourney.dialects import Dialect, Upstream
@@ -85,11 +84,11 @@ async def _link(approval_id: str) -> str:
 
 
 class Server:
-    """A server over the database in a folder. All of its methods must be called in one event loop."""
+    """A server over a database. All of its methods must be called in one event loop."""
 
-    def __init__(self, folder: Path, registry: Registry, clock: Callable[[], int]) -> None:
+    def __init__(self, url: str, registry: Registry, clock: Callable[[], int]) -> None:
         self.answers = Answers()
-        self._database = Database(f"sqlite:///{folder / 'hookchain.db'}")
+        self._database = Database(url)
         self._registry = registry
         self._clock = clock
         self._setup: Setup | None = None
@@ -149,6 +148,7 @@ class Server:
             self._clock,
             _Alone(),
             chain_type=DryChain,
+            at_once=1,  # in order, so that a test decides the same each time
         )
         prices = {name: upstream.prices for name, upstream in upstreams.items()}
         Asking(self._database, self._registry, _link, prices).connect()

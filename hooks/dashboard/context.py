@@ -11,6 +11,7 @@ from dispatcher.by_hand import pressing
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.costs import Prices
+from dispatcher.policy.period_budgets import PeriodBudget
 from hooks.api.loaded import GetLoaded
 from hooks.dashboard.finding import Finding
 from hooks.gateway_view import NO_GATEWAY, GatewayView
@@ -44,6 +45,8 @@ class PageContext(msgspec.Struct, frozen=True, kw_only=True):
     places: Mapping[str, UpstreamHandle]
     prices: Prices
     budget: Budget
+    budgets: Sequence[PeriodBudget] = ()
+    zone: str = "UTC"
     hooks: Callable[[], Sequence[Hook]]
     get_loaded: GetLoaded
     examine: Callable[[str], Awaitable[Finding]]

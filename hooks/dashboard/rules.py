@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from functools import partial
 
 from starlette.requests import Request
 from starlette.responses import Response
 
 from dispatcher.plugins.errors import RuleError
-from dispatcher.rules.trial import Busy, TrialOverran, Trials
-from dispatcher.rules.tryout import RecordedEvents, RulesLoaded, TrialRequest
+from dispatcher.trying.trial import Busy, TrialOverran, Trials
+from dispatcher.trying.tryout import RecordedEvents, RulesLoaded, TrialRequest
 from hooks.api.loaded import receivers_of
 from hooks.dashboard.context import PageContext
 from hooks.dashboard.render import answer, is_partial
 from hooks.problems import Problem
 from storage import clock
-from storage.reading import pages
+from storage.engine import Connection
+from storage.reading import facts, pages
+from storage.reading.facts import Requested
 from storage.reading.recorded import recorded
 from storage.records import ClaimedDelivery
 
@@ -70,16 +72,16 @@ class Rules:
             dialects={name: place.dialect for name, place in self._context.places.items()},
             prices=self._context.prices,
             budget=self._context.budget,
+            budgets=self._context.budgets,
+            zone=self._context.zone,
             near={name: place.near for name, place in self._context.places.items()},
             zones={name: place.zone for name, place in self._context.places.items()},
         )
 
+        until_ms = clock.now_ms()
+
         async def find(wanted: RulesLoaded) -> RecordedEvents:
-            return await self._context.database.read(
-                lambda connection: _within_limits(
-                    recorded(connection, wanted.signals, since_ms, with_root=wanted.uses_root)
-                )
-            )
+            return await self._context.database.read(partial(_happened, wanted, since_ms, until_ms))
 
         outcome, mistake = None, ""
         try:
@@ -102,14 +104,31 @@ class Rules:
         )
 
 
-def _within_limits(events: Iterable[ClaimedDelivery]) -> RecordedEvents:
-    """Return the first events, up to `MOST_EVENTS` and `MOST_BYTES`."""
+def _happened(wanted: RulesLoaded, since_ms: int, until_ms: int, connection: Connection) -> RecordedEvents:
+    """The first facts of this time, up to `MOST_EVENTS` that the rules hear of, and `MOST_BYTES`."""
     taken: list[ClaimedDelivery] = []
-    taken_bytes = 0
-    for event in events:
-        taken_bytes += len(event.event.payload) + len(event.latest) + len(event.parent)
-        taken_bytes += len(event.root.payload) if event.root is not None else 0
-        if len(taken) == MOST_EVENTS or taken_bytes > MOST_BYTES:
-            return RecordedEvents(events=taken, is_cut=True)
+    others: list[Requested] = []
+    heard = bytes_taken = 0
+    is_cut = False
+    for one in facts.requested(connection, since_ms):
+        bytes_taken += len(one.submission.request)
+        if bytes_taken > MOST_BYTES // 2:
+            is_cut = True
+            break
+        others.append(one)
+    for event in recorded(connection, wanted.facts, since_ms, with_moves=True):
+        heard += event.event.signal in wanted.signals
+        bytes_taken += len(event.event.payload) + len(event.latest) + len(event.parent)
+        if heard > MOST_EVENTS or bytes_taken > MOST_BYTES:
+            is_cut = True
+            until_ms = event.event.received_at_ms  # later ones may have changed what would become due
+            break
         taken.append(event)
-    return RecordedEvents(events=taken)
+    return RecordedEvents(
+        events=taken,
+        is_cut=is_cut,
+        requested=others,
+        decided=list(facts.decided(connection, since_ms)),
+        since_ms=since_ms,
+        until_ms=until_ms,
+    )

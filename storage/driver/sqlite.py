@@ -69,6 +69,18 @@ def write_engine(path: Path) -> Engine:
     return engine
 
 
+def memory_engine() -> Engine:
+    """An engine for one connection to an empty database in memory, which is gone when the connection is closed."""
+    engine = create_engine("sqlite://")
+
+    @event.listens_for(engine, "connect")
+    def on_connect(connection: Any, _record: Any) -> None:
+        connection.isolation_level = None
+        connection.execute("PRAGMA temp_store = MEMORY")
+
+    return engine
+
+
 def migration_engine(path: Path) -> Engine:
     """An engine for migrations, the only one that may create the file."""
     engine = create_engine(_url("sqlite", path))

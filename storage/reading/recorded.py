@@ -12,7 +12,7 @@ from storage.deliveries.sql import CONTEXTS
 from storage.events import event_log
 from storage.joins import members
 from storage.reading import roots
-from storage.reading.sql_history import NEWEST_ID, RECEIVED_AFTER, RECORDED
+from storage.reading.sql_history import NEWEST_ID, RECEIVED_AFTER, RECORDED, WITH_MOVES
 from storage.records import ClaimedDelivery, Delivery, Event, Submission, SubmissionState, TaskRow
 
 A_PAGE = 1000
@@ -22,16 +22,23 @@ SET_BACK_MS = 24 * 3_600_000
 
 
 def recorded(
-    connection: Connection, signals: Iterable[str], since_ms: int, *, with_root: bool = False
+    connection: Connection,
+    signals: Iterable[str],
+    since_ms: int,
+    *,
+    with_root: bool = False,
+    with_moves: bool = False,
 ) -> Iterator[ClaimedDelivery]:
     """Every event that gave one of these signals, oldest first, as a claimed delivery that does not exist in the database.
 
     Payloads, and what a submission's own event says of it, are those of the time. All else of tasks, chains and submissions is in its
-    present state. `with_root`: read the first task of each chain too.
+    present state. `with_root`: read the first task of each chain too. `with_moves`: also events without a signal that changed a task, or
+    what waits.
     """
     after, wanted = _before(connection, since_ms), list(signals)
+    statement = WITH_MOVES if with_moves else RECORDED
     while True:
-        rows = RECORDED.all(connection, after=after, since_ms=since_ms, signals=wanted, most=A_PAGE)
+        rows = statement.all(connection, after=after, since_ms=since_ms, signals=wanted, most=A_PAGE)
         for row in rows:
             event = row.event
             latest = (
@@ -48,7 +55,10 @@ def recorded(
                 latest=latest,
                 parent=row.parent or b"",
                 members=members.of_join(connection, event.signal, row.chain),
-                root_id=firings.root_of(connection, event.upstream, event.task_id) if event.task_id else "",
+                # With moves, whoever reads this has the tasks and finds their roots.
+                root_id=firings.root_of(connection, event.upstream, event.task_id)
+                if event.task_id and not with_moves
+                else "",
             )
             if with_root:
                 root = roots.of_event(connection, claimed, as_it_was=True)

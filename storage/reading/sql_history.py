@@ -70,8 +70,7 @@ class RecordedEvent(NamedTuple):
     parent: Payload | None
 
 
-RECORDED = Query(
-    f"""
+_RECORDED = f"""
     SELECT {columns_of(Event, "events")}, {columns_of(TaskRow, "tasks")}, {columns_of(ChainRow, "chains")},
       {columns_of(Submission, "submissions")},
       (
@@ -87,10 +86,17 @@ RECORDED = Query(
         ELSE coalesce(nullif(events.submission_id, ''), tasks.submission_id)
       END
     LEFT JOIN chains ON chains.id = coalesce(tasks.chain_id, submissions.chain_id)
-    WHERE events.id > :after AND events.received_at_ms >= :since_ms AND events.signal IN (:signals)
+    WHERE events.id > :after AND events.received_at_ms >= :since_ms AND {{wanted}}
       AND events.source <> 'replay' AND events.provenance <> 'refuted'
     ORDER BY events.id
     LIMIT :most
-    """,
+    """
+RECORDED = Query(_RECORDED.format(wanted="events.signal IN (:signals)"), RecordedEvent)
+# Also what moved a task without a signal (a button that somebody pressed elsewhere), and what people did with what waited.
+WITH_MOVES = Query(
+    _RECORDED.format(
+        wanted="""(events.signal IN (:signals) OR (events.signal IS NULL
+        AND (events.advanced /*sqlite = 1 */ OR (events.source = 'internal' AND events.status IN ('dropped', 'waiting')))))"""
+    ),
     RecordedEvent,
 )

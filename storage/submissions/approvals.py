@@ -56,6 +56,11 @@ def of_firing(connection: Connection, event_id: int, asked_by: str) -> Approval 
     return sql.OF_FIRING.first(connection, event_id=event_id, asked_by=asked_by)
 
 
+def of_submission(connection: Connection, submission_id: str) -> Approval | None:
+    """The approval that a submission was or is held for, or None."""
+    return sql.OF_SUBMISSION.first(connection, submission_id=submission_id)
+
+
 def of_chain(connection: Connection, chain_id: str) -> list[Approval]:
     """All approvals of a chain, oldest first."""
     return sql.OF_CHAIN.all(connection, chain_id=chain_id)
@@ -85,6 +90,6 @@ def close_if_empty(
     connection: Connection, submission_id: str, now_ms: int, *, by: str, source: DecidedFrom
 ) -> None:
     """Close the approval of a submission that is no longer held, if it holds no other: there is nothing left to decide."""
-    approval = sql.OF_SUBMISSION.first(connection, submission_id=submission_id)
+    approval = of_submission(connection, submission_id)
     if approval is not None and approval.is_open:
         sql.DECIDE_IF_EMPTY(connection, id=approval.id, state="released", now_ms=now_ms, by=by, source=source)

@@ -7,6 +7,8 @@ by a blind second try.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import msgspec
 from sqlalchemy import Connection
 
@@ -59,18 +61,24 @@ def begin_attempts(
     if begun:
         ids = [submission.id for submission in begun]
         protocol.claim(connection, SUBMISSIONS, ids, worker=worker, now_ms=now_ms)
-        rows = [_sending(submission.id, submission.attempts + 1, now_ms) for submission in begun]
-        sql.BEGIN_ATTEMPT.all_at_once(connection, rows)
-    return [
-        msgspec.structs.replace(
-            submission,
-            state="sending",
-            attempts=submission.attempts + 1,
-            started_at_ms=now_ms,
-            updated_at_ms=now_ms,
-        )
-        for submission in begun
-    ]
+        begun = [
+            msgspec.structs.replace(
+                submission,
+                state="sending",
+                attempts=submission.attempts + 1,
+                started_at_ms=now_ms,
+                updated_at_ms=now_ms,
+            )
+            for submission in begun
+        ]
+        note_attempts(connection, begun, now_ms)
+    return begun
+
+
+def note_attempts(connection: Connection, begun: Sequence[Submission], now_ms: int) -> None:
+    """Store the attempts of submissions that were claimed."""
+    rows = [_sending(submission.id, submission.attempts, now_ms) for submission in begun]
+    sql.BEGIN_ATTEMPT.all_at_once(connection, rows)
 
 
 def _sending(submission_id: str, number: int, now_ms: int) -> dict[str, object]:

@@ -14,7 +14,7 @@ from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.load import load_rules
-from dispatcher.rules.whatif import WhatIf
+from dispatcher.trying.whatif import WhatIf
 from hookchain import chain_rested, children_done, task_succeeded
 from midjourney.dialects import DIALECTS
 from midjourney.requests import Imagine, Modal
@@ -544,7 +544,7 @@ async def test_rules_on_joins_are_tried_on_recorded_ones(bench: Any, heard: Hear
     text = "[[rules]]\nname = 'again'\non = 'chain.rested'\nimagine = '{{ chain.tasks | length }} tasks'\n"
     rules = load_rules(tomllib.loads(text)["rules"], file="rules.toml", text=text)
     tried = WhatIf(rules, {"main": UpstreamHandle(name="main", dialect=DIALECTS["trueai"])}, {}, bench.budget)
-    happened = await bench.database.read(lambda connection: list(recorded(connection, tried.signals, 0)))
+    happened = await bench.database.read(lambda connection: list(recorded(connection, tried.facts, 0)))
     sent = msgspec.msgpack.decode(msgspec.msgpack.encode(happened), type=list[ClaimedDelivery])
     report = tried.run(sent)
     assert report.errors == {}

@@ -14,9 +14,9 @@ from dispatcher.rules.confined import evaluate_confined
 from dispatcher.rules.expressions import Condition, Evaluator, compile_template, evaluate_here
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.moments import Moment
-from dispatcher.rules.trial import Trials
-from dispatcher.rules.tryout import RecordedEvents, RulesLoaded, TrialRequest
-from dispatcher.rules.whatif import WhatIf
+from dispatcher.trying.trial import Trials
+from dispatcher.trying.tryout import RecordedEvents, RulesLoaded, TrialRequest
+from dispatcher.trying.whatif import WhatIf
 from hookchain.testing import Hookchain, grid
 from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS

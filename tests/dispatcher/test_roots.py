@@ -14,7 +14,7 @@ from dispatcher.plugins.receivers import options_of
 from dispatcher.plugins.upstream_handle import UpstreamHandle
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.receiver import receivers_of
-from dispatcher.rules.whatif import WhatIf
+from dispatcher.trying.whatif import WhatIf
 from hookchain import Chain, receiver, task_succeeded
 from hookchain.testing import Hookchain, grid, upscale
 from midjourney.dialects import DIALECTS
@@ -179,7 +179,7 @@ async def test_what_if_sees_the_root(bench: Bench) -> None:
         compiled, {"main": UpstreamHandle(name="main", dialect=DIALECTS["trueai"])}, {}, bench.budget
     )
     happened = await bench.database.read(
-        lambda connection: list(recorded(connection, tried.signals, 0, with_root=tried.uses_root))
+        lambda connection: list(recorded(connection, tried.facts, 0, with_moves=True))
     )
     assert [one.task_id for one in tried.run(happened).suggested] == ["up"]
 

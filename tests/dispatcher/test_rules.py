@@ -89,6 +89,8 @@ def test_the_shipped_rules_load(path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("NOTIFY_TO", "json://127.0.0.1")
     monkeypatch.setenv("MAIN_URL", "https://main.example.com")
     monkeypatch.setenv("OTHER_URL", "https://other.example.com")
+    monkeypatch.setenv("ALICE_KEY", "a-long-key-of-alice-0123456789")
+    monkeypatch.setenv("BOB_KEY", "a-long-key-of-bob-0123456789")
     rules = rules_of(load_settings({"HOOKCHAIN_CONFIG": str(path)}))
     assert rules
     assert [warning for rule in rules for warning in rule.warnings] == []

@@ -15,9 +15,10 @@ import pytest
 
 from dispatcher.plugins.errors import RuleError
 from dispatcher.policy.chain_budget import Budget
-from dispatcher.rules import tryout
-from dispatcher.rules.trial import Busy, TrialOverran, Trials
-from dispatcher.rules.tryout import Prediction, RecordedEvents, RulesLoaded, TrialRequest, UnusableRules
+from dispatcher.trying import tryout
+from dispatcher.trying.trial import Busy, TrialOverran, Trials
+from dispatcher.trying.tryout import Prediction, RecordedEvents, RulesLoaded, TrialRequest, UnusableRules
+from dispatcher.trying.whatif import STATE_SIGNALS
 from hookchain.testing import grid
 from midjourney.decode import decode_task
 from midjourney.dialects import DIALECTS
@@ -26,6 +27,7 @@ from storage.reading.recorded import recorded
 from storage.records import Incoming
 from tests.conftest import PATIENCE_S, REPOSITORY
 
+HEARD = RulesLoaded(signals=["task.succeeded"], facts=sorted(STATE_SIGNALS))
 UP = 'on = "task.succeeded"\npress = "U1"\n'
 
 
@@ -200,7 +202,7 @@ async def test_what_the_process_says_is_what_its_functions_say(happened: Recorde
     outgoing = io.BytesIO()
     tryout.answer(io.BytesIO(tryout.framed(asked()) + tryout.framed(happened)), outgoing)
     said = outgoing.getvalue()
-    heard = tryout.framed(RulesLoaded(signals=["task.succeeded"]))
+    heard = tryout.framed(HEARD)
     assert said.startswith(heard)
     outcome = msgspec.msgpack.decode(said[len(heard) + tryout.LENGTH_BYTES :], type=Prediction)
     assert outcome.by_rule == {"rule:up": (2, 1.0, 0)}
@@ -213,7 +215,7 @@ async def test_what_the_process_says_is_what_its_functions_say(happened: Recorde
 @pytest.mark.process
 def test_the_process_answers_where_nothing_can_limit_it() -> None:
     """As on Windows, which has no `resource`: whoever started it ends it after its time."""
-    script = "import sys; sys.modules['resource'] = None; from dispatcher.rules import tryout; sys.exit(tryout.main())"
+    script = "import sys; sys.modules['resource'] = None; from dispatcher.trying import tryout; sys.exit(tryout.main())"
     done = subprocess.run(
         [sys.executable, "-c", script],
         input=tryout.framed(asked()) + tryout.framed(RecordedEvents(events=[])),
@@ -223,4 +225,4 @@ def test_the_process_answers_where_nothing_can_limit_it() -> None:
         check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
-    assert done.stdout.startswith(tryout.framed(RulesLoaded(signals=["task.succeeded"])))
+    assert done.stdout.startswith(tryout.framed(HEARD))

@@ -18,9 +18,12 @@ from hypothesis import strategies as st
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.load import load_rules
-from dispatcher.rules.whatif import Report, WhatIf
+from dispatcher.trying.report import Report
+from dispatcher.trying.whatif import WhatIf
 from hookchain.testing import Ask, Hookchain, fresh, grid, upscale
 from midjourney.dialects import DIALECTS
+from storage.engine import Connection
+from storage.reading import facts
 from storage.reading.recorded import recorded
 from tests.support.inside import without_logs
 
@@ -180,11 +183,13 @@ def of_what_if(kit: Hookchain, text: str, budget: Budget) -> Outcome:
     handles = {"main": UpstreamHandle(name="main", dialect=DIALECTS["mj-plus"])}
     what_if = WhatIf(compiled, handles, {}, budget)
 
+    def read(connection: Connection) -> Report:
+        happened = recorded(connection, what_if.facts, 0, with_moves=True)
+        others, decided = facts.requested(connection, 0), facts.decided(connection, 0)
+        return what_if.run(happened, others, decided, until_ms=kit._running.clock.now_ms)
+
     async def run() -> Report:
-        server = kit._running.server
-        return await server.database.read(
-            lambda connection: what_if.run(list(recorded(connection, what_if.signals, 0)))
-        )
+        return await kit._running.server.database.read(read)
 
     report = kit._running._in_thread(run())
     made = Counter((one.chain_id, one.kind, one.label, one.rule, one.refused) for one in report.suggested)

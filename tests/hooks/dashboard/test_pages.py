@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 import pytest
 
-from dispatcher.rules import tryout
+from dispatcher.trying import tryout
 from hooks.dashboard.views import tree
 from storage import schema
 from storage.engine import Connection

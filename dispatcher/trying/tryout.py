@@ -1,4 +1,4 @@
-"""The process that tries rules somebody has just written: `python -m dispatcher.rules.tryout`.
+"""The process that tries rules somebody has just written: `python -m dispatcher.trying.tryout`.
 
 Jinja evaluates constants when it parses a template, and only killing the process can stop that, or a loop. So rules are tried
 in a process with little memory and time, and without secrets. Requests and answers go through standard input and output, each
@@ -14,8 +14,9 @@ import signal
 import sys
 import tomllib
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import BinaryIO, TypeVar
+from zoneinfo import ZoneInfo
 
 import msgspec
 
@@ -23,13 +24,16 @@ from dispatcher.confined.process_limits import limit
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.errors import RuleError
 from dispatcher.policy.chain_budget import Budget
+from dispatcher.policy.period_budgets import Budgets, PeriodBudget
 from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.mistakes import WrongRules
 from dispatcher.rules.sources import Source, find_in
-from dispatcher.rules.whatif import Report, Suggested, WhatIf
+from dispatcher.trying.report import Report, Suggested
+from dispatcher.trying.whatif import WhatIf
 from midjourney.dialects import Dialect
 from midjourney.links import Near
-from storage.records import ClaimedDelivery
+from storage.reading.facts import Requested
+from storage.records import Approval, ClaimedDelivery
 
 MEMORY_BYTES = 512 * 1024 * 1024
 """In addition to what the interpreter uses once all modules are loaded."""
@@ -51,15 +55,17 @@ class TrialRequest(msgspec.Struct, frozen=True, kw_only=True):
     dialects: Mapping[str, Dialect]
     prices: Mapping[str, Mapping[str, float]]
     budget: Budget
+    budgets: Sequence[PeriodBudget] = ()
+    zone: str = "UTC"
     near: Mapping[str, Near] = {}
     zones: Mapping[str, str] = {}
 
 
 class RulesLoaded(msgspec.Struct, frozen=True, kw_only=True, tag=True):
-    """The rules are valid, and use these signals. `uses_root`: they need the first task of each chain."""
+    """The rules are valid, and use these signals. `facts` are those of all events that a trial must see."""
 
     signals: list[str]
-    uses_root: bool = False
+    facts: list[str] = []
 
 
 class UnusableRules(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -69,10 +75,15 @@ class UnusableRules(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """Recorded events with these signals, oldest first. `is_cut`: there were more."""
+    """Recorded events with these signals, oldest first, and what others requested and decided. `is_cut`: there were more events. What
+    is due by `until_ms` is done."""
 
     events: list[ClaimedDelivery]
     is_cut: bool = False
+    requested: list[Requested] = []
+    decided: list[Approval] = []
+    since_ms: int = 0
+    until_ms: int = 0
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -116,12 +127,15 @@ def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
         )
         for name, dialect in request.dialects.items()
     }
-    what_if = WhatIf(rules, handles, request.prices, request.budget)
-    outgoing.write(framed(RulesLoaded(signals=what_if.signals, uses_root=what_if.uses_root)))
+    plan = Budgets(request.budgets, ZoneInfo(request.zone), request.prices) if request.budgets else None
+    what_if = WhatIf(rules, handles, request.prices, request.budget, plan)
+    outgoing.write(framed(RulesLoaded(signals=what_if.signals, facts=what_if.facts)))
     outgoing.flush()
-    recorded = _read(incoming, RecordedEvents)
-    report = what_if.run(recorded.events)
-    prediction = _prediction(report, is_cut=recorded.is_cut)
+    told = _read(incoming, RecordedEvents)
+    report = what_if.run(
+        told.events, told.requested, told.decided, since_ms=told.since_ms, until_ms=told.until_ms
+    )
+    prediction = _prediction(report, is_cut=told.is_cut)
     warnings = [str(warning) for rule in rules for warning in rule.warnings]
     outgoing.write(framed(msgspec.structs.replace(prediction, warnings=warnings)))
 
@@ -143,7 +157,7 @@ def _rules(request: TrialRequest) -> list[CompiledRule]:
 
 
 def _prediction(report: Report, *, is_cut: bool) -> Prediction:
-    allowed = [made for made in report.suggested if not made.refused]
+    allowed = [made for made in report.suggested if made.is_made]
     count, wanted = Counter(made.rule for made in allowed), Counter(made.rule for made in report.suggested)
     cost = {name: sum(made.price for made in allowed if made.rule == name) for name in count}
     return Prediction(
@@ -152,7 +166,7 @@ def _prediction(report: Report, *, is_cut: bool) -> Prediction:
         suggested=report.suggested[:MOST_SHOWN],
         errors=dict(report.errors.most_common(MOST_ERRORS)),
         is_cut=is_cut,
-        held=sum(made.held for made in report.suggested),
+        held=sum(made.fate == "held" for made in report.suggested),
     )
 
 

@@ -13,8 +13,8 @@ import msgspec
 
 from dispatcher.confined.keeper import clean_environment
 from dispatcher.plugins.errors import RuleError
-from dispatcher.rules import tryout
-from dispatcher.rules.tryout import (
+from dispatcher.trying import tryout
+from dispatcher.trying.tryout import (
     LENGTH_BYTES,
     Prediction,
     RecordedEvents,
