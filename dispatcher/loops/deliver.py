@@ -23,6 +23,7 @@ from dispatcher.policy.chain_budget import Budget, refusal
 from dispatcher.runs.active_runs import REST_S, ActiveRuns
 from dispatcher.runs.call import Call
 from dispatcher.runs.preflight import Preflight
+from dispatcher.runs.store_turns import StoreTurns
 from dispatcher.runs.verifier import Verifier
 from dispatcher.runs.verify import Verify
 from storage.clock import Clock
@@ -30,7 +31,7 @@ from storage.deliveries import delivery_queue
 from storage.deliveries.delivery_queue import Listen
 from storage.deliveries.endings import Ended, Run, end_all
 from storage.engine import Connection, Database, Step
-from storage.errors import LeaseLost
+from storage.errors import LeaseLost, StoreChanged
 from storage.joins import looking
 from storage.records import JOINS, ClaimedDelivery, PendingEvent
 
@@ -74,7 +75,10 @@ class Deliverer:
         self.loop = Loop("deliver", self._turn)
         self.runner = Runner(on_end=self.loop.wake)
         self.active_runs = ActiveRuns(registry, self.runner.abandoned)
-        self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
+        self._store_turns = StoreTurns()
+        self._preflight = Preflight(
+            database, registry, handles, clock, lambda: membership.is_alone, self._store_turns
+        )
         self._verify = Verify(verifier, self.active_runs, clock)
         self._finish = Step("finish_delivery", self._end_all)
         self._moved_chains: set[str] = set()
@@ -126,7 +130,8 @@ class Deliverer:
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
         try:
-            await self._commit(claimed, await self._run(claimed))
+            async with self._store_turns.turn(claimed):
+                await self._commit(claimed, await self._run(claimed))
         finally:
             if self.active_runs.end(claimed):
                 self.loop.wake()
@@ -154,6 +159,10 @@ class Deliverer:
         except LeaseLost as error:
             log.warning("another worker has finished the delivery", why=str(error))
             return
+        except StoreChanged as error:
+            log.info("a delivery is done again", why=str(error))
+            self.loop.wake()
+            return
         ending = committed.ending
         if committed.next_waits:
             self.loop.wake()
@@ -174,15 +183,17 @@ class Deliverer:
         )
 
     async def _keep(self, claimed: ClaimedDelivery, ending: Ended) -> Committed:
-        """Commit the end of a run. If the database refuses it, commit that it cannot be stored. Raises `LeaseLost`."""
+        """Commit the end of a run. If the database refuses it, commit that it cannot be stored. Raises `LeaseLost` and `StoreChanged`."""
         try:
             return await self._write(claimed, ending)
-        except LeaseLost:
+        except (LeaseLost, StoreChanged):
             raise
         except Exception as error:  # the same run would end the same way, so it must not stay "running"
             return await self._write(claimed, run_endings.unkept(ending, error))
 
     async def _write(self, claimed: ClaimedDelivery, ending: Ended) -> Committed:
+        if ending.store is not None:
+            self._store_turns.note(claimed.delivery.receiver)
         run = Run(claimed, ending, self._registry.connected_signals())
         closing = self._submitter.claim if ending.staged else None
         next_waits = await until_durable(lambda: self._database.step(self._finish, run, closing))
