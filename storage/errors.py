@@ -4,7 +4,6 @@ StorageError
 ├── NotDurable       the database could not take the write: nothing of it was stored
 ├── Unkeepable       the database refuses a value in this write: a retry will not help
 ├── LeaseLost        another worker has the work by now: what was staged is dropped
-├── StoreChanged     another run has changed the store of the chain: the delivery is run again
 ├── UnknownMove      the code requested a change of state that is in no table of states
 ├── SchemaTooNew     the database was migrated by a newer release
 ├── CannotMove       the tables of release 0.1.0 cannot be moved into their own schema now
@@ -31,10 +30,6 @@ class Unkeepable(StorageError):
 
 class LeaseLost(StorageError):
     """The attempt that was to be finished is no longer the current one."""
-
-
-class StoreChanged(StorageError):
-    """Another run changed the store of the chain after this one had read it. The delivery waits, to be run again."""
 
 
 class UnknownMove(StorageError):

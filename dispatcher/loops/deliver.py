@@ -29,9 +29,9 @@ from dispatcher.runs.verify import Verify
 from storage.clock import Clock
 from storage.deliveries import delivery_queue
 from storage.deliveries.delivery_queue import Listen
-from storage.deliveries.endings import Ended, Run, end_all
+from storage.deliveries.endings import Ended, Result, Run, end_all
 from storage.engine import Connection, Database, Step
-from storage.errors import LeaseLost, StoreChanged
+from storage.errors import LeaseLost
 from storage.joins import looking
 from storage.records import JOINS, ClaimedDelivery, PendingEvent
 
@@ -42,10 +42,12 @@ EVENTS_A_TURN = 200
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a run as committed, and whether another delivery waits for it."""
+    """The end of a run as committed, and whether another delivery waits for it. `is_again`: it was not kept, because another run changed
+    `chain.store` at the same moment; the delivery waits to be run again."""
 
     ending: Ended
     next_waits: bool
+    is_again: bool
 
 
 class Deliverer:
@@ -159,13 +161,12 @@ class Deliverer:
         except LeaseLost as error:
             log.warning("another worker has finished the delivery", why=str(error))
             return
-        except StoreChanged as error:
-            log.info("a delivery is done again", why=str(error))
-            self.loop.wake()
-            return
         ending = committed.ending
         if committed.next_waits:
             self.loop.wake()
+        if committed.is_again:
+            log.info("delivery runs again", delivery=claimed.delivery.id, receiver=claimed.delivery.receiver)
+            return
         if claimed.chain is not None and self._registry.connected_signals() & JOINS:
             self._moved_chains.add(claimed.chain.id)
             self.loop.wake()
@@ -183,10 +184,10 @@ class Deliverer:
         )
 
     async def _keep(self, claimed: ClaimedDelivery, ending: Ended) -> Committed:
-        """Commit the end of a run. If the database refuses it, commit that it cannot be stored. Raises `LeaseLost` and `StoreChanged`."""
+        """Commit the end of a run. If the database refuses it, commit that it cannot be stored. Raises `LeaseLost`."""
         try:
             return await self._write(claimed, ending)
-        except (LeaseLost, StoreChanged):
+        except LeaseLost:
             raise
         except Exception as error:  # the same run would end the same way, so it must not stay "running"
             return await self._write(claimed, run_endings.unkept(ending, error))
@@ -196,9 +197,9 @@ class Deliverer:
             self._store_turns.note(claimed.delivery.receiver)
         run = Run(claimed, ending, self._registry.connected_signals())
         closing = self._submitter.claim if ending.staged else None
-        next_waits = await until_durable(lambda: self._database.step(self._finish, run, closing))
-        return Committed(ending=ending, next_waits=next_waits)
+        result = await until_durable(lambda: self._database.step(self._finish, run, closing))
+        return Committed(ending=ending, next_waits=result is not False, is_again=result == "again")
 
-    def _end_all(self, connection: Connection, runs: Sequence[Run]) -> Sequence[bool | Exception]:
+    def _end_all(self, connection: Connection, runs: Sequence[Run]) -> Sequence[Result]:
         # The clock is read in the transaction, because it may be set while this waits: a press is due some time after it is staged.
         return end_all(connection, runs, refuse=self._refuse, now_ms=self._clock())

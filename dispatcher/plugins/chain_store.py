@@ -6,7 +6,7 @@ list counts too. Pure: storage/deliveries/chain_stores.py says how two runs at o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any
 
 import msgspec
@@ -127,6 +127,13 @@ class StoreOfChain:
             return None
         told = changes(self._stored.content, content)
         return StoreChange(chain_id=self.id, before=self._stored.version, content=content, told=told)
+
+
+def content_of(values: Mapping[str, object]) -> str:
+    """What a store with these values holds, as JSON. Raises `GiveUp` if they cannot be stored."""
+    store = ChainStore("{}", "the test")
+    store.update(values)
+    return store.content()
 
 
 def changes(before: str, now: str) -> str:

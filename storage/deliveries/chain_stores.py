@@ -22,6 +22,11 @@ def find(connection: Connection, chain_id: str) -> StoredValues:
     return sql.STORE.first(connection, chain_id=chain_id) or EMPTY
 
 
+def contents(connection: Connection) -> dict[str, str]:
+    """What is kept for each chain, as JSON objects."""
+    return {row.chain_id: row.content for row in sql.STORES.all(connection)}
+
+
 def outdated(connection: Connection, changes: Sequence[StoreChange | None]) -> list[bool]:
     """For each change, True if another one has come before it: in the database, or earlier in this list. Locks the chains."""
     chain_ids = sorted({change.chain_id for change in changes if change is not None})

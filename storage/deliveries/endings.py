@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Literal
 
 import msgspec
 from sqlalchemy import Connection
@@ -18,7 +19,7 @@ from storage.driver import locks
 from storage.duty import protocol
 from storage.duty.duties import DELIVERIES
 from storage.duty.held import Held
-from storage.errors import LeaseLost, StoreChanged
+from storage.errors import LeaseLost
 from storage.joins.follows import following
 from storage.records import (
     ALL_SIGNALS,
@@ -57,6 +58,10 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     store: StoreChange | None = None
 
 
+Result = bool | Literal["again"] | LeaseLost
+"""What became of the end of a run: see `end_all`."""
+
+
 class Run(msgspec.Struct, frozen=True):
     """A run that has ended, and the signals that have receivers."""
 
@@ -74,20 +79,20 @@ def end(
     wanted_signals: Container[str] = ALL_SIGNALS,
     now_ms: int,
 ) -> bool:
-    """End one run. Raises `LeaseLost` and `StoreChanged`; otherwise True if another delivery has waited for this one, or is new."""
+    """End one run. Raises `LeaseLost`; otherwise True if another delivery has waited for this one, or is new, or it is to be run again."""
     (result,) = end_all(connection, [Run(claimed, ending, wanted_signals)], refuse=refuse, now_ms=now_ms)
-    if isinstance(result, Exception):
+    if isinstance(result, LeaseLost):
         raise result
-    return result
+    return bool(result)
 
 
 def end_all(
     connection: Connection, runs: Sequence[Run], *, refuse: staging.Refuse, now_ms: int
-) -> list[bool | LeaseLost | StoreChanged]:
+) -> list[Result]:
     """End runs: write their outcomes, and stage all that their receivers requested, together.
 
-    For each run, True if another delivery has waited for it, or there is an event about what it requested; or `LeaseLost`, and then nothing is written for it; or `StoreChanged`, and then it waits
-    to be run again, and nothing else of it is written. Raises `LeaseLost` if a firing was counted for a run without its lease, so that all must be rolled back.
+    For each run, True if another delivery has waited for it, or there is an event about what it requested; or `LeaseLost`, and then nothing is written for it; or "again", and then it
+    waits to be run again, and nothing of what it staged is written. Raises `LeaseLost` if a firing was counted for a run without its lease, so that all must be rolled back.
     """
     if len({run.claimed.delivery.id for run in runs}) < len(runs):  # attempts at one delivery end one by one
         return [one for run in runs for one in end_all(connection, [run], refuse=refuse, now_ms=now_ms)]
@@ -111,13 +116,13 @@ def end_all(
     chain_stores.keep(connection, changes, now_ms)
     told = _stage(connection, current, refuse, now_ms)
     following = _following(connection, current)
-    results: list[bool | LeaseLost | StoreChanged] = []
+    results: list[Result] = []
     for run, one in zip(runs, ends, strict=True):
         delivery = run.claimed.delivery
         if delivery.id not in ended:
             results.append(protocol.lost(DELIVERIES, one.held))
         elif delivery.id in again:
-            results.append(StoreChanged(f"delivery {delivery.id}: {run.ending.decision}"))
+            results.append("again")
         else:
             results.append(_lane_of(run) in following or delivery.id in told)
     return results

@@ -139,6 +139,16 @@ ACTED_BEFORE = Query(
 STORE = Query("SELECT version, content FROM chain_stores WHERE chain_id = :chain_id", StoredValues)
 
 
+class ChainContent(NamedTuple):
+    """What is kept for a chain."""
+
+    chain_id: str
+    content: str
+
+
+STORES = Query("SELECT chain_id, content FROM chain_stores ORDER BY chain_id", ChainContent)
+
+
 class StoreVersion(NamedTuple):
     """The newest version of a chain's store."""
 
