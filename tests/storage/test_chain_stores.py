@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import json
 import random
+import threading
 from collections.abc import AsyncIterator
 from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, select
+from sqlalchemy import Connection, select, text
 
 from midjourney.decode import decode_task
 from storage import ended_chains, schema
@@ -26,6 +27,7 @@ from storage.engine import Database, Step
 from storage.errors import LeaseLost
 from storage.records import ClaimedDelivery, Incoming, StoreChange
 from storage.tasks import chains
+from tests.conftest import PATIENCE_S
 from tests.support.staged import wanted
 
 RECEIVERS = [f"plugin:{number}" for number in range(8)]
@@ -164,6 +166,36 @@ async def test_whoever_has_lost_the_delivery_changes_nothing(database: Database)
     assert await database.write("end", partial(end_all, runs=[Run(again, ending)])) == [False]
     assert (await database.read(only_store))["seen"] == 1
     assert await database.read(keys) == [ending.staged[0].idempotency_key]
+
+
+@pytest.mark.parametrize("database_url", ["postgres"], indirect=True)
+async def test_a_change_waits_for_that_of_another_process(
+    rows_are_held_for_long: None, databases: list[Database], database: Database
+) -> None:
+    """Which is not committed yet when this one wants to know the newest version."""
+    await database.append(success())
+    await database.write("fan_out", partial(fan_out, receivers=RECEIVERS[:2]))
+    first, second = await database.write("claim", partial(claim, most=2))
+    ends = [await database.read(partial(counted, one)) for one in (first, second)]
+    changed, release = threading.Event(), threading.Event()
+
+    def slowly(connection: Connection) -> list[Result]:
+        results = end_all(connection, [Run(first, ends[0])])
+        changed.set()
+        release.wait(PATIENCE_S)
+        return results
+
+    slow = asyncio.create_task(databases[1].write("end", slowly))
+    await asyncio.to_thread(changed.wait, PATIENCE_S)
+    quick = asyncio.create_task(databases[0].write("end", partial(end_all, runs=[Run(second, ends[1])])))
+    waits = text("SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'")
+    async with asyncio.timeout(PATIENCE_S):
+        while not await databases[0].read(lambda c: c.execute(waits).scalar_one()):
+            await asyncio.sleep(0.01)
+    release.set()
+    await asyncio.gather(slow, quick)
+    assert (slow.result(), quick.result()) == ([False], ["again"])
+    assert (await database.read(only_store))["by"] == [first.delivery.id]
 
 
 async def test_a_run_that_is_done_again_keeps_all_its_tries(database: Database) -> None:
