@@ -92,6 +92,7 @@ def _drop_part(connection: Connection, chain_id: str, before_ms: int, most: int)
         return "more", rows
     sql.DROP_FIRINGS(connection, scopes=[f"chain:{chain_id}"])
     sql.DROP_JOINS(connection, chain_id=chain_id)
+    sql.DROP_STORE(connection, chain_id=chain_id)
     sql.DROP_APPROVALS(connection, chain_id=chain_id)
     sql.DROP_CHAIN(connection, chain_id=chain_id)
     return "gone", rows

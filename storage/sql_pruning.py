@@ -192,6 +192,7 @@ SUBMISSIONS_OF_CHAIN = Query(
 DROP_TASK = Command("DELETE FROM tasks WHERE upstream = :upstream AND id = :task_id")
 DROP_ALIASES = Command("DELETE FROM aliases WHERE upstream = :upstream AND task_id = :task_id")
 DROP_JOINS = Command("DELETE FROM joins WHERE chain_id = :chain_id")
+DROP_STORE = Command("DELETE FROM chain_stores WHERE chain_id = :chain_id")
 DROP_FIRINGS = Command("DELETE FROM firings WHERE scope IN (:scopes)")
 KEEP_KEYS = Command(
     """

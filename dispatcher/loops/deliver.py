@@ -23,12 +23,13 @@ from dispatcher.policy.chain_budget import Budget, refusal
 from dispatcher.runs.active_runs import REST_S, RUNNING_AT_ONCE, ActiveRuns
 from dispatcher.runs.call import Call
 from dispatcher.runs.preflight import Preflight
+from dispatcher.runs.store_turns import StoreTurns
 from dispatcher.runs.verifier import Verifier
 from dispatcher.runs.verify import Verify
 from storage.clock import Clock
 from storage.deliveries import delivery_queue
 from storage.deliveries.delivery_queue import Listen
-from storage.deliveries.endings import Ended, Run, end_all
+from storage.deliveries.endings import Ended, Result, Run, end_all
 from storage.engine import Connection, Database, Step
 from storage.errors import LeaseLost
 from storage.joins import looking
@@ -41,10 +42,12 @@ EVENTS_A_TURN = 200
 
 
 class Committed(msgspec.Struct, frozen=True, kw_only=True):
-    """The end of a run as committed, and whether another delivery waits for it."""
+    """The end of a run as committed, and whether another delivery waits for it. `is_again`: it was not kept, because another run changed
+    `chain.store` at the same moment; the delivery waits to be run again."""
 
     ending: Ended
     next_waits: bool
+    is_again: bool
 
 
 class Deliverer:
@@ -75,7 +78,10 @@ class Deliverer:
         self.loop = Loop("deliver", self._turn)
         self.runner = Runner(on_end=self.loop.wake)
         self.active_runs = ActiveRuns(registry, self.runner.abandoned, at_once)
-        self._preflight = Preflight(database, registry, handles, clock, lambda: membership.is_alone)
+        self._store_turns = StoreTurns()
+        self._preflight = Preflight(
+            database, registry, handles, clock, lambda: membership.is_alone, self._store_turns
+        )
         self._verify = Verify(verifier, self.active_runs, clock)
         self._finish = Step("finish_delivery", self._end_all)
         self._moved_chains: set[str] = set()
@@ -127,7 +133,8 @@ class Deliverer:
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
         try:
-            await self._commit(claimed, await self._run(claimed))
+            async with self._store_turns.turn(claimed):
+                await self._commit(claimed, await self._run(claimed))
         finally:
             if self.active_runs.end(claimed):
                 self.loop.wake()
@@ -158,6 +165,9 @@ class Deliverer:
         ending = committed.ending
         if committed.next_waits:
             self.loop.wake()
+        if committed.is_again:
+            log.info("delivery runs again", delivery=claimed.delivery.id, receiver=claimed.delivery.receiver)
+            return
         if claimed.chain is not None and self._registry.connected_signals() & JOINS:
             self._moved_chains.add(claimed.chain.id)
             self.loop.wake()
@@ -184,11 +194,13 @@ class Deliverer:
             return await self._write(claimed, run_endings.unkept(ending, error))
 
     async def _write(self, claimed: ClaimedDelivery, ending: Ended) -> Committed:
+        if ending.store is not None:
+            self._store_turns.note(claimed.delivery.receiver)
         run = Run(claimed, ending, self._registry.connected_signals())
         closing = self._submitter.claim if ending.staged else None
-        next_waits = await until_durable(lambda: self._database.step(self._finish, run, closing))
-        return Committed(ending=ending, next_waits=next_waits)
+        result = await until_durable(lambda: self._database.step(self._finish, run, closing))
+        return Committed(ending=ending, next_waits=result is not False, is_again=result == "again")
 
-    def _end_all(self, connection: Connection, runs: Sequence[Run]) -> Sequence[bool | Exception]:
+    def _end_all(self, connection: Connection, runs: Sequence[Run]) -> Sequence[Result]:
         # The clock is read in the transaction, because it may be set while this waits: a press is due some time after it is staged.
         return end_all(connection, runs, refuse=self._refuse, now_ms=self._clock())

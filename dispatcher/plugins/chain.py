@@ -11,6 +11,7 @@ import msgspec
 
 from dispatcher.pictures.confined import size
 from dispatcher.plugins import slips
+from dispatcher.plugins.chain_store import StoreOfChain
 from dispatcher.plugins.chain_tasks import TasksOfChain
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.fresh_links import FreshLinks
@@ -47,7 +48,7 @@ from midjourney.wire import check
 from storage.records import Staged, Submission
 
 
-class Chain(TasksOfChain, RootOfChain, FreshLinks):
+class Chain(TasksOfChain, RootOfChain, StoreOfChain, FreshLinks):
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `client` is the client of the gateway that ordered it, or "". `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions

@@ -63,6 +63,8 @@ def context_of(
         client=chain.client if chain is not None else "",
         event=(claimed.event.id, claimed.event.received_at_ms),
     )
+    if claimed.store is not None:
+        seen.show_store(claimed.store)
     if claimed.root is not None:
         seen.show_root(_root(claimed, handles, task))
     if claimed.event.signal in JOINS:

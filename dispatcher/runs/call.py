@@ -56,13 +56,11 @@ class Call:
     async def run(self, verified: Verified) -> Ended:
         """Call the receiver, and return how its run ended, together with what the upstream answered before."""
         try:
-            context = await self._called(verified)
+            ending = _returned(verified, await self._called(verified))
         except BaseException as error:  # anything a receiver raises is its own failure only
             if isinstance(error, asyncio.CancelledError) and _is_cancelled():
                 raise  # this process is stopping; the next one runs the delivery again
             ending = self._failed(verified, error)
-        else:
-            ending = _returned(verified, context)
         return msgspec.structs.replace(ending, report=verified.answer)
 
     async def _called(self, verified: Verified) -> Context:
@@ -87,20 +85,21 @@ class Call:
 
 
 def _returned(verified: Verified, context: Context) -> Ended:
-    """The submissions that the receiver staged, unless the upstream's task does not offer one of them."""
+    """The submissions that the receiver staged, unless the upstream's task does not offer one of them, and what it keeps in `chain.store`.
+    Raises `GiveUp` if that cannot be stored."""
     chain = context.chain
     if verified.answer is not None and (reason := unoffered(context.task, chain.staged)):
         return Ended(state="done", decision=f"nothing submitted: {reason}")
-    options = verified.receiver.options
+    options, kept = verified.receiver.options, chain.store_change()
+    notes = "; ".join(part for part in (chain.notes, kept.told if kept is not None else "") if part)
     return Ended(
         state="done",
-        decision=_needing_approval(chain.notes)
-        if options.terms is not None and chain.staged
-        else chain.notes,
+        decision=_needing_approval(notes) if options.terms is not None and chain.staged else notes,
         staged=chain.staged,
         fired=chain.fired,
         limit=options.limit,
         terms=options.terms,
+        store=kept,
     )
 
 

@@ -10,12 +10,13 @@ import msgspec
 
 from dispatcher.plugins.receivers import Receiver, Registry
 from dispatcher.policy import run_endings
-from storage.deliveries import firings, suspects
+from dispatcher.runs.store_turns import StoreTurns
+from storage.deliveries import chain_stores, firings, suspects
 from storage.deliveries.endings import Ended, subject_of
 from storage.deliveries.firings import Limit
 from storage.engine import Connection, Transactions
 from storage.reading import roots
-from storage.records import ChainRoot, ClaimedDelivery, Delivery, is_for_one
+from storage.records import ChainRoot, ClaimedDelivery, Delivery, StoredValues, is_for_one
 from storage.tasks import hanging
 
 
@@ -36,12 +37,14 @@ class Preflight:
         upstreams: Container[str],
         clock: Callable[[], int],
         is_alone: Callable[[], bool],
+        store_turns: StoreTurns,
     ) -> None:
         self._database = database
         self._registry = registry
         self._upstreams = upstreams
         self._clock = clock
         self._is_alone = is_alone
+        self._store_turns = store_turns
 
     async def check(self, claimed: ClaimedDelivery) -> Ready | Ended:
         """Find the receiver of a delivery. Returns how the delivery ends if it must not run."""
@@ -72,8 +75,18 @@ class Preflight:
         if receiver.options.root:
             root = await self._database.read(partial(_root, claimed))
             claimed = msgspec.structs.replace(claimed, root=root)
+        if claimed.chain is not None and not receiver.options.harmless:
+            claimed = await self._with_store(claimed, claimed.chain.id)
         self._measure_wait(claimed)
         return Ready(receiver=receiver, claimed=claimed)
+
+    async def _with_store(self, claimed: ClaimedDelivery, chain_id: str) -> ClaimedDelivery:
+        """With what plugins keep for the chain. It is not read if nothing was kept by the time of the claim, unless the receiver waited for
+        others that keep something."""
+        store = chain_stores.EMPTY
+        if claimed.store_version or self._store_turns.takes_turns(claimed.delivery.receiver):
+            store = await self._database.read(partial(_store, chain_id))
+        return msgspec.structs.replace(claimed, store=store)
 
     def _missing(self, delivery: Delivery, problem: str) -> Ended:
         return run_endings.not_here(
@@ -93,6 +106,10 @@ class Preflight:
 
 def _root(claimed: ClaimedDelivery, connection: Connection) -> ChainRoot | None:
     return roots.of_event(connection, claimed)
+
+
+def _store(chain_id: str, connection: Connection) -> StoredValues:
+    return chain_stores.find(connection, chain_id)
 
 
 def _limit_reached(claimed: ClaimedDelivery, limit: Limit, connection: Connection) -> str:

@@ -19,6 +19,7 @@ from dispatcher.rules.later import asking_plugins
 from dispatcher.rules.receiver import PREFIX
 from dispatcher.runs.call import Call
 from dispatcher.runs.preflight import Preflight
+from dispatcher.runs.store_turns import StoreTurns
 from dispatcher.runs.verify import Verified
 from dispatcher.trying.dry import DirectRuns, DryChain, finished
 from dispatcher.trying.facts import Fact
@@ -77,7 +78,9 @@ class Trial:
         self._since_ms = since_ms
         self.past.want(frozenset(self._registry.connected_signals()), since_ms)
         self._joins: Collection[str] = self._registry.connected_signals() & JOINS
-        self._preflight = Preflight(scratch, self._registry, self._handles, self._now, lambda: True)
+        self._preflight = Preflight(
+            scratch, self._registry, self._handles, self._now, lambda: True, StoreTurns()
+        )
         self._call = Call(DirectRuns(), self._handles, self._now, Timings().runs, DryChain)
         by_plugin = asking_plugins(evaluate_here)
         self._asker = Asker(scratch, self._registry, self._handles, by_plugin, self._now, lambda: True)

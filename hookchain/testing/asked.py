@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
@@ -82,7 +83,8 @@ class Asked(msgspec.Struct, kw_only=True):
 
     `asks` are new submissions, `repeats` those that were asked for before and are not submitted again. `sent` are the requests
     that would have left, in order. `forwarded`, `told` and `archived` would have reached other systems. `decisions` are what
-    `hookchain explain` would print, and `failed` the errors of receivers, both by receiver.
+    `hookchain explain` would print, and `failed` the errors of receivers, both by receiver. `store` is all that `chain.store` holds in a chain in
+    which a receiver changed it; {} if none did.
     """
 
     signal: str | None
@@ -94,6 +96,7 @@ class Asked(msgspec.Struct, kw_only=True):
     told: list[Told] = []
     archived: list[Archived] = []
     failed: dict[str, str] = {}
+    store: dict[str, Any] = {}
 
     @property
     def pressed(self) -> list[str]:

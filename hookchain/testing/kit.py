@@ -11,10 +11,11 @@ from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
+from dispatcher.plugins.chain_store import content_of
 from dispatcher.plugins.receivers import PLUGIN_PREFIX
 from dispatcher.plugins.signals import ALL_SIGNALS
 from dispatcher.policy.chain_budget import Budget
@@ -132,6 +133,17 @@ class Hookchain:
         """
         until_ms = self._running.clock.after(time)
         return self._do(moves.wait(self._running, until_ms))
+
+    def store(
+        self, task: str | Ask, values: Mapping[str, object] | None = None, *, upstream: str = ""
+    ) -> dict[str, Any]:
+        """What `chain.store` holds in the chain of a task or ask. `values` take its place first; the task may be one that comes only later.
+
+        Raises `GiveUp` for values that cannot be stored.
+        """
+        content = content_of(values) if values is not None else None
+        name = upstream or self._names()[0]
+        return self._do(moves.store(self._running, task, name, content)).store
 
     @property
     def now(self) -> datetime:

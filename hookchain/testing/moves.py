@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import msgspec
 
 from hookchain.testing.asked import Ask, Asked
 from hookchain.testing.running import Running
 from midjourney.decode import decode_task
+from storage.deliveries import chain_stores
 from storage.engine import Connection
 from storage.events import event_log
-from storage.records import SIGNAL_OF_CHANGE, Incoming, Submission, SubmissionState
+from storage.records import SIGNAL_OF_CHANGE, Incoming, StoreChange, Submission, SubmissionState
 from storage.submissions import dead_submissions
 from storage.submissions.settlements import Settlement, settle_attempt
 from storage.tasks import chains
@@ -145,6 +147,31 @@ async def _end(running: Running, submission: Submission, settlement: Settlement)
     await running.server.write(
         "settle", lambda connection: settle_attempt(connection, submission, settlement, now_ms)
     )
+
+
+async def store(running: Running, task: str | Ask, upstream: str, content: str | None) -> Asked:
+    """Show the store of a chain, or put another content into it before."""
+    now_ms = running.clock.now_ms
+
+    def put(connection: Connection) -> str:
+        chain_id = task.chain_id if isinstance(task, Ask) else _chain_of(connection, task, upstream, now_ms)
+        found = chain_stores.find(connection, chain_id)
+        if content is None:
+            return found.content
+        change = StoreChange(chain_id=chain_id, before=found.version, content=content)
+        chain_stores.keep(connection, [change], now_ms)
+        return content
+
+    kept: str = await running.server.database.write("store", put)
+    return Asked(signal=None, store=msgspec.json.decode(kept, type=dict[str, Any]))
+
+
+def _chain_of(connection: Connection, task_id: str, upstream: str, now_ms: int) -> str:
+    row = tasks.find(connection, upstream, task_id)
+    if row is None:
+        tasks.put(connection, tasks.blank(upstream, task_id, now_ms))
+    parent_id = row.parent_id if row is not None else ""
+    return chains.adopt(connection, upstream, task_id, parent_id, now_ms)[0]
 
 
 async def wait(running: Running, until_ms: int) -> Asked:

@@ -9,6 +9,8 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import TypeVar
 
+import msgspec
+
 from dispatcher.effects.rehearsal import rehearsing
 from dispatcher.plugins.errors import Retry
 from dispatcher.plugins.signals import SIGNALS
@@ -127,6 +129,9 @@ class Running:
         asked.forwarded += self.watch.was_forwarded
         asked.told += self.watch.was_told
         asked.archived += self.watch.was_archived
+        for chain_id, content in state.stores.items():
+            if content != before.stores.get(chain_id):
+                asked.store |= msgspec.json.decode(content)
 
     def _repeaters(self, submission: Submission, is_new: bool) -> list[str]:
         """The receivers that asked for a submission although it was asked for before."""

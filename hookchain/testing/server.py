@@ -28,6 +28,7 @@ from midjourney.dialects import Dialect, Upstream
 from midjourney.links import near_of
 from midjourney.types import Status
 from storage.budgets.billing import Plan
+from storage.deliveries import chain_stores
 from storage.engine import Connection, Database
 from storage.reading import pages
 from storage.records import Delivery, Submission
@@ -56,6 +57,8 @@ class State(msgspec.Struct, frozen=True):
     deliveries: Mapping[int, Delivery]
     closed_until_ms: tuple[int, ...] = ()
     """When an upstream is open again that is closed now."""
+    stores: Mapping[str, str] = {}
+    """What plugins keep, by chain, as JSON."""
 
     def next_ms(self, now_ms: int) -> int | None:
         """The next moment at which something may become due; None if nothing waits."""
@@ -226,6 +229,7 @@ class Server:
                 {one.id: one for one in reversed(submissions)},
                 {one.id: one for one in reversed(deliveries)},
                 tuple(closed),
+                chain_stores.contents(connection),
             )
 
         return await self._database.read(read)

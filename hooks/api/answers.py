@@ -135,12 +135,13 @@ class Chain(msgspec.Struct, frozen=True, kw_only=True):
 
 class ChainDetail(Chain, frozen=True, kw_only=True):
     """A chain with its tasks and submissions, oldest first, and the ids of the tickets that show one of these. `untold` counts the events
-    whose receivers have not all run yet."""
+    whose receivers have not all run yet. `store` is what plugins keep in it."""
 
     untold: int
     tasks: list[Task]
     submissions: list[Submission]
     tickets: list[str]
+    store: dict[str, object]
 
 
 class ChainPage(msgspec.Struct, frozen=True, kw_only=True):

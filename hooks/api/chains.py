@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import msgspec
 from starlette.requests import Request
 
 from hooks.api import shapes
@@ -9,6 +10,7 @@ from hooks.api.answers import ChainDetail, ChainPage
 from hooks.api.paging import age_cursor, cursor_of, filters, page_of
 from hooks.problems import Problem
 from storage import clock
+from storage.deliveries import chain_stores
 from storage.engine import Connection, Database
 from storage.reading import pages, ticket_pages
 from storage.tasks import chains
@@ -43,6 +45,7 @@ class Chains:
             rows = pages.tasks_of_chain(connection, chain_id)
             payloads = pages.latest_payloads(connection, rows)
             made = pages.submissions_of_chain(connection, chain_id)
+            content = chain_stores.find(connection, chain_id).content
             return shapes.extended(
                 ChainDetail,
                 shapes.chain_shape(chain),
@@ -50,6 +53,7 @@ class Chains:
                 tasks=[shapes.task_shape(row, payloads.get((row.upstream, row.id), b"")) for row in rows],
                 submissions=[shapes.submission_shape(submission) for submission in made],
                 tickets=[ticket.id for ticket in ticket_pages.tickets_of_chain(connection, chain_id)],
+                store=msgspec.json.decode(content, type=dict[str, object]),
             )
 
         chain = await self._database.read(read)

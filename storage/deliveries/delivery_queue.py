@@ -152,6 +152,7 @@ def _claimed(
         has_acted=_has_acted(connection, delivery, context.event),
         follows=context.follows,
         members=payloads.members,
+        store_version=context.store_version,
     )
 
 

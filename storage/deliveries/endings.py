@@ -8,11 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Container, Iterator, Mapping, Sequence
 from itertools import islice
+from typing import Literal
 
 import msgspec
 from sqlalchemy import Connection
 
-from storage.deliveries import delivery_queue, firings, sql
+from storage.deliveries import chain_stores, delivery_queue, firings, sql
 from storage.deliveries.firings import Limit, Subject
 from storage.driver import locks
 from storage.duty import protocol
@@ -28,6 +29,7 @@ from storage.records import (
     DeliveryState,
     Staged,
     StageResult,
+    StoreChange,
 )
 from storage.submissions import approvals, replays, staging
 from storage.tasks import believe, unverified
@@ -39,6 +41,7 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
 
     `excused`: the attempt does not count. `report`: the result of the readback of the event's task; `refuted`: why that refutes
     the event, or "". `fired`: the receiver fired; `limit`: how often it may. Beyond the limit nothing is staged. `terms`: what is staged is held until a person approves it.
+    `store`: what the receiver leaves in the store of the chain; None if that is what it found there.
     """
 
     state: DeliveryState
@@ -52,6 +55,11 @@ class Ended(msgspec.Struct, frozen=True, kw_only=True):
     fired: bool = False
     limit: Limit | None = None
     terms: ApprovalTerms | None = None
+    store: StoreChange | None = None
+
+
+Result = bool | Literal["again"] | LeaseLost
+"""What became of the end of a run: see `end_all`."""
 
 
 class Run(msgspec.Struct, frozen=True):
@@ -71,25 +79,29 @@ def end(
     wanted_signals: Container[str] = ALL_SIGNALS,
     now_ms: int,
 ) -> bool:
-    """End one run. Raises `LeaseLost`; otherwise True if another delivery has waited for this one, or is new."""
+    """End one run. Raises `LeaseLost`; otherwise True if another delivery has waited for this one, or is new, or it is to be run again."""
     (result,) = end_all(connection, [Run(claimed, ending, wanted_signals)], refuse=refuse, now_ms=now_ms)
     if isinstance(result, LeaseLost):
         raise result
-    return result
+    return bool(result)
 
 
 def end_all(
     connection: Connection, runs: Sequence[Run], *, refuse: staging.Refuse, now_ms: int
-) -> list[bool | LeaseLost]:
+) -> list[Result]:
     """End runs: write their outcomes, and stage all that their receivers requested, together.
 
-    For each run, True if another delivery has waited for it, or there is an event about what it requested; or `LeaseLost`, and then nothing is written for it. Raises `LeaseLost` if a
-    firing was counted for such a run, so that all must be rolled back.
+    For each run, True if another delivery has waited for it, or there is an event about what it requested; or `LeaseLost`, and then nothing is written for it; or "again", and then it
+    waits to be run again, and nothing of what it staged is written. Raises `LeaseLost` if a firing was counted for a run without its lease, so that all must be rolled back.
     """
     if len({run.claimed.delivery.id for run in runs}) < len(runs):  # attempts at one delivery end one by one
         return [one for run in runs for one in end_all(connection, [run], refuse=refuse, now_ms=now_ms)]
     locks.deliveries(connection, [run.claimed.delivery.id for run in runs])
-    runs = [_limited(connection, _as_replay(connection, run)) for run in runs]
+    again = _to_be_run_again(connection, runs, now_ms)
+    runs = [
+        again.get(run.claimed.delivery.id) or _limited(connection, _as_replay(connection, run))
+        for run in runs
+    ]
     ends = [_end_of(run.claimed.delivery, run.ending) for run in runs]
     ended = protocol.finish(connection, DELIVERIES, ends, by="end", now_ms=now_ms)
     current = [run for run in runs if run.claimed.delivery.id in ended]
@@ -100,14 +112,40 @@ def end_all(
             unverified.refute_event(connection, run.claimed.event, run.ending.refuted, now_ms)
         if run.ending.report is not None:
             believe.believe(connection, run.ending.report, run.wanted_signals, now_ms=now_ms)
+    changes = [run.ending.store for run in current if run.ending.store is not None]
+    chain_stores.keep(connection, changes, now_ms)
     told = _stage(connection, current, refuse, now_ms)
     following = _following(connection, current)
-    return [
-        _lane_of(run) in following or run.claimed.delivery.id in told
-        if run.claimed.delivery.id in ended
-        else protocol.lost(DELIVERIES, one.held)
-        for run, one in zip(runs, ends, strict=True)
-    ]
+    results: list[Result] = []
+    for run, one in zip(runs, ends, strict=True):
+        delivery = run.claimed.delivery
+        if delivery.id not in ended:
+            results.append(protocol.lost(DELIVERIES, one.held))
+        elif delivery.id in again:
+            results.append("again")
+        else:
+            results.append(_lane_of(run) in following or delivery.id in told)
+    return results
+
+
+def _to_be_run_again(connection: Connection, runs: Sequence[Run], now_ms: int) -> dict[int, Run]:
+    """The runs whose chain's store another run has changed, by delivery, each with an ending that lets it be run again at once."""
+    outdated = chain_stores.outdated(connection, [run.ending.store for run in runs])
+    decision = "another run changed chain.store at the same moment, so this one is done again"
+    return {
+        run.claimed.delivery.id: msgspec.structs.replace(
+            run,
+            ending=Ended(
+                state="waiting",
+                excused=True,
+                decision=decision,
+                run_at_ms=now_ms,
+                report=run.ending.report,
+            ),
+        )
+        for run, is_late in zip(runs, outdated, strict=True)
+        if is_late
+    }
 
 
 def _following_from(staged: Staged, claimed: ClaimedDelivery) -> Staged:
@@ -227,7 +265,7 @@ def _limited(connection: Connection, run: Run) -> Run:
     if not ending.fired or ending.limit is None:
         return run
     if reason := firings.fire(connection, claimed.delivery.receiver, ending.limit, subject_of(claimed)):
-        ending = msgspec.structs.replace(ending, decision=reason, staged=(), fired=False)
+        ending = msgspec.structs.replace(ending, decision=reason, staged=(), fired=False, store=None)
         return msgspec.structs.replace(run, ending=ending)
     return run
 

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from storage.driver.decoder import columns_of
 from storage.driver.statements import Command, Query
-from storage.records import ChainRow, Delivery, Event, Submission, TaskRow
+from storage.records import ChainRow, Delivery, Event, StoredValues, Submission, TaskRow
 
 # The queue.
 
@@ -91,13 +91,15 @@ NEXT_IN_LANES = Query(
 
 
 class Context(NamedTuple):
-    """An event, its task, and the chain and submission that it is about. `follows`: the joins that the submission follows from."""
+    """An event, its task, and the chain and submission that it is about. `follows`: the joins that the submission follows from.
+    `store_version` is that of the chain's store, 0 if it has none."""
 
     event: Event
     task: TaskRow | None
     chain: ChainRow | None
     submission: Submission | None
     follows: str
+    store_version: int
 
 
 # The hook on which a callback arrived proves nothing, so its task's submission counts. Other events may name their submission.
@@ -108,11 +110,13 @@ _SUBMISSION_OF_EVENT = """
 CONTEXTS = Query(
     f"""
     SELECT {columns_of(Event, "events")}, {columns_of(TaskRow, "tasks")}, {columns_of(ChainRow, "chains")},
-      {columns_of(Submission, "submissions")}, coalesce(submissions.follows, '')
+      {columns_of(Submission, "submissions")}, coalesce(submissions.follows, ''),
+      coalesce(chain_stores.version, 0)
     FROM events
     LEFT JOIN tasks ON tasks.upstream = events.upstream AND tasks.id = events.task_id
     LEFT JOIN submissions ON submissions.id = {_SUBMISSION_OF_EVENT}
     LEFT JOIN chains ON chains.id = coalesce(tasks.chain_id, submissions.chain_id)
+    LEFT JOIN chain_stores ON chain_stores.chain_id = chains.id
     WHERE events.id IN (:event_ids)
     """,
     Context,
@@ -128,6 +132,40 @@ ACTED_BEFORE = Query(
     LIMIT 1
     """,
     int,
+)
+
+# What plugins keep for a chain.
+
+STORE = Query("SELECT version, content FROM chain_stores WHERE chain_id = :chain_id", StoredValues)
+
+
+class ChainContent(NamedTuple):
+    """What is kept for a chain."""
+
+    chain_id: str
+    content: str
+
+
+STORES = Query("SELECT chain_id, content FROM chain_stores ORDER BY chain_id", ChainContent)
+
+
+class StoreVersion(NamedTuple):
+    """The newest version of a chain's store."""
+
+    chain_id: str
+    version: int
+
+
+STORE_VERSIONS = Query(
+    "SELECT chain_id, version FROM chain_stores WHERE chain_id IN (:chain_ids)", StoreVersion
+)
+KEEP_STORE = Command(
+    """
+    INSERT INTO chain_stores (chain_id, version, content, updated_at_ms)
+    VALUES (:chain_id, :version, :content, :now_ms)
+    ON CONFLICT (chain_id) DO UPDATE
+    SET version = excluded.version, content = excluded.content, updated_at_ms = excluded.updated_at_ms
+    """
 )
 
 # Suspects.

@@ -26,6 +26,7 @@ from storage.records.events import (
     replay_detail,
 )
 from storage.records.members import ChainMember, ChainRoot, MadeBy
+from storage.records.stores import StoreChange, StoredValues
 from storage.records.submissions import (
     BY_CLIENT,
     BY_HAND,
@@ -82,6 +83,8 @@ __all__ = [
     "StageResult",
     "Staged",
     "Standing",
+    "StoreChange",
+    "StoredValues",
     "Submission",
     "SubmissionState",
     "TaskRow",

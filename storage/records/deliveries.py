@@ -8,6 +8,7 @@ import msgspec
 
 from storage.records.events import Event
 from storage.records.members import ChainMember, ChainRoot
+from storage.records.stores import StoredValues
 from storage.records.submissions import Submission
 from storage.records.tasks import ChainRow, TaskRow
 
@@ -53,6 +54,7 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     does `parent`. `has_acted`: the receiver acted on an earlier event with the same signal of this task. `follows`: the joins that the
     event's submission follows from. `members`: for an event that is a join, all that is in its chain. `root_id` is the task by
     which a limit per root counts; only for recorded events, "" otherwise. `root`: the first task of the chain; None if it was not read.
+    `store_version` is that of `chain.store` at the claim; `store` is what it holds; None if it was not read.
     """
 
     delivery: Delivery
@@ -69,6 +71,8 @@ class ClaimedDelivery(msgspec.Struct, frozen=True, kw_only=True):
     members: tuple[ChainMember, ...] = ()
     root_id: str = ""
     root: ChainRoot | None = None
+    store_version: int = 0
+    store: StoredValues | None = None
 
     @property
     def is_root(self) -> bool:

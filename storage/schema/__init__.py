@@ -17,6 +17,7 @@ from storage.schema.facts import aliases, chains, events, quarantine, refusals, 
 from storage.schema.gateway import seeds, tickets
 from storage.schema.names import AUTOMATIC, SCHEMA, metadata
 from storage.schema.operations import budgets, leases, meta, traffic, upstreams
+from storage.schema.stores import chain_stores
 
 __all__ = [
     "AUTOMATIC",
@@ -28,6 +29,7 @@ __all__ = [
     "blob_uses",
     "blobs",
     "budgets",
+    "chain_stores",
     "chains",
     "client_keys",
     "deliveries",

@@ -205,6 +205,34 @@ ONCE = [
             "",
         ),
     ),
+    *rows(
+        "storage/deliveries/chain_stores.py",
+        ("tests/storage/test_chain_stores.py",),
+        (
+            "of two runs at once, the later one overwrites what the other kept",
+            "is_late = change is not None and newest.get(change.chain_id, 0) != change.before",
+            "is_late = False",
+        ),
+        (
+            "of two runs that end in one transaction, both are kept",
+            "            newest[change.chain_id] = change.before + 1\n",
+            "            pass\n",
+        ),
+        (
+            "two processes compare versions at the same moment",
+            "    locks.chains(connection, chain_ids)\n",
+            "",
+        ),
+    ),
+    *rows(
+        "storage/deliveries/endings.py",
+        ("tests/storage/test_chain_stores.py",),
+        (
+            "a run beyond its limit keeps what it put into the store",
+            "staged=(), fired=False, store=None)",
+            "staged=(), fired=False)",
+        ),
+    ),
 ]
 
 BACKOFF = [
