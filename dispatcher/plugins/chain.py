@@ -51,7 +51,8 @@ class Chain(TasksOfChain, RootOfChain, FreshLinks):
     """The chain of the event's task; its methods submit more in this chain.
 
     `root_id` is the id of the chain's first task, "" until it is known. `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
-    in the chain so far. `event` is its id and when it arrived. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
+    in the chain so far. `event` is its id and when it arrived. `occasion` names the occurrence of a rule that runs by the clock: there is no task, and
+    each submission begins a chain. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
     """
 
     def __init__(
@@ -68,6 +69,7 @@ class Chain(TasksOfChain, RootOfChain, FreshLinks):
         generation: int = 0,
         root_id: str = "",
         event: tuple[int, int] = (0, 0),
+        occasion: str = "",
     ) -> None:
         self.id = id
         self.root_id = root_id
@@ -85,6 +87,7 @@ class Chain(TasksOfChain, RootOfChain, FreshLinks):
         self._handle = handle
         self._handles = handles
         self._generation = generation
+        self._occasion = occasion
         self._staged: list[Staged] = []
         self._notes: list[str] = []
 
@@ -197,7 +200,8 @@ class Chain(TasksOfChain, RootOfChain, FreshLinks):
         Raises `GiveUp` for a request that the upstream's dialect cannot express, and for one with a private link; the
         message names the field.
         """
-        self._stage(request, kind_of(request), self.depth + (not isinstance(request, Cancel)), options)
+        is_next = not isinstance(request, Cancel) and not self._occasion
+        self._stage(request, kind_of(request), self.depth + is_next, options)
         return Requested([kind_of(request)])
 
     async def image(self, source: str | Path, *, upstream: str = "") -> str:
@@ -277,7 +281,9 @@ class Chain(TasksOfChain, RootOfChain, FreshLinks):
             raise GiveUp(str(error)) from error
         self.fired, generation = True, options.get("again", 0) or self._generation
         staged = Staged(
-            idempotency_key=key_of(handle.name, request, within=self._task.id, generation=generation),
+            idempotency_key=key_of(
+                handle.name, request, within=self._occasion or self._task.id, generation=generation
+            ),
             chain_id=self.id,
             upstream=handle.name,
             kind=kind_of(request),

@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.clocked import Clocked
 from dispatcher.plugins.errors import GiveUp, RuleError
+from dispatcher.plugins.plugin_signal import ANY
 from dispatcher.plugins.receivers import DEFAULTS, Options
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.plugins.submit_options import SubmitOptions
@@ -37,7 +39,8 @@ def connect(compiled: CompiledRule) -> list[tuple[str, Function]]:
     """Connect a rule. Returns its signals and functions, for `disconnect`."""
     connected = receivers_of(compiled)
     for signal, function in connected:
-        SIGNALS[signal].connect(function, weak=False)
+        sender = compiled.rule.name if compiled.rule.every else ANY  # an occurrence is for one rule
+        SIGNALS[signal].connect(function, sender)
     return connected
 
 
@@ -74,6 +77,7 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
         still_wanted=later.asking(compiled, is_answer=suffix == "/modal"),
         root=uses_root(compiled.rule),
+        clocked=_clocked(compiled),
     )
     if (
         suffix == "" and compiled.approval is not None
@@ -81,6 +85,19 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         options = msgspec.structs.replace(options, terms=compiled.approval.terms, asks=compiled.approval.asks)
     function.__hookchain__ = options  # type: ignore[attr-defined]  # read by options_of
     return function
+
+
+def _clocked(compiled: CompiledRule) -> Clocked | None:
+    rule = compiled.rule
+    if not rule.every:
+        return None
+    return Clocked(
+        rule=rule.name,
+        every=rule.every,
+        missed=rule.missed,
+        upstream=rule.upstream,
+        submits=bool(compiled.steps),
+    )
 
 
 def _submitting(compiled: CompiledRule) -> Function:

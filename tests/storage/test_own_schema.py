@@ -161,7 +161,7 @@ def test_what_0_1_0_kept_is_there_after_the_move(url: str) -> None:
     """Rows, states, revision; a key that was used refuses a second submission; ids count on."""
     released.load_postgres(url)
     migrate(url)
-    assert run(url, f"SELECT version_num FROM {SCHEMA}.alembic_version") == [("0025",)]
+    assert run(url, f"SELECT version_num FROM {SCHEMA}.alembic_version") == [("0026",)]
     states = run(url, f"SELECT idempotency_key, state FROM {SCHEMA}.submissions")
     assert dict(states) == {
         "accepted": "accepted",
@@ -254,6 +254,7 @@ async def test_the_documented_way_back_leads_to_0_1_0(url: str) -> None:
         "refusals",
         "seeds",
         "tickets",
+        "timetable",
     }
     assert (tables(url, "public"), tables(url, SCHEMA)) == (of_0_1_0, set())
     assert run(url, "SELECT version_num FROM alembic_version") == [("0010",)]
@@ -276,7 +277,7 @@ def test_the_documented_way_back_of_a_file_leads_to_0_1_0(tmp_path: Any) -> None
         after = connection.execute("SELECT name FROM sqlite_schema ORDER BY name").fetchall()
     assert set(after) >= set(before)
     assert {name for (name,) in after} & {"aliases", "budgets", "refusals", "tasks_to_ask"} == set()
-    assert migrate(f"sqlite:///{file}") == "0025"
+    assert migrate(f"sqlite:///{file}") == "0026"
 
 
 def test_nothing_is_left_in_public_where_0_1_0_never_was(url: str) -> None:
