@@ -26,17 +26,20 @@ _NAMED = {
     "@hourly": "0 * * * *",
 }
 _FIELDS = {
-    "Bad minute": ("minute", "Write 0 to 59, as 0, */15 or 0,30."),
-    "Bad hour": ("hour", "Write 0 to 23, as 9, 9-17 or */2."),
-    "Bad day-of-month": ("day of the month", "Write 1 to 31, or L for the last day."),
-    "Bad month": ("month", "Write 1 to 12, or jan to dec."),
+    "Bad minute": ("a minute", "Write 0 to 59, as 0, */15 or 0,30."),
+    "Bad hour": ("an hour", "Write 0 to 23, as 9, 9-17 or */2."),
+    "Bad day-of-month": ("a day of the month", "Write 1 to 31, or L for the last day."),
+    "Bad month": ("a month", "Write 1 to 12, or jan to dec."),
     "Bad day-of-week": (
-        "day of the week",
+        "a day of the week",
         "Write 0 to 7 (0 and 7 are Sunday), or sun to sat; mon-fri is a range, and sun#1 the first Sunday of the month.",
     ),
 }
 _IN_ORDER = tuple(_FIELDS)
 _CRON_FIELD = re.compile(r"[\d*?/,#-]+|(?:mon|tue|wed|thu|fri|sat|sun)(?:[-,#].*)?", re.IGNORECASE)
+
+_ALONE = re.compile(r"\b(\w+)-\1/\d+")
+"""A range of one value with steps is that value; CronSim would go on to the end."""
 
 _FROM = datetime(2000, 1, 1, tzinfo=UTC)
 """From here on a time is looked for that never comes: within 50 years is every leap day on every day of the week."""
@@ -66,7 +69,7 @@ def cron_time(written: str, *, zone: str = "UTC") -> CronTime:
         )
     if len(words) not in (5, 6):
         raise InvalidTime(f"{written!r} has {_fields(len(words))}", EXAMPLE)
-    fields = " ".join(words[:5]).lower()
+    fields = _ALONE.sub(r"\1", " ".join(words[:5]).lower())
     _check(fields, written)
     return CronTime(fields, known_zone(words[5] if words[5:] else zone))
 
@@ -86,7 +89,7 @@ def _check(fields: str, written: str) -> None:
     except (CronSimError, ValueError) as error:
         name, remedy = _FIELDS.get(str(error), ("", EXAMPLE))
         if name and (wrong := _wrong_field(fields, str(error))):
-            raise InvalidTime(f"{wrong!r} is not a {name}", remedy) from error
+            raise InvalidTime(f"{wrong!r} is not {name}", remedy) from error
         if name:
             raise _never(written) from error
         raise InvalidTime(f"{written!r} cannot be read", EXAMPLE) from error

@@ -55,7 +55,7 @@ def check_clock(rule: Rule, upstreams: Collection[str] | None) -> None:
         raise InvalidRule(
             "every",
             "there are several upstreams, and no task says which one is meant",
-            f' Write upstream = "{next(iter(upstreams))}".',
+            f' Write upstream = "{min(upstreams)}".',
         )
     _check_texts(rule)
 
@@ -95,7 +95,7 @@ def _check_when(rule: Rule) -> None:
             raise InvalidRule(
                 key,
                 "it counts per task or chain, and each time of every begins a new chain",
-                " Leave it out; [budgets] say how much may be spent in a day.",
+                " Leave it out; [[budgets]] say how much may be spent in a day.",
             )
     if rule.at:
         raise InvalidRule("at", "every and at are two ways to say when", " Leave one of them out.")

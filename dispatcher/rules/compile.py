@@ -84,8 +84,8 @@ class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
 def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
     """Check and compile a rule. Raises `InvalidRule` for its first mistake."""
     rule = msgspec.structs.replace(rule, vars={**context.variables, **rule.vars})
-    check(rule, context.upstreams)
     check_clock(rule, context.upstreams)
+    check(rule, context.upstreams)
     check_join(rule)
     answer = _answer(rule, context)
     is_on_modal = NEEDS_MODAL in rule.signals  # then on nothing else: `check` sees to that

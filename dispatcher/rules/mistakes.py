@@ -115,6 +115,11 @@ def _mended(
         return {**rest, **put}, {key, *put, _UNKNOWN}
     if key == "on" and key in table and not again:
         return {**rest, "on": _meant_signals(rest, table["on"], attempt)}, {"on"}
+    if again and key == "every":  # a right text was not enough: then a signal
+        return {"on": "task.succeeded", **{name: rest[name] for name in rest if name != "missed"}}, {
+            key,
+            "missed",
+        }
     if again or key not in _RIGHT:
         return rest, {key}
     return {**rest, key: _RIGHT[key]}, {key}

@@ -23,6 +23,7 @@ from dispatcher.confined.process_limits import limit
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.errors import RuleError
 from dispatcher.policy.chain_budget import Budget
+from dispatcher.rules.clock_trial import with_times
 from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.mistakes import WrongRules
 from dispatcher.rules.sources import Source, find_in
@@ -69,10 +70,13 @@ class UnusableRules(msgspec.Struct, frozen=True, kw_only=True, tag=True):
 
 
 class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
-    """Recorded events with these signals, oldest first. `is_cut`: there were more."""
+    """Recorded events with these signals, oldest first. `is_cut`: there were more. They are from between two times, at which rules may also run by
+    the clock."""
 
     events: list[ClaimedDelivery]
     is_cut: bool = False
+    since_ms: int = 0
+    until_ms: int = 0
 
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
@@ -120,7 +124,8 @@ def answer(incoming: BinaryIO, outgoing: BinaryIO) -> None:
     outgoing.write(framed(RulesLoaded(signals=what_if.signals, uses_root=what_if.uses_root)))
     outgoing.flush()
     recorded = _read(incoming, RecordedEvents)
-    report = what_if.run(recorded.events)
+    events = with_times(recorded.events, rules, handles, recorded.since_ms, recorded.until_ms)
+    report = what_if.run(events)
     prediction = _prediction(report, is_cut=recorded.is_cut)
     warnings = [str(warning) for rule in rules for warning in rule.warnings]
     outgoing.write(framed(msgspec.structs.replace(prediction, warnings=warnings)))

@@ -12,6 +12,7 @@ from dispatcher.plugins.chain import Chain, UpstreamHandle
 from dispatcher.plugins.context import context_of
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.receivers import name_of, options_of
+from dispatcher.plugins.signals import SIGNALS
 from dispatcher.policy.chain_budget import Budget, refusal
 from dispatcher.policy.costs import Prices
 from dispatcher.rules.compile import CompiledRule
@@ -24,7 +25,7 @@ from midjourney.prices import price_of
 from storage import clock
 from storage.deliveries.endings import subject_of
 from storage.deliveries.firings import scope_of
-from storage.records import ChainUse, ClaimedDelivery, Staged
+from storage.records import STRUCK, ChainUse, ClaimedDelivery, Staged
 from storage.submissions.hourly import HOUR_MS
 from storage.submissions.intents import identities
 
@@ -81,7 +82,10 @@ class WhatIf:
         self._listening: dict[str, list[tuple[str, Function]]] = {}
         for rule in rules:
             for signal, function in receivers_of(_without_effects(rule)):
-                self._listening.setdefault(signal, []).append((name_of(function), function))
+                heard = (
+                    f"{signal} {rule.rule.name}" if rule.rule.every else signal
+                )  # an occurrence is for one rule
+                self._listening.setdefault(heard, []).append((name_of(function), function))
         self.uses_root = any(uses_root(rule.rule) for rule in rules)
         for listening in self._listening.values():
             listening.sort(key=lambda one: one[0])  # the server's order
@@ -93,8 +97,8 @@ class WhatIf:
 
     @property
     def signals(self) -> list[str]:
-        """The signals that the rules use."""
-        return sorted(self._listening)
+        """The signals that the rules use, and that are recorded: the times of those with `every` are worked out (`with_times`)."""
+        return sorted(signal for signal in self._listening if signal in SIGNALS)
 
     def run(self, recorded: Iterable[ClaimedDelivery]) -> Report:
         """Run the rules on each event."""
@@ -103,7 +107,7 @@ class WhatIf:
                 continue
             self.report.events += 1
             claimed = self._as_it_would_be(claimed)
-            for name, function in self._listening.get(str(claimed.event.signal), ()):
+            for name, function in self._listening.get(_heard(claimed), ()):
                 self._run_rule(name, function, claimed)
         return self.report
 
@@ -167,6 +171,11 @@ class WhatIf:
                 held=is_held and not refused,
             )
         )
+
+
+def _heard(claimed: ClaimedDelivery) -> str:
+    event = claimed.event
+    return f"{STRUCK} {event.action}" if event.signal == STRUCK else str(event.signal)
 
 
 class StagedBefore:

@@ -10,6 +10,7 @@ from pathlib import Path
 import msgspec
 
 from dispatcher.policy.costs import PAID, Prices
+from dispatcher.rules.clock_trial import with_times
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.model import EFFECTS
 from dispatcher.rules.whatif import Report, WhatIf
@@ -22,6 +23,7 @@ from hookchain.settings.load import SANDBOX, Settings
 from hookchain.upstreams import places_of
 from midjourney.dialects import Upstream
 from midjourney.prices import price_of
+from storage import clock
 from storage.engine import Connection, Database
 from storage.reading import ledger
 from storage.reading.ledger import Entry
@@ -63,11 +65,13 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _reports(settings: Settings, rules: list[CompiledRule], since_ms: int) -> tuple[Report, Actual]:
     prices = {name: upstream.prices for name, upstream in settings.upstreams.items()}
-    runner = WhatIf(rules, places_of(settings), prices, settings.budget)
+    places, now_ms = places_of(settings), clock.now_ms()
+    runner = WhatIf(rules, places, prices, settings.budget)
 
     def read(connection: Connection) -> tuple[Report, Actual]:
         actual = _actual(ledger.entries(connection, since_ms), prices)
-        return runner.run(recorded(connection, runner.signals, since_ms, with_root=runner.uses_root)), actual
+        events = recorded(connection, runner.signals, since_ms, with_root=runner.uses_root)
+        return runner.run(with_times(events, rules, places, since_ms, now_ms)), actual
 
     database = Database(settings.database_url)
     try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+import msgspec
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -64,7 +65,8 @@ class Rules:
     async def try_out(self, request: Request, form: dict[str, str]) -> Response:
         """Run rules over recorded events in a separate process; nothing is sent or written."""
         days = next((choice for choice in DAYS if str(choice) == form.get("days")), DAYS[0])
-        since_ms = clock.now_ms() - days * 24 * 3600 * 1000
+        now_ms = clock.now_ms()
+        since_ms = now_ms - days * 24 * 3600 * 1000
         asked = TrialRequest(
             rules=form.get("rules", ""),
             dialects={name: place.dialect for name, place in self._context.places.items()},
@@ -75,11 +77,12 @@ class Rules:
         )
 
         async def find(wanted: RulesLoaded) -> RecordedEvents:
-            return await self._context.database.read(
+            found = await self._context.database.read(
                 lambda connection: _within_limits(
                     recorded(connection, wanted.signals, since_ms, with_root=wanted.uses_root)
                 )
             )
+            return msgspec.structs.replace(found, since_ms=since_ms, until_ms=now_ms)
 
         outcome, mistake = None, ""
         try:

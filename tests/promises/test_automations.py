@@ -273,6 +273,26 @@ def test_at_night_is_shown_until_then(automate: Callable[..., Automation]) -> No
     assert automation.presses() == ["upsample:2"]
 
 
+def test_a_picture_every_monday(
+    automate: Callable[..., Automation], listener: tuple[str, list[Any]], tmp_path: Path
+) -> None:
+    """The rule is due when the server starts: one picture and one message; then the next Monday is shown."""
+    minute_ms = time.time_ns() // 1_000_000 - 60_000
+    due = "INSERT INTO timetable (rule, every, decided_ms, next_ms) VALUES ('every-monday', ?, ?, ?)"
+    with contextlib.closing(sqlite3.connect(tmp_path / "hookchain.db")) as database, database:
+        database.execute(due, ("0 9 * * mon Europe/Berlin", minute_ms - 1, minute_ms))
+    automation = automate("every-monday")
+    automation.eventually(lambda: len(listener[1]) == 1)
+    automation.rests()
+    (made,) = automation.submissions()
+    assert (made["asked_by"], made["state"], made["depth"]) == ("rule:every-monday", "accepted", 0)
+    assert len(accepted(automation.sandbox, "/imagine")) == 1
+    listed = automation.run("rules", "list", ready=".")
+    assert "every 0 9 * * mon Europe/Berlin, next " in listed
+    told = automation.run("explain", made["task_ids"][0], ready=".")
+    assert "rule:every-monday" in told
+
+
 def test_prompts_of_a_file(automate: Callable[..., Automation]) -> None:
     """Each row once, also if the command is run again; the results name the customer."""
     automation = automate("")
@@ -343,5 +363,13 @@ def test_equal_prompts_once(automate: Callable[..., Automation]) -> None:
 
 def test_every_automation_is_tried_here() -> None:
     """An example without a case must have a test of its own."""
-    own = {"describe-elsewhere", "daily-budget", "unless-pressed", "later", "at-night", "ask-first"}
+    own = {
+        "describe-elsewhere",
+        "daily-budget",
+        "unless-pressed",
+        "later",
+        "at-night",
+        "ask-first",
+        "every-monday",
+    }
     assert own | CASES.keys() == AUTOMATIONS

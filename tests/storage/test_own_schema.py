@@ -394,4 +394,5 @@ def test_tables_that_another_role_owns_are_not_moved(url: str, limited_url: str)
         "refusals",
         "seeds",
         "tickets",
+        "timetable",
     }

@@ -9,6 +9,7 @@ AUTOMATIONS = frozenset(
         "at-night",
         "daily-budget",
         "describe-elsewhere",
+        "every-monday",
         "finals",
         "later",
         "left-half",
