@@ -14,8 +14,11 @@ from dispatcher.loops.strike import Striker
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.plugins.upstream_handle import UpstreamHandle
+from dispatcher.policy.chain_budget import Budget
+from dispatcher.rules.clock_trial import with_times
 from dispatcher.rules.load import load_rules
 from dispatcher.rules.receiver import connect
+from dispatcher.rules.whatif import WhatIf
 from midjourney.dialects import DIALECTS
 from storage.clock import now_ms
 from storage.engine import Database
@@ -283,3 +286,19 @@ async def test_a_condition_that_does_not_hold_is_a_decision(bench: Any, upstream
     (delivery,) = await bench.until(done)
     assert delivery.decision.startswith("did not fire: chain.upstream == 'other'")
     assert upstream.received == []
+
+
+@pytest.mark.usefixtures("signals")
+def test_a_rule_is_tried_on_the_times_of_the_past() -> None:
+    """In which it did not exist; each rule on its own times only, and with one intent for each time."""
+    other = '[[rules]]\nname = "monthly"\nevery = "0 0 1 * *"\nimagine = "a dog"\n'
+    off = '[[rules]]\nname = "off"\nevery = "* * * * *"\nenabled = false\nshorten = "x"\n'
+    toml = NINE + other + off
+    rules = load_rules(tomllib.loads(toml)["rules"], file="rules.toml", text=toml)
+    what_if = WhatIf(rules, HANDLES, {}, Budget())
+    times = with_times((), rules, HANDLES, ms("2026-02-26 12:00"), ms("2026-03-05 09:00"))
+    report = what_if.run(times)
+    assert what_if.signals == []
+    assert [one.rule for one in report.suggested].count("rule:nine") == 7
+    assert report.fired == {"rule:nine": 7, "rule:monthly": 1}
+    assert (report.events, report.repeats, report.errors) == (8, 0, {})
