@@ -14,6 +14,7 @@ from dispatcher.plugins.errors import PluginError, RuleError
 from dispatcher.plugins.plugin_settings import PluginTables
 from dispatcher.plugins.receivers import Registry, name_of
 from dispatcher.plugins.signals import SIGNALS, submission_leaving
+from dispatcher.policy.cron_times import cron_time, next_ms
 from dispatcher.rules.checks import action_keys
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.confined import evaluate_confined
@@ -26,17 +27,20 @@ from hookchain.settings.load import Settings, SettingsError, load_settings
 from hooks.api.reports import Loaded, Rule, RulesInUse, RuleWarning
 from hooks.api.reports import Plugin as LoadedPlugin
 from hooks.times import when
+from storage import clock
 
 log = structlog.get_logger("hookchain")
 
 
 class Receivers(msgspec.Struct, frozen=True, kw_only=True):
-    """The loaded plugins, what is probably wrong with them, the rules, and the registry of all receivers by name."""
+    """The loaded plugins, what is probably wrong with them, the rules, and the registry of all receivers by name. `zone` is the time zone
+    of times that name none."""
 
     plugins: list[Plugin]
     warnings: list[str] = []
     rules: LiveRules
     registry: Registry
+    zone: str = "UTC"
 
 
 def connect_receivers(settings: Settings, environment: Mapping[str, str] | None = None) -> Receivers:
@@ -56,7 +60,13 @@ def connect_receivers(settings: Settings, environment: Mapping[str, str] | None 
     rules = LiveRules(files.at_start(), settings.file, files.read, files.watched)
     registry = Registry(SIGNALS)
     rules.watch(registry)
-    return Receivers(plugins=found.plugins, warnings=found.warnings, rules=rules, registry=registry)
+    return Receivers(
+        plugins=found.plugins,
+        warnings=found.warnings,
+        rules=rules,
+        registry=registry,
+        zone=settings.timezone,
+    )
 
 
 class _RuleFiles:
@@ -100,6 +110,14 @@ def _without_doubts(found: RulesFound) -> list[CompiledRule]:
     return found.all_right()
 
 
+def _next_at(compiled: CompiledRule, zone: str) -> str | None:
+    """When a rule that runs by the clock fires next."""
+    rule = compiled.rule
+    if not rule.every or not rule.enabled:
+        return None
+    return when(next_ms(cron_time(rule.every, zone=zone), clock.now_ms()))
+
+
 def loaded(receivers: Receivers) -> Loaded:
     """The active rules and plugins, as the API shows them."""
     status, registry = receivers.rules.status, receivers.registry
@@ -116,6 +134,8 @@ def loaded(receivers: Receivers) -> Loaded:
             ],
             enabled=compiled.rule.enabled,
             description=compiled.rule.description,
+            every=compiled.rule.every,
+            next_at=_next_at(compiled, receivers.zone),
         )
         for compiled in receivers.rules.rules
     ]

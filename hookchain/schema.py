@@ -19,6 +19,7 @@ from dispatcher.rules.model import EFFECTS, STAGED, Rule
 from hookchain.settings.tables import File
 from midjourney.dialects import DIALECTS, Dialect
 from midjourney.prices import PRICED
+from storage.records import STRUCK
 
 Schema = dict[str, object]
 
@@ -150,8 +151,11 @@ def _complete_dialect(dialect: Schema) -> None:
 
 
 def _complete_rule(rule: Schema) -> None:
-    signals = "\n".join(f"{name}: {signal.__doc__}" for name, signal in SIGNALS.items())
-    fixed: list[Schema] = [{"enum": list(SIGNALS)}, _VARIABLE]
+    heard = {
+        name: signal for name, signal in SIGNALS.items() if name != STRUCK
+    }  # who wants that writes `every`
+    signals = "\n".join(f"{name}: {signal.__doc__}" for name, signal in heard.items())
+    fixed: list[Schema] = [{"enum": list(heard)}, _VARIABLE]
     several: Schema = {"type": "array", "items": {"anyOf": fixed}, "minItems": 1, "uniqueItems": True}
     _properties(rule)["on"] = {
         "anyOf": [*fixed, several],
@@ -163,7 +167,9 @@ def _complete_rule(rule: Schema) -> None:
         if value.get("type") in ("integer", "number", "boolean"):  # may be an input of a blueprint
             _properties(rule)[name] = {"anyOf": [value, _VARIABLE]}
             _properties(rule)[name] |= {key: value[key] for key in ("description", "default") if key in value}
+    rule["required"] = ["name"]
     rule["anyOf"] = _one_of_keys((*STAGED, *EFFECTS))
+    rule["oneOf"] = _one_of_keys(("on", "every"))
 
 
 def _one_of_keys(keys: Iterable[str]) -> list[Schema]:

@@ -22,6 +22,7 @@ from dispatcher.loops.poll import Poller
 from dispatcher.loops.prune import Pruner
 from dispatcher.loops.resolve import Resolver
 from dispatcher.loops.restores import Restores
+from dispatcher.loops.strike import Striker
 from dispatcher.loops.submit import Submitter
 from dispatcher.loops.sweep import Sweeper
 from dispatcher.loops.timekeeper import Timekeeper
@@ -204,6 +205,8 @@ class Worker:
             chores.append(overdue(settings, database, clients, moving))
         hanging = Hanging(database, settings.upstreams, registry.connected_signals, clock.now_ms)
         chores.append(hanging.loop)
+        striker = Striker(database, registry, handles, clock.now_ms)
+        chores.append(striker.loop)
         for loop in chores:
             loop.may_turn = self._membership.leads
         self._loops = (

@@ -1,4 +1,4 @@
-"""Deletes, in small batches, the progress events of ended tasks, and tasks without a chain.
+"""Deletes, in small batches, the progress events of ended tasks, events about no task, and tasks without a chain.
 
 One transaction reads at most a few times as many rows as its batch size, however large the tables or a task are. Whole
 chains are deleted by storage/ended_chains.py. storage/events/quarantine.py trims the quarantine.
@@ -38,6 +38,17 @@ def thin(connection: Connection, after: int, before_ms: int, most: int) -> tuple
         and (row.signal == "task.progressed" or not row.advanced)
     ]
     gone = sql.DROPPABLE.all(connection, ids=idle) if idle else []
+    drop_events(connection, gone)
+    return (rows[-1].id if rows else after), len(gone)
+
+
+def drop_alone(connection: Connection, after: int, before_ms: int, most: int) -> tuple[int, int]:
+    """Among the next `most` events, drop those about no task and no submission, such as the times of rules that run by the clock; returns
+    the same as `thin`. What waits for a receiver, and dead letters, stay."""
+    following = sql.FOLLOWING_EVENTS.all(connection, after=after, most=most)
+    rows = [row for row in following if row.received_at_ms < before_ms]
+    alone = [row.id for row in rows if not row.task_id and not row.submission_id]
+    gone = sql.DONE_WITH.all(connection, ids=alone) if alone else []
     drop_events(connection, gone)
     return (rows[-1].id if rows else after), len(gone)
 

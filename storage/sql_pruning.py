@@ -13,6 +13,8 @@ class FollowingEvent(NamedTuple):
     """An event, and when its task ended."""
 
     id: int
+    task_id: str
+    submission_id: str
     signal: str | None
     source: str
     advanced: bool
@@ -22,7 +24,8 @@ class FollowingEvent(NamedTuple):
 
 FOLLOWING_EVENTS = Query(
     """
-    SELECT events.id, events.signal, events.source, events.advanced, events.received_at_ms, tasks.finished_at_ms
+    SELECT events.id, events.task_id, events.submission_id, events.signal, events.source, events.advanced, events.received_at_ms,
+      tasks.finished_at_ms
     FROM events
     LEFT JOIN tasks ON tasks.upstream = events.upstream AND tasks.id = events.task_id
     WHERE events.id > :after
@@ -38,6 +41,14 @@ DROPPABLE = Query(
       SELECT 1 FROM deliveries
       WHERE deliveries.event_id = events.id AND (deliveries.state <> 'done' OR deliveries.fired)
     )
+    """,
+    int,
+)
+DONE_WITH = Query(
+    """
+    SELECT id FROM events
+    WHERE id IN (:ids) AND NOT pending
+      AND NOT EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event_id = events.id AND deliveries.state <> 'done')
     """,
     int,
 )

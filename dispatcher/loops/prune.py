@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from functools import partial
 
 import structlog
@@ -50,6 +51,9 @@ clock that is wrong by a year for an hour costs only a day of data."""
 
 LAST_PASS = "pruned"
 
+Drop = Callable[..., tuple[int, int]]
+"""Looks at the events that follow one, and drops some of them: see storage/pruning.py."""
+
 
 def pruning_time(now_ms: int, last_ms: int, passed_ms: int) -> int:
     """The time from which ages are counted: the clock's, unless that is implausibly far from the last pass.
@@ -69,7 +73,7 @@ class Pruner:
         self._blobs = blobs
         self._keep = keep
         self._clock = clock
-        self._thinned = 0
+        self._thinned = self._dropped = 0
         self._turned_s = uptime_s()
         self.loop = Loop("prune", self.turn, interval_s=EVERY_S)
 
@@ -77,11 +81,14 @@ class Pruner:
         """One pass over all tables."""
         now_ms, events, chains, tasks = await self._pruning_time_ms(), 0, 0, 0
         if self._keep.progress_days:
-            events = await self._thin(now_ms - int(DAY_MS * self._keep.progress_days))
+            before_ms = now_ms - int(DAY_MS * self._keep.progress_days)
+            self._thinned, events = await self._each_event(pruning.thin, self._thinned, before_ms)
         if self._keep.chain_days:
             before_ms = now_ms - int(DAY_MS * self._keep.chain_days)
             chains = await self._drop_chains(before_ms)
             tasks = await self._drop_tasks(before_ms)
+            self._dropped, alone = await self._each_event(pruning.drop_alone, self._dropped, before_ms)
+            events += alone
             await self._drop_tickets(before_ms)
         await self._trim_quarantine()
         await self._drop_traffic(now_ms - DAY_MS * TRAFFIC_DAYS)
@@ -113,19 +120,19 @@ class Pruner:
             )
         return at_ms
 
-    async def _thin(self, before_ms: int) -> int:
+    async def _each_event(self, drop: Drop, after: int, before_ms: int) -> tuple[int, int]:
+        """Look once at each event after this one that is old enough; returns the last one, and how many were dropped."""
         gone = 0
         while not self.loop.is_stopping:
-            last, thinned = await self._database.write(
-                "prune",
-                lambda connection: pruning.thin(connection, self._thinned, before_ms, ROWS_PER_BATCH),
+            last, dropped = await self._database.write(
+                "prune", partial(drop, after=after, before_ms=before_ms, most=ROWS_PER_BATCH)
             )
-            gone += thinned
-            if last == self._thinned:
+            gone += dropped
+            if last == after:
                 break
-            self._thinned = last
+            after = last
             await asyncio.sleep(PAUSE_S)
-        return gone
+        return after, gone
 
     async def _drop_chains(self, before_ms: int) -> int:
         gone, at = 0, Cursor()

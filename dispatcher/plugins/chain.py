@@ -14,6 +14,7 @@ from dispatcher.plugins import slips
 from dispatcher.plugins.chain_store import StoreOfChain
 from dispatcher.plugins.chain_tasks import TasksOfChain
 from dispatcher.plugins.errors import GiveUp
+from dispatcher.plugins.expressible import check_expressible
 from dispatcher.plugins.fresh_links import FreshLinks
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.plugins.requested import Requested
@@ -26,9 +27,8 @@ from midjourney.addresses import is_link
 from midjourney.buttons import Button
 from midjourney.errors import InvalidRequest
 from midjourney.image_data import Image
-from midjourney.links import Near, check_image, check_images
+from midjourney.links import Near, check_image
 from midjourney.loading import fetch_image, load_image
-from midjourney.modes import check_mode
 from midjourney.presses import lane_of, presses
 from midjourney.requests import (
     Blend,
@@ -44,15 +44,17 @@ from midjourney.requests import (
     parent_of,
 )
 from midjourney.types import Task
-from midjourney.wire import check
 from storage.records import Staged, Submission
 
 
 class Chain(TasksOfChain, RootOfChain, StoreOfChain, FreshLinks):
     """The chain of the event's task; its methods submit more in this chain.
 
-    `root_id` is the id of the chain's first task, "" until it is known. `client` is the client of the gateway that ordered it, or "". `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions
-    in the chain so far. `event` is its id and when it arrived. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options of `SubmitOptions`, such as `after=60` or `priority=1`.
+    `root_id` is the id of the chain's first task, "" until it is known. `client` is the client of the gateway that ordered it, or "".
+    `depth` is that of the task: 0 for a root, 1 for a task made by a press on it. `submissions` is the number of submissions in the chain so
+    far. `event` is its id and when it arrived. `occasion` names the occurrence of a rule that runs by the clock: there is no task, and each
+    submission begins a chain. `pressed` and `pressed_by_person` are known only when something delayed is due. Every method takes the options
+    of `SubmitOptions`, such as `after=60` or `priority=1`.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class Chain(TasksOfChain, RootOfChain, StoreOfChain, FreshLinks):
         root_id: str = "",
         client: str = "",
         event: tuple[int, int] = (0, 0),
+        occasion: str = "",
     ) -> None:
         self.id = id
         self.root_id = root_id
@@ -88,6 +91,7 @@ class Chain(TasksOfChain, RootOfChain, StoreOfChain, FreshLinks):
         self._handle = handle
         self._handles = handles
         self._generation = generation
+        self._occasion = occasion
         self._staged: list[Staged] = []
         self._notes: list[str] = []
 
@@ -200,7 +204,8 @@ class Chain(TasksOfChain, RootOfChain, StoreOfChain, FreshLinks):
         Raises `GiveUp` for a request that the upstream's dialect cannot express, and for one with a private link; the
         message names the field.
         """
-        self._stage(request, kind_of(request), self.depth + (not isinstance(request, Cancel)), options)
+        is_next = not isinstance(request, Cancel) and not self._occasion
+        self._stage(request, kind_of(request), self.depth + is_next, options)
         return Requested([kind_of(request)])
 
     async def image(self, source: str | Path, *, upstream: str = "") -> str:
@@ -272,15 +277,12 @@ class Chain(TasksOfChain, RootOfChain, StoreOfChain, FreshLinks):
         if state := options.get("state", ""):
             request = msgspec.structs.replace(request, extra=dict(request.extra) | {"state": state})
         encoded = slips.checked_request(label, request)
-        try:
-            check(request, handle.dialect)
-            check_images(request, self._handle.near | handle.near)
-            check_mode(options.get("mode", ""), handle.dialect)
-        except InvalidRequest as error:
-            raise GiveUp(str(error)) from error
+        check_expressible(request, options.get("mode", ""), handle, self._handle.near | handle.near)
         self.fired, generation = True, options.get("again", 0) or self._generation
         staged = Staged(
-            idempotency_key=key_of(handle.name, request, within=self._task.id, generation=generation),
+            idempotency_key=key_of(
+                handle.name, request, within=self._occasion or self._task.id, generation=generation
+            ),
             chain_id=self.id,
             upstream=handle.name,
             kind=kind_of(request),

@@ -17,7 +17,7 @@ from midjourney.errors import Undecodable
 from midjourney.presses import with_buttons
 from midjourney.requests import Action, Change, Imagine, Modal, decode_request
 from midjourney.types import Status, Task
-from storage.records import JOINS, ClaimedDelivery, Event, Submission
+from storage.records import JOINS, STRUCK, ClaimedDelivery, Event, Submission
 
 
 class Context(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,6 +62,7 @@ def context_of(
         root_id=chain.root_task_id if chain is not None else "",
         client=chain.client if chain is not None else "",
         event=(claimed.event.id, claimed.event.received_at_ms),
+        occasion=_occasion(claimed.event),
     )
     if claimed.store is not None:
         seen.show_store(claimed.store)
@@ -77,6 +78,11 @@ def context_of(
         submission=submission,
         modal=modal,
     )
+
+
+def _occasion(event: Event) -> str:
+    """Names an occurrence for ever: what a rule requests then is one intent, whatever becomes of its event. "" for other events."""
+    return f"{event.action} {event.status}" if event.signal == STRUCK else ""
 
 
 def _root(claimed: ClaimedDelivery, handles: Mapping[str, UpstreamHandle], task: Task) -> Task | None:
@@ -109,7 +115,8 @@ def _task(claimed: ClaimedDelivery, dialect: Dialect) -> Task:
     request = decode_request(submission.request) if submission is not None else None
     prompt = request.prompt if isinstance(request, Imagine | Modal) else ""
     if row is None:
-        return Task(id=claimed.event.task_id, status="", action=claimed.event.action, prompt=prompt)
+        action = "" if claimed.event.signal == STRUCK else claimed.event.action
+        return Task(id=claimed.event.task_id, status="", action=action, prompt=prompt)
     return Task(
         id=row.id,
         status=row.status or Status.NOT_START,

@@ -11,6 +11,7 @@ from typing import Any, Never, TypeVar, get_args
 
 import msgspec
 
+from dispatcher.plugins.clocked import Clocked
 from dispatcher.plugins.errors import PluginError
 from dispatcher.plugins.plugin_signal import PluginSignal, is_same, note_options
 from dispatcher.plugins.scheduled import StillWanted
@@ -37,7 +38,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     end the process, so it runs in the main loop without precautions. `requests`: it may request something; if not, a chain that waits
     only for it is at rest. `still_wanted`: see `dispatcher.plugins.scheduled`. `terms`: what it requests is held until it is approved; `asks` are
     the messages about that, by the suffix that the names of their receivers have. `root`: it gets the first task of
-    the chain.
+    the chain. `clocked`: it belongs to a rule that runs by the clock.
     """
 
     attempts: int = 8
@@ -52,6 +53,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True):
     terms: ApprovalTerms | None = None
     asks: Mapping[str, Ask] = {}
     root: bool = False
+    clocked: Clocked | None = None
 
 
 DEFAULTS = Options()
@@ -186,6 +188,11 @@ class Registry:
         if (known := self._by_name.get(name)) is not None:
             return known
         return next((make(name) for prefix, make in self._families.items() if name.startswith(prefix)), None)
+
+    def clocked(self) -> dict[str, Clocked]:
+        """The rules that run by the clock, by name."""
+        found = (receiver.options.clocked for receiver in self._by_name.values())
+        return {one.rule: one for one in found if one is not None}
 
     def names(self) -> list[str]:
         """All names, sorted."""

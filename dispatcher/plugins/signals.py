@@ -1,6 +1,6 @@
 """Every signal: when it is sent, its sender, its arguments.
 
-The sender is the task's action, such as "IMAGINE". All arguments are keyword arguments: `task`, `event`, `chain`, `submission`
+The sender is the task's action, such as "IMAGINE"; of clock_struck it is the rule's name. All arguments are keyword arguments: `task`, `event`, `chain`, `submission`
 (None for a task that hookchain did not submit) and `modal` (only with submission_needs_modal). A receiver ends its parameter
 list with `**_`, since more may be added.
 
@@ -34,6 +34,7 @@ _WHEN = {
     "budget.exceeded": "A budget does not allow a submission, which is stored as refused.",
     "chain.rested": "Nothing of the chain runs or waits any more; `chain.tasks` shows what became of it. Once per quiet period.",
     "children.done": "All that was pressed on the task has ended; `chain.children` shows it. Once per quiet period.",
+    "clock.struck": "A rule with `every` is due. The sender is the rule's name, and `event.status` the time; there is no task.",
 }
 
 SIGNALS: dict[str, PluginSignal] = {name: PluginSignal(name, when, ARGUMENTS) for name, when in _WHEN.items()}
@@ -57,6 +58,7 @@ submission_dead = SIGNALS["submission.dead"]
 budget_exceeded = SIGNALS["budget.exceeded"]
 chain_rested = SIGNALS["chain.rested"]
 children_done = SIGNALS["children.done"]
+clock_struck = SIGNALS["clock.struck"]
 
 submission_leaving = PluginSignal(
     "submission.leaving",

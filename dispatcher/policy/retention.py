@@ -14,7 +14,7 @@ class Retention(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields
     """How long things are kept, in days; 0 means for ever.
 
     `progress_days`: progress events of tasks that have ended (`storage.pruning.thin` says which). `chain_days`: chains in which nothing
-    happens any more (storage/ended_chains.py), and tasks without a chain. `quarantine_rows` and `quarantine_bytes`: the most entries
+    happens any more (storage/ended_chains.py), tasks without a chain, and the times of rules that run by the clock. `quarantine_rows` and `quarantine_bytes`: the most entries
     and bytes in quarantine; the oldest entries are deleted.
     """
 

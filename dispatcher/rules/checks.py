@@ -9,6 +9,7 @@ from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.model import EFFECTS, PRESSES, STAGED, Rule
 from dispatcher.rules.spelling import nearest
 from midjourney.modes import MODE
+from storage.records import STRUCK
 
 NEEDS_MODAL = "submission.needs_modal"
 
@@ -59,6 +60,12 @@ def _check_name(rule: Rule) -> None:
 
 
 def _check_signals(rule: Rule) -> None:
+    if rule.every:
+        return  # see `check_clock`
+    if STRUCK in rule.signals:
+        raise InvalidRule(
+            "on", f"{STRUCK} is the signal of rules with every", ' Write every = "0 9 * * mon" instead of on.'
+        )
     if not rule.signals:
         raise InvalidRule("on", "the list is empty, so the rule never fires", ' Write on = "task.succeeded".')
     if unknown := [signal for signal in dict.fromkeys(rule.signals) if signal not in SIGNALS]:
@@ -98,7 +105,7 @@ def _check_actions(rule: Rule, signal: str) -> None:
 def _check_upstream(rule: Rule, upstreams: Collection[str] | None) -> None:
     if not rule.upstream:
         return
-    if not set(action_keys(rule)) & _TO_OTHERS:
+    if not rule.every and not set(action_keys(rule)) & _TO_OTHERS:
         raise InvalidRule(
             "upstream",
             "a submission about a task always goes to that task's upstream",

@@ -16,6 +16,7 @@ from dispatcher.rules import actions
 from dispatcher.rules.actions import File, Picture, Step
 from dispatcher.rules.approval import Approval, approval_of
 from dispatcher.rules.checks import NEEDS_MODAL, InvalidRule, action_keys, check
+from dispatcher.rules.clock import check_clock
 from dispatcher.rules.effects import BUILD, Effect
 from dispatcher.rules.expressions import (
     Condition,
@@ -83,6 +84,7 @@ class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
 def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
     """Check and compile a rule. Raises `InvalidRule` for its first mistake."""
     rule = msgspec.structs.replace(rule, vars={**context.variables, **rule.vars})
+    check_clock(rule, context.upstreams)
     check(rule, context.upstreams)
     check_join(rule)
     answer = _answer(rule, context)

@@ -20,7 +20,7 @@ from dispatcher.rules.joins import strings
 from dispatcher.rules.model import Rule
 from dispatcher.rules.variables import used_in
 
-_WHEN = ("when", "once_per", "limit", "after", "at", "unless", "priority")
+_WHEN = ("every", "missed", "when", "once_per", "limit", "after", "at", "unless", "priority")
 """The keys of a rule that say when and how often it acts, and not what it does."""
 
 _FIELDS = msgspec.structs.fields(Rule)

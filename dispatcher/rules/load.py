@@ -9,6 +9,7 @@ from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from dispatcher.policy.cron_times import EXAMPLE
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext, compile_rule
 from dispatcher.rules.expressions import Evaluator, evaluate_here
@@ -114,9 +115,7 @@ class _RuleTable:
         for key in table:
             if key not in KEYS:
                 raise InvalidRule(key, "unknown key", nearest_key(key))
-        for key in ("name", "on"):
-            if key not in table:
-                raise InvalidRule("", f"the key {key!r} is missing", _EXAMPLE[key])
+        _check_needed(table)
         for key, kind in TABLES.items():
             self._check_table(table, key, kind)
         if "vars" in table and (wrong_vars := wrong_variable(table["vars"])):
@@ -160,6 +159,14 @@ class _RuleTable:
             remedy=remedy.strip(),
             kind=kind,
         )
+
+
+def _check_needed(table: Table) -> None:
+    for key in ("name", "on"):
+        if key not in table and not (key == "on" and "every" in table):
+            raise InvalidRule("", f"the key {key!r} is missing", _EXAMPLE[key])
+    if "on" not in table and table["every"] == "":
+        raise InvalidRule("every", "the text is empty", f" {EXAMPLE}")
 
 
 _EXAMPLE = {"name": ' Write name = "upscale-all".', "on": ' Write on = "task.succeeded".'}

@@ -24,6 +24,7 @@ _PICTURE = "data:image/png;base64,iVBORw0KGgo="
 _RIGHT: Mapping[str, object] = {
     "name": "r",
     "on": "task.succeeded",
+    "every": "0 9 * * mon",
     "press": "U1",
     "vary": "strong",
     "zoom": 2,
@@ -77,7 +78,7 @@ def all_mistakes(table: Table, attempt: Callable[[Table], object]) -> list[Inval
         try:
             attempt(table)
         except InvalidRule as mistake:
-            key = mistake.key or next((name for name in ("name", "on") if name not in table), "")
+            key = mistake.key or next((name for name in _needed(table) if name not in table), "")
             is_new = key not in mended and not (key == "" and mended & _ACTS)
             found += [mistake] if is_new else []
             table, keys = _mended(table, key, attempt, again=not is_new)
@@ -85,6 +86,10 @@ def all_mistakes(table: Table, attempt: Callable[[Table], object]) -> list[Inval
         else:
             break
     return found
+
+
+def _needed(table: Table) -> tuple[str, ...]:
+    return ("name",) if "every" in table else ("name", "on")
 
 
 _UNKNOWN = "?"
@@ -99,7 +104,9 @@ def _mended(
     """The table without the mistake at a key, and the keys that this has changed."""
     rest = {name: value for name, value in table.items() if name != key}
     if not key:
-        put: dict[str, object] = {"shorten": "x"} if isinstance(table.get("on"), list) else {"press": "U1"}
+        put: dict[str, object] = (
+            {"shorten": "x"} if isinstance(table.get("on"), list) or "every" in table else {"press": "U1"}
+        )
         put = {"modal": "x"} if table.get("on") == NEEDS_MODAL else put
         return {**table, **put}, {key}
     if key not in KEYS:
@@ -108,6 +115,11 @@ def _mended(
         return {**rest, **put}, {key, *put, _UNKNOWN}
     if key == "on" and key in table and not again:
         return {**rest, "on": _meant_signals(rest, table["on"], attempt)}, {"on"}
+    if again and key == "every":  # a right text was not enough: then a signal
+        return {"on": "task.succeeded", **{name: rest[name] for name in rest if name != "missed"}}, {
+            key,
+            "missed",
+        }
     if again or key not in _RIGHT:
         return rest, {key}
     return {**rest, key: _RIGHT[key]}, {key}

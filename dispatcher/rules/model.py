@@ -7,7 +7,9 @@ from typing import Annotated, Any, Literal
 import msgspec
 
 from dispatcher.plugins.submit_options import Priority
+from dispatcher.policy.occurrences import Missed
 from storage.deliveries.firings import HIGHEST_LIMIT
+from storage.records import STRUCK
 
 
 class _Table(msgspec.Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -81,9 +83,10 @@ class ApproveBy(_Table, frozen=True, kw_only=True, rename={"otherwise": "else"})
 
 
 class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
-    """One `[[rules]]` table: when it fires (`on`, `if`, `once_per`, `limit`), what it does, and with which options.
+    """One `[[rules]]` table: when it fires (`on` or `every`, `if`, `once_per`, `limit`), what it does, and with which options.
 
     `on`: a signal, or a list of signals, for each of which it fires in the same way.
+    `every` instead: times, as "0 9 * * mon Europe/Berlin". With `missed` "once" it fires once for times that passed while no server ran; with "skip", not.
 
     `enabled`: whether it runs; a rule that does not is checked all the same. `description` is for people.
     `press` takes labels, globs, kinds or customIds; a `modal` beside a press answers the modals that the press opens.
@@ -93,7 +96,9 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     """
 
     name: str
-    on: str | list[str]
+    on: str | list[str] = ""
+    every: str = ""
+    missed: Missed = "skip"
     description: str = ""
     enabled: bool = True
     when: str = ""
@@ -130,6 +135,8 @@ class Rule(_Table, frozen=True, kw_only=True, rename={"when": "if"}):
     @property
     def signals(self) -> tuple[str, ...]:
         """The signals that it hears."""
+        if self.every:
+            return (STRUCK,)
         return (self.on,) if isinstance(self.on, str) else tuple(self.on)
 
 

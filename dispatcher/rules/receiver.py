@@ -9,7 +9,9 @@ from typing import Any
 import msgspec
 
 from dispatcher.plugins.chain import Chain
+from dispatcher.plugins.clocked import Clocked
 from dispatcher.plugins.errors import GiveUp, RuleError
+from dispatcher.plugins.plugin_signal import ANY
 from dispatcher.plugins.receivers import DEFAULTS, Options
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.plugins.submit_options import SubmitOptions
@@ -19,6 +21,7 @@ from dispatcher.rules.checks import NEEDS_MODAL
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.effects import Effect
 from dispatcher.rules.expressions import Names
+from dispatcher.rules.model import Rule
 from dispatcher.rules.roots import uses_root
 from storage.records import Submission
 
@@ -37,8 +40,13 @@ def connect(compiled: CompiledRule) -> list[tuple[str, Function]]:
     """Connect a rule. Returns its signals and functions, for `disconnect`."""
     connected = receivers_of(compiled)
     for signal, function in connected:
-        SIGNALS[signal].connect(function, weak=False)
+        SIGNALS[signal].connect(function, sender_of(compiled.rule))
     return connected
+
+
+def sender_of(rule: Rule) -> Any:
+    """Whose events a rule hears: an occurrence is for one rule."""
+    return rule.name if rule.every else ANY
 
 
 def disconnect(connected: list[tuple[str, Function]]) -> None:
@@ -74,6 +82,7 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         concurrency=AT_ONCE.get(suffix, DEFAULTS.concurrency),
         still_wanted=later.asking(compiled, is_answer=suffix == "/modal"),
         root=uses_root(compiled.rule),
+        clocked=_clocked(compiled),
     )
     if (
         suffix == "" and compiled.approval is not None
@@ -81,6 +90,19 @@ def _named(function: Function, compiled: CompiledRule, suffix: str) -> Function:
         options = msgspec.structs.replace(options, terms=compiled.approval.terms, asks=compiled.approval.asks)
     function.__hookchain__ = options  # type: ignore[attr-defined]  # read by options_of
     return function
+
+
+def _clocked(compiled: CompiledRule) -> Clocked | None:
+    rule = compiled.rule
+    if not rule.every:
+        return None
+    return Clocked(
+        rule=rule.name,
+        every=rule.every,
+        missed=rule.missed,
+        upstream=rule.upstream,
+        submits=bool(compiled.steps),
+    )
 
 
 def _submitting(compiled: CompiledRule) -> Function:

@@ -14,13 +14,18 @@ Fact = ClaimedDelivery | Requested | Approval
 
 
 def merged(
-    events: Iterable[ClaimedDelivery], requested: Iterable[Requested], decided: Iterable[Approval]
+    events: Iterable[ClaimedDelivery],
+    requested: Iterable[Requested],
+    decided: Iterable[Approval],
+    struck: Iterable[ClaimedDelivery] = (),
 ) -> Iterator[tuple[int, Fact]]:
-    """All facts with their times, oldest first. Of one moment, requests come before decisions, and these before events."""
+    """All facts with their times, oldest first. Of one moment, requests come before decisions, these before events, and `struck`, the times of
+    rules that run by the clock, last."""
     asked: Iterator[tuple[int, Fact]] = ((one.submission.created_at_ms, one) for one in requested)
     settled: Iterator[tuple[int, Fact]] = ((one.decided_at_ms or 0, one) for one in decided)
     happened: Iterator[tuple[int, Fact]] = _in_order(events)
-    return heapq.merge(asked, settled, happened, key=lambda one: one[0])
+    times: Iterator[tuple[int, Fact]] = ((one.event.received_at_ms, one) for one in struck)
+    return heapq.merge(asked, settled, happened, times, key=lambda one: one[0])
 
 
 def _in_order(events: Iterable[ClaimedDelivery]) -> Iterator[tuple[int, Fact]]:

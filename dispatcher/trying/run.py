@@ -36,10 +36,11 @@ from storage.events import event_log
 from storage.histogram import Timings
 from storage.joins import looking
 from storage.reading.facts import Requested
-from storage.records import JOINS, ClaimedDelivery, PendingEvent, Staged, Submission
+from storage.records import JOINS, STRUCK, ClaimedDelivery, Event, PendingEvent, Staged, Submission
 from storage.scratch import Scratch
 from storage.submissions import approvals, decisions, intents, scheduled, submission_queue
 from storage.submissions.settlements import settle_attempt
+from storage.timetable import occurrences
 
 SOME = 1000
 
@@ -99,10 +100,26 @@ class Trial:
             if fact.event.upstream not in self._handles:
                 return
             self._report.events += fact.event.signal in self._tried.signals
+            if fact.event.signal == STRUCK:
+                self._strike(fact.event)
+                return
         if isinstance(fact, Requested) and fact.submission.created_at_ms < self._since_ms:
             self._take_older(fact)
             return
         self.past.apply(fact, self._now())
+        self._settle()
+
+    def _strike(self, event: Event) -> None:
+        """Let a rule run by the clock."""
+        occurrences.strike(
+            self._connection,
+            rule=event.action,
+            upstream=event.upstream,
+            at_ms=event.received_at_ms,
+            receivers=self._registry.receiver_names(STRUCK, event.action),
+            detail=event.detail,
+            now_ms=self._now(),
+        )
         self._settle()
 
     def _take_older(self, fact: Requested) -> None:

@@ -17,16 +17,17 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.costs import Prices
 from dispatcher.rules.approval import SUFFIX
 from dispatcher.rules.compile import CompiledRule
-from dispatcher.rules.receiver import PREFIX, receivers_of
+from dispatcher.rules.receiver import PREFIX, receivers_of, sender_of
 from dispatcher.rules.roots import uses_root
 from dispatcher.trying.dry import without_effects
 from dispatcher.trying.facts import merged
 from dispatcher.trying.report import Report
 from dispatcher.trying.run import Time, Trial, Tried
+from dispatcher.trying.times import occurrences_of
 from storage import clock
 from storage.budgets.billing import Plan
 from storage.reading.facts import Requested
-from storage.records import Approval, ClaimedDelivery
+from storage.records import STRUCK, Approval, ClaimedDelivery
 from storage.scratch import Scratch
 
 STATE_SIGNALS = frozenset(
@@ -65,6 +66,7 @@ class WhatIf:
         plan: Plan | None = None,
     ) -> None:
         self.report = Report()
+        self._rules = rules
         self.uses_root = any(uses_root(rule.rule) for rule in rules)
         self._plan = plan
         self._signals = _signals_of(rules)
@@ -76,8 +78,8 @@ class WhatIf:
 
     @property
     def signals(self) -> list[str]:
-        """The signals that the rules use."""
-        return sorted(self._signals)
+        """The signals that the rules use, and that are recorded: the times of rules that run by the clock are worked out."""
+        return sorted(self._signals.keys() - {STRUCK})
 
     @property
     def facts(self) -> list[str]:
@@ -107,7 +109,8 @@ class WhatIf:
         try:
             with clock.stopped(now):
                 trial = Trial(self._tried, scratch, self.report, now, since_ms)
-                for at_ms, fact in merged(recorded, requested, decided):
+                times = occurrences_of(self._rules, self._tried.handles, since_ms, until_ms)
+                for at_ms, fact in merged(recorded, requested, decided, times):
                     trial.until(at_ms)
                     trial.take(fact)
                 trial.until(until_ms)
@@ -122,7 +125,9 @@ def _signals_of(rules: Sequence[CompiledRule]) -> dict[str, PluginSignal]:
     signals: dict[str, PluginSignal] = {}
     for rule in rules:
         for signal, function in receivers_of(without_effects(rule)):
-            signals.setdefault(signal, PluginSignal(signal, "", ARGUMENTS)).connect(function)
+            signals.setdefault(signal, PluginSignal(signal, "", ARGUMENTS)).connect(
+                function, sender_of(rule.rule)
+            )
     return signals
 
 

@@ -25,7 +25,10 @@ def summary(tables: Table, *, is_foreign: bool) -> list[str]:
     rules = tables.get("rules")
     lines: list[str] = []
     for rule in rules if isinstance(rules, list) else ():
-        lines.append(f"{rule.get('name')}: hears {_joined(rule.get('on'))}{_when(rule)}")
+        hears = (
+            f"runs every {_short(rule['every'])}" if rule.get("every") else f"hears {_joined(rule.get('on'))}"
+        )
+        lines.append(f"{rule.get('name')}: {hears}{_when(rule)}")
         lines += [f"  {line}" for line in _does(rule)]
         if rule.get("enabled") is False:
             lines.append("  is switched off")

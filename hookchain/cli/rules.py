@@ -53,7 +53,7 @@ def list_rules(as_json: AsJson = False) -> None:
     mistakes = report.error.splitlines()
     report = printable_in(report)
     receivers = {receiver.name: receiver for receiver in report.receivers}
-    rows = [[rule.name, rule.where, f"on {rule.on}", _counts(rule, receivers)] for rule in report.rules]
+    rows = [[rule.name, rule.where, _hears(rule), _counts(rule, receivers)] for rule in report.rules]
     say_rows(rows)
     for rule in report.rules:
         if rule.description:
@@ -66,6 +66,13 @@ def list_rules(as_json: AsJson = False) -> None:
         say(f"the file has changed but is not in use: {printable(mistake)}")
     if report.after_restart:
         say(f"changed, in use after a restart: {'; '.join(report.after_restart)}")
+
+
+def _hears(rule: Rule) -> str:
+    if not rule.every:
+        return f"on {rule.on}"
+    next_at = rule.next_at or ""
+    return f"every {rule.every}{f', next {next_at[:16]}Z' if next_at else ''}"
 
 
 def _counts(rule: Rule, receivers: Mapping[str, Receiver]) -> str:

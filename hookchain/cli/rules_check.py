@@ -113,8 +113,8 @@ def _warning(path: Path, problem: str) -> Mistake:
 def _print(checked: Checked) -> None:
     for rule in checked.rules:
         off = "" if rule.rule.enabled else " (switched off)"
-        hears = " or ".join(rule.rule.signals)
-        say(f"{rule.where}: {rule.rule.name}: on {hears}, {', '.join(action_keys(rule.rule))}{off}")
+        hears = f"every {rule.rule.every}" if rule.rule.every else f"on {' or '.join(rule.rule.signals)}"
+        say(f"{rule.where}: {rule.rule.name}: {hears}, {', '.join(action_keys(rule.rule))}{off}")
     if checked.mistakes:
         say(f"{checked.file}: {_number(checked.mistakes, 'mistake')}")
     else:

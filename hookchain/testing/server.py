@@ -12,6 +12,7 @@ from dispatcher.approvals.asking import Asking
 from dispatcher.loops.ask_again import Asker
 from dispatcher.loops.deliver import Deliverer
 from dispatcher.loops.loop import Loop
+from dispatcher.loops.strike import Striker
 from dispatcher.loops.submit import Submitter
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
@@ -34,6 +35,7 @@ from storage.reading import pages
 from storage.records import Delivery, Submission
 from storage.submissions.departures import Departures
 from storage.submissions.lanes import HELD_MS
+from storage.timetable import timetable
 from storage.upstreams import standings
 
 MOST = 100_000
@@ -59,6 +61,8 @@ class State(msgspec.Struct, frozen=True):
     """When an upstream is open again that is closed now."""
     stores: Mapping[str, str] = {}
     """What plugins keep, by chain, as JSON."""
+    struck_ms: tuple[int, ...] = ()
+    """When a rule runs by the clock."""
 
     def next_ms(self, now_ms: int) -> int | None:
         """The next moment at which something may become due; None if nothing waits."""
@@ -68,6 +72,7 @@ class State(msgspec.Struct, frozen=True):
         lanes = {one.lane for one in waiting if one.lane}
         moments += [one.updated_at_ms + HELD_MS + 1 for one in self.submissions.values() if one.lane in lanes]
         moments += self.closed_until_ms if waiting else ()
+        moments += self.struck_ms
         return min((moment for moment in moments if moment > now_ms), default=None)
 
 
@@ -106,6 +111,7 @@ class Server:
         )
         self._deliverer: Deliverer | None = None
         self._asker: Asker | None = None
+        self._striker: Striker | None = None
         self._database.wakeups.subscribe("events", lambda: self._wake(self._deliverer))
         self._database.wakeups.subscribe("submissions", self._submitter.loop.wake)
 
@@ -164,6 +170,7 @@ class Server:
             self._clock,
             lambda: True,
         )
+        self._striker = Striker(self._database, self._registry, handles, self._clock)
 
     @property
     def database(self) -> Database:
@@ -190,7 +197,8 @@ class Server:
         deliverer = self._deliverer
         assert deliverer is not None, "configure() comes first"
         assert self._asker is not None
-        loops = (self._asker.loop, deliverer.loop, self._submitter.loop)
+        assert self._striker is not None
+        loops = (self._striker.loop, self._asker.loop, deliverer.loop, self._submitter.loop)
         for loop in loops:
             loop.wake()
         while True:
@@ -230,6 +238,7 @@ class Server:
                 {one.id: one for one in reversed(deliveries)},
                 tuple(closed),
                 chain_stores.contents(connection),
+                tuple(one.next_ms for one in timetable.rows(connection).values() if one.every),
             )
 
         return await self._database.read(read)

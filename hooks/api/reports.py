@@ -148,7 +148,8 @@ class RuleWarning(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Rule(msgspec.Struct, frozen=True, kw_only=True):
-    """A rule in use; `does` lists the keys that say what it does, and `enabled` is false for one that is switched off."""
+    """A rule in use; `does` lists the keys that say what it does, and `enabled` is false for one that is switched off. `every`, and the next time
+    at which it fires: of one that runs by the clock."""
 
     name: str
     where: str
@@ -158,6 +159,8 @@ class Rule(msgspec.Struct, frozen=True, kw_only=True):
     warnings: list[RuleWarning] = []
     enabled: bool = True
     description: str = ""
+    every: str = ""
+    next_at: str | None = None
 
 
 class RulesInUse(msgspec.Struct, frozen=True, kw_only=True):

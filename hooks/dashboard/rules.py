@@ -66,7 +66,8 @@ class Rules:
     async def try_out(self, request: Request, form: dict[str, str]) -> Response:
         """Run rules over recorded events in a separate process; nothing is sent or written."""
         days = next((choice for choice in DAYS if str(choice) == form.get("days")), DAYS[0])
-        since_ms = clock.now_ms() - days * 24 * 3600 * 1000
+        until_ms = clock.now_ms()
+        since_ms = until_ms - days * 24 * 3600 * 1000
         asked = TrialRequest(
             rules=form.get("rules", ""),
             dialects={name: place.dialect for name, place in self._context.places.items()},
@@ -77,8 +78,6 @@ class Rules:
             near={name: place.near for name, place in self._context.places.items()},
             zones={name: place.zone for name, place in self._context.places.items()},
         )
-
-        until_ms = clock.now_ms()
 
         async def find(wanted: RulesLoaded) -> RecordedEvents:
             return await self._context.database.read(partial(_happened, wanted, since_ms, until_ms))

@@ -14,6 +14,7 @@ from storage.records.events import (
     PROVENANCE_OF_SOURCE,
     RESTED,
     SIGNAL_OF_CHANGE,
+    STRUCK,
     Event,
     Incoming,
     PendingEvent,
@@ -42,6 +43,7 @@ from storage.records.submissions import (
 )
 from storage.records.tasks import LONGEST_BEGINNING, ChainRow, ChainUse, TaskRow, beginning
 from storage.records.tickets import Ticket
+from storage.records.timed import Timed
 from storage.records.upstreams import Standing
 
 __all__ = [
@@ -58,6 +60,7 @@ __all__ = [
     "PROVENANCE_OF_SOURCE",
     "RESTED",
     "SIGNAL_OF_CHANGE",
+    "STRUCK",
     "Approval",
     "ApprovalState",
     "ApprovalTerms",
@@ -89,6 +92,7 @@ __all__ = [
     "SubmissionState",
     "TaskRow",
     "Ticket",
+    "Timed",
     "Uncertain",
     "Used",
     "beginning",

@@ -49,6 +49,9 @@ CHILDREN_DONE = "children.done"
 JOINS = frozenset({RESTED, CHILDREN_DONE})
 """The signals that several ends give together (storage/joins/)."""
 
+STRUCK = "clock.struck"
+"""The signal of an occurrence: a rule with `every` is due. Its event's `action` is the rule's name, and its `status` the time."""
+
 JOINED = frozenset({"task.succeeded", "task.failed", "task.cancelled"})
 """Signals of tasks after which a join may be due. Every signal of a submission, and task.lost, is fanned out in any case."""
 

@@ -16,7 +16,7 @@ from storage.schema.duties import attempts, deliveries, firings, joins, spent, s
 from storage.schema.facts import aliases, chains, events, quarantine, refusals, tasks
 from storage.schema.gateway import seeds, tickets
 from storage.schema.names import AUTOMATIC, SCHEMA, metadata
-from storage.schema.operations import budgets, leases, meta, traffic, upstreams
+from storage.schema.operations import budgets, leases, meta, timetable, traffic, upstreams
 from storage.schema.stores import chain_stores
 
 __all__ = [
@@ -46,6 +46,7 @@ __all__ = [
     "submissions",
     "tasks",
     "tickets",
+    "timetable",
     "traffic",
     "upstreams",
 ]

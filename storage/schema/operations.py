@@ -45,6 +45,16 @@ upstreams = Table(
     Column("left_at_ms", BigInteger, nullable=False, server_default="0"),  # last claim of a submission
 )
 
+# When rules that run by the clock are due: see storage/timetable/.
+timetable = Table(
+    "timetable",
+    metadata,
+    Column("rule", String, primary_key=True),
+    Column("every", String, nullable=False),  # "0 9 * * mon Europe/Berlin"; "" while there is no such rule
+    Column("decided_ms", BigInteger, nullable=False),  # its times up to then are decided
+    Column("next_ms", BigInteger, nullable=False),  # the first that is not
+)
+
 leases = Table(
     "leases",
     metadata,

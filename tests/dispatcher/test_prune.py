@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from sqlalchemy import Connection, Table, func, select
+from sqlalchemy import Connection, Table, func, select, update
 
 from dispatcher.loops.count_traffic import TrafficCount
 from dispatcher.loops.prune import DAY_MS, LAST_PASS, Pruner
@@ -25,6 +25,7 @@ from storage.records import Ticket
 from storage.tasks import rows as tasks
 from storage.tickets import sql as tickets_sql
 from storage.tickets import tickets
+from storage.timetable import occurrences
 from tests.support.staged import stage, wanted
 
 RULE = '[[rules]]\nname = "upscale"\non = "task.succeeded"\nif = "task.is_grid"\npress = "U*"\n'
@@ -228,6 +229,27 @@ async def test_tasks_that_nobody_listens_to_go_as_well(bench: Any) -> None:
     for number in range(30):
         await bench.callback(f"{number}")
     assert (await in_days(bench, 91, chain_days=90))["tasks"] == 0
+
+
+async def test_the_times_of_rules_that_run_by_the_clock_go_as_well(bench: Any) -> None:
+    """With their deliveries; what still waits for its receiver, or is a dead letter, stays."""
+    for minute, state in enumerate(("done", "waiting", "dead")):
+        at_ms = 60_000 * minute
+
+        def strike(connection: Connection, at_ms: int = at_ms, state: str = state) -> None:
+            about: Any = {"rule": "nine", "upstream": "main", "at_ms": at_ms, "now_ms": now_ms()}
+            occurrences.strike(connection, **about, receivers=["rule:nine"], detail="")
+            occurrences.miss(connection, **about, detail="missed")
+            newest = select(func.max(schema.deliveries.c.id)).scalar_subquery()
+            connection.execute(
+                update(schema.deliveries).where(schema.deliveries.c.id == newest).values(state=state)
+            )
+
+        await bench.database.write("test", strike)
+    left = await in_days(bench, 89)
+    assert (left["events"], left["deliveries"]) == (6, 3)
+    left = await in_days(bench, 91)
+    assert (left["events"], left["deliveries"]) == (2, 2)
 
 
 async def test_0_keeps_for_ever(busy: Any) -> None:

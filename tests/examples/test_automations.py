@@ -404,3 +404,18 @@ def test_a_picture_is_kept_with_its_caption(
 def test_a_mistake_in_the_settings_is_named(hookchain: Hookchain) -> None:
     with pytest.raises(PluginError, match=r"the test.*plugins.caption.*the key 'url' is missing"):
         hookchain.load_plugin("examples/plugins/caption.py", too="x")
+
+
+def test_a_picture_every_monday_at_nine(hookchain: Hookchain) -> None:
+    """Also in the week after summer time has begun; and the message comes with the picture, once."""
+    load(hookchain, "every-monday")
+    hookchain.wait(datetime(2027, 3, 23, tzinfo=UTC))  # a Tuesday
+    assert hookchain.wait(datetime(2027, 3, 29, 6, 59, tzinfo=UTC)).asks == []
+    picture = only(hookchain.wait(datetime(2027, 3, 29, 7, 0, tzinfo=UTC)))
+    assert (picture.kind, picture.depth) == ("imagine", 0)
+    asked = hookchain.succeed(grid(prompt="a calm landscape"), of=picture)
+    told = [*asked.told, *hookchain.wait("1 min").told]
+    assert [one.text for one in told] == ["a calm landscape"]
+    assert hookchain.wait("6 d").asks == []
+    second = only(hookchain.wait("1 d"))
+    assert "week of 2027-04-05" in second.request.prompt  # type: ignore[union-attr]  # a prompt

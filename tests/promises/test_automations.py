@@ -219,6 +219,26 @@ def test_u2_leaves_at_night(automate: Callable[..., Automation]) -> None:
     assert automation.presses() == ["upsample:2"] * 2
 
 
+def test_a_picture_every_monday(
+    automate: Callable[..., Automation], listener: tuple[str, list[Any]], tmp_path: Path
+) -> None:
+    """The rule is due when the server starts: one picture and one message; then the next Monday is shown."""
+    minute_ms = time.time_ns() // 1_000_000 - 60_000
+    due = "INSERT INTO timetable (rule, every, decided_ms, next_ms) VALUES ('every-monday', ?, ?, ?)"
+    with contextlib.closing(sqlite3.connect(tmp_path / "hookchain.db")) as database, database:
+        database.execute(due, ("0 9 * * mon Europe/Berlin", minute_ms - 1, minute_ms))
+    automation = automate("every-monday")
+    automation.eventually(lambda: len(listener[1]) == 1)
+    automation.rests()
+    (made,) = automation.submissions()
+    assert (made["asked_by"], made["state"], made["depth"]) == ("rule:every-monday", "accepted", 0)
+    assert len(accepted(automation.sandbox, "/imagine")) == 1
+    listed = automation.run("rules", "list", ready=".")
+    assert "every 0 9 * * mon Europe/Berlin, next " in listed
+    told = automation.run("explain", made["task_ids"][0], ready=".")
+    assert "rule:every-monday" in told
+
+
 def test_prompts_of_a_file(automate: Callable[..., Automation]) -> None:
     """Each row once, also if the command is run again; the results name the customer."""
     automation = automate("")
@@ -306,6 +326,14 @@ def test_equal_prompts_once_whoever_submits_them(automate: Callable[..., Automat
 
 def test_every_automation_is_tried_here() -> None:
     """An example without a case must have a test of its own, here or in test_automations_arrive.py."""
-    own = {"describe-elsewhere", "daily-budget", "unless-pressed", "later", "at-night", "ask-first"}
+    own = {
+        "describe-elsewhere",
+        "daily-budget",
+        "unless-pressed",
+        "later",
+        "at-night",
+        "ask-first",
+        "every-monday",
+    }
     arrives = {"a-b", "animate-and-keep", "clients", "finals", "left-half", "quarters", "subtle"}
     assert own | arrives | CASES.keys() == AUTOMATIONS

@@ -255,6 +255,7 @@ async def test_the_documented_way_back_leads_to_0_1_0(url: str) -> None:
         "refusals",
         "seeds",
         "tickets",
+        "timetable",
     }
     assert (tables(url, "public"), tables(url, SCHEMA)) == (of_0_1_0, set())
     assert run(url, "SELECT version_num FROM alembic_version") == [("0010",)]
@@ -395,4 +396,5 @@ def test_tables_that_another_role_owns_are_not_moved(url: str, limited_url: str)
         "refusals",
         "seeds",
         "tickets",
+        "timetable",
     }

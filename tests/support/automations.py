@@ -19,6 +19,7 @@ AUTOMATIONS = frozenset(
         "clients",
         "daily-budget",
         "describe-elsewhere",
+        "every-monday",
         "finals",
         "later",
         "left-half",
