@@ -30,7 +30,7 @@ from dispatcher.rules.masks import load_mask
 from dispatcher.rules.mistakes import Mistake
 from dispatcher.rules.model import BlendWith, ImagineWith, ModalAnswer, Rule
 from dispatcher.rules.spelling import nearest
-from dispatcher.rules.variables import Variables
+from dispatcher.rules.variables import Given, Variables, macros_of
 from midjourney.addresses import is_link
 from midjourney.buttons import KINDS as BUTTON_KINDS
 from midjourney.files import inside
@@ -66,7 +66,7 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
 
 class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
     """What a rule may refer to: files in its directory (None: no files), and upstreams by name (None: unknown here). `variables`
-    are those of all rules; `evaluator` evaluates expressions."""
+    are those of all rules, with the macros; `evaluator` evaluates expressions."""
 
     directory: Path | None
     upstreams: Collection[str] | None = None
@@ -82,7 +82,8 @@ class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
 
 def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
     """Check and compile a rule. Raises `InvalidRule` for its first mistake."""
-    rule = msgspec.structs.replace(rule, vars={**context.variables, **rule.vars})
+    given = Given({**context.variables, **rule.vars}, macros_of(context.variables))
+    rule = msgspec.structs.replace(rule, vars=given)
     check(rule, context.upstreams)
     check_join(rule)
     answer = _answer(rule, context)

@@ -13,6 +13,7 @@ import msgspec
 
 from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.expressions import Evaluator, evaluate_here
+from dispatcher.rules.macro_tables import unused
 from dispatcher.rules.mistakes import Mistake, WrongRules
 from dispatcher.rules.sources import Source, find_in
 from hookchain.rules.include import Problem, included
@@ -57,11 +58,12 @@ def find_all(configuration: Configuration) -> RulesFound:
         file=configuration.name or display_path(configuration.file),
     )
     others = [_source(configuration, one.path, one.text, one.tables) for one in found.files]
-    rules, mistakes = find_in([main, *others])
+    sources = [main, *others]
+    rules, mistakes = find_in(sources)
     return RulesFound(
         rules=rules,
         mistakes=[*(_mistake(main, one, "mistake") for one in found.mistakes), *mistakes],
-        warnings=[_mistake(main, one, "include") for one in found.warnings],
+        warnings=[*(_mistake(main, one, "include") for one in found.warnings), *unused(sources)],
     )
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 import pytest
 
 from dispatcher.plugins.signals import SIGNALS
-from dispatcher.rules import language
 from dispatcher.rules.lint.caution import Caution
 from dispatcher.rules.lint.logic import LARGE, UNKNOWN, Domain, outcomes
 from dispatcher.rules.lint.warnings import warnings_of
 from dispatcher.rules.model import ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
+from dispatcher.rules.sandbox import parsed
 
 
 def rule(on: str = "task.succeeded", when: str = "", **keys: object) -> Rule:
@@ -176,7 +176,7 @@ FACTS: dict[str, Domain] = {"task.status": ("SUCCESS",)}
 )
 def test_what_a_condition_can_be(condition: str, result: set[object]) -> None:
     """For every value of the fields; what cannot be worked out is unknown, never guessed."""
-    assert outcomes(language.parsed(condition), FACTS) == result
+    assert outcomes(parsed(condition), FACTS) == result
 
 
 def test_too_many_combinations_are_unknown() -> None:
@@ -184,7 +184,7 @@ def test_too_many_combinations_are_unknown() -> None:
     long = " or ".join(
         f"task.prompt == 'x{n}' and task.action == 'y{n}' and chain.depth == {n}" for n in range(40)
     )
-    assert outcomes(language.parsed(long), {}) == {UNKNOWN}
+    assert outcomes(parsed(long), {}) == {UNKNOWN}
 
 
 @pytest.mark.parametrize("signal", sorted(SIGNALS))
