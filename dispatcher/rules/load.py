@@ -18,6 +18,7 @@ from dispatcher.rules.lint.warnings import warnings_of
 from dispatcher.rules.mistakes import Mistake, Table, WrongRules, all_mistakes
 from dispatcher.rules.mistyped import mistyped
 from dispatcher.rules.model import KEYS, TABLES, Rule
+from dispatcher.rules.offered import lacking
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.variables import wrong_variable
 from midjourney.number_ranges import wrong_number
@@ -103,7 +104,8 @@ class _RuleTable:
             mistakes = [self.mistake(one.key, one.problem, one.remedy) for one in found]
             raise WrongRules(sorted(mistakes, key=lambda mistake: mistake.line)) from first
         line = line_of(self._text, self._index, "")
-        cautions = [*empty_keys(self._table), *warnings_of(compiled.rule)]
+        rule = compiled.rule
+        cautions = [*empty_keys(self._table), *warnings_of(rule), *lacking(rule, context.dialects)]
         warnings = tuple(self.mistake(one.key, one.problem, one.remedy, kind=one.kind) for one in cautions)
         where = f"{self._file}:{line}" if line else self._file
         return msgspec.structs.replace(compiled, where=where, warnings=warnings)

@@ -19,6 +19,7 @@ from dispatcher.rules.sources import Source, find_in
 from hookchain.rules.include import Problem, included
 from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.load import SANDBOX, Settings, SettingsError
+from midjourney.dialects import Dialect
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -30,6 +31,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     include: Sequence[str] = ()
     upstreams: Collection[str] = ()
+    dialects: Mapping[str, Dialect] = {}
     image_folders: Sequence[Path] = ()
     evaluator: Evaluator = evaluate_here
     variables: Mapping[str, str] | None = None
@@ -74,6 +76,11 @@ def configured(settings: Settings, evaluator: Evaluator = evaluate_here) -> Conf
         text=settings.text,
         include=settings.include,
         upstreams=settings.upstreams,
+        dialects={
+            name: settings.dialects[upstream.dialect]
+            for name, upstream in settings.upstreams.items()
+            if upstream.dialect in settings.dialects
+        },
         image_folders=settings.image_folders,
         evaluator=evaluator,
     )
@@ -110,6 +117,7 @@ def _source(configuration: Configuration, path: Path, text: str, tables: Mapping
     context = RuleContext(
         directory=path.parent,
         upstreams=configuration.upstreams or (SANDBOX,),
+        dialects=configuration.dialects,
         image_folders=tuple(configuration.image_folders),
         evaluator=configuration.evaluator,
     )
