@@ -11,6 +11,7 @@ from dispatcher.rules.blueprint import Blueprint, blueprint_of, filled_rule
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.lines import line_of, line_of_key
+from dispatcher.rules.lint.shared import with_shared_buttons
 from dispatcher.rules.load import find_rules
 from dispatcher.rules.macro_tables import macros_in
 from dispatcher.rules.mistakes import Mistake
@@ -61,7 +62,7 @@ def find_in(sources: Sequence[Source]) -> tuple[list[CompiledRule], list[Mistake
         )
         rules += found
         mistakes += wrong
-    return rules, mistakes
+    return with_shared_buttons(rules), mistakes
 
 
 def _variables_of(source: Source) -> tuple[Variables, list[Mistake]]:

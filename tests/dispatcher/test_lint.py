@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from dispatcher.plugins.signals import SIGNALS
+from dispatcher.rules.compile import RuleContext
 from dispatcher.rules.lint.caution import Caution
 from dispatcher.rules.lint.logic import LARGE, UNKNOWN, Domain, outcomes
 from dispatcher.rules.lint.warnings import warnings_of
 from dispatcher.rules.model import ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
 from dispatcher.rules.sandbox import parsed
+from dispatcher.rules.sources import Source, find_in
 
 
 def rule(on: str = "task.succeeded", when: str = "", **keys: object) -> Rule:
@@ -235,3 +239,23 @@ def test_unless_is_looked_at_as_if_is(unless: str, kind: str, says: str) -> None
 )
 def test_a_right_unless_gives_no_warning(unless: str) -> None:
     assert warnings_of(rule(press="U1", after="1 h", unless=unless)) == []
+
+
+def test_rules_that_never_fire_together_do_not_share_a_button() -> None:
+    """Nor is there a warning where that is unknown, where the terms are the same, or on other signals."""
+    rule = '[[rules]]\nname = "{}"\non = "{}"\nif = "{}"\npress = "U1"\n'
+    first = rule.format("a", "task.succeeded", "task.is_grid and chain.depth == 0")
+    later = 'after = "1 h"\n'
+    for signal, condition, more in [
+        ("task.succeeded", "task.is_grid and chain.depth == 1", later),
+        ("task.succeeded", "now().hour > 5", later),
+        ("task.succeeded", "task.is_grid and chain.depth == 0", ""),
+        ("task.succeeded", "task.is_grid and chain.depth == 0", "enabled = false\n" + later),
+        ("submission.existed", "task.is_grid and chain.depth == 0", later),
+    ]:
+        text = first + rule.format("b", signal, condition) + more
+        tables = tomllib.loads(text)
+        source = Source(file="f", text=text, tables=tables, context=RuleContext(directory=None))
+        rules, mistakes = find_in([source])
+        assert [one.kind for found in rules for one in found.warnings if one.kind == "shared"] == []
+        assert mistakes == []
