@@ -34,3 +34,17 @@ def test_what_was_refused_is_not_said_to_be_wanted(hookchain: Hookchain) -> None
     decisions = hookchain.succeed(grid()).decisions
     assert decisions["rule:c"].endswith("U2: already asked for by rule:b, and refused")
     assert "already" not in decisions["rule:a"]
+
+
+def test_a_task_with_only_a_parent_is_a_persons_press(hookchain: Hookchain) -> None:
+    """A relay names the picture and not the button. Our own press of it is none, whenever its task is heard of."""
+    later = 'after = "10 min"\nunless = "chain.pressed_by_person"\n'
+    hookchain.load_rules(
+        RULE.format("later", "U1") + later + RULE.format("now", "V1") + 'once_per = "chain"\n'
+    )
+    (press, _) = sorted(hookchain.succeed(grid("g")).asks, key=lambda ask: ask.label, reverse=True)
+    hookchain.succeed({"id": "own", "action": "VARIATION", "parentId": "g"}, of=press)
+    assert [sent.label for sent in hookchain.wait("11 min").sent] == ["U1"]
+    hookchain.succeed(grid("h"))
+    hookchain.succeed({"id": "other", "action": "UPSCALE", "parentId": "h"})
+    assert "U1" not in [sent.label for sent in hookchain.wait("11 min").sent]
