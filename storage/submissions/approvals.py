@@ -71,11 +71,6 @@ def of_task(connection: Connection, row: TaskRow) -> list[Approval]:
     return sql.OF_TASK.all(connection, chain_id=row.chain_id, upstream=row.upstream, task_id=row.id)
 
 
-def of_submission(connection: Connection, submission_id: str) -> Approval | None:
-    """The approval that a submission needs or needed, or None."""
-    return sql.OF_SUBMISSION.first(connection, submission_id=submission_id)
-
-
 def submissions_of(connection: Connection, approval_id: str) -> list[Submission]:
     """The submissions that an approval is about, also those that it holds no longer, oldest first."""
     return sql.SUBMISSIONS.all(connection, approval_id=approval_id)
