@@ -56,6 +56,7 @@ MEANINGS: Mapping[str, str] = {
     "pools": "Several upstreams that share the gateway's orders, by name.",
     "include": "Files with more rules, beside this one: a list of names and patterns, such as rules/*.toml.",
     "vars": "Names for values that rules use, as vars.factor.",
+    "macros": "Names for expressions and texts that rules use, as is_final or wide('16:9').",
     "blueprint": "The inputs of a rule file that others fill, and their values.",
     "rules": "What happens after a signal; the first mistake stops the start.",
 }
@@ -132,6 +133,7 @@ def _tidied(value: Schema) -> Schema:
 def _complete_file(keys: dict[str, Schema], rule: Schema) -> None:
     keys["rules"] = {"type": "array", "items": {"$ref": f"#/$defs/{Rule.__name__}"}}
     keys["vars"] = dict(_properties(rule)["vars"])
+    keys["macros"] = {"type": "object", "additionalProperties": {"type": "string"}}
     keys["blueprint"] = {"$ref": f"#/$defs/{Blueprint.__name__}"}
     keys["dialects"]["additionalProperties"] = {"$ref": f"#/$defs/{Dialect.__name__}"}
     for name, schema in keys.items():

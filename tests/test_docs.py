@@ -127,7 +127,7 @@ def test_the_rules_of_the_pages_load_without_a_warning(page: Path) -> None:
     """As they stand there."""
     for text in rules_in(page):
         # The tutorial shows a file as the command that writes it, and tests have rules as texts.
-        first = "\\[\\[rules" if "\ndef " in text else r"^ *\[(\[rules\]|vars|blueprint)\]"
+        first = "\\[\\[rules" if "\ndef " in text else r"^ *\[(\[rules\]|vars|macros|blueprint)\]"
         begin = re.search(first, text, re.MULTILINE)
         assert begin
         toml = text[begin.start() :]

@@ -25,7 +25,8 @@ _OPENING = ("{{", "{%", "{#")
 TIMES = ("day", "month", "year", "hour")
 """Names for when a task ended, in the time zone of the settings: "2026-11-30", "2026-11", "2026" and "22"."""
 
-_NAMES = (*TIMES, "prompt")
+NAMES = (*TIMES, "prompt")
+"""Names that only a path has."""
 
 _EARLIEST_MS = 1_640_995_200_000
 """2022: no task is older. Some servers send 0, or a wrong clock's time."""
@@ -61,7 +62,7 @@ def destination_of(written: str, evaluator: Evaluator, variables: Variables) -> 
         raise RuleError(f"{written!r} leads out of its folder: leave out the part with dots only")
     kept = [one for one in rest[:-1] if one] + rest[-1:]
     templates = [
-        compile_template(one, evaluator, variables, texts=_NAMES, may_be_cut=True) if one else None
+        compile_template(one, evaluator, variables, texts=NAMES, may_be_cut=True) if one else None
         for one in kept
     ]
 

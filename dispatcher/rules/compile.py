@@ -30,8 +30,9 @@ from dispatcher.rules.joins import check_join
 from dispatcher.rules.masks import load_mask
 from dispatcher.rules.mistakes import Mistake
 from dispatcher.rules.model import BlendWith, ImagineWith, ModalAnswer, Rule
+from dispatcher.rules.offered import Dialects, check_offered
 from dispatcher.rules.spelling import nearest
-from dispatcher.rules.variables import Variables
+from dispatcher.rules.variables import Given, Variables, macros_of
 from midjourney.addresses import is_link
 from midjourney.buttons import KINDS as BUTTON_KINDS
 from midjourney.files import inside
@@ -66,11 +67,13 @@ class CompiledRule(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
-    """What a rule may refer to: files in its directory (None: no files), and upstreams by name (None: unknown here). `variables`
-    are those of all rules; `evaluator` evaluates expressions."""
+    """What a rule may refer to: files in its directory (None: no files), and upstreams by name (None: unknown here), with those
+    of their `dialects` that are known. `variables`
+    are those of all rules, with the macros; `evaluator` evaluates expressions."""
 
     directory: Path | None
     upstreams: Collection[str] | None = None
+    dialects: Dialects = {}
     image_folders: tuple[Path, ...] = ()
     variables: Variables = {}
     evaluator: Evaluator = evaluate_here
@@ -83,10 +86,12 @@ class RuleContext(msgspec.Struct, frozen=True, kw_only=True):
 
 def compile_rule(rule: Rule, context: RuleContext) -> CompiledRule:
     """Check and compile a rule. Raises `InvalidRule` for its first mistake."""
-    rule = msgspec.structs.replace(rule, vars={**context.variables, **rule.vars})
+    given = Given({**context.variables, **rule.vars}, macros_of(context.variables))
+    rule = msgspec.structs.replace(rule, vars=given)
     check_clock(rule, context.upstreams)
     check(rule, context.upstreams)
     check_join(rule)
+    check_offered(rule, context.dialects)
     answer = _answer(rule, context)
     is_on_modal = NEEDS_MODAL in rule.signals  # then on nothing else: `check` sees to that
     return CompiledRule(

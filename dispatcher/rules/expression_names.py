@@ -10,11 +10,13 @@ from jinja2 import meta, nodes
 from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.open_approval import OpenApproval
 from dispatcher.plugins.open_modal import OpenModal
-from dispatcher.rules.language import NOW, VARIABLES, environment
+from dispatcher.rules.language import NOW, VARIABLES
+from dispatcher.rules.macros import Macro, Macros, expanded, tree_of, used_by
 from dispatcher.rules.prompt_filters import check_filter
+from dispatcher.rules.sandbox import environment
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import OF_JOINS, OF_ROOT, fields
-from dispatcher.rules.variables import Variables, check_used
+from dispatcher.rules.variables import Variables, check_used, macros_of
 from dispatcher.rules.why import words
 from midjourney.prompts import NAMES as PARAM_NAMES
 from midjourney.types import Properties, Task
@@ -64,16 +66,61 @@ def problem_of(error: jinja2.TemplateError) -> str:
     return problem
 
 
-def check_expression(
+def whole(tree: nodes.Expr) -> nodes.Template:
+    """An expression as a text that is nothing else, so that each search in it finds it too."""
+    text = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
+    text.set_environment(environment)
+    return text
+
+
+def with_macros(
     source: str,
     tree: nodes.Template,
     variables: Variables,
     names: Sequence[str] = NAMES,
     *,
     when_due: bool = False,
+) -> tuple[nodes.Template, Macros]:
+    """A parsed text that uses only what there is, with its macros in place, and these macros. Arguments are those of
+    `check_expression`. Raises `RuleError` for the first mistake, which names the macro that it is in."""
+    of_all = macros_of(variables)
+    macros = used_by(tree, of_all)
+    try:
+        put = expanded(tree, macros)
+    except RuleError as error:
+        raise RuleError(f"{source!r}: {error}") from error
+    known = [*names, *(macro.name for macro in of_all)]
+    check_expression(source, tree, variables, known, when_due=when_due)
+    for macro in macros:
+        check_macro(source, macro, variables, known, when_due=when_due)
+    if macros:
+        check_expression(source, put, variables, names, when_due=when_due)
+    return put, macros
+
+
+def check_macro(
+    source: str, macro: Macro, variables: Variables | None, names: Sequence[str], *, when_due: bool
+) -> None:
+    """Check a macro where a text uses it. Raises `RuleError`, which names both."""
+    try:
+        known = [*names, *macro.parameters]
+        check_expression(macro.source, whole(tree_of(macro)), variables, known, when_due=when_due)
+    except RuleError as error:
+        raise RuleError(
+            f"{source!r}: the macro {macro.name} ({macro.where}) cannot be used here. {error}"
+        ) from error
+
+
+def check_expression(
+    source: str,
+    tree: nodes.Template,
+    variables: Variables | None,
+    names: Sequence[str] = NAMES,
+    *,
+    when_due: bool = False,
 ) -> None:
     """Check that a parsed text uses only what there is. `names`: those that it may use; `when_due`: also the fields that only `unless`
-    may use. Raises `RuleError` for the first mistake."""
+    may use; `variables`: None if any may be used. Raises `RuleError` for the first mistake."""
     for filter_ in tree.find_all(nodes.Filter):
         if filter_.name not in environment.filters:
             raise RuleError(
@@ -112,11 +159,12 @@ def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
         raise RuleError(f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, known)}")
 
 
-def _check_variables(source: str, tree: nodes.Template, variables: Variables) -> None:
+def _check_variables(source: str, tree: nodes.Template, variables: Variables | None) -> None:
     used = [access.attr for access in tree.find_all(nodes.Getattr) if path_of(access.node) == VARIABLES]
     if len(used) < sum(1 for name in tree.find_all(nodes.Name) if name.name == VARIABLES):
         raise RuleError(f"{source!r}: vars is used without the name of a variable; write vars.NAME")
-    check_used(source, used, variables)
+    if variables is not None:
+        check_used(source, used, variables)
 
 
 def _check_methods(source: str, tree: nodes.Template) -> None:

@@ -13,13 +13,16 @@ from jinja2 import nodes
 
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules import language
-from dispatcher.rules.expression_names import FIELDS, NAMES, WHEN_DUE, check_expression, path_of, problem_of
-from dispatcher.rules.language import NOW, VARIABLES, Evaluated, Expression, environment
+from dispatcher.rules.expression_names import FIELDS, NAMES, WHEN_DUE, path_of, problem_of, whole, with_macros
+from dispatcher.rules.language import NOW, VARIABLES, Evaluated, Expression
+from dispatcher.rules.macros import Macros, condition_tree, text_tree
 from dispatcher.rules.moments import is_now, times, zones_of
 from dispatcher.rules.nesting import check_brackets, check_levels
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR
+from dispatcher.rules.sandbox import environment, parsed
 from dispatcher.rules.values import OF_JOINS, OF_ROOT, plain
 from dispatcher.rules.values import Names as Names
+from dispatcher.rules.variables import NONE as NO_VARIABLES
 from dispatcher.rules.variables import Variables
 
 Evaluator = Callable[[Expression], Awaitable[Evaluated]]
@@ -76,14 +79,14 @@ class Condition:
         evaluator: Evaluator = evaluate_here,
         *,
         when_due: bool = False,
-        variables: Variables | None = None,
+        variables: Variables = NO_VARIABLES,
     ) -> None:
         self.source = source
         if len(source) > _TOO_LONG:
             raise RuleError(f"the condition has {len(source)} characters, more than {_TOO_LONG}")
         check_brackets("condition", source)
         try:
-            tree = language.parsed(source)
+            written = parsed(source)
         except jinja2.TemplateError as error:
             problem = (
                 "leave out the {{ }}, which only templates need" if "{{" in source else problem_of(error)
@@ -91,26 +94,25 @@ class Condition:
             raise RuleError(f"{source!r}: {problem}", is_syntax=True) from error
         except RecursionError as error:
             raise RuleError("the condition is nested too deeply") from error
-        check_levels("condition", tree)
-        whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1)
-        whole.set_environment(environment)
-        check_expression(source, whole, variables or {}, when_due=when_due)
-        self._constants = _constants(whole, variables or {})
-        self._needed = _needed(whole, when_due=when_due)
-        self._zones = zones_of(source, whole)
-        self._evaluator = evaluate_here if _is_simple(whole) else evaluator
+        check_levels("condition", written)
+        tree, self._macros = with_macros(source, whole(written), variables, when_due=when_due)
+        self._constants = _constants(tree, variables)
+        self._needed = _needed(tree, when_due=when_due)
+        self._zones = zones_of(source, tree)
+        self._evaluator = evaluate_here if _is_simple(tree) else evaluator
         self.names = frozenset(self._needed)
 
     async def __call__(self, names: Names) -> Evaluated:
         """Evaluate it: whether it holds, and if not, which part is false. Raises `RuleError` if it has no value."""
         values = plain(names, self._needed).values | self._constants | _clock(names, self._zones)
-        return await self._evaluator(Expression(kind="condition", source=self.source, values=values))
+        expression = Expression(kind="condition", source=self.source, values=values, macros=self._macros)
+        return await self._evaluator(expression)
 
 
 def compile_template(
     source: str,
     evaluator: Evaluator = evaluate_here,
-    variables: Variables | None = None,
+    variables: Variables = NO_VARIABLES,
     *,
     approves: bool = False,
     texts: Collection[str] = (),
@@ -121,21 +123,22 @@ def compile_template(
     valid."""
     check_brackets("text", source)
     try:
-        tree = environment.parse(source)
-        check_levels("text", tree)
-        check_expression(source, tree, variables or {}, [*NAMES, *(["approval"] if approves else []), *texts])
+        written = environment.parse(source)
+        check_levels("text", written)
+        names = [*NAMES, *(["approval"] if approves else []), *texts]
+        tree, macros = with_macros(source, written, variables, names)
     except jinja2.TemplateError as error:
         raise RuleError(f"{source!r}: {problem_of(error)}") from error
     except RecursionError as error:
         raise RuleError("the text is nested too deeply") from error
     needed, evaluator = _needed(tree), evaluate_here if _is_simple(tree) else evaluator
-    zones, constants = zones_of(source, tree), _constants(tree, variables or {})
+    zones, constants = zones_of(source, tree), _constants(tree, variables)
 
     async def render(names: Names) -> str:
         cut = plain(names, needed)
         values = cut.values | constants | {name: names[name] for name in texts} | _clock(names, zones)
         too_long = [] if may_be_cut else cut.too_long
-        expression = Expression(kind="text", source=source, values=values, too_long=too_long)
+        expression = Expression(kind="text", source=source, values=values, too_long=too_long, macros=macros)
         return (await evaluator(expression)).text
 
     return render
@@ -146,19 +149,20 @@ Value = Callable[[Names], Awaitable[object]]
 
 
 def compile_value(
-    source: str, evaluator: Evaluator = evaluate_here, variables: Variables | None = None
+    source: str, evaluator: Evaluator = evaluate_here, variables: Variables = NO_VARIABLES
 ) -> Value:
     """Compile a text that becomes a value of JSON: one that is exactly one `{{ … }}` keeps the type of its expression, any other is a
     text. Raises `RuleError` if it can never be valid."""
     template = compile_template(source, evaluator, variables)
-    tree = environment.parse(source.strip())
+    written = environment.parse(source.strip())
+    tree, macros = with_macros(source, written, variables)
     match tree.body:
         case [nodes.Output(nodes=[only])] if not isinstance(only, nodes.TemplateData) and "{#" not in source:
             if isinstance(only, nodes.Name):
                 raise RuleError(f"{source!r}: {only.name} is not a single value; name one of its fields")
         case _:
             return template
-    zones, constants = zones_of(source, tree), _constants(tree, variables or {})
+    zones, constants = zones_of(source, tree), _constants(tree, variables)
     needed, inner = _needed(tree), source.strip()[2:-2].strip("+-").strip()
     at = evaluate_here if _is_simple(tree) else evaluator
 
@@ -169,6 +173,7 @@ def compile_value(
             source=inner,
             values=cut.values | constants | _clock(names, zones),
             too_long=cut.too_long,
+            macros=macros,
         )
         return (await at(expression)).value
 
@@ -203,20 +208,20 @@ def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[s
     return needed
 
 
-def uses_of(source: str, *, is_condition: bool) -> set[str]:
+def uses_of(source: str, macros: Macros = (), *, is_condition: bool) -> set[str]:
     """The fields of `chain` that only joins have, as far as a text uses them."""
-    return {field for field in OF_JOINS if f"chain.{field}" in names_in(source, is_condition=is_condition)}
+    used = names_in(source, macros, is_condition=is_condition)
+    return {field for field in OF_JOINS if f"chain.{field}" in used}
 
 
-def names_in(source: str, *, is_condition: bool) -> set[str]:
+def names_in(source: str, macros: Macros = (), *, is_condition: bool) -> set[str]:
     """The names that a text uses, and their fields as "chain.depth". None in a text that is no template."""
     try:
-        tree = language.parsed(source) if is_condition else environment.parse(source)
+        tree = whole(condition_tree(source, macros)) if is_condition else text_tree(source, macros)
         check_levels("text", tree)
     except (jinja2.TemplateError, RuleError, RecursionError):
         return set()  # reported where it is compiled
-    whole = nodes.Template([nodes.Output([tree], lineno=1)], lineno=1) if is_condition else tree
-    return {path_of(node) for node in whole.find_all((nodes.Name, nodes.Getattr))} - {""}
+    return {path_of(node) for node in tree.find_all((nodes.Name, nodes.Getattr))} - {""}
 
 
 def _is_simple(tree: nodes.Template) -> bool:

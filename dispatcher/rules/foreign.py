@@ -11,6 +11,7 @@ import msgspec
 from dispatcher.confined.frames import Refused
 from dispatcher.confined.keeper import Confined
 from dispatcher.rules.compile import RuleContext
+from dispatcher.rules.macro_tables import unused
 from dispatcher.rules.mistakes import Mistake
 from dispatcher.rules.sources import Source, find_in
 
@@ -51,13 +52,12 @@ def answer(question: bytes) -> bytes:
     try:
         tables = tomllib.loads(foreign.text)
         context = RuleContext(directory=Path(foreign.directory) if foreign.directory else None)
-        rules, mistakes = find_in(
-            [Source(file=foreign.name, text=foreign.text, tables=tables, context=context)]
-        )
+        sources = [Source(file=foreign.name, text=foreign.text, tables=tables, context=context)]
+        rules, mistakes = find_in(sources)
+        warnings = [*(warning for rule in rules for warning in rule.warnings), *unused(sources)]
     except tomllib.TOMLDecodeError as error:
         raise Refused(f"{foreign.name} is not valid TOML: {error}") from error
     except RecursionError as error:
         raise Refused(f"{foreign.name} is nested too deeply") from error
-    warnings = [warning for rule in rules for warning in rule.warnings]
     judgement = Judgement(rules=[rule.rule.name for rule in rules], mistakes=mistakes, warnings=warnings)
     return msgspec.msgpack.encode(judgement)

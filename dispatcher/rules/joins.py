@@ -9,13 +9,14 @@ import msgspec
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.expressions import uses_of
 from dispatcher.rules.model import Rule
+from dispatcher.rules.variables import macros_of
 from storage.records import JOINS
 
 
 def check_join(rule: Rule) -> None:
     """Raises `InvalidRule` if a text of the rule uses the chain's tasks where they are unknown: only joins have them."""
     for key, text in texts_of(rule):
-        used = sorted(uses_of(text, is_condition=key == "if"))
+        used = sorted(uses_of(text, macros_of(rule.vars), is_condition=key == "if"))
         if not used:
             continue
         if without := [signal for signal in rule.signals if signal not in JOINS]:

@@ -6,7 +6,7 @@ wrapping, repeating) is stopped by that process's limits; `expressions` has chec
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sized
+from collections.abc import Callable, Mapping
 from functools import lru_cache, partial
 from types import SimpleNamespace
 from typing import Any, Literal
@@ -14,24 +14,15 @@ from typing import Any, Literal
 import jinja2
 import msgspec
 from jinja2 import nodes
-from jinja2.exceptions import SecurityError
-from jinja2.parser import Parser
-from jinja2.runtime import Context
-from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from dispatcher.confined.frames import Refused
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.json_values import json_value
+from dispatcher.rules.macros import Macros, condition_tree, text_tree
 from dispatcher.rules.missing import missing
-from dispatcher.rules.prompt_filters import FILTERS
+from dispatcher.rules.sandbox import environment
 from dispatcher.rules.why import why_not
 from midjourney.prompt_params import Params
-
-LONGEST = 10_000
-"""The most characters or items that a repetition such as `"ab" * 3` may produce."""
-
-LARGEST_BITS = 1_000
-"""The most bits of a whole number that `*` and `**` may produce: about 300 digits, as large as a float can be."""
 
 LONGEST_TEXT = 64_000
 """The most characters that a template may produce beyond its own, which may be a picture. Midjourney accepts some 6,000."""
@@ -51,12 +42,19 @@ Values = Mapping[str, Any]
 
 class Expression(msgspec.Struct, frozen=True, kw_only=True):
     """An expression and the values it uses: a condition, a template, or an expression whose value is wanted. `too_long` lists paths to
-    values that must not be sent, each with the reason."""
+    values that must not be sent, each with the reason; `macros` are those that the expression uses."""
 
     kind: Literal["condition", "text", "value"]
     source: str
     values: dict[str, object]
     too_long: list[tuple[list[str], str]] = []
+    macros: Macros = ()
+
+    @property
+    def shown(self) -> str:
+        """The source in quotes, and where its macros are."""
+        macros = ", ".join(f"{macro.name} is at {macro.where}" for macro in self.macros)
+        return f"{self.source!r} ({macros})" if macros else repr(self.source)
 
 
 class Evaluated(msgspec.Struct, frozen=True, kw_only=True):
@@ -92,7 +90,7 @@ def evaluate(expression: Expression) -> Evaluated:
         return Evaluated(text=_rendered(expression, names))
     if expression.kind == "value":
         return Evaluated(value=_valued(expression, names))
-    compiled = _condition(expression.source)
+    compiled = _condition(expression.source, expression.macros)
     try:
         value = compiled.value(names)
         if isinstance(value, jinja2.Undefined):  # Jinja would treat an `if` without `else` as false
@@ -101,15 +99,15 @@ def evaluate(expression: Expression) -> Evaluated:
     except Exception as error:  # a number compared with a text, a field of None, an unknown name
         if why := compiled.missing(names, error):
             return Evaluated(holds=False, text=why, is_known=False)
-        raise RuleError(f"{expression.source!r} cannot be evaluated: {_problem(error)}") from error
+        raise RuleError(f"{expression.shown} cannot be evaluated: {_problem(error)}") from error
 
 
 def _valued(expression: Expression, names: dict[str, object]) -> Any:
     _refuse_too_long(expression, names)
     try:
-        return json_value(_condition(expression.source).value(names))
+        return json_value(_condition(expression.source, expression.macros).value(names))
     except Exception as error:
-        raise RuleError(f"{expression.source!r} has no value: {_problem(error)}") from error
+        raise RuleError(f"{expression.shown} has no value: {_problem(error)}") from error
 
 
 def _refuse_too_long(expression: Expression, names: dict[str, object]) -> None:
@@ -121,13 +119,13 @@ def _rendered(expression: Expression, names: dict[str, object]) -> str:
     _refuse_too_long(expression, names)
     pieces, length = [], 0
     try:
-        for piece in _template(expression.source).generate(names):
+        for piece in _template(expression.source, expression.macros).generate(names):
             pieces.append(piece)
             length += len(piece)
             if length > LONGEST_TEXT + len(expression.source):
                 raise RuleError(f"it produces more than {LONGEST_TEXT} characters")
     except Exception as error:
-        raise RuleError(f"{expression.source!r} cannot be rendered: {_problem(error)}") from error
+        raise RuleError(f"{expression.shown} cannot be rendered: {_problem(error)}") from error
     return "".join(pieces)
 
 
@@ -195,41 +193,6 @@ class TooLong:
         return self._refuse()
 
 
-class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox with limits on products and powers. Jinja does not evaluate intercepted operators at compile time."""
-
-    intercepted_binops = frozenset({"*", "**"})
-
-    def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
-        """Evaluate `left operator right`. Raises `SecurityError` if the value would be too large."""
-        if _is_too_large(operator, left, right):
-            raise SecurityError(f"the result of {operator} would be too large")
-        return super().call_binop(context, operator, left, right)
-
-
-def _is_too_large(operator: str, left: Any, right: Any) -> bool:
-    if isinstance(left, int) and isinstance(right, int):
-        bits = left.bit_length() * right if operator == "**" else left.bit_length() + right.bit_length()
-        return bits > LARGEST_BITS
-    items, times = (right, left) if isinstance(left, int) else (left, right)
-    return isinstance(items, Sized) and isinstance(times, int) and len(items) * times > LONGEST
-
-
-environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)
-environment.globals = {}  # no range, no cycler: rules only read values
-environment.filters.update(FILTERS)
-
-
-def parsed(source: str) -> nodes.Expr:
-    """Parse a condition. Raises `jinja2.TemplateError`."""
-    parser = Parser(environment, source, state="variable")
-    tree = parser.parse_expression()
-    if not parser.stream.eos:
-        raise jinja2.TemplateSyntaxError(f"unexpected {parser.stream.current.value!r}", 1)
-    tree.set_environment(environment)
-    return tree
-
-
 _OF_MISSING = (TypeError, jinja2.UndefinedError)
 """What the use of a missing value raises. Other errors are mistakes: a division by zero, a result that is too large."""
 
@@ -237,8 +200,8 @@ _OF_MISSING = (TypeError, jinja2.UndefinedError)
 class _Condition:
     """A compiled condition."""
 
-    def __init__(self, source: str) -> None:
-        self._tree = parsed(source)
+    def __init__(self, source: str, macros: Macros) -> None:
+        self._tree = condition_tree(source, macros)
         self._value = _compiled(self._tree)
         self._parts: dict[int, Callable[[Values], Any]] = {}
 
@@ -274,10 +237,10 @@ def _compiled(node: nodes.Expr) -> Callable[[Values], Any]:
 
 
 @lru_cache(MOST_REMEMBERED)
-def _condition(source: str) -> _Condition:
-    return _Condition(source)
+def _condition(source: str, macros: Macros) -> _Condition:
+    return _Condition(source, macros)
 
 
 @lru_cache(MOST_REMEMBERED)
-def _template(source: str) -> jinja2.Template:
-    return environment.from_string(source)
+def _template(source: str, macros: Macros) -> jinja2.Template:
+    return environment.from_string(text_tree(source, macros) if macros else source)

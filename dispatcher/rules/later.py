@@ -17,8 +17,9 @@ from dispatcher.rules.actions import names_of
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.expressions import Condition, Evaluator, Names
 from dispatcher.rules.joins import strings
+from dispatcher.rules.macros import named_in
 from dispatcher.rules.model import Rule
-from dispatcher.rules.variables import used_in
+from dispatcher.rules.variables import macros_of, used_in
 
 _WHEN = ("every", "missed", "when", "once_per", "limit", "after", "at", "unless", "priority")
 """The keys of a rule that say when and how often it acts, and not what it does."""
@@ -43,7 +44,11 @@ def _digest(rule: Rule, but: tuple[str, ...]) -> str:
         for field in _FIELDS
         if field.name not in (*but, "vars") and getattr(rule, field.name) != field.default
     }
-    if used := used_in([text for value in said.values() for text in strings(value)], rule.vars):
+    texts = [text for value in said.values() for text in strings(value)]
+    if macros := named_in(texts, macros_of(rule.vars)):
+        said["macros"] = {macro.signature: macro.source for macro in macros}
+        texts += [macro.source for macro in macros]
+    if used := used_in(texts, rule.vars):
         said["vars"] = used
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
 

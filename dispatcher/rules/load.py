@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
@@ -14,11 +13,13 @@ from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext, compile_rule
 from dispatcher.rules.expressions import Evaluator, evaluate_here
 from dispatcher.rules.key_names import nearest_key
+from dispatcher.rules.lines import line_of, line_of_table
 from dispatcher.rules.lint.unused import empty_keys
 from dispatcher.rules.lint.warnings import warnings_of
 from dispatcher.rules.mistakes import Mistake, Table, WrongRules, all_mistakes
 from dispatcher.rules.mistyped import mistyped
 from dispatcher.rules.model import KEYS, TABLES, Rule
+from dispatcher.rules.offered import lacking
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.variables import wrong_variable
 from midjourney.number_ranges import wrong_number
@@ -104,7 +105,8 @@ class _RuleTable:
             mistakes = [self.mistake(one.key, one.problem, one.remedy) for one in found]
             raise WrongRules(sorted(mistakes, key=lambda mistake: mistake.line)) from first
         line = line_of(self._text, self._index, "")
-        cautions = [*empty_keys(self._table), *warnings_of(compiled.rule)]
+        rule = compiled.rule
+        cautions = [*empty_keys(self._table), *warnings_of(rule), *lacking(rule, context.dialects)]
         warnings = tuple(self.mistake(one.key, one.problem, one.remedy, kind=one.kind) for one in cautions)
         where = f"{self._file}:{line}" if line else self._file
         return msgspec.structs.replace(compiled, where=where, warnings=warnings)
@@ -199,27 +201,3 @@ def _allowed(kind: object) -> list[str]:
     if get_origin(kind) is Literal:
         return [str(value) for value in get_args(kind) if value]
     return [word for one in get_args(kind) for word in _allowed(one)]
-
-
-def line_of_table(text: str) -> int:
-    """The line, from 1, at which `rules` stands with other brackets than [[rules]]; 0 if it is not found."""
-    lines = text.removeprefix("\ufeff").splitlines()
-    return next((at for at, line in enumerate(lines, 1) if re.match(r"\s*\[?\s*rules\b", line)), 0)
-
-
-def line_of(text: str, index: int, key: str) -> int:
-    """The line, from 1, of a key in the index-th [[rules]] table, or of the table's header; 0 if the table is not found.
-
-    The TOML parser gives no positions, so this searches the source.
-    """
-    lines = text.removeprefix("\ufeff").splitlines()
-    headers = [number for number, line in enumerate(lines, 1) if re.match(r"\s*\[\[\s*rules\s*\]\]", line)]
-    if index >= len(headers):
-        return 0
-    pattern = re.compile(rf"""\s*(\[\s*rules\s*\.\s*)?["']?{re.escape(key)}["']?\s*[=.\]]""")
-    for number in range(headers[index] + 1, len(lines) + 1):
-        if number in headers:
-            break
-        if key and pattern.match(lines[number - 1]):
-            return number
-    return headers[index]

@@ -6,11 +6,14 @@ from dispatcher.rules.expressions import names_in
 from dispatcher.rules.joins import texts_of
 from dispatcher.rules.model import Rule
 from dispatcher.rules.values import OF_ROOT
+from dispatcher.rules.variables import macros_of
 
 
 def uses_root(rule: Rule) -> bool:
     """True if any text of the rule uses it."""
-    return any(_uses(names_in(text, is_condition=key in ("if", "unless"))) for key, text in texts_of(rule))
+    macros = macros_of(rule.vars)
+    texts = texts_of(rule)
+    return any(_uses(names_in(text, macros, is_condition=key in ("if", "unless"))) for key, text in texts)
 
 
 def _uses(names: set[str]) -> bool:

@@ -1,8 +1,8 @@
-"""The files that hold rules, as they are read: their `[vars]` and `[blueprint]` are checked and filled in before their rules are."""
+"""The files that hold rules, as they are read: their `[vars]`, `[macros]` and `[blueprint]` are checked and filled in
+before their rules are."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
 import msgspec
@@ -10,11 +10,14 @@ import msgspec
 from dispatcher.rules.blueprint import Blueprint, blueprint_of, filled_rule
 from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.compile import CompiledRule, RuleContext
-from dispatcher.rules.load import find_rules, line_of
+from dispatcher.rules.lines import line_of, line_of_key
+from dispatcher.rules.lint.shared import with_shared_buttons
+from dispatcher.rules.load import find_rules
+from dispatcher.rules.macro_tables import macros_in
 from dispatcher.rules.mistakes import Mistake
-from dispatcher.rules.variables import Scalar, Variables, wrong_variable
+from dispatcher.rules.variables import Given, Scalar, Variables, wrong_variable
 
-OF_RULES = ("rules", "vars", "blueprint")
+OF_RULES = ("rules", "vars", "macros", "blueprint")
 """The keys at the top of a file that are about rules: an included file has no others."""
 
 
@@ -35,9 +38,10 @@ class Source(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def find_in(sources: Sequence[Source]) -> tuple[list[CompiledRule], list[Mistake]]:
-    """The rules of all files that are right, and the mistakes of the others. The first file's `[vars]` are for all files."""
+    """The rules of all files that are right, and the mistakes of the others. The first file's `[vars]` are for all files,
+    and so are the `[macros]` of each."""
     rules: list[CompiledRule] = []
-    mistakes: list[Mistake] = []
+    macros, mistakes = macros_in(sources)
     shared: Variables = {}
     for source in sources:
         variables, wrong = _variables_of(source)
@@ -48,7 +52,7 @@ def find_in(sources: Sequence[Source]) -> tuple[list[CompiledRule], list[Mistake
         if tables is None:
             continue
         given: Variables = {**shared, **variables, **(blueprint.filled if blueprint else {})}
-        context = msgspec.structs.replace(source.context, variables=given)
+        context = msgspec.structs.replace(source.context, variables=Given(given, macros))
         found, wrong = find_rules(
             tables,
             file=source.file,
@@ -58,7 +62,7 @@ def find_in(sources: Sequence[Source]) -> tuple[list[CompiledRule], list[Mistake
         )
         rules += found
         mistakes += wrong
-    return rules, mistakes
+    return with_shared_buttons(rules), mistakes
 
 
 def _variables_of(source: Source) -> tuple[Variables, list[Mistake]]:
@@ -120,15 +124,3 @@ def _filled_rules(
                 )
             )
     return (None if mistakes else filled), mistakes
-
-
-def line_of_key(text: str, key: str) -> int:
-    """The line, from 1, of a key at the top of a file, or of the table of that name; 0 if it is not found."""
-    lines = text.removeprefix("\ufeff").splitlines()
-    name = r"\s*\.\s*".join(rf"""["']?{re.escape(part)}["']?""" for part in key.split("."))
-    patterns = (rf"\s*\[\s*{name}\s*\]", rf"\s*{name}\s*=", rf"\s*\[?\s*{name}\s*[.=\]]")
-    found = (
-        next((at for at, line in enumerate(lines, 1) if re.match(pattern, line)), 0) for pattern in patterns
-    )
-    at = next(filter(None, found), 0)
-    return at or (line_of_key(text, key.rpartition(".")[0]) if "." in key else 0)

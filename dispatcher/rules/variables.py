@@ -6,6 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 
 from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.macros import Macros
 from dispatcher.rules.spelling import nearest
 from dispatcher.rules.values import LONGEST_VALUE
 
@@ -14,6 +15,24 @@ Value = Scalar | list[Scalar]
 """What a variable may be."""
 
 Variables = Mapping[str, Value]
+
+
+class Given(dict[str, Value]):
+    """The variables of a rule, and beside them the macros that its texts may use."""
+
+    def __init__(self, variables: Variables, macros: Macros = ()) -> None:
+        super().__init__(variables)
+        self.macros = macros
+
+
+NONE: Variables = Given({})
+"""Neither variables nor macros."""
+
+
+def macros_of(variables: Variables) -> Macros:
+    """The macros that come with a rule's variables."""
+    return variables.macros if isinstance(variables, Given) else ()
+
 
 NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
 

@@ -44,27 +44,51 @@ class Evaluate(Protocol):
         ...
 
 
+_MARK = "macro"
+"""The attribute of a node that stands in the place of a macro."""
+
+
+def mark(node: nodes.Expr, written: str) -> None:
+    """Note that a part stands where the use of a macro was written."""
+    setattr(node, _MARK, written)
+
+
+def _macro_at(node: nodes.Node) -> str:
+    return str(getattr(node, _MARK, ""))
+
+
 def why_not(tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate) -> str:
-    """Explain a false condition, as `chain.depth == 0 is false (chain.depth = 1)`. Only correct for a tree that is false."""
-    part = _first_false(tree, names, evaluate)
+    """Explain a false condition, as `chain.depth == 0 is false (chain.depth = 1)`. Only correct for a tree that is false. Of a macro, as
+    `is_final is false: task.is_upscale is False`."""
+    macros: list[str] = []
+    part = _first_false(tree, names, evaluate, macros)
+    return "".join(f"{macro} is false: " for macro in macros) + _explained(part, names, evaluate)
+
+
+def _explained(part: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate) -> str:
     values = ", ".join(
         f"{words(leaf)} = {_shown(evaluate(leaf, names))}" for leaf in _leaves(part) if leaf is not part
     )
     if isinstance(part, nodes.Getattr | nodes.Name):
-        return f"{words(part)} is {_shown(evaluate(part, names))}"
-    return f"{words(part)} is false" + (f" ({values})" if values else "")
+        return f"{_inside(part)} is {_shown(evaluate(part, names))}"
+    return f"{_inside(part)} is false" + (f" ({values})" if values else "")
 
 
-def _first_false(tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate) -> nodes.Expr:
-    """The first false part of an `and`. The whole of an `or`, whose parts are all false."""
-    while isinstance(tree, nodes.And):
+def _first_false(
+    tree: nodes.Expr, names: Mapping[str, Any], evaluate: Evaluate, macros: list[str]
+) -> nodes.Expr:
+    """The first false part of an `and`. The whole of an `or`, whose parts are all false. Adds the macros that it is in."""
+    while True:
+        if macro := _macro_at(tree):
+            macros.append(macro)
+        if not isinstance(tree, nodes.And):
+            return tree
         tree = tree.right if evaluate(tree.left, names) else tree.left
-    return tree
 
 
 def _leaves(node: nodes.Node) -> Iterator[nodes.Expr]:
     """Each name that a part looks up, with its attributes, once. Of a method that is called, what it returned; of a part that is
-    only a call, what it was called on."""
+    only a call, what it was called on. Of a macro, what it came to."""
     seen: set[str] = set()
 
     def walk(inner: nodes.Node) -> Iterator[nodes.Expr]:
@@ -72,7 +96,9 @@ def _leaves(node: nodes.Node) -> Iterator[nodes.Expr]:
             for child in (inner.node.node, *inner.args, *inner.kwargs):
                 yield from walk(child)
             return
-        if isinstance(inner, nodes.Call | nodes.Getattr | nodes.Getitem | nodes.Name):
+        is_macro = bool(_macro_at(inner)) and inner is not node
+        if isinstance(inner, nodes.Call | nodes.Getattr | nodes.Getitem | nodes.Name) or is_macro:
+            assert isinstance(inner, nodes.Expr)
             if words(inner) not in seen:
                 seen.add(words(inner))
                 yield inner
@@ -97,6 +123,11 @@ def _bare(value: Any) -> Any:
 
 def words(node: nodes.Node) -> str:
     """The source of an expression, as a rule would have it."""
+    return _macro_at(node) or _inside(node)
+
+
+def _inside(node: nodes.Node) -> str:
+    """The same; of what stands in the place of a macro, what the macro says."""
     for kind, write in _WRITTEN.items():
         if isinstance(node, kind):
             return write(node)
@@ -143,7 +174,8 @@ _WRITTEN: dict[type[nodes.Node], Callable[[Any], str]] = {
 
 
 def _in_brackets(node: nodes.Expr) -> str:
-    return f"({words(node)})" if isinstance(node, nodes.And | nodes.Or) else words(node)
+    is_whole = bool(_macro_at(node)) or not isinstance(node, nodes.And | nodes.Or)
+    return words(node) if is_whole else f"({words(node)})"
 
 
 def _arguments(node: nodes.Filter | nodes.Test | nodes.Call) -> str:

@@ -154,9 +154,9 @@ def running_server() -> Server:
     return Server(operating().server())
 
 
-def operating() -> Operating:
-    """The settings of operating commands. A mistake in the configuration is a warning as long as they do not need what is wrong."""
-    found = load_for_operating()
+def operating(also: tuple[str, ...] = ()) -> Operating:
+    """The settings of operating commands, `also` with these keys. A mistake in the configuration is a warning as long as they do not need what is wrong."""
+    found = load_for_operating(also=also)
     if found.mistake:
         say(f"! {printable(found.mistake)}\n! this command goes on with what it can read", to_errors=True)
     return found

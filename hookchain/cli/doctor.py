@@ -10,7 +10,7 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hookchain.cli.api import CallFailed, Server
+from hookchain.cli.api import CallFailed, Server, operating
 from hookchain.cli.as_client import check_as_client
 from hookchain.cli.output import say, say_json
 from hookchain.diagnosis import diagnose
@@ -21,6 +21,7 @@ from hookchain.printable import printable, printable_in
 from hookchain.public_probe import is_loopback_url, probe
 from hookchain.rules import rules_of
 from hookchain.settings.bounds import check_url
+from hookchain.settings.lenient import OF_LINKS
 from hookchain.settings.load import Settings, SettingsError, load_settings
 from hookchain.task_lists import task_list_text
 from hookchain.wiring import hook_url, open_database, secret_of
@@ -70,10 +71,10 @@ def doctor(
     if as_client:
         check_as_client(as_client, key, submits=submit, as_json=as_json)
         return
-    settings = load_settings()
     if exposed:
-        _check_exposure(url or settings.known_url, as_json=as_json)
+        _check_exposure(url or operating(OF_LINKS).links().known_url, as_json=as_json)
         return
+    settings = load_settings()
     known = {"--url": Upstream(name="--url", url=url, key=key)} if url else settings.upstreams
     if upstream and upstream not in known:
         raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(known) or 'none'}")

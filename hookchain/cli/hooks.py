@@ -9,8 +9,10 @@ from typing import Annotated
 import msgspec
 import typer
 
+from hookchain.cli.api import operating
 from hookchain.cli.output import say, say_json
-from hookchain.settings.load import SANDBOX, Settings, SettingsError, load_settings
+from hookchain.settings.lenient import OF_LINKS
+from hookchain.settings.load import Settings, SettingsError
 from hookchain.wiring import hook_url, open_database, secret_of
 from storage import settings as stored
 from storage.engine import Connection
@@ -46,8 +48,8 @@ def url(
         raise SettingsError(
             "--rotate and --retire cannot be combined: register the new hook before you retire the old one"
         )
-    settings = load_settings()
-    known = list(settings.upstreams or (SANDBOX,))
+    found = operating(OF_LINKS)
+    settings, known = found.links(), list(found.upstreams)
     if upstream and upstream not in known:
         raise SettingsError(f"no upstream {upstream!r}; there are: {', '.join(known)}")
     names = [upstream] if upstream else known

@@ -25,6 +25,9 @@ def imagine(
         ),
     ] = False,
     as_json: AsJson = False,
+    state: Annotated[
+        str, typer.Option(metavar="TEXT", help="Text that comes back as task.state; rules can read it.")
+    ] = "",
     file: Annotated[
         str,
         typer.Option(
@@ -81,10 +84,12 @@ def imagine(
             raise SettingsError(f"{wrong[0]} belongs to --from FILE")
         if prompt is None:
             raise SettingsError("Missing argument: write a PROMPT, or --from FILE")
-        _one(settings, prompt, upstream, mode, follow=follow, as_json=as_json)
+        _one(settings, prompt, upstream, mode, state.strip(), follow=follow, as_json=as_json)
         return
     if prompt is not None:
         raise SettingsError("write a PROMPT or --from FILE, not both")
+    if state:
+        raise SettingsError("--state belongs to a PROMPT; for --from FILE, name a column with --state-column")
     # Imported here because a single prompt does not need it.
     from hookchain.cli.batch import Batch, Limits, run_batch
 
@@ -105,7 +110,9 @@ def imagine(
     )
 
 
-def _one(settings: Settings, prompt: str, upstream: str, mode: str, *, follow: bool, as_json: bool) -> None:
+def _one(
+    settings: Settings, prompt: str, upstream: str, mode: str, state: str, *, follow: bool, as_json: bool
+) -> None:
     server = Server(settings)
     if not server.is_up():
         if follow:
@@ -115,11 +122,10 @@ def _one(settings: Settings, prompt: str, upstream: str, mode: str, *, follow: b
         # Imported here because it is slow to load: it needs the storage package.
         from hookchain.cli.offline import queue_imagine
 
-        queue_imagine(settings, prompt, upstream, mode)
+        queue_imagine(settings, prompt, upstream, mode, state, as_json=as_json)
         return
-    submission = server.post(
-        "/api/submissions",
-        Submission,
-        {"kind": "imagine", "prompt": prompt, "upstream": upstream, "mode": mode},
-    )
+    body: dict[str, object] = {"kind": "imagine", "prompt": prompt, "upstream": upstream, "mode": mode}
+    if state:
+        body["extra"] = {"state": state}
+    submission = server.post("/api/submissions", Submission, body)
     say_submission(server, submission, follow=follow, as_json=as_json)

@@ -14,7 +14,7 @@ from hookchain.cli.output import say, say_json
 from hookchain.cli.table import say_rows
 from hookchain.printable import printable
 from hookchain.settings.clients import check_client_name
-from hookchain.settings.load import Settings, load_settings
+from hookchain.settings.load import Settings
 from hookchain.wiring import open_database
 from hooks.times import when
 from storage import clock
@@ -59,10 +59,11 @@ def add_key(client: ClientName, as_json: AsJson = False) -> None:
 
     The database stores only its hash. Standard output has nothing but the key."""
     check_client_name(client)
-    settings = load_settings()
+    found = operating()
+    settings = found.database()
     made = _write(settings, lambda connection: stored_keys.add(connection, client, clock.now_ms()))
     _show(made, as_json=as_json)
-    if client not in settings.clients:
+    if client not in settings.clients and not found.mistake:
         say(
             f"The defaults apply to {client}, because the settings have no [clients.{client}].",
             to_errors=True,
@@ -117,7 +118,7 @@ def rotate_key(
     """Make a new key for a client, and revoke its other stored keys.
 
     The old keys stay valid for the overlap, so that you can change the client in that time."""
-    settings = load_settings()
+    settings = operating().database()
     made = _write(
         settings,
         lambda connection: stored_keys.rotate(

@@ -10,7 +10,7 @@ import re
 import tomllib
 from collections.abc import Callable, Mapping, Sequence
 
-from dispatcher.rules.load import line_of
+from dispatcher.rules.lines import line_of
 from dispatcher.rules.sources import OF_RULES
 from dispatcher.rules.variables import Scalar
 from hookchain.settings.conversion import SettingsError
@@ -30,7 +30,7 @@ def tables_of(text: str, where: str, *, is_own: bool = False) -> Tables:
     for key in tables:
         if key not in OF_RULES and not is_own:
             raise SettingsError(
-                f"{where} has the key {key!r}; a rule file for others has only [[rules]], [vars] and [blueprint]"
+                f"{where} has the key {key!r}; a rule file for others has only [[rules]], [vars], [macros] and [blueprint]"
             )
     rules = tables.get("rules")
     if not isinstance(rules, list) or not rules or not all(isinstance(rule, dict) for rule in rules):

@@ -79,6 +79,7 @@ def _without_settings(path: Path, text: str, tables: dict[str, object]) -> Setti
         file=path,
         text=text,
         include=tuple(includes_in(tables)),
+        dialects={},  # unknown: they may be what is wrong
         upstreams={name: Upstream(name=name, url="") for name in named} if isinstance(named, dict) else {},
     )
 

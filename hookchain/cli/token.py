@@ -8,10 +8,11 @@ from typing import Annotated
 import msgspec
 import typer
 
-from hookchain.cli.api import CallFailed
+from hookchain.cli.api import CallFailed, operating
 from hookchain.cli.output import say
 from hookchain.exposure import login_link, needs_token
-from hookchain.settings.load import Settings, SettingsError, load_settings
+from hookchain.settings.lenient import OF_LINKS
+from hookchain.settings.load import Settings, SettingsError
 from hookchain.wiring import open_database, secret_of
 from hooks.logins import LINK_LIFE_S
 from storage import logins
@@ -32,28 +33,33 @@ def token(
 
     The token opens the API and the dashboard; the link logs a browser in once. The token is printed alone on standard output, for scripts.
     """
-    settings = load_settings()
+    found = operating(OF_LINKS)
+    settings = found.links()
     if rotate and settings.admin_token:
         raise SettingsError(
             "HOOKCHAIN_ADMIN_TOKEN sets the token: change the variable, or unset it to let hookchain make a token"
         )
-    text, link = asyncio.run(_token_and_link(settings, rotate=rotate))
+    text, link = asyncio.run(_token_and_link(settings, rotate=rotate, may_make=not found.mistake))
     say(text)
     say(f"Log in once, within {LINK_LIFE_S // 60} minutes: {link}", to_errors=True)
 
 
-async def _token_and_link(settings: Settings, *, rotate: bool) -> tuple[str, str]:
-    """The token, and a one-time login link. Raises `CallFailed` if the server needs no token."""
+async def _token_and_link(settings: Settings, *, rotate: bool, may_make: bool) -> tuple[str, str]:
+    """The token, and a one-time login link. `may_make`: the settings are whole, so that they say whether there should be one. Raises `CallFailed` if the server needs no token."""
 
     def stored_token(connection: Connection) -> str:
         if rotate:
             return logins.replace_token(connection)
-        return logins.make_token(connection)[0] if needs_token(settings) else logins.token(connection) or ""
+        if may_make and needs_token(settings):
+            return logins.make_token(connection)[0]
+        return logins.token(connection) or ""
 
     database = await open_database(settings)
     try:
         text = settings.admin_token or await database.write("admin token", stored_token)
         if not text:
+            if not may_make:
+                raise CallFailed("there is no token yet: correct the settings first")
             raise CallFailed(
                 "there is no token: this server only answers this machine, so it does not need one"
             )

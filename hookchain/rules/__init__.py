@@ -13,11 +13,13 @@ import msgspec
 
 from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.expressions import Evaluator, evaluate_here
+from dispatcher.rules.macro_tables import unused
 from dispatcher.rules.mistakes import Mistake, WrongRules
 from dispatcher.rules.sources import Source, find_in
 from hookchain.rules.include import Problem, included
 from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.load import SANDBOX, Settings, SettingsError
+from midjourney.dialects import Dialect
 
 
 class Configuration(msgspec.Struct, frozen=True, kw_only=True):
@@ -29,6 +31,7 @@ class Configuration(msgspec.Struct, frozen=True, kw_only=True):
     text: str
     include: Sequence[str] = ()
     upstreams: Collection[str] = ()
+    dialects: Mapping[str, Dialect] = {}
     image_folders: Sequence[Path] = ()
     evaluator: Evaluator = evaluate_here
     variables: Mapping[str, str] | None = None
@@ -57,11 +60,12 @@ def find_all(configuration: Configuration) -> RulesFound:
         file=configuration.name or display_path(configuration.file),
     )
     others = [_source(configuration, one.path, one.text, one.tables) for one in found.files]
-    rules, mistakes = find_in([main, *others])
+    sources = [main, *others]
+    rules, mistakes = find_in(sources)
     return RulesFound(
         rules=rules,
         mistakes=[*(_mistake(main, one, "mistake") for one in found.mistakes), *mistakes],
-        warnings=[_mistake(main, one, "include") for one in found.warnings],
+        warnings=[*(_mistake(main, one, "include") for one in found.warnings), *unused(sources)],
     )
 
 
@@ -72,6 +76,11 @@ def configured(settings: Settings, evaluator: Evaluator = evaluate_here) -> Conf
         text=settings.text,
         include=settings.include,
         upstreams=settings.upstreams,
+        dialects={
+            name: settings.dialects[upstream.dialect]
+            for name, upstream in settings.upstreams.items()
+            if upstream.dialect in settings.dialects
+        },
         image_folders=settings.image_folders,
         evaluator=evaluator,
     )
@@ -108,6 +117,7 @@ def _source(configuration: Configuration, path: Path, text: str, tables: Mapping
     context = RuleContext(
         directory=path.parent,
         upstreams=configuration.upstreams or (SANDBOX,),
+        dialects=configuration.dialects,
         image_folders=tuple(configuration.image_folders),
         evaluator=configuration.evaluator,
     )

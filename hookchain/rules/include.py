@@ -9,7 +9,8 @@ from pathlib import Path
 
 import msgspec
 
-from dispatcher.rules.sources import OF_RULES, line_of_key
+from dispatcher.rules.lines import line_of_key
+from dispatcher.rules.sources import OF_RULES
 from hookchain.settings.conversion import SettingsError
 from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.lines import line_of
@@ -117,7 +118,7 @@ def _read_into(found: Found, path: Path, variables: Mapping[str, str] | None) ->
 def _not_here(key: str, path: Path, text: str) -> Problem:
     """A key that an included file must not have: settings are in one place only."""
     problem, remedy = (
-        "an included file has only [[rules]], [vars] and [blueprint]",
+        "an included file has only [[rules]], [vars], [macros] and [blueprint]",
         "Move it to the main file.",
     )
     if key == "include":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-IN_USE_AT_ONCE = frozenset({"rules", "vars", "blueprint", "include"})
+IN_USE_AT_ONCE = frozenset({"rules", "vars", "macros", "blueprint", "include"})
 """The keys that are not named: a changed rule is in use as soon as the file is read."""
 
 

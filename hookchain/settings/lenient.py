@@ -21,6 +21,8 @@ from hookchain.settings.load import DEFAULT_FILE, SANDBOX, File, Settings, Setti
 
 _KEYS = ("database_url", "host", "port", "admin_token", "volume")
 """What operating commands need of the file."""
+OF_LINKS = ("public_url", "secret")
+"""What those need too that print addresses of this server with a secret in them."""
 
 _HEADER = re.compile(r"""^\s*\[\s*upstreams\s*\.\s*["']?([\w-]+)["']?\s*[\].]""", re.MULTILINE)
 
@@ -45,6 +47,10 @@ class Operating(msgspec.Struct, frozen=True, kw_only=True):
         """The settings with the database's URL. Raises `SettingsError` if it cannot be read."""
         return self._with("database_url")
 
+    def links(self) -> Settings:
+        """The settings with all that a link to the server is made of. Raises `SettingsError` if that cannot be read."""
+        return self._with(*_KEYS, *OF_LINKS)
+
     def _with(self, *keys: str) -> Settings:
         missing = [key for key in keys if key in self.unread]
         if missing:
@@ -54,9 +60,9 @@ class Operating(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def load_for_operating(
-    environment: Mapping[str, str] | None = None, directory: Path | None = None
+    environment: Mapping[str, str] | None = None, directory: Path | None = None, also: tuple[str, ...] = ()
 ) -> Operating:
-    """The configuration, or, if it has a mistake, what operating commands need of it.
+    """The configuration, or, if it has a mistake, what operating commands need of it: `also` these keys.
 
     Raises `SettingsError` if one of the variables that they need has a mistake.
     """
@@ -65,14 +71,17 @@ def load_for_operating(
     try:
         settings = load_settings(environment, directory)
     except SettingsError as error:
-        return _what_can_be_read(str(error), environment, directory)
+        return _what_can_be_read(str(error), environment, directory, (*_KEYS, *also))
     return Operating(settings=settings, upstreams=tuple(settings.upstreams) or (SANDBOX,))
 
 
-def _what_can_be_read(mistake: str, environment: Mapping[str, str], directory: Path) -> Operating:
+def _what_can_be_read(
+    mistake: str, environment: Mapping[str, str], directory: Path, keys: tuple[str, ...]
+) -> Operating:
     text = _text(environment, directory)
-    tables, unread = ({}, {"database_url", "port"}) if text is None else _readable(text, environment)
-    needed = {name: value for name, value in environment.items() if _is_needed(name) and value.strip()}
+    lost = {"database_url", "port", *(key for key in OF_LINKS if key in keys)}
+    tables, unread = ({}, lost) if text is None else _readable(text, keys)
+    needed = {name: value for name, value in environment.items() if _is_needed(name, keys) and value.strip()}
     given = {key.path[0] for name in needed if (key := key_of(name)) is not None}
     # The default database is on the volume.
     if "volume" in unread and "database_url" not in tables:
@@ -98,11 +107,11 @@ def _text(environment: Mapping[str, str], directory: Path) -> str | None:
         return None  # `mistake` says why
 
 
-def _readable(text: str, environment: Mapping[str, str]) -> tuple[dict[str, object], set[str]]:
+def _readable(text: str, keys: tuple[str, ...]) -> tuple[dict[str, object], set[str]]:
     """The needed keys of a file, and those that are in it but cannot be read."""
-    tables, unread = _parsed(text)
+    tables, unread = _parsed(text, keys)
     found: dict[str, object] = {}
-    for key in _KEYS:
+    for key in keys:
         if key not in tables:
             continue
         value = tables[key]
@@ -119,7 +128,7 @@ def _readable(text: str, environment: Mapping[str, str]) -> tuple[dict[str, obje
     return found, unread
 
 
-def _parsed(text: str) -> tuple[Mapping[str, object], set[str]]:
+def _parsed(text: str, keys: tuple[str, ...]) -> tuple[Mapping[str, object], set[str]]:
     """The file's keys; if it is not valid TOML, those of the lines before its first table, and the keys that cannot be read."""
     try:
         return tomllib.loads(text.removeprefix("\ufeff")), set()
@@ -130,7 +139,7 @@ def _parsed(text: str) -> tuple[Mapping[str, object], set[str]]:
     for line in text.removeprefix("\ufeff").splitlines():
         if line.lstrip().startswith("["):
             break
-        key = next((key for key in _KEYS if re.match(rf"""\s*["']?{key}\b""", line)), None)
+        key = next((key for key in keys if re.match(rf"""\s*["']?{key}\b""", line)), None)
         if key is None:
             continue
         try:
@@ -156,13 +165,13 @@ def _upstreams(text: str, environment: Mapping[str, str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys(named)) or (SANDBOX,)
 
 
-def _is_needed(variable: str) -> bool:
+def _is_needed(variable: str, keys: tuple[str, ...]) -> bool:
     key = key_of(variable)
     if key is not None:
-        return key.path[0] in _KEYS
+        return key.path[0] in keys
     # The other variables tell the platform, except those that name an upstream.
     return not variable.upper().startswith(("HOOKCHAIN_", "MJ_"))
 
 
 def _variable_of(key: str) -> str:
-    return {"admin_token": "HOOKCHAIN_ADMIN_TOKEN"}.get(key, key.upper())
+    return f"HOOKCHAIN_{key.upper()}" if key in ("admin_token", *OF_LINKS) else key.upper()

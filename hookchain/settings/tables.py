@@ -29,7 +29,7 @@ KEEP_ALIVE_S = 180.0
 """Longer than the idle time-out of common reverse proxies: nginx 60 s, Heroku, Traefik and Go 90 s, Caddy 120 s."""
 
 
-OF_RULES = frozenset({"rules", "vars", "blueprint"})
+OF_RULES = frozenset({"rules", "vars", "macros", "blueprint"})
 """Keys that are about rules: they are read with these."""
 
 

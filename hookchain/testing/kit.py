@@ -20,7 +20,7 @@ from dispatcher.plugins.receivers import PLUGIN_PREFIX
 from dispatcher.plugins.signals import ALL_SIGNALS
 from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.receiver import connect
-from hookchain.testing import files, loading, moves
+from hookchain.testing import files, loading, moves, people
 from hookchain.testing.asked import Ask, Asked
 from hookchain.testing.running import Running
 from hookchain.testing.server import Setup
@@ -120,6 +120,18 @@ class Hookchain:
     def window(self, of: Ask, prompt: str = "a cat", id: str = "window", **parent: object) -> Asked:
         """Answer a press with a modal (code 21). `parent` are fields of the picture that it is about."""
         return self._do(moves.window(self._running, of, prompt, id, parent))
+
+    def press(self, task_id: str, *buttons: str, upstream: str = "") -> Asked:
+        """Press buttons of a task as a person does: labels ("U1"), globs, kinds or customIds."""
+        return self._do(people.press(self._running, task_id, buttons, upstream or self._names()[0]))
+
+    def release(self, of: Ask) -> Asked:
+        """Approve what a rule with `approve` holds: this submission, and the others that its rule asked for with it."""
+        return self._do(people.decided(self._running, of, "released"))
+
+    def drop(self, of: Ask) -> Asked:
+        """Refuse to approve it: none of it is ever sent."""
+        return self._do(people.decided(self._running, of, "dropped"))
 
     def send(self, signal: str, task_id: str = "", *, of: Ask | None = None, outcome: str = "") -> Asked:
         """Send any signal about a known task, or about a submission ("submission.dead", with the reason as `outcome`)."""

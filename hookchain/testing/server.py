@@ -177,9 +177,13 @@ class Server:
         """The database."""
         return self._database
 
+    def dialect(self, upstream: str) -> Dialect:
+        """The dialect of an upstream."""
+        return self._clients[upstream].dialect
+
     def statuses(self, upstream: str) -> Mapping[str, Status]:
         """The statuses of an upstream's dialect."""
-        return self._clients[upstream].dialect.statuses
+        return self.dialect(upstream).statuses
 
     async def cut_off(self, submission_id: str) -> None:
         """End the request of a submission without an answer; its attempt stays as it is."""

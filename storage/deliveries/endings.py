@@ -168,9 +168,24 @@ def _stage(connection: Connection, runs: Sequence[Run], refuse: staging.Refuse, 
     )
     owners = [run.claimed.delivery.id for run, staged in zip(runs, marked, strict=True) for _ in staged]
     refused = {owner for owner, result in zip(owners, results, strict=True) if result.refused}
+    _note(connection, runs, owners, results)
     if not held:
         return refused
     return refused | _open_approvals(connection, runs, held, iter(results), now_ms)
+
+
+def _note(
+    connection: Connection, runs: Sequence[Run], owners: Sequence[int], results: Sequence[StageResult]
+) -> None:
+    """Add to decisions what somebody else had requested before."""
+    notes: dict[int, list[str]] = {}
+    for owner, result in zip(owners, results, strict=True):
+        if result.note:
+            notes.setdefault(owner, []).append(result.note)
+    for run in runs if notes else ():
+        if noted := notes.get(run.claimed.delivery.id):
+            decision = "; ".join(filter(None, [run.ending.decision, *dict.fromkeys(noted)]))
+            sql.DECIDE(connection, id=run.claimed.delivery.id, decision=decision)
 
 
 def _marked(run: Run, approval_id: str) -> Sequence[Staged]:

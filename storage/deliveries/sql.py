@@ -176,6 +176,7 @@ SUSPECT = Command(
 CHARGE = Command(
     "UPDATE deliveries SET deaths = deaths + 1, run_at_ms = :run_at_ms, decision = :reason WHERE id = :id"
 )
+DECIDE = Command("UPDATE deliveries SET decision = :decision WHERE id = :id")
 ACQUIT = Command("UPDATE deliveries SET deaths = 0 WHERE state = 'waiting' AND suspected")
 CLEAR = Command(
     "UPDATE deliveries SET suspected = FALSE WHERE state = 'running' AND worker = :worker AND suspected"

@@ -90,7 +90,7 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     """The result of staging: `created` is False if the intent had its submission already.
 
     `refused` holds the reason if a budget did not allow it; a person can then release it. `released`: it had been refused
-    before, and is now sent because a person requested the same.
+    before, and is now sent because a person requested the same. `note`: who else had requested it, and whose terms hold.
     """
 
     submission_id: str
@@ -98,6 +98,7 @@ class StageResult(msgspec.Struct, frozen=True, kw_only=True):
     created: bool
     refused: str = ""
     released: bool = False
+    note: str = ""
 
 
 class Submission(msgspec.Struct, frozen=True, kw_only=True):

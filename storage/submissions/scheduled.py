@@ -77,6 +77,18 @@ MADE_ON = Query(
     str,
 )
 """The buttons that other clients of the upstream pressed on a task."""
+UNNAMED_ON = Query(
+    """
+    SELECT made.action FROM tasks
+    JOIN tasks AS made ON made.chain_id = tasks.chain_id
+    WHERE tasks.upstream = :upstream AND tasks.id = :task_id AND made.upstream = :upstream
+      AND made.parent_id = :task_id AND made.made_by = '' AND made.submission_id IS NULL
+    ORDER BY made.created_at_ms, made.id
+    """,
+    str,
+)
+"""What other clients made of a task by a button that no payload names: some relays send only the parent's id. A task of our own has no
+chain until its submission is known."""
 
 
 def due(connection: Connection, now_ms: int, most: int, *, but: Collection[str] = ()) -> list[Scheduled]:
@@ -98,4 +110,6 @@ def presses_on(connection: Connection, upstream: str, task_id: str, *, but: str)
     """What was pressed on a task, in order, apart from the submission `but`; other clients of the upstream count as people."""
     ours = PRESSES_ON.all(connection, upstream=upstream, task_id=task_id, but=but)
     elsewhere = MADE_ON.all(connection, upstream=upstream, task_id=task_id)
+    unnamed = UNNAMED_ON.all(connection, upstream=upstream, task_id=task_id)
+    elsewhere += [action.lower() for action in unnamed]
     return [*ours, *(Press(label, f"{BY_HAND}elsewhere", "accepted") for label in elsewhere)]

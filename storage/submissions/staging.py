@@ -195,7 +195,8 @@ def _known(
     if (again := waiting.ask_again(connection, staged, row, now_ms, priority_ms=PRIORITY_MS)) is not None:
         return True, again
     sql.COUNT_REPEAT(connection, id=row.id)
-    return False, StageResult(submission_id=row.id, chain_id=row.chain_id, created=False)
+    note = waiting.asked_before(staged, row, now_ms)
+    return False, StageResult(submission_id=row.id, chain_id=row.chain_id, created=False, note=note)
 
 
 def _existed(staged: Staged, submission_id: str, child: str, now_ms: int) -> _New:

@@ -84,6 +84,20 @@ def ask_again(
     )
 
 
+def asked_before(staged: Staged, known: sql.Known, now_ms: int) -> str:
+    """Who else has asked for the same, and whose terms hold: time, `unless`, mode, approval; "" if it was the same receiver or person."""
+    if known.asked_by == staged.asked_by:
+        return ""
+    who = f"{staged.label}: already asked for by {known.asked_by}"
+    if known.state == "refused":
+        return f"{who}, and refused"
+    if known.outcome == "dropped":
+        return f"{who}, and dropped"
+    if known.state == "waiting" and known.attempts == 0 and staged.run_at_ms(now_ms) < known.run_at_ms:
+        return f"{who}; it is sent at the earlier time, which is this one's"
+    return f"{who}, whose terms hold"
+
+
 def _bring_forward(
     connection: Connection, staged: Staged, known: sql.Known, run_at_ms: int, now_ms: int, priority_ms: int
 ) -> None:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import pytest
 
 from dispatcher.plugins.signals import SIGNALS
-from dispatcher.rules import language
+from dispatcher.rules.compile import RuleContext
 from dispatcher.rules.lint.caution import Caution
 from dispatcher.rules.lint.logic import LARGE, UNKNOWN, Domain, outcomes
 from dispatcher.rules.lint.warnings import warnings_of
 from dispatcher.rules.model import ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
+from dispatcher.rules.sandbox import parsed
+from dispatcher.rules.sources import Source, find_in
 
 
 def rule(on: str = "task.succeeded", when: str = "", **keys: object) -> Rule:
@@ -176,7 +180,7 @@ FACTS: dict[str, Domain] = {"task.status": ("SUCCESS",)}
 )
 def test_what_a_condition_can_be(condition: str, result: set[object]) -> None:
     """For every value of the fields; what cannot be worked out is unknown, never guessed."""
-    assert outcomes(language.parsed(condition), FACTS) == result
+    assert outcomes(parsed(condition), FACTS) == result
 
 
 def test_too_many_combinations_are_unknown() -> None:
@@ -184,7 +188,7 @@ def test_too_many_combinations_are_unknown() -> None:
     long = " or ".join(
         f"task.prompt == 'x{n}' and task.action == 'y{n}' and chain.depth == {n}" for n in range(40)
     )
-    assert outcomes(language.parsed(long), {}) == {UNKNOWN}
+    assert outcomes(parsed(long), {}) == {UNKNOWN}
 
 
 @pytest.mark.parametrize("signal", sorted(SIGNALS))
@@ -235,3 +239,23 @@ def test_unless_is_looked_at_as_if_is(unless: str, kind: str, says: str) -> None
 )
 def test_a_right_unless_gives_no_warning(unless: str) -> None:
     assert warnings_of(rule(press="U1", after="1 h", unless=unless)) == []
+
+
+def test_rules_that_never_fire_together_do_not_share_a_button() -> None:
+    """Nor is there a warning where that is unknown, where the terms are the same, or on other signals."""
+    rule = '[[rules]]\nname = "{}"\non = "{}"\nif = "{}"\npress = "U1"\n'
+    first = rule.format("a", "task.succeeded", "task.is_grid and chain.depth == 0")
+    later = 'after = "1 h"\n'
+    for signal, condition, more in [
+        ("task.succeeded", "task.is_grid and chain.depth == 1", later),
+        ("task.succeeded", "now().hour > 5", later),
+        ("task.succeeded", "task.is_grid and chain.depth == 0", ""),
+        ("task.succeeded", "task.is_grid and chain.depth == 0", "enabled = false\n" + later),
+        ("submission.existed", "task.is_grid and chain.depth == 0", later),
+    ]:
+        text = first + rule.format("b", signal, condition) + more
+        tables = tomllib.loads(text)
+        source = Source(file="f", text=text, tables=tables, context=RuleContext(directory=None))
+        rules, mistakes = find_in([source])
+        assert [one.kind for found in rules for one in found.warnings if one.kind == "shared"] == []
+        assert mistakes == []

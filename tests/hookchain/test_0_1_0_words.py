@@ -18,7 +18,7 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.policy.retention import Retention
 from dispatcher.rules import model
 from dispatcher.rules.expression_names import FIELDS
-from dispatcher.rules.language import environment
+from dispatcher.rules.sandbox import environment
 from hookchain.cli import MODULES, command_line
 from hookchain.settings.environment import known_variables
 from hookchain.settings.tables import File

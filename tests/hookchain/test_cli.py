@@ -145,6 +145,7 @@ def test_a_command_loads_no_other_command_line() -> None:
         (["serve"], "", {"DATABASE_URL": "mysql://x"}, 2, "sqlite:///path"),
         (["serve", "--port", "0"], "", {"DATABASE_URL": "sqlite:////no/such/dir/x.db"}, 1, "cannot be used"),
         (["imagine"], "", {}, 2, "Missing argument"),
+        (["imagine", "--from", "x.csv", "--state", "a"], "", {}, 2, "--state-column"),
         (["imagine", "a cat"], "", {"PORT": "9"}, 2, "hookchain serve"),
         (["imagine", "a cat", "--follow"], "", {"PORT": "9"}, 1, "no server answers"),
         (["press", "1", "U1"], "", {"PORT": "9"}, 1, "no server answers"),
@@ -193,8 +194,22 @@ def test_an_imagine_waits_for_a_server(
     sandbox = start_sandbox("--speed", "50")
     done = hookchain(tmp_path, "imagine", "a cat", HOOKCHAIN_UPSTREAM_URL=sandbox.url, PORT="9")
     assert done.returncode == 0, done.stderr
+    kept = command.run(
+        tmp_path,
+        "imagine",
+        "a dog",
+        "--state",
+        "acme",
+        "--json",
+        HOOKCHAIN_UPSTREAM_URL=sandbox.url,
+        PORT="9",
+    )
+    assert (kept.returncode, json.loads(kept.stdout)["state"]) == (0, "waiting"), kept.stderr
     start_server(HOOKCHAIN_UPSTREAM_URL=sandbox.url)
-    eventually(lambda: sandbox.accepted("/imagine"))
+    eventually(lambda: len(sandbox.accepted("/imagine")) == 2)
+    tasks = sandbox.http.get("/mj/task/list").json()
+    own = {task["prompt"]: str(task["state"]).partition(" ")[2] for task in tasks}  # behind hookchain's mark
+    assert own == {"a cat": "", "a dog": "acme"}
 
 
 def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, start_server: Any) -> None:
@@ -206,9 +221,13 @@ def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, star
     assert followed.returncode == 0, followed.stderr
     for number in (1, 2, 3, 4):
         assert f"U{number} (rule:upscale-all) UPSCALE" in followed.stdout
-    root = json.loads(command.run(tmp_path, "imagine", "a dog", "--json", PORT=port).stdout)
+    root = json.loads(
+        command.run(tmp_path, "imagine", "a dog", "--state", "acme", "--json", PORT=port).stdout
+    )
     assert root["state"] in ("waiting", "sending", "accepted")
     task_id = sandbox.http.get("/mj/task/list").json()[-1]["id"]
+    own = [str(task["state"]).partition(" ")[2] for task in sandbox.http.get("/mj/task/list").json()]
+    assert "acme" in own
     shown = command.run(tmp_path, "chain", task_id, "--json", PORT=port)
     assert len(json.loads(shown.stdout)["tasks"]) == 5
     assert "chain" in command.run(tmp_path, "chain", task_id, PORT=port).stdout

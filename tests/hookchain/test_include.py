@@ -82,10 +82,10 @@ def test_all_mistakes_of_all_files_are_reported_with_file_and_line(folder: Path)
     checked = command.run(folder, "rules", "check")
     assert checked.returncode == 2
     assert checked.stderr.splitlines() == [
-        "hookchain: rules/a.toml:2, key 'port': an included file has only [[rules]], [vars] and [blueprint]. Move it to the main file.",
-        "hookchain: rules/a.toml:3, key 'upstreams': an included file has only [[rules]], [vars] and [blueprint]. Move it to the main file.",
+        "hookchain: rules/a.toml:2, key 'port': an included file has only [[rules]], [vars], [macros] and [blueprint]. Move it to the main file.",
+        "hookchain: rules/a.toml:3, key 'upstreams': an included file has only [[rules]], [vars], [macros] and [blueprint]. Move it to the main file.",
         "hookchain: rules/c.toml:1, key 'include': an included file cannot include others. Move it to the main file.",
-        "hookchain: rules/c.toml:2, key 'rule': an included file has only [[rules]], [vars] and [blueprint]. Did you mean \"rules\"?",
+        "hookchain: rules/c.toml:2, key 'rule': an included file has only [[rules]], [vars], [macros] and [blueprint]. Did you mean \"rules\"?",
         "hookchain: rules/d.toml:1: this file is not valid TOML: Expected ']]' at the end of an array declaration (at line 1, column 8); a rule begins with [[rules]].",
         "hookchain: rules/e.toml:2: this file uses ${NOT_SET_ANYWHERE}, but this variable is not set.",
         "hookchain: rules/f.toml: this file cannot be read: 'utf-8' codec can't decode byte 0xff in position 0: invalid start byte; save it as UTF-8.",

@@ -161,3 +161,33 @@ def test_a_variable_that_no_key_has_is_a_warning(tmp_path: Path) -> None:
     assert found.mistake.startswith("unknown environment variable HOOKCHAIN_BUGDET_DEPTH")
     assert found.upstreams == ("main",)
     assert found.database().database_url == "sqlite:///hookchain.db"
+
+
+@pytest.mark.parametrize("mistake", MISTAKES)
+def test_tokens_keys_and_hooks_are_those_of_the_right_file(mistake: str, tmp_path: Path) -> None:
+    """A leaked secret is replaced while somebody edits the file: with the same database, public address and secret."""
+    head = f'database_url = "sqlite:///{tmp_path}/my.db"\npublic_url = "https://hooks.example.com"\nsecret = "{"s" * 40}"\n'
+    file = tmp_path / "hookchain.toml"
+    file.write_text(head + GOOD)
+    token, urls = command.run(tmp_path, "token"), command.run(tmp_path, "url")
+    assert (token.returncode, urls.stdout.count("https://hooks.example.com/")) == (0, 2), token.stderr
+    file.write_text(head + MISTAKES[mistake])
+    assert command.run(tmp_path, "token").stdout == token.stdout
+    assert command.run(tmp_path, "url").stdout == urls.stdout
+    rotated = command.run(tmp_path, "url", "--rotate")
+    assert (rotated.returncode, rotated.stdout == urls.stdout) == (0, False), rotated.stderr
+    for arguments in (("keys", "add", "bot"), ("keys", "rotate", "bot"), ("token", "--rotate")):
+        done = command.run(tmp_path, *arguments)
+        assert (done.returncode, len(done.stdout.split())) == (0, 1), (arguments, done.stderr)
+    assert command.run(tmp_path, "token").stdout != token.stdout
+
+
+def test_a_link_is_never_made_of_another_secret(tmp_path: Path) -> None:
+    """A key that is there and cannot be read is said, with the variable that replaces it; without a token, none is made up."""
+    file = tmp_path / "hookchain.toml"
+    file.write_text(f'database_url = "sqlite:///{tmp_path}/my.db"\nsecret = 5\n{GOOD}')
+    done = command.run(tmp_path, "url")
+    assert (done.returncode, "HOOKCHAIN_SECRET" in done.stderr, done.stdout) == (2, True, ""), done.stderr
+    file.write_text(f'database_url = "sqlite:///{tmp_path}/my.db"\n{MISTAKES["an unknown table"]}')
+    done = command.run(tmp_path, "token")
+    assert (done.returncode, "correct the settings first" in done.stderr) == (1, True), done.stderr

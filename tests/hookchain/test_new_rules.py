@@ -157,6 +157,27 @@ def test_a_blueprint_is_filled_and_runs(tmp_path: Path, hookchain: Hookchain) ->
     assert [told.text for told in hookchain.succeed(grid()).told] == ["3 a cat"]
 
 
+def test_two_copies_of_a_blueprint_share_its_macros(tmp_path: Path, hookchain: Hookchain) -> None:
+    """Each with its own values: `vars` in a macro are those of the rule."""
+    macros = '[macros]\nis_early = "chain.depth < vars.most"\nnote = "{{ vars.most }} {{ task.prompt }}"\n\n'
+    text = """[blueprint.inputs.most]
+type = "number"
+
+[[rules]]
+name = "tell"
+on = "task.succeeded"
+if = "is_early"
+notify = { to = "json://127.0.0.1", text = "{{ note }}" }
+"""
+    (tmp_path / "bp.toml").write_text(macros + text)
+    for name, most in (("one", "1"), ("two", "2")):
+        done = new(tmp_path, name, "--from", "bp.toml", "--set", f"most={most}", "--yes")
+        assert done.returncode == 0, done.stderr
+    (tmp_path / "hookchain.toml").write_text('include = ["one.toml", "two.toml"]\n')
+    hookchain.load_rules(tmp_path / "hookchain.toml")
+    assert sorted(told.text for told in hookchain.succeed(grid()).told) == ["1 a cat", "2 a cat"]
+
+
 def test_all_that_is_missing_or_wrong_is_said_at_once(tmp_path: Path) -> None:
     """And nothing is written."""
     text = BLUEPRINT + '[blueprint.inputs.wait]\ntype = "duration"\n[blueprint.inputs.on]\ntype = "bool"\n'

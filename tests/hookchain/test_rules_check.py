@@ -253,3 +253,21 @@ def test_a_folder_is_no_file(tmp_path: Path) -> None:
     done = command.run(tmp_path, "rules", "check", str(tmp_path))
     assert done.returncode == 2
     assert "is a folder; name a file in it" in "".join(done.stderr.split("\n"))
+
+
+def test_what_upstreams_lack_is_checked_only_where_it_is_known(tmp_path: Path) -> None:
+    """Not for the sandbox, which stands in for an upstream to come; not while the settings are wrong; not if the rule tells them apart."""
+    mode = RIGHT + 'mode = "turbo"\n'
+    (tmp_path / "sandbox.toml").write_text(mode)
+    (tmp_path / "wrong.toml").write_text(
+        f'[upstreams.main]\nurl = "https://a.example"\ndialect = "x"\n{mode}'
+    )
+    both = "".join(
+        f'[upstreams.{name}]\nurl = "https://a.example"\ndialect = "{name}"\n'
+        for name in ("trueai", "novicezk")
+    )
+    (tmp_path / "apart.toml").write_text(both + mode.replace("task.is_grid", "chain.upstream == 'trueai'"))
+    assert command.run(tmp_path, "rules", "check", "sandbox.toml", "apart.toml", "--strict").returncode == 0
+    wrong = command.run(tmp_path, "rules", "check", "wrong.toml")
+    assert "unknown dialect" in wrong.stderr
+    assert "turbo" not in wrong.stderr

@@ -125,7 +125,7 @@ def test_a_variable_may_stand_for_a_fixed_word(validator: Any) -> None:
 
 def test_every_key_says_what_it_is_for() -> None:
     """At the top of the file by a text of its own; those of tables by their types' docstrings."""
-    assert MEANINGS.keys() == keys(File).keys() | {"rules", "vars", "blueprint"}
+    assert MEANINGS.keys() == keys(File).keys() | {"rules", "vars", "macros", "blueprint"}
     upstream = file_schema()["$defs"]["Upstream"]["properties"]  # type: ignore[index]
     assert upstream["uncertain"]["description"].startswith(
         "`uncertain`: what happens to a submission that no"

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from dispatcher.by_hand.commands import CommandError
 from dispatcher.plugins.errors import PluginError, RuleError
 from hookchain.testing import Hookchain, grid, upscale
 
@@ -117,3 +118,38 @@ def test_the_kit_is_documented(hookchain: Hookchain) -> None:
     page = (EXAMPLES.parent / "docs/reference/testing.md").read_text()
     named: list[Any] = [name for name in dir(hookchain) if not name.startswith("_")]
     assert [name for name in (*named, "grid", "upscale") if f"`{name}" not in page] == []
+
+
+def test_a_person_presses(hookchain: Hookchain) -> None:
+    """What a rule has scheduled is the person's from then on, and what it would still press knows of it."""
+    hookchain.load_rules(
+        '[[rules]]\nname = "later"\non = "task.succeeded"\npress = ["U1", "U2"]\nafter = "10 min"\nunless = "chain.pressed_by_person"\n'
+    )
+    assert hookchain.succeed(grid("g")).sent == []
+    pressed = hookchain.press("g", "U1")
+    assert [sent.label for sent in pressed.sent] == ["U1"]
+    assert [repeat.receiver for repeat in pressed.repeats] == ["person:test"]
+    other = hookchain.press("g", "V*")
+    assert [ask.receiver for ask in other.asks] == ["person:test"] * 4
+    assert "U2" not in [sent.label for sent in hookchain.wait("11 min").sent]
+    with pytest.raises(CommandError, match="it offers: U1"):
+        hookchain.press("g", "U9")
+
+
+def test_a_person_approves_or_refuses(hookchain: Hookchain) -> None:
+    """All that one firing asked for, once."""
+    hookchain.load_rules(
+        '[[rules]]\nname = "ask"\non = "task.succeeded"\npress = ["U1", "V1"]\napprove = true\nlimit = 1\n'
+    )
+    first = hookchain.succeed(grid("one"))
+    assert (first.pressed, first.sent) == (["U1", "V1"], [])
+    assert [sent.label for sent in hookchain.release(first.asks[0]).sent] == ["U1", "V1"]
+    second = hookchain.succeed(grid("two"))
+    assert hookchain.drop(second.asks[1]).sent == []
+    assert hookchain.wait("2 days").sent == []
+    with pytest.raises(AssertionError, match="was decided before: it is dropped"):
+        hookchain.release(second.asks[0])
+    hookchain.load_rules('[[rules]]\nname = "now"\non = "task.failed"\nimagine = "a dog"\nlimit = 1\n')
+    (free,) = hookchain.fail(grid("three")).asks
+    with pytest.raises(AssertionError, match="needs no approval"):
+        hookchain.release(free)

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 from jinja2 import nodes
 
 from dispatcher.rules.expression_names import FIELDS, NAMES
-from dispatcher.rules.language import environment
 from dispatcher.rules.lint.caution import Caution, Subject
 from dispatcher.rules.model import ArchiveTo, BlendWith, ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
+from dispatcher.rules.sandbox import environment
 
 _FIELD = re.compile(rf"(?<![\w./@-])({'|'.join(NAMES)})\.(\w+)\b(?!\.\w)")
 _VARIABLE = re.compile(r"(?<![\w./@-])vars\.(\w+)\b(?!\.\w)")

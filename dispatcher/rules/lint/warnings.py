@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import msgspec
 
-from dispatcher.rules import language
 from dispatcher.rules.lint.again import triggers_itself
 from dispatcher.rules.lint.button import absent_buttons
 from dispatcher.rules.lint.caution import Caution, Subject
@@ -18,7 +17,9 @@ from dispatcher.rules.lint.outcome import never_or_always
 from dispatcher.rules.lint.text import dead_texts
 from dispatcher.rules.lint.unused import unused_keys
 from dispatcher.rules.lint.word import impossible_words
+from dispatcher.rules.macros import condition_tree, named_in
 from dispatcher.rules.model import Rule
+from dispatcher.rules.variables import macros_of
 
 _KINDS: tuple[Callable[[Subject], Iterator[Caution]], ...] = (
     impossible_words,
@@ -47,14 +48,25 @@ _OF_CONDITIONS: tuple[Callable[[Subject], Iterator[Caution]], ...] = (
 def warnings_of(rule: Rule) -> list[Caution]:
     """Every warning about a rule that has no mistakes; none about a condition that is nested too deeply to be looked at."""
     try:
-        return _found(rule)
+        return [_with_macros(rule, one) for one in _found(rule)]
     except RecursionError:
         return []
 
 
+def _with_macros(rule: Rule, caution: Caution) -> Caution:
+    """The warning, with the places of the macros that its condition uses."""
+    text = {"if": rule.when, "unless": rule.unless}.get(caution.key, "")
+    macros = named_in([text], macros_of(rule.vars)) if text else ()
+    if not macros:
+        return caution
+    places = ", ".join(f"{macro.name} ({macro.where})" for macro in macros)
+    return msgspec.structs.replace(caution, remedy=f"{caution.remedy} The condition uses the macro {places}.")
+
+
 def _found(rule: Rule) -> list[Caution]:
-    tree = language.parsed(rule.when) if rule.when else None
-    unless = language.parsed(rule.unless) if rule.unless else None
+    macros = macros_of(rule.vars)
+    tree = condition_tree(rule.when, macros) if rule.when else None
+    unless = condition_tree(rule.unless, macros) if rule.unless else None
     found = {
         signal: [
             *_on(Subject(rule=rule, signal=signal, condition=tree)),
