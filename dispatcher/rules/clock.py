@@ -12,6 +12,7 @@ from dispatcher.rules.checks import InvalidRule
 from dispatcher.rules.expressions import names_in
 from dispatcher.rules.joins import texts_of
 from dispatcher.rules.model import ApproveBy, ForwardTo, NotifyTo, Rule
+from dispatcher.rules.variables import macros_of
 
 WITHOUT_TASK = ("imagine", "blend", "describe", "shorten", "forward", "notify")
 """What a rule can do without a task."""
@@ -105,7 +106,7 @@ def _check_texts(rule: Rule) -> None:
     for key, text in texts_of(rule):
         if key in ("every", "missed") or text in _DEFAULTS:
             continue
-        used = names_in(text, is_condition=key in ("if", "unless"))
+        used = names_in(text, macros_of(rule.vars), is_condition=key in ("if", "unless"))
         is_whole_chain = "chain" in used and not any(name.startswith("chain.") for name in used)
         for name in sorted(used):
             owner = name.partition(".")[0]
