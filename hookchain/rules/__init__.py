@@ -17,6 +17,7 @@ from dispatcher.rules.macro_tables import unused
 from dispatcher.rules.mistakes import Mistake, WrongRules
 from dispatcher.rules.sources import Source, find_in
 from hookchain.rules.include import Problem, included
+from hookchain.rules.of_clients import unknown_rules
 from hookchain.settings.file import display_path, parse, read
 from hookchain.settings.load import SANDBOX, Settings, SettingsError
 from midjourney.dialects import Dialect
@@ -65,7 +66,11 @@ def find_all(configuration: Configuration) -> RulesFound:
     return RulesFound(
         rules=rules,
         mistakes=[*(_mistake(main, one, "mistake") for one in found.mistakes), *mistakes],
-        warnings=[*(_mistake(main, one, "include") for one in found.warnings), *unused(sources)],
+        warnings=[
+            *(_mistake(main, one, "include") for one in found.warnings),
+            *unused(sources),
+            *(unknown_rules(main, [one.rule.name for one in rules]) if not mistakes else ()),
+        ],
     )
 
 
