@@ -27,12 +27,21 @@ def stalls(connection: Connection, upstreams: Mapping[str, Upstream]) -> dict[st
     now_ms = clock.now_ms()
     is_file = connection.dialect.name == "sqlite"
     works = is_file or leases.alive(connection) > 0
+    alive_ms = leases.alive_for_ms(connection)
     stalled = {}
     for name, waiting in backlog.backlogs(connection, upstreams, now_ms).items():
         longest_ms = longest_job_ms(
             upstreams[name], places.longest_ms(connection, name) if waiting.due else 0
         )
-        if (why := stall(upstreams[name], waiting, now_ms, works=works, longest_ms=longest_ms)) is not None:
+        why = stall(
+            upstreams[name],
+            waiting,
+            now_ms,
+            works=works,
+            longest_ms=longest_ms,
+            works_since_ms=0 if alive_ms is None else now_ms - alive_ms,
+        )
+        if why is not None:
             stalled[name] = why
     return stalled
 

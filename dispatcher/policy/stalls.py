@@ -50,9 +50,19 @@ def longest_job_ms(upstream: Upstream, learned_ms: int) -> int:
     return min(max(2 * learned_ms, SHORTEST_JOB_MS), LONGEST_JOB_MS)
 
 
-def stall(upstream: Upstream, backlog: Backlog, now_ms: int, *, works: bool, longest_ms: int) -> Stall | None:
-    """Why nothing leaves for an upstream; None if submissions leave or none is due. `works`: True if a worker is alive."""
-    for_ms = now_ms - _since_ms(backlog) if backlog.due else 0
+def stall(
+    upstream: Upstream,
+    backlog: Backlog,
+    now_ms: int,
+    *,
+    works: bool,
+    longest_ms: int,
+    works_since_ms: int = 0,
+) -> Stall | None:
+    """Why nothing leaves for an upstream; None if submissions leave or none is due. `works`: True if a worker is alive. `works_since_ms`: when
+    the one of these that has been alive for longest started. What became due before, while none was alive, has not waited for it yet."""
+    since_ms = max(_since_ms(backlog), works_since_ms) if works else _since_ms(backlog)
+    for_ms = now_ms - since_ms if backlog.due else 0
     if backlog.due and for_ms >= STALLED_AFTER_MS:
         why = _reason(upstream, backlog, now_ms, works=works, is_long=for_ms > longest_ms)
     elif backlog.ahead:
@@ -60,7 +70,7 @@ def stall(upstream: Upstream, backlog: Backlog, now_ms: int, *, works: bool, lon
             f"{backlog.ahead} were written by a clock that is ahead; hookchain corrects their times within a minute",
             is_fault=True,
         )
-    elif backlog.doubted and now_ms - backlog.doubted_since_ms >= STALLED_AFTER_MS:
+    elif backlog.doubted and now_ms - max(backlog.doubted_since_ms, works_since_ms) >= STALLED_AFTER_MS:
         why = Reason(
             f"{backlog.doubted} callbacks wait to be verified: the upstream does not answer, or its history is not known yet",
             is_fault=True,

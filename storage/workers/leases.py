@@ -69,6 +69,17 @@ def alive(connection: Connection) -> int:
     return _count_others(connection, "", sql.CLOCK_MS.one(connection))
 
 
+def alive_for_ms(connection: Connection) -> int | None:
+    """For how long the worker that started first has been alive, by the database's clock; None if that is not known."""
+    now_ms = sql.CLOCK_MS.one(connection)
+    since_ms = sql.OLDEST_SINCE.first(
+        connection, now_ms=now_ms, latest_ms=now_ms + LONGEST_MS, for_ever_ms=FOR_EVER_MS
+    )
+    return (
+        None if since_ms is None or since_ms > now_ms else now_ms - since_ms
+    )  # later: the clock was set back
+
+
 def _count_others(connection: Connection, me: str, now_ms: int) -> int:
     """The number of workers with a valid lease, except this one."""
     return sql.COUNT_OTHERS.one(

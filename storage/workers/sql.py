@@ -34,6 +34,15 @@ COUNT_OTHERS = Query(
     """,
     int,
 )
+OLDEST_SINCE = Query(
+    """
+    SELECT since_ms FROM leases
+    WHERE name LIKE 'worker:%' AND (until_ms BETWEEN :now_ms AND :latest_ms OR until_ms >= :for_ever_ms)
+    ORDER BY since_ms
+    LIMIT 1
+    """,
+    int,
+)
 
 _PUT = """
     INSERT INTO leases (name, holder, since_ms, until_ms) VALUES (:name, :holder, :since_ms, :until_ms)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 from msgspec.structs import replace
+from sqlalchemy import update
 
 from dispatcher.loops.watch import stalls
 from dispatcher.policy.absence import LAG_MS, is_absent
@@ -88,6 +89,19 @@ def test_why_nothing_leaves(found: dict[str, Any], why: str, is_fault: bool) -> 
     assert told is not None
     assert told.sentence == f"nothing has left for 40 s although 12 are due: {why}"
     assert told.is_fault is is_fault
+
+
+def test_what_became_due_while_no_worker_was_alive_has_not_waited_yet() -> None:
+    """After a night in which nothing ran, much is due: that is no fault of the worker that has just started."""
+    started: Any = {"works": True, "longest_ms": SHORTEST_JOB_MS}
+    just_now = stall(UPSTREAM, backlog(), NOW_MS, **started, works_since_ms=NOW_MS - 5_000)
+    assert just_now is None
+    before = stall(UPSTREAM, backlog(), NOW_MS, **started, works_since_ms=NOW_MS - STALLED_AFTER_MS)
+    assert before is not None
+    assert before.for_s == STALLED_AFTER_MS // 1000
+    nobody = stall(UPSTREAM, backlog(), NOW_MS, works=False, longest_ms=1, works_since_ms=0)
+    assert nobody is not None
+    assert nobody.for_s == LONG_AGO // 1000
 
 
 def test_a_used_up_rate_is_a_reason() -> None:
@@ -195,7 +209,13 @@ async def hang(bench: Any, places: int, **options: Any) -> None:
 
 def later(seconds: float) -> Any:
     """As if so much time had passed."""
-    return lambda connection: clock_steps.shift(connection, -int(1000 * seconds), clock.now_ms())
+
+    def pass_time(connection: Connection) -> None:
+        passed_ms = int(1000 * seconds)
+        clock_steps.shift(connection, -passed_ms, clock.now_ms())
+        connection.execute(update(schema.leases).values(since_ms=schema.leases.c.since_ms - passed_ms))
+
+    return pass_time
 
 
 async def test_uncertain_submissions_that_hold_all_places_are_named(bench: Any) -> None:
