@@ -93,6 +93,7 @@ def test_unless_asks_for_the_time_at_which_something_is_due(
     assert [one.label for one in hookchain.wait("5 h").sent] == sent
 
 
+@pytest.mark.process
 async def test_what_if_takes_the_time_of_each_event(database: Database) -> None:
     """The trial of the dashboard, in its process, and the command."""
     night_ms = SUNDAY_NIGHT - 3 * 3_600_000

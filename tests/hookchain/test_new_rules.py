@@ -94,6 +94,7 @@ def test_an_example_is_copied_under_names_of_its_own(tmp_path: Path, name: str) 
     assert checked.stdout.splitlines()[-1] == f"{2 * len(tomllib.loads(original)['rules'])} rules, all valid"
 
 
+@pytest.mark.process
 def test_what_the_rules_may_do_is_said_in_plain_words(tmp_path: Path) -> None:
     """What they hear, spend, send, read and write; in the words of the file, which cannot control the terminal."""
     (tmp_path / "x.toml").write_text(
@@ -136,6 +137,7 @@ notify = "json://127.0.0.1"
     assert done.stderr.endswith("nothing was written: add --yes to write it without being asked\n")
 
 
+@pytest.mark.process
 def test_a_blueprint_is_filled_and_runs(tmp_path: Path, hookchain: Hookchain) -> None:
     """Values with quotes are values. References to its own name are renamed with it."""
     (tmp_path / "bp.toml").write_text(BLUEPRINT)
@@ -195,6 +197,7 @@ def test_all_that_is_missing_or_wrong_is_said_at_once(tmp_path: Path) -> None:
     assert written(tmp_path) == ["bp.toml"]
 
 
+@pytest.mark.process
 @pytest.mark.parametrize(
     ("text", "says"),
     [
@@ -221,6 +224,7 @@ def test_a_wrong_file_is_refused_before_anything_is_written(tmp_path: Path, text
     assert says in done.stderr
 
 
+@pytest.mark.process
 def test_brackets_without_an_end_take_no_time(tmp_path: Path) -> None:
     """A stranger's text is read once."""
     (tmp_path / "x.toml").write_text(BLUEPRINT.replace("<<most>> {{", "{{" * 60_000 + "rule:tell " * 9_000))

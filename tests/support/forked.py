@@ -7,6 +7,7 @@ start can show, tests/hookchain/test_namesakes.py, tests/deploy/test_procfile.py
 
 from __future__ import annotations
 
+import contextlib
 import multiprocessing
 import os
 import runpy
@@ -70,14 +71,19 @@ class Forked:
 
 
 def run(
-    arguments: list[str], *, cwd: Path, environment: Mapping[str, str], timeout: float
+    arguments: list[str], *, cwd: Path, environment: Mapping[str, str], timeout: float, unread: bool = False
 ) -> subprocess.CompletedProcess[str]:
-    """What `subprocess.run` does: its exit code, and what it wrote, once it has ended."""
+    """What `subprocess.run` does: its exit code, and what it wrote, once it has ended. `unread`: its standard output is a pipe
+    whose reader has ended."""
     sys.audit("os.fork")
-    with tempfile.TemporaryDirectory() as directory:
+    with tempfile.TemporaryDirectory() as directory, contextlib.ExitStack() as until_it_runs:
         written = [Path(directory, "stdout"), Path(directory, "stderr")]
-        process = _context.Process(target=_run_into, args=(arguments, cwd, dict(environment), written))
+        broken = until_it_runs.enter_context(_broken_pipe()) if unread else None
+        process = _context.Process(
+            target=_run_into, args=(arguments, cwd, dict(environment), written, broken)
+        )
         process.start()
+        until_it_runs.close()
         process.join(timeout)
         if process.exitcode is None:
             process.kill()
@@ -87,10 +93,25 @@ def run(
         )
 
 
-def _run_into(arguments: list[str], cwd: Path, environment: dict[str, str], written: list[Path]) -> None:
+def _broken_pipe() -> Connection:
+    reader, writer = _context.Pipe(duplex=False)
+    reader.close()
+    return writer
+
+
+def _run_into(
+    arguments: list[str],
+    cwd: Path,
+    environment: dict[str, str],
+    written: list[Path],
+    broken: Connection | None,
+) -> None:
     for number, file in enumerate(written, 1):
         with file.open("wb") as opened:
             os.dup2(opened.fileno(), number)
+    if broken is not None:
+        os.dup2(broken.fileno(), 1)
+        broken.close()
     _command(arguments, cwd, environment)
 
 

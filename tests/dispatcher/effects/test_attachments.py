@@ -60,6 +60,7 @@ def grid_of_four() -> tuple[bytes, list[tuple[int, ...]]]:
     return data.getvalue(), colours
 
 
+@pytest.mark.process
 async def test_the_quarters_of_a_grid_are_attached(web: Any, make: Any, temporary: Path) -> None:
     """One message with four files, in the order of U1 to U4; a grid that cannot be cut is one file, and the decision says so."""
     picture, colours = grid_of_four()
