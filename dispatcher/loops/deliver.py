@@ -122,7 +122,7 @@ class Deliverer:
             self._moved_chains |= moved
         for delivery in claimed:
             self.active_runs.begin(delivery)
-            self.loop.spawn(self._deliver(delivery))
+            self.loop.spawn(self._store_turns.deliver(delivery, self._deliver))
         if joined or fanned == EVENTS_A_TURN or (free and len(claimed) == free):
             self.loop.wake()
 
@@ -133,8 +133,7 @@ class Deliverer:
 
     async def _deliver(self, claimed: ClaimedDelivery) -> None:
         try:
-            async with self._store_turns.turn(claimed):
-                await self._commit(claimed, await self._run(claimed))
+            await self._commit(claimed, await self._run(claimed))
         finally:
             if self.active_runs.end(claimed):
                 self.loop.wake()

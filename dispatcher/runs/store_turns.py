@@ -7,8 +7,7 @@ turns from the first time that it changes a store.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Callable
 from weakref import WeakValueDictionary
 
 from storage.records import ClaimedDelivery
@@ -29,12 +28,13 @@ class StoreTurns:
         """True if the receiver is known to change stores."""
         return receiver in self._receivers
 
-    @asynccontextmanager
-    async def turn(self, claimed: ClaimedDelivery) -> AsyncIterator[None]:
-        """Wait until no other run that takes turns is in the delivery's chain, and keep the others waiting until its end is committed."""
+    async def deliver(
+        self, claimed: ClaimedDelivery, work: Callable[[ClaimedDelivery], Awaitable[None]]
+    ) -> None:
+        """Do `work` once no other run that takes turns is in the delivery's chain, and keep the others waiting until it has ended."""
         if claimed.chain is None or not self.takes_turns(claimed.delivery.receiver):
-            yield
+            await work(claimed)
             return
         lock = self._locks.setdefault(claimed.chain.id, asyncio.Lock())
         async with lock:
-            yield
+            await work(claimed)

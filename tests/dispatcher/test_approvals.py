@@ -102,7 +102,7 @@ async def test_nothing_leaves_before_somebody_approves_and_then_all_of_it(bench:
     await bench.callback()
     approval = await open_approval(bench)
     assert [one.state for one in await bench.submissions()] == ["held", "held"]
-    assert "held until somebody approves it" in await until_told(bench, "rule:upscale")
+    assert "held until somebody approves them" in await until_told(bench, "rule:upscale")
     assert bench.upstream.received == []
     decided = await deciding.decide(bench.database, approval.id, "released", by="Ann", source="link")
     assert decided is not None

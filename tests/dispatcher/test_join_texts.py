@@ -36,7 +36,9 @@ def ended(number: int, state: str = "succeeded", **fields: Any) -> ChainTask:
 
 def names(*tasks: ChainTask) -> dict[str, Any]:
     return {
-        "chain": SimpleNamespace(tasks=tasks, children=tasks, id="c", depth=0, upstream="m", submissions=1)
+        "chain": SimpleNamespace(
+            tasks=tasks, children=tasks, id="c", client="", depth=0, upstream="m", submissions=1
+        )
     }
 
 
@@ -88,5 +90,5 @@ async def test_a_list_that_is_too_long_is_never_sent() -> None:
 
 async def test_a_text_that_uses_the_chain_by_itself_works_without_a_list() -> None:
     """On signals that have none."""
-    seen = {"chain": SimpleNamespace(id="c", depth=0, upstream="main", submissions=1)}
+    seen = {"chain": SimpleNamespace(id="c", client="", depth=0, upstream="main", submissions=1)}
     assert await compile_template("{{ (chain if true else 0).id }}")(seen) == "c"

@@ -29,7 +29,7 @@ on = "task.succeeded"
 class Acting:
     """A chain that must not be reached."""
 
-    id, upstream, depth, submissions = "c1", "main", 0, 0
+    id, client, upstream, depth, submissions = "c1", "", "main", 0, 0
     _secret = "secret"
 
     def __init__(self) -> None:
