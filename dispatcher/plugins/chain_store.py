@@ -7,7 +7,7 @@ list counts too. Pure: storage/deliveries/chain_stores.py says how two runs at o
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 
@@ -117,6 +117,13 @@ class StoreOfChain:
             raise GiveUp(f"{self._asked_by}: this event belongs to no chain, so there is no chain.store")
         self._is_used = True
         return self._store
+
+    @store.setter
+    def store(self, values: object) -> NoReturn:
+        raise GiveUp(
+            f'{self._asked_by}: chain.store cannot be replaced. Write chain.store["seen"] = …, or chain.store.update({{…}}) for several keys; '
+            "chain.store.clear() before it removes all others"
+        )
 
     def store_change(self) -> StoreChange | None:
         """What the receiver has changed in the store; None if nothing. Raises `GiveUp` if it holds what cannot be stored."""

@@ -42,6 +42,9 @@ FIELDS: dict[str, frozenset[str]] = {
 WHEN_DUE = frozenset({"chain.pressed", "chain.pressed_by_person"})
 """Fields that only `unless` may use: they are read when something scheduled is due, not for each event."""
 
+OF_PLUGINS = "chain.store"
+"""What a chain has for plugins alone."""
+
 NAMES = [name for name in FIELDS if "." not in name and name != "approval"]
 
 _METHODS = frozenset(
@@ -154,6 +157,10 @@ def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
     if access.attr.startswith("_"):
         raise RuleError(f"{source!r}: rules cannot use {access.attr!r}: names that begin with _ are private")
     path = path_of(access.node)
+    if path_of(access) == OF_PLUGINS:
+        raise RuleError(
+            f"{source!r}: only plugins have {OF_PLUGINS}, and rules cannot read it; write a plugin: hookchain new plugin NAME"
+        )
     if path in FIELDS and access.attr not in FIELDS[path]:
         known = [name for name in FIELDS[path] if when_due or f"{path}.{name}" not in WHEN_DUE]
         raise RuleError(f"{source!r}: {path!r} has no field {access.attr!r}.{nearest(access.attr, known)}")

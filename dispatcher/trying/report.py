@@ -101,13 +101,13 @@ def words_of(one: Suggested, approval: Approval | None) -> str:
             if approval is not None:
                 then = "sent" if approval.otherwise == "send" else "dropped"
                 until = f" until {moment(approval.expires_at_ms)}, and then be {then}"
-            return f"would be held for an approval{until}; whether somebody gives it is not known"
+            return f"would be held for approval{until}; whether somebody approves it is not known"
         case "not sent":
             return f"would not be sent: {one.why.removeprefix('not sent: ')}"
         case "waits":
-            asked = f", then ask again `unless` {one.unless}" if one.unless else ""
+            asked = f", and then check `unless`: {one.unless}" if one.unless else ""
             wait_s = (one.due_at_ms - one.at_ms) / 1000
-            return f"would wait {wait_s:g} s, until {moment(one.due_at_ms)}{asked}; what is pressed until then is not known"
+            return f"would wait {wait_s:g} s, until {moment(one.due_at_ms)}{asked}; what people press until then is not known"
     waited = f" {(one.due_at_ms - one.at_ms) / 1000:g} s later" if one.due_at_ms > one.at_ms else ""
     if one.known:
         return f"would be sent{waited}: {one.state}" + (f", {one.why}" if one.why else "")

@@ -144,9 +144,9 @@ def _lines(report: Report, actual: Actual) -> list[str]:
 
 
 _FATES = {
-    "held": "held until somebody approves",
+    "held": "would wait for approval",
     "waits": "would still wait",
-    "not sent": "would not be sent, and cost nothing",
+    "not sent": "would not be sent, at no cost",
 }
 
 
@@ -196,10 +196,12 @@ def _chain_lines(report: Report, actual: Actual) -> list[str]:
         by_chain.setdefault(suggestion.chain_id, Counter())[suggestion.label] += 1
     if not by_chain:
         return []
-    lines = ["", f"{'chain':18}  {'actual':>6}  would submit"]
-    for chain_id, labels in list(by_chain.items())[-MOST_CHAINS:]:
+    listed = list(by_chain.items())[-MOST_CHAINS:]
+    width = max(cells(chain_id) for chain_id in ("chain", *dict(listed)))
+    lines = ["", f"{padded('chain', width)}  {'actual':>6}  would submit"]
+    for chain_id, labels in listed:
         shown = ", ".join(f"{label} x{times}" if times > 1 else label for label, times in labels.items())
-        lines.append(f"{chain_id or 'new':18}  {actual.by_chain[chain_id]:6}  {shown}")
+        lines.append(f"{padded(chain_id or 'new', width)}  {actual.by_chain[chain_id]:6}  {shown}")
     if len(by_chain) > MOST_CHAINS:
         lines.append(f"… and {len(by_chain) - MOST_CHAINS} more chains; --json lists them all")
     return lines

@@ -104,6 +104,18 @@ def test_a_decision_tells_a_bounded_part_of_the_changes() -> None:
     assert many.endswith("k7 = 7, 12 more")
 
 
+def test_a_store_that_is_assigned_is_refused_with_what_to_write() -> None:
+    """It would be lost, or drop what other plugins keep there."""
+    chain = StoreOfChain()
+    chain._asked_by = "captions:count"
+    words = (
+        'captions:count: chain.store cannot be replaced. Write chain.store["seen"] = …, or chain.store.update({…}) for several keys; '
+        "chain.store.clear() before it removes all others"
+    )
+    with pytest.raises(GiveUp, match=f"^{re.escape(words)}$"):
+        chain.store = {"seen": 1}
+
+
 # In runs.
 
 
