@@ -159,10 +159,11 @@ def _rules(request: TrialRequest) -> list[CompiledRule]:
 def _prediction(report: Report, *, is_cut: bool) -> Prediction:
     allowed = [made for made in report.suggested if made.is_made]
     count, wanted = Counter(made.rule for made in allowed), Counter(made.rule for made in report.suggested)
+    refused = Counter(made.rule for made in report.suggested if made.fate == "refused")
     cost = {name: sum(made.price for made in allowed if made.rule == name) for name in count}
     return Prediction(
         events=report.events,
-        by_rule={name: (count[name], cost.get(name, 0.0), wanted[name] - count[name]) for name in wanted},
+        by_rule={name: (count[name], cost.get(name, 0.0), refused[name]) for name in wanted},
         suggested=report.suggested[:MOST_SHOWN],
         errors=dict(report.errors.most_common(MOST_ERRORS)),
         is_cut=is_cut,

@@ -167,7 +167,7 @@ def unknowns(report: Report) -> list[str]:
     waiting = any(one.fate in ("waits", "held") for one in report.suggested)
     told = []
     if sent:
-        told.append(f"what {sent} of the submissions would have led to, because they were never made")
+        told.append(f"what would have followed from submissions that were never really made ({sent})")
     if waiting:
         told.append("what people press, approve or drop from now on")
     if report.suggested:
@@ -193,6 +193,8 @@ def _effect_lines(report: Report) -> list[str]:
 def _chain_lines(report: Report, actual: Actual) -> list[str]:
     by_chain: dict[str, Counter[str]] = {}
     for suggestion in report.suggested:
+        if not suggestion.is_made:
+            continue
         by_chain.setdefault(suggestion.chain_id, Counter())[suggestion.label] += 1
     if not by_chain:
         return []
