@@ -19,7 +19,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 Id = Annotated[str, typer.Argument(help="Id as printed by `list`.")]
 
 approvals = typer.Typer(
-    help="List, release or drop submissions that wait for an approval.", no_args_is_help=True
+    help="List, release or drop submissions that wait for approval.", no_args_is_help=True
 )
 
 

@@ -31,14 +31,14 @@ WHY = {
     "scheduled": "scheduled",
     "retry": "waits to be tried again",
     "paused": "its upstream is paused",
-    "held": "its upstream has no room, or does not answer",
+    "held": "its upstream is busy or does not answer",
     "lane": "waits for another press on the same task",
     "turn": "waits for its turn",
 }
 """What a submission waits for, in words."""
 
 waiting = typer.Typer(
-    help="List submissions that wait to be sent; drop them or send them now.", no_args_is_help=True
+    help="List waiting submissions, drop them or send them now.", no_args_is_help=True
 )
 
 
@@ -69,16 +69,16 @@ def list_waiting(
 
 @waiting.command("drop")
 def drop_waiting(ids: Ids) -> None:
-    """Drop submissions that wait: they are not sent, and cost nothing.
+    """Drop waiting submissions: they are not sent, and cost nothing.
 
-    No rule sends them again; a person who asks for the same gets it.
+    No rule sends them again, but a person can still request the same.
     """
     _apply(ids, "drop", "dropped", partial(withdrawing.drop, why=api.DROPPED, now_ms=clock.now_ms()))
 
 
 @waiting.command("send-now")
 def send_now(ids: Ids) -> None:
-    """Make submissions that wait due now. Limits of their upstreams still apply."""
+    """Make waiting submissions due now. Limits of their upstreams still apply."""
     _apply(ids, "send-now", "is due now", partial(stored.send_now, now_ms=clock.now_ms()))
 
 
