@@ -1,6 +1,6 @@
 """Pay for a prompt once, whoever submits it and however: a rule, a page, the API, the command line or a client of the gateway.
 
-Prompts are equal if they differ only in spaces and capitals. What was submitted first counts for ever, even if it failed. In hookchain.toml:
+Prompts are equal if they differ only in spaces and capitals. The first submission of a prompt counts for ever, even if it failed. In hookchain.toml:
 
     [plugins.once]
     file = "once.db"
@@ -29,11 +29,11 @@ settings = plugin_settings(Settings)
 
 @submission_leaving.connect_via("IMAGINE")
 def once(action: str, *, submission: Submission, prompt: str, **_: object) -> None:
-    """A submission is asked about again before each of its tries, so its own prompt must not stop it."""
+    """hookchain asks again before each attempt at a submission, so a submission must not be stopped by its own prompt."""
     key = " ".join(prompt.lower().split())
     with closing(sqlite3.connect(settings.file, timeout=4)) as prompts, prompts:
         prompts.execute("CREATE TABLE IF NOT EXISTS once (prompt TEXT PRIMARY KEY, submission TEXT)")
         prompts.execute("INSERT OR IGNORE INTO once VALUES (?, ?)", (key, submission.id))
         ((first,),) = prompts.execute("SELECT submission FROM once WHERE prompt = ?", (key,))
     if first != submission.id:
-        raise Veto(f"the prompt was submitted before, as {first}")
+        raise Veto(f"this prompt was already submitted, as {first}")

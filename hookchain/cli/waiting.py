@@ -37,9 +37,7 @@ WHY = {
 }
 """What a submission waits for, in words."""
 
-waiting = typer.Typer(
-    help="List waiting submissions, drop them or send them now.", no_args_is_help=True
-)
+waiting = typer.Typer(help="List waiting submissions, drop them or send them now.", no_args_is_help=True)
 
 
 @waiting.command("list")
