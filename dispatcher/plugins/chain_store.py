@@ -67,14 +67,14 @@ class ChainStore(MutableMapping[str, Any]):
             largest = ", ".join(f"{_shown(repr(key))} with {size}" for size, key in sorted(sizes)[:-4:-1])
             raise self._refused(
                 f"chain.store holds {len(content)} bytes of JSON, and may hold {MOST_BYTES}. The largest keys are "
-                f"{largest}. Delete what is no longer needed; of pictures, keep their addresses"
+                f"{largest}. Delete what is no longer needed; store addresses instead of pictures"
             )
         return content.decode()
 
     def _check_key(self, key: object) -> None:
         if not isinstance(key, str) or not key:
             raise self._refused(
-                f'chain.store[{_shown(repr(key))}]: a key is a text. Write chain.store["seen"]'
+                f'chain.store[{_shown(repr(key))}]: a key must be a text that is not empty, such as chain.store["seen"]'
             )
         if len(key) > LONGEST_KEY:
             raise self._refused(

@@ -51,7 +51,7 @@ class _Copier:
         if id(value) in around:
             raise NotJson("it contains itself, which JSON cannot express")
         if len(around) >= DEEPEST:
-            raise NotJson(f"lists and dicts are nested more than {DEEPEST} deep; keep flatter values")
+            raise NotJson(f"lists and dicts are nested more than {DEEPEST} deep; store flatter values")
         within = (*around, id(value))
         if isinstance(value, list):
             return [self._item(number, item, within) for number, item in enumerate(list.__iter__(value))]
@@ -69,7 +69,9 @@ class _Copier:
         try:
             plain.encode()
         except UnicodeEncodeError as error:
-            raise NotJson("the text has half of a character in it (a lone surrogate); repair it") from error
+            raise NotJson(
+                "the text contains half a character (a lone surrogate); remove it, for example with text.encode(errors='ignore').decode()"
+            ) from error
         return plain
 
     def _key(self, key: object) -> str:
@@ -80,17 +82,17 @@ class _Copier:
     def _count(self, size: int) -> None:
         self._left -= size
         if self._left < 0:
-            why = f"it takes more than the {self._most_bytes} bytes of JSON that a chain may keep"
-            raise NotJson(f"{why}; of pictures, keep their addresses")
+            why = f"it takes more than the {self._most_bytes} bytes of JSON that a chain may store"
+            raise NotJson(f"{why}; store addresses instead of pictures")
 
 
 def _number(value: float) -> float:
     if isinstance(value, int):
         if abs(value) > _LARGEST:
-            raise NotJson("the number needs more than 64 bits; keep it as a text: str(number)")
+            raise NotJson("the number needs more than 64 bits; store it as a text: str(number)")
         return int.__int__(value)
     if not math.isfinite(value):
-        raise NotJson(f"{value} is no number in JSON; keep None instead")
+        raise NotJson(f"{value} is not a number in JSON; store None instead")
     return float.__float__(value)
 
 
@@ -105,5 +107,5 @@ def _cure(value: object) -> str:
     if isinstance(value, set | frozenset):
         return "; write sorted(…)"
     if isinstance(value, bytes | bytearray):
-        return "; keep a text, or the address of a file"
-    return "; keep what you need of it as texts and numbers, such as task.id"
+        return "; store a text, or the address of a file"
+    return "; store what you need of it as texts and numbers, such as task.id"

@@ -64,7 +64,7 @@ def cron_time(written: str, *, zone: str = "UTC") -> CronTime:
         raise InvalidTime(f"{written!r} is not written as five fields", _instead_of(words[0].lower()))
     if len(words) > 5 and all(_CRON_FIELD.fullmatch(word) for word in words[:6]):
         raise InvalidTime(
-            f"{written!r} has {len(words)} fields; seconds and years are unknown here",
+            f"{written!r} has {len(words)} fields, but there are none for seconds or years",
             f"Leave one out. {EXAMPLE}",
         )
     if len(words) not in (5, 6):

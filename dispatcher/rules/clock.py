@@ -55,7 +55,7 @@ def check_clock(rule: Rule, upstreams: Collection[str] | None) -> None:
     if not rule.upstream and upstreams is not None and len(upstreams) > 1:
         raise InvalidRule(
             "every",
-            "there are several upstreams, and no task says which one is meant",
+            "there are several upstreams, and the rule has no task that shows which one is meant",
             f' Write upstream = "{min(upstreams)}".',
         )
     _check_texts(rule)
@@ -95,8 +95,8 @@ def _check_when(rule: Rule) -> None:
         if getattr(rule, key):
             raise InvalidRule(
                 key,
-                "it counts per task or chain, and each time of every begins a new chain",
-                " Leave it out; [[budgets]] say how much may be spent in a day.",
+                "it counts per task or chain, and a rule with every begins a new chain each time",
+                " Leave it out; [[budgets]] limit what is spent in a day.",
             )
     if rule.at:
         raise InvalidRule("at", "every and at are two ways to say when", " Leave one of them out.")
@@ -119,6 +119,6 @@ def _check_texts(rule: Rule) -> None:
             field = next((one for one in sorted(used) if one.startswith(f"{name}.")), name)
             raise InvalidRule(
                 key,
-                f"{field} is unknown where a rule runs by the clock",
+                f"{field} does not exist in a rule with every, which has no task",
                 " It may use now(), vars, chain.upstream, event.action (the rule's name) and event.status (the time).",
             )

@@ -150,7 +150,7 @@ class _Tables:
         for name in [name for name in self._macros if name not in self._broken]:
             if name not in self._broken and (circle := self._circle(name)):
                 problem = f"it uses itself: {' → '.join(circle)}"
-                self._report_of(name, _Wrong(problem, "Write out one of them."))
+                self._report_of(name, _Wrong(problem, "Remove one of these uses."))
                 for other in circle[:-1]:
                     self._break(other)
         for name in [name for name in self._macros if name not in self._broken]:
@@ -191,7 +191,7 @@ class _Tables:
         written = _SIGNATURE.fullmatch(key)
         if written is None:
             raise _Wrong(
-                f"{key!r} is not a valid name of a macro",
+                f"{key!r} is not a valid macro name",
                 'Use letters, digits and _, and begin with a letter; with parameters, write "wide(ratio)" = "…".',
             )
         parameters = tuple(one.strip() for one in written[2].split(",")) if written[2] is not None else ()
@@ -201,7 +201,7 @@ class _Tables:
             if not _PARAMETER.fullmatch(parameter) or parameter in parameters[:at]:
                 raise _Wrong(
                     f"{parameter!r} cannot be a parameter of {key!r}",
-                    "Write different names, with commas between them.",
+                    "Give each parameter a different name, and separate them with commas.",
                 )
             _check_name(parameter, "a parameter")
         if not isinstance(value, str) or not value.strip():
@@ -283,12 +283,15 @@ def _check_name(name: str, what: str) -> None:
     elif name in FIELDS["task"]:
         hidden = f"a field: task.{name}"
     elif name in OF_ARCHIVES:
-        hidden = "a name that archive has"
+        hidden = "a name that paths of archive use"
     elif name in environment.filters:
         hidden = "a filter"
     elif name in environment.tests or name in _WORDS:
         hidden = "a word of expressions"
     elif name in ("loop", "self", "super"):
-        hidden = "a name of Jinja's own"
+        hidden = "a name of Jinja"
     if hidden:
-        raise _Wrong(f"{name!r} cannot name {what}: it is {hidden}", f'Rename it, such as "my_{name}".')
+        raise _Wrong(
+            f"{name!r} cannot be the name of {what}: it is {hidden}",
+            f'Rename it, for example to "my_{name}".',
+        )

@@ -99,7 +99,7 @@ def tree_of(macro: Macro) -> nodes.Expr:
     for output in tree.body:
         if not isinstance(output, nodes.Output):
             raise RuleError(
-                f"{macro.source!r}: a macro has no {{% … %}}; write {{{{ A if B else C }}}}, or the block in the rule"
+                f"{macro.source!r}: a macro cannot contain {{% … %}}; write {{{{ A if B else C }}}}, or put the block into the rule"
             )
         parts += [
             nodes.Const(part.data) if isinstance(part, nodes.TemplateData) else part for part in output.nodes
@@ -127,7 +127,7 @@ class _Expansion:
         self._left -= 1
         if self._left < 0 or level > MOST_LEVELS:
             raise RuleError(
-                f"with its macros in place it is too large: at most {MOST_PARTS} parts, of which {MOST_LEVELS} can be in each other"
+                f"with its macros filled in it is too large: it may have at most {MOST_PARTS} parts, nested at most {MOST_LEVELS} deep"
             )
         put = self._put(node, given, level)
         if put is not None:
@@ -147,7 +147,7 @@ class _Expansion:
         """What stands for a name or a call; None if it stands for itself."""
         if isinstance(node, nodes.Macro) and node.name in self._macros:
             raise RuleError(
-                f"{node.name} is a macro of [macros], and cannot be one of this text; rename one of them"
+                f"{node.name} is a macro of [macros], so this text cannot define a macro with that name; rename one of them"
             )
         if isinstance(node, nodes.Name):
             if node.name in given:
@@ -170,7 +170,7 @@ class _Expansion:
             return None
         if isinstance(node, nodes.Name) and node.ctx != "load":
             raise RuleError(
-                f"{name} is a macro ({macro.where}), and cannot be a name of this text's own; rename one of them"
+                f"{name} is a macro ({macro.where}), so this text cannot set a value with that name; rename one of them"
             )
         arguments = [] if call is None else call.args
         if call is not None and (call.kwargs or call.dyn_args or call.dyn_kwargs):

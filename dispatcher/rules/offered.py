@@ -43,8 +43,8 @@ def lacking(rule: Rule, dialects: Dialects) -> Iterator[Caution]:
             yield Caution(
                 kind="upstream",
                 key=key,
-                problem=f"{_problem(key, word, without)}: what is asked for there is refused",
-                remedy=f"Write a condition such as chain.upstream == '{next(name for name in asked if name not in without)}'.",
+                problem=f"{_problem(key, word, without)}: submissions there are refused",
+                remedy=f"Add a condition such as chain.upstream == '{next(name for name in asked if name not in without)}'.",
             )
     for key in _OF_BUTTONS:
         if getattr(rule, key) and (

@@ -24,7 +24,7 @@ def unknown_rules(main: Source, names: Collection[str]) -> Iterator[Mistake]:
                     line=line_in_table(main.text, f"clients.{client}", "rules"),
                     rule=None,
                     key=f"clients.{client}.rules",
-                    problem=f"there is no rule {name!r}, so nothing runs for this client by that name",
+                    problem=f"there is no rule {name!r}, so the client goes without it",
                     remedy=nearest(name, names).strip() or "Correct it, or leave it out.",
                     kind="client",
                 )

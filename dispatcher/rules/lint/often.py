@@ -26,6 +26,6 @@ def often(subject: Subject) -> Iterator[Caution]:
         yield Caution(
             kind="again",
             key="every",
-            problem=f"it fires {times} times a day, and each time {paid[0]} is paid for",
-            remedy=f'If once an hour is meant, write "0 {" ".join(rule.every.split()[1:])}"; otherwise [[budgets]] can end it for the day.',
+            problem=f"it fires {times} times a day, and each {paid[0]} is paid for",
+            remedy=f'If you mean once an hour, write "0 {" ".join(rule.every.split()[1:])}"; otherwise limit it with [[budgets]].',
         )

@@ -58,10 +58,10 @@ def _warning(earlier: CompiledRule, later: CompiledRule) -> Mistake | None:
         rule=later.rule.name,
         key="",
         problem=(
-            f'rule "{earlier.rule.name}" ({earlier.where}) may press {common[0]} of the same task with another {" and ".join(terms)}: it is '
-            "pressed once, and the terms of one of them hold for both"
+            f'rule "{earlier.rule.name}" ({earlier.where}) may press {common[0]} of the same task with a different {" and ".join(terms)}; it is '
+            "pressed once, on the terms of one of the two rules"
         ),
-        remedy="Write conditions that never hold together, or the same terms.",
+        remedy="Write conditions that are never true together, or the same terms in both.",
         kind="shared",
     )
 
