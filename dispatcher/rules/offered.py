@@ -15,7 +15,7 @@ from midjourney.dialects import Dialect
 Dialects = Mapping[str, Dialect]
 """The dialects of upstreams, by the upstreams' names."""
 
-_ENDPOINTS = ("modal", "imagine", "blend", "describe", "shorten", "cancel")
+_ENDPOINTS = ("imagine", "blend", "describe", "shorten", "cancel")
 """Keys of a rule that each need the endpoint of that name."""
 
 _OF_BUTTONS = ("vary", "zoom", "pan", "animate")
@@ -34,7 +34,8 @@ def check_offered(rule: Rule, dialects: Dialects) -> None:
 
 
 def lacking(rule: Rule, dialects: Dialects) -> Iterator[Caution]:
-    """A warning for what some of the rule's upstreams lack, unless its condition tells upstreams apart; and for a button that none has."""
+    """A warning for what some of the rule's upstreams lack, unless its condition tells upstreams apart; and for buttons and modals that
+    some do not have: that costs nothing, because nothing is pressed or answered there."""
     asked = _asked(rule, dialects)
     if rule.when and names_in(rule.when, macros_of(rule.vars), is_condition=True) & _UPSTREAM:
         return
@@ -56,6 +57,15 @@ def lacking(rule: Rule, dialects: Dialects) -> Iterator[Caution]:
                 problem=f"tasks of {_listed(bare)} have no such button, so nothing is pressed there",
                 remedy="There are only U1 to U4, V1 to V4 and 🔄.",
             )
+    if rule.modal is not None and (
+        quiet := {name: one for name, one in asked.items() if not one.has("modal")}
+    ):
+        yield Caution(
+            kind="upstream",
+            key="modal",
+            problem=f"{_listed(quiet)} {'opens' if len(quiet) == 1 else 'open'} no modals, so there is nothing to answer",
+            remedy="Leave it out, or correct `dialect` in [upstreams.NAME].",
+        )
 
 
 def _asked(rule: Rule, dialects: Dialects) -> Dialects:

@@ -192,11 +192,12 @@ def _known(
                 released=not no_room,
             )
         row = Intents(connection, [staged]).submission_of(staged) or row  # somebody decided a moment ago
-    if (again := waiting.ask_again(connection, staged, row, now_ms, priority_ms=PRIORITY_MS)) is not None:
+    is_changed, again = waiting.ask_again(connection, staged, row, now_ms, priority_ms=PRIORITY_MS)
+    if again is not None:
         return True, again
     sql.COUNT_REPEAT(connection, id=row.id)
     note = waiting.asked_before(staged, row, now_ms)
-    return False, StageResult(submission_id=row.id, chain_id=row.chain_id, created=False, note=note)
+    return is_changed, StageResult(submission_id=row.id, chain_id=row.chain_id, created=False, note=note)
 
 
 def _existed(staged: Staged, submission_id: str, child: str, now_ms: int) -> _New:

@@ -55,8 +55,9 @@ def send_now(connection: Connection, submission_id: str, now_ms: int) -> bool:
 
 def ask_again(
     connection: Connection, staged: Staged, known: sql.Known, now_ms: int, *, priority_ms: int
-) -> StageResult | None:
-    """What a second request for the same intent changes about the submission that it has; None if nothing.
+) -> tuple[bool, StageResult | None]:
+    """What a second request for the same intent changes about the submission that it has: True if anything, and the result if it is sent
+    after all.
 
     One that waits takes the earlier of the two times, unless it has been tried, with the terms of whoever asked for that time, and the
     higher of the two priorities. What a person asks for has no terms, and is the person's from then on. One that was dropped is sent after all if a person asks for it, and never because a rule or a plugin does.
@@ -65,17 +66,16 @@ def ask_again(
     if known.state == "waiting":
         # One that is tried again keeps its time: the upstream has asked for the pause.
         wanted_ms = run_at_ms if known.attempts == 0 else max(run_at_ms, known.run_at_ms)
-        _bring_forward(connection, staged, known, wanted_ms, now_ms, priority_ms)
-        return None
+        return _bring_forward(connection, staged, known, wanted_ms, now_ms, priority_ms), None
     if known.outcome != "dropped" or not staged.is_by_hand:
-        return None
+        return False, None
     if not dead_submissions.press_again(connection, known.id, now_ms, by=staged.asked_by):
-        return None
+        return False, None
     sql.SET_DUE(connection, id=known.id, run_at_ms=run_at_ms)
     again = find(connection, known.id)
     assert again is not None, "it was requeued a moment ago"
     refused = again.reason if again.state == "refused" else ""
-    return StageResult(
+    return True, StageResult(
         submission_id=known.id,
         chain_id=known.chain_id,
         created=False,
@@ -100,14 +100,14 @@ def asked_before(staged: Staged, known: sql.Known, now_ms: int) -> str:
 
 def _bring_forward(
     connection: Connection, staged: Staged, known: sql.Known, run_at_ms: int, now_ms: int, priority_ms: int
-) -> None:
+) -> bool:
     priority = max(known.priority, staged.priority)
     is_earlier = run_at_ms < known.run_at_ms
     is_taken_over = staged.is_by_hand and not known.asked_by.startswith(BY_HAND)
     if not is_earlier and not is_taken_over and priority == known.priority:
-        return
+        return False
     terms = (staged.terms or None) if is_earlier else known.terms
-    sql.SOONER(
+    changed: int = sql.SOONER(
         connection,
         id=known.id,
         run_at_ms=run_at_ms,
@@ -118,3 +118,4 @@ def _bring_forward(
         most_attempts=known.attempts,
         now_ms=now_ms,
     )
+    return changed > 0
