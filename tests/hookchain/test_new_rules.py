@@ -159,6 +159,7 @@ def test_a_blueprint_is_filled_and_runs(tmp_path: Path, hookchain: Hookchain) ->
     assert [told.text for told in hookchain.succeed(grid()).told] == ["3 a cat"]
 
 
+@pytest.mark.process
 def test_two_copies_of_a_blueprint_share_its_macros(tmp_path: Path, hookchain: Hookchain) -> None:
     """Each with its own values: `vars` in a macro are those of the rule."""
     macros = '[macros]\nis_early = "chain.depth < vars.most"\nnote = "{{ vars.most }} {{ task.prompt }}"\n\n'
