@@ -1,13 +1,14 @@
 """Loop: rules that run by the clock → an event for each time that has come, with its deliveries.
 
 Which times are decided is a row for each rule (storage/timetable/), which moves in the transaction that appends the event. So each time is
-decided once, by however many processes and restarts. A rule that submits waits while its upstream is paused: times that pass then are
-missed, as they are while no process runs.
+decided once, by however many processes and restarts. A rule that submits waits while its upstream is paused or down (its breaker is open): times
+that pass then are missed, as they are while no process runs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 
 import msgspec
 import structlog
@@ -18,8 +19,9 @@ from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.upstream_handle import UpstreamHandle
 from dispatcher.policy.cron_times import CronTime, cron_time
 from dispatcher.policy.occurrences import Decided, decide, first_ms, is_wrong
+from dispatcher.policy.upstream_limits import possible_ms
 from storage.engine import Connection, Database
-from storage.records import STRUCK, Timed
+from storage.records import STRUCK, Standing, Timed
 from storage.timetable import occurrences, timetable
 from storage.upstreams import standings
 
@@ -66,8 +68,8 @@ class Striker:
             self._next_ms, self._read_ms + LOOK_EVERY_MS
         ):
             return
-        rows, paused = await self._database.read(_read)
-        moves = self._moves(rules, rows, paused, now_ms)
+        rows, closed = await self._database.read(partial(_read, now_ms))
+        moves = self._moves(rules, rows, closed, now_ms)
         if moves:
             struck = await self._database.write(
                 "strike", lambda connection: self._write(connection, moves, now_ms)
@@ -81,7 +83,7 @@ class Striker:
         )
 
     def _moves(
-        self, rules: Mapping[str, Clocked], rows: Mapping[str, Timed], paused: frozenset[str], now_ms: int
+        self, rules: Mapping[str, Clocked], rows: Mapping[str, Timed], closed: frozenset[str], now_ms: int
     ) -> list[_Move]:
         gone = [row for name, row in rows.items() if name not in rules and row.every]
         moves = [_Move(seen=row, now=msgspec.structs.replace(row, every="")) for row in gone]
@@ -89,17 +91,17 @@ class Striker:
             upstream = rules[name].upstream or next(iter(self._handles), "")
             if upstream not in self._handles:
                 continue  # its configuration is about to change
-            move = self._move(rules[name], rows.get(name), upstream, upstream in paused, now_ms)
+            move = self._move(rules[name], rows.get(name), upstream, upstream in closed, now_ms)
             moves += [move] if move is not None else []
         return moves
 
     def _move(
-        self, rule: Clocked, row: Timed | None, upstream: str, is_paused: bool, now_ms: int
+        self, rule: Clocked, row: Timed | None, upstream: str, is_closed: bool, now_ms: int
     ) -> _Move | None:
         at = cron_time(rule.every, zone=self._handles[upstream].zone)
         if row is None or row.every != str(at) or is_wrong(row.decided_ms, now_ms):
             return _Move(seen=row, now=_begun(rule.rule, at, row, now_ms))
-        if row.next_ms > now_ms or (is_paused and rule.submits):
+        if row.next_ms > now_ms or (is_closed and rule.submits):
             return None
         decided = decide(at, rule.missed, row.next_ms, now_ms)
         now = msgspec.structs.replace(row, decided_ms=now_ms, next_ms=decided.next_ms)
@@ -144,8 +146,14 @@ class Striker:
         return True
 
 
-def _read(connection: Connection) -> tuple[dict[str, Timed], frozenset[str]]:
-    return timetable.rows(connection), standings.paused(connection)
+def _read(now_ms: int, connection: Connection) -> tuple[dict[str, Timed], frozenset[str]]:
+    """The timetable, and the upstreams to which nothing is sent."""
+    every = standings.every(connection)
+    return timetable.rows(connection), frozenset(name for name in every if _is_closed(every[name], now_ms))
+
+
+def _is_closed(standing: Standing, now_ms: int) -> bool:
+    return standing.paused or possible_ms(standing.open_until_ms, now_ms, standing.open_ms) > now_ms
 
 
 def _begun(rule: str, at: CronTime, row: Timed | None, now_ms: int) -> Timed:
@@ -157,7 +165,7 @@ def _begun(rule: str, at: CronTime, row: Timed | None, now_ms: int) -> Timed:
 
 def _missed(decided: Decided, missed: str) -> str:
     """Why a time passed without a firing."""
-    because = "no process ran, or the upstream was paused"
+    because = "no process ran, or the upstream was paused or down"
     if decided.strike_ms is not None:
         return f"missed: {because}; the rule fires once for all times that passed"
     return f'missed: {because}, and missed = "{missed}"'
