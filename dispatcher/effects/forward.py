@@ -26,7 +26,7 @@ from midjourney.tls import trusted
 from midjourney.types import Task
 from midjourney.wrapping import unwrapped
 from storage import clock
-from storage.records import JOINS, Event, origin_of
+from storage.records import JOINS, STRUCK, Event, origin_of
 
 TIMEOUT_S = 20.0
 PREFIX = "whsec_"
@@ -50,7 +50,7 @@ async def forward(
     by: str = "",
 ) -> None:
     """POST the event to `url`: {"type", "timestamp", "data": {"task", "chain", "event"}}; our hooks are redacted. The chain of a join has
-    its `tasks` and `children`.
+    its `tasks` and `children`; the event of a rule that runs by the clock has the rule's name as `action`, and its time as `status`.
 
     With `body` "task", POST the task as a client of the upstream would get it: see `task_body`; `label` is the pressed button's. Bytes
     are sent as they are, as `content_type`; `by` distinguishes several messages about one event to one URL.
@@ -157,9 +157,15 @@ def message(task: Task, event: Event, chain: Chain) -> dict[str, object]:
                 "source": event.source,
                 "provenance": event.provenance,
                 "detail": event.detail,
-            },
+            }
+            | _occurrence(event),
         },
     }
+
+
+def _occurrence(event: Event) -> dict[str, object]:
+    """The rule that runs by the clock, and its time: without a task, nothing else tells them."""
+    return {"action": event.action, "status": event.status} if event.signal == STRUCK else {}
 
 
 def _tasks(event: Event, chain: Chain) -> dict[str, object]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Container, Mapping
 from functools import partial
 
 import structlog
+from msgspec.structs import replace
 
 from dispatcher.loops.loop import Loop
 from dispatcher.plugins.chain import UpstreamHandle
@@ -114,7 +115,7 @@ class Asker:
     async def why_not(self, one: Scheduled) -> str | None:
         """Why a submission is not sent; "" if it is; None if another process may know. Raises `ProtocolError` if the upstream does not
         tell the task."""
-        terms = terms_of(one.terms)
+        terms = replace(terms_of(one.terms), approved_ms=one.approved_at_ms or 0)
         claimed, presses = await self._database.read(partial(_read, one, terms))
         if claimed is None:
             return "the event for which it was scheduled is no longer kept"
@@ -133,7 +134,7 @@ class Asker:
         context = _with_presses(context_of(claimed, self._handles), presses)
         if _is_pressed_elsewhere(one, context, presses):
             return f"{one.submission.label} was pressed by another program in the meantime"
-        return await (receiver.options.still_wanted or self._by_plugin)(terms, context)
+        return await (receiver.options.still_wanted or self._by_plugin)(terms, context, self._clock())
 
     async def _read_back(self, event: Event) -> bool:
         """Read the event's task from its upstream, because nobody reports which buttons other programs press. False if that is not

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a submission was scheduled on: the event for which a receiver asked for it, when that arrived, and the expression that must
-    not hold when the submission is due. Of a rule: digests of the whole rule, and of what it does."""
+    not hold when the submission is due. Of a rule: digests of the whole rule, and of what it does. Of one that runs by the clock: its `every`,
+    with the time zone. `delay_ms` is how long after the event it is due, or after its approval at `approved_ms`."""
 
     receiver: str
     event: int
@@ -27,10 +28,18 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unless: str = ""
     rule: str = ""
     does: str = ""
+    every: str = ""
+    delay_ms: int = 0
+    approved_ms: int = 0
+
+    def late_ms(self, now_ms: int) -> int:
+        """How long ago it could have been sent first."""
+        return now_ms - max(self.asked_ms, self.approved_ms) - self.delay_ms
 
 
-StillWanted = Callable[[Terms, "Context"], Awaitable[str]]
-"""Asks a receiver whether what it scheduled is still wanted, with its task and chain as they are now. Returns why not, or ""."""
+StillWanted = Callable[[Terms, "Context", int], Awaitable[str]]
+"""Asks a receiver whether what it scheduled is still wanted, with its task and chain as they are now, and the time in epoch milliseconds.
+Returns why not, or ""."""
 
 FindMistake = Callable[[str], str]
 """Returns what is wrong with an `unless` expression, or ""."""
@@ -47,12 +56,13 @@ def terms_of(stored: str) -> Terms:
 def scheduled(
     staged: Staged, options: SubmitOptions, terms: Terms, zone: str, mistake_in: FindMistake | None
 ) -> Staged:
-    """The submission with its time, by `after`, `at` and `unless`, and its terms if that is later. Raises `GiveUp` for a mistake."""
+    """The submission with its time, by `after`, `at` and `unless`, and its terms if that is later. What a rule that runs by the clock
+    requests has terms in any case, because its time may pass while its upstream is down. Raises `GiveUp` for a mistake."""
     after, at, unless = options.get("after", 0), options.get("at", ""), options.get("unless", "")
     if not after and not at:
         if unless:
             raise GiveUp("unless is asked when a delayed submission is due: give it a delay with after or at")
-        return staged
+        return msgspec.structs.replace(staged, terms=_encoded(terms)) if terms.every else staged
     if after and at:
         raise GiveUp("after and at are two ways to say when: use one of them")
     if not isinstance(unless, str):
@@ -64,11 +74,17 @@ def scheduled(
     )  # a rule's is checked when its file is read, and has variables of the rule in it
     if unless and not is_checked and mistake_in is not None and (mistake := mistake_in(unless)):
         raise GiveUp(f"unless: {mistake}")
-    kept = msgspec.json.encode(msgspec.structs.replace(terms, unless=unless)).decode()
+    terms = msgspec.structs.replace(terms, unless=unless)
     if not at:
-        return msgspec.structs.replace(staged, delay_ms=int(1000 * delay_s(after)), terms=kept)
+        delay_ms = int(1000 * delay_s(after))
+        kept = msgspec.structs.replace(terms, delay_ms=delay_ms) if terms.every else terms
+        return msgspec.structs.replace(staged, delay_ms=delay_ms, terms=_encoded(kept))
     try:
         not_before_ms = due_ms(time_of_day(at, zone=zone), terms.asked_ms, clock.now_ms())
     except InvalidTime as error:
         raise GiveUp(f"at: {error.problem}. {error.remedy}") from error
-    return msgspec.structs.replace(staged, not_before_ms=not_before_ms, terms=kept)
+    return msgspec.structs.replace(staged, not_before_ms=not_before_ms, terms=_encoded(terms))
+
+
+def _encoded(terms: Terms) -> str:
+    return msgspec.json.encode(terms).decode()

@@ -36,6 +36,10 @@ _FIELDS = {
     ),
 }
 _IN_ORDER = tuple(_FIELDS)
+_VALUES = ((0, 59), (0, 23), (1, 31), (1, 12), (0, 7))
+_DAYS = ("sun", "mon", "tue", "wed", "thu", "fri", "sat")
+_MONTHS = ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
+_NAMES: tuple[tuple[str, ...], ...] = ((), (), (), _MONTHS, _DAYS)
 _CRON_FIELD = re.compile(r"[\d*?/,#-]+|(?:mon|tue|wed|thu|fri|sat|sun)(?:[-,#].*)?", re.IGNORECASE)
 
 _ALONE = re.compile(r"\b(\w+)-\1/\d+")
@@ -70,8 +74,48 @@ def cron_time(written: str, *, zone: str = "UTC") -> CronTime:
     if len(words) not in (5, 6):
         raise InvalidTime(f"{written!r} has {_fields(len(words))}", EXAMPLE)
     fields = _ALONE.sub(r"\1", " ".join(words[:5]).lower())
+    _check_slips(fields.split())
     _check(fields, written)
     return CronTime(fields, known_zone(words[5] if words[5:] else zone))
+
+
+def _check_slips(fields: list[str]) -> None:
+    """Raises `InvalidTime` for what cron refuses, or takes otherwise than it is meant."""
+    for (low, high), names, field in zip(_VALUES, _NAMES, fields, strict=True):
+        for part in field.split(","):
+            values, _, step = part.partition("/")
+            first, dash, last = values.partition("-")
+            if step.isdecimal() and int(step) > high - low + (high != 7):
+                raise InvalidTime(
+                    f"{part!r} has a step beyond {high}, so it would mean its first value only",
+                    f"Write {low if first == '*' else first}, or a smaller step.",
+                )
+            start, end = _number(first, low, names), _number(last, low, names)
+            if dash and low <= end < start <= high:
+                turned = _turned(start, end, (low, high), names if first in names else ())
+                raise InvalidTime(f"{values!r} is a range that runs backwards", f'Write "{turned}".')
+            if names == _DAYS and values.endswith("l") and values[:-1] in names:
+                day = values[:-1]
+                raise InvalidTime(
+                    f"'{day}L' is not a day of the week",
+                    f'Write "{names.index(day)}L" for the last one of the month.',
+                )
+
+
+def _number(value: str, low: int, names: tuple[str, ...]) -> int:
+    """A value of a field as a number; -1 if it is none."""
+    return names.index(value) + low if value in names else int(value) if value.isdecimal() else -1
+
+
+def _turned(start: int, end: int, bounds: tuple[int, int], names: tuple[str, ...]) -> str:
+    """A range that runs over the end of its field, in two parts; or as a list, where days or months have names."""
+    low, high = bounds
+    high = 6 if high == 7 else high
+    if names:
+        return ",".join(names[one - low] for one in [*range(start, high + 1), *range(low, end + 1)])
+    return ",".join(
+        str(one) if one == other else f"{one}-{other}" for one, other in ((start, high), (low, end))
+    )
 
 
 def _fields(number: int) -> str:

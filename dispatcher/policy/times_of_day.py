@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 import re
 from datetime import UTC, date, datetime, timedelta
-from functools import cache
-from zoneinfo import ZoneInfo, available_timezones
+from zoneinfo import ZoneInfo
 
 import msgspec
+
+from dispatcher.policy.zones import UnknownZone, zone_named
 
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
@@ -99,20 +99,7 @@ def _end_of_gap(moment: datetime, zone: ZoneInfo) -> datetime:
 
 def known_zone(zone: str) -> str:
     """The name of a time zone, in its own spelling. Raises `InvalidTime`."""
-    known = _zones()
-    if found := known.get(zone.lower()):
-        return found
-    by_city = {name.rpartition("/")[2]: full for name, full in known.items()}
-    wanted = zone.lower().replace(" ", "_")
-    near = difflib.get_close_matches(wanted, [*known, *by_city], n=1, cutoff=0.6)
-    likely = known.get(near[0]) or by_city[near[0]] if near else ""
-    raise InvalidTime(
-        f"unknown time zone {zone!r}",
-        f'Did you mean "{likely}"?' if likely else 'Write one such as "Europe/Berlin".',
-    )
-
-
-@cache
-def _zones() -> dict[str, str]:
-    """All time zones by their names in small letters. Finding them takes many milliseconds."""
-    return {name.lower(): name for name in available_timezones()}
+    try:
+        return zone_named(zone)
+    except UnknownZone as error:
+        raise InvalidTime(error.problem, error.remedy) from error

@@ -76,7 +76,7 @@ def _check_actions(rule: Rule) -> None:
             "its usual text is about a task, and a rule with every has none",
             ' Write notify = { to = "…", text = "…" }.',
         )
-    if isinstance(told, NotifyTo) and told.attach is True:
+    if isinstance(told, NotifyTo) and (told.attach is True or told.attach == "quarters"):
         raise InvalidRule(
             "notify",
             "there is no picture to attach: a rule with every has no task",

@@ -1,5 +1,7 @@
 """Whether a rule still wants what it has scheduled: asked again when it is due, with the rule, its task and its chain as they are now.
 
+What a rule requests by the clock is not wanted any more when its time has passed, because its upstream was down or no process ran.
+
 A rule may have been edited in the meantime. Then its `if` must hold again, and what it does must be the same, because the waiting
 request was made by the rule as it was.
 """
@@ -13,6 +15,8 @@ import msgspec
 from dispatcher.plugins.context import Context
 from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.scheduled import StillWanted, Terms
+from dispatcher.policy.cron_times import cron_time
+from dispatcher.policy.occurrences import too_late
 from dispatcher.rules.actions import names_of
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.expressions import Condition, Evaluator, Names
@@ -20,6 +24,7 @@ from dispatcher.rules.joins import strings
 from dispatcher.rules.macros import named_in
 from dispatcher.rules.model import Rule
 from dispatcher.rules.variables import macros_of, used_in
+from storage.timetable.occurrences import time_of
 
 _WHEN = ("every", "missed", "when", "once_per", "limit", "after", "at", "unless", "priority")
 """The keys of a rule that say when and how often it acts, and not what it does."""
@@ -58,7 +63,9 @@ def asking(compiled: CompiledRule, *, is_answer: bool) -> StillWanted:
     rule = compiled.rule
     changed = f'the rule "{rule.name}" was changed after it was scheduled'
 
-    async def still_wanted(terms: Terms, context: Context) -> str:
+    async def still_wanted(terms: Terms, context: Context, now_ms: int) -> str:
+        if why := _past(terms, rule, context.event.status, now_ms):
+            return why
         names = names_of(context.arguments())
         now = with_digests(terms, rule)
         if now.does != terms.does:
@@ -75,10 +82,19 @@ def asking(compiled: CompiledRule, *, is_answer: bool) -> StillWanted:
     return still_wanted
 
 
+def _past(terms: Terms, rule: Rule, status: str, now_ms: int) -> str:
+    """Why it is too late for what a rule requested by the clock, for the time `status`; "" if it is not."""
+    if not terms.every:
+        return ""
+    every = cron_time(terms.every)
+    why = too_late(every, rule.missed, time_of(status), terms.late_ms(now_ms))
+    return f"it was for {status}, and {why}" if why else ""
+
+
 def asking_plugins(evaluator: Evaluator) -> StillWanted:
     """The function that asks about what a plugin has scheduled: its `unless` decides."""
 
-    async def still_wanted(terms: Terms, context: Context) -> str:
+    async def still_wanted(terms: Terms, context: Context, _now_ms: int) -> str:
         if not terms.unless:
             return ""
         try:

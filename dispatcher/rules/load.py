@@ -166,12 +166,19 @@ class _RuleTable:
 def _check_needed(table: Table) -> None:
     for key in ("name", "on"):
         if key not in table and not (key == "on" and "every" in table):
-            raise InvalidRule("", f"the key {key!r} is missing", _EXAMPLE[key])
+            missing = "the key 'on' or 'every' is missing" if key == "on" else f"the key {key!r} is missing"
+            raise InvalidRule("", missing, _EXAMPLE[key])
+    if isinstance(table.get("every"), list):
+        remedy = f" Write one rule for each time. {EXAMPLE}"
+        raise InvalidRule("every", "expected a text in quotes, not a list [ … ]", remedy)
     if "on" not in table and table["every"] == "":
         raise InvalidRule("every", "the text is empty", f" {EXAMPLE}")
 
 
-_EXAMPLE = {"name": ' Write name = "upscale-all".', "on": ' Write on = "task.succeeded".'}
+_EXAMPLE = {
+    "name": ' Write name = "upscale-all".',
+    "on": ' Write on = "task.succeeded", or every = "0 9 * * mon".',
+}
 
 _REMEDY = {"limit": " Leave it out for no limit.", "priority": " Higher numbers are sent first."}
 

@@ -15,6 +15,7 @@ from dispatcher.plugins.plugin_signal import ANY
 from dispatcher.plugins.receivers import DEFAULTS, Options
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.plugins.submit_options import SubmitOptions
+from dispatcher.policy.cron_times import cron_time
 from dispatcher.rules import later
 from dispatcher.rules.actions import Step, names_of
 from dispatcher.rules.checks import NEEDS_MODAL
@@ -160,6 +161,9 @@ async def _stage(steps: tuple[Step, ...], compiled: CompiledRule, chain: Chain, 
     if rule.unless:
         options["unless"] = rule.unless
     chain.terms = later.with_digests(chain.terms, rule)
+    if rule.every:
+        every = str(cron_time(rule.every, zone=chain.zone))
+        chain.terms = msgspec.structs.replace(chain.terms, every=every)
     if compiled.state is not None:
         options["state"] = await compiled.state(names)
     if rule.upstream:

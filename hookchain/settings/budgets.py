@@ -8,6 +8,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError, available_timezones
 
 from dispatcher.policy.period_budgets import By, PeriodBudget
 from dispatcher.policy.periods import Per
+from dispatcher.policy.zones import UNFIT, UnknownZone, zone_named
 from dispatcher.rules.spelling import nearest
 from hookchain.settings.bounds import check_numbers
 from hookchain.settings.conversion import SettingsError
@@ -58,14 +59,17 @@ def check_budgets(where: str, budgets: Sequence[PeriodBudget], others: Sequence[
 def zone_of(where: str, name: str) -> ZoneInfo:
     """The time zone of this name. Raises `SettingsError`."""
     try:
-        return ZoneInfo(name)
-    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
-        known = available_timezones()
-        if not known:
-            advice = " This machine has no time zone data: install tzdata, or leave timezone at UTC"
-        else:
-            advice = nearest(name, known) if len(name) > 2 else " Write a name such as Europe/Berlin"
-        raise SettingsError(f"{where} is {name!r}, an unknown time zone.{advice}") from error
+        if name.lower() not in UNFIT:
+            return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        if not available_timezones():
+            advice = "This machine has no time zone data: install tzdata, or leave timezone at UTC"
+            raise SettingsError(f"{where} is {name!r}, an unknown time zone. {advice}") from None
+    try:
+        remedy = f'Did you mean "{zone_named(name)}"?'
+    except UnknownZone as error:
+        remedy = error.remedy
+    raise SettingsError(f"{where} is {name!r}, an unknown time zone. {remedy}")
 
 
 def _place(where: str, number: int, name: str) -> str:

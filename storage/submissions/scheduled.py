@@ -24,16 +24,19 @@ _PRESSES = "('action', 'change', 'simple_change', 'modal')"
 
 
 class Scheduled(NamedTuple):
-    """A submission that is due, and its terms."""
+    """A submission that is due, and its terms. `approved_at_ms`: when it was approved, None if nobody had to."""
 
     submission: Submission
     terms: str
+    approved_at_ms: int | None
 
 
 DUE = Query(
     f"""
-    SELECT {columns_of(Submission, "submissions")}, submissions.terms FROM submissions
+    SELECT {columns_of(Submission, "submissions")}, submissions.terms, approvals.decided_at_ms AS approved_at_ms
+    FROM submissions
     LEFT JOIN upstreams ON upstreams.name = submissions.upstream
+    LEFT JOIN approvals ON approvals.id = submissions.approval_id AND submissions.approval_id <> ''
     WHERE submissions.state = 'waiting' AND submissions.terms IS NOT NULL
       AND submissions.run_at_ms <= :now_ms AND upstreams.paused IS NOT TRUE
       AND (submissions.cleared_at_ms IS NULL OR submissions.cleared_at_ms NOT BETWEEN :cleared_since_ms AND :now_ms

@@ -19,6 +19,11 @@ def time_text(moment_ms: int) -> str:
     return datetime.fromtimestamp(moment_ms / 1000, UTC).strftime("%Y-%m-%dT%H:%MZ")
 
 
+def time_of(status: str) -> int:
+    """The time of an occurrence's `status`, in epoch milliseconds."""
+    return int(datetime.strptime(status, "%Y-%m-%dT%H:%MZ").replace(tzinfo=UTC).timestamp() * 1000)
+
+
 def strike(
     connection: Connection,
     *,

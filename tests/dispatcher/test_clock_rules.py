@@ -173,6 +173,104 @@ async def test_a_rule_that_is_edited_back_does_not_repeat_its_time(
     assert await struck(bench) == ["2026-03-02T09:00Z"]
 
 
+MINUTELY = RULE.format("* * * * *", "")
+
+
+async def told(bench: Any) -> list[tuple[str, str, str]]:
+    """The rule, the time and the reason of each time that was missed."""
+    return [(one.action, one.status, one.detail) for one in await bench.events() if one.signal is None]
+
+
+@pytest.mark.parametrize("after", ["2026-03-02 08:23", "2026-03-02 08:27"])
+async def test_a_rule_that_is_changed_at_its_time_fires_if_it_still_has_it(
+    bench: Any, process: Any, clock: Clock, after: str
+) -> None:
+    """Once; and no time is made up for that only the new text has."""
+    clock.set("2026-03-02 08:22")
+    await process(MINUTELY).turn()
+    clock.set(after)
+    clock.now_ms += 5
+    striker = process(RULE.format("*/1 * * * *", ""))
+    await striker.turn()
+    await process(MINUTELY).turn()
+    assert await struck(bench) == ["2026-03-02T08:23Z"]
+    clock.now_ms += 60_000
+    await process(MINUTELY).turn()
+    assert (await struck(bench))[1:] == [after.replace(" ", "T")[:-2] + f"{int(after[-2:]) + 1}Z"]
+    assert await told(bench) == []
+
+
+@pytest.mark.parametrize(
+    ("changed", "rule", "why"),
+    [
+        (RULE.format("0 9 * * *", ""), "nine", "the rule was changed at its time"),
+        (
+            MINUTELY.replace("nine", "ten"),
+            "nine",
+            "the rule was removed, renamed or switched off at its time",
+        ),
+        ("", "nine", "the rule was removed, renamed or switched off at its time"),
+        (
+            RULE.format("* * * * *", "enabled = false"),
+            "nine",
+            "the rule was removed, renamed or switched off at its time",
+        ),
+    ],
+)
+async def test_a_time_that_is_lost_by_a_change_is_told(
+    bench: Any, process: Any, clock: Clock, changed: str, rule: str, why: str
+) -> None:
+    """Once, and only if it has just come."""
+    clock.set("2026-03-02 08:22")
+    await process(MINUTELY).turn()
+    clock.set("2026-03-02 08:23")
+    await process(changed).turn()
+    await process(changed).turn()
+    assert await struck(bench) == []
+    assert await told(bench) == [(rule, "2026-03-02T08:23Z", f"missed: {why}")]
+
+
+async def test_a_rule_that_is_gone_for_long_is_not_told(bench: Any, process: Any, clock: Clock) -> None:
+    await process(NINE).turn()
+    clock.set("2026-03-02 09:06")
+    await process("").turn()
+    assert await told(bench) == []
+
+
+@pytest.mark.parametrize(
+    ("after", "missed", "expected", "reason"),
+    [
+        (
+            "0 9 * * 1-5",
+            "skip",
+            [],
+            'missed: no process ran, or the upstream was paused or down, and missed = "skip"',
+        ),
+        ("0 9 * * 1-5", "once", ["2026-03-02T09:00Z"], ""),
+    ],
+)
+async def test_a_rule_that_is_changed_long_after_its_time(
+    bench: Any, process: Any, clock: Clock, after: str, missed: str, expected: list[str], reason: str
+) -> None:
+    """Has missed it, if it still has it."""
+    await process(NINE).turn()
+    clock.set("2026-03-02 10:00")
+    await process(RULE.format(after, f'missed = "{missed}"')).turn()
+    assert await struck(bench) == expected
+    assert [why for _, _, why in await told(bench)] == ([reason] if reason else [])
+
+
+async def test_of_many_times_the_event_names_the_one_that_fires(
+    bench: Any, process: Any, clock: Clock
+) -> None:
+    await process(MINUTELY).turn()
+    clock.set("2026-03-02 09:14")
+    await process(MINUTELY).turn()
+    assert await struck(bench) == ["2026-03-02T09:14Z"]
+    why = "missed: no process ran, or the upstream was paused or down; of the times that passed, only 09:14Z fires"
+    assert await told(bench) == [("nine", "2026-03-02T08:01Z", why)]
+
+
 async def test_a_rule_that_is_gone_or_switched_off_does_nothing(
     bench: Any, process: Any, clock: Clock
 ) -> None:

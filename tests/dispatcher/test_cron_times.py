@@ -40,7 +40,7 @@ def field(low: int, high: int) -> st.SearchStrategy[Field]:
     whole = range(low, high + 1)
     number = st.integers(low, high)
     ends = st.tuples(number, number).map(lambda two: (min(two), max(two)))
-    step = st.integers(2, 20)
+    step = st.integers(2, min(20, high))  # one beyond the field is a mistake
     return st.one_of(
         st.just(Field("*", frozenset(whole))),
         step.map(lambda by: Field(f"*/{by}", frozenset(whole[::by]))),
@@ -187,6 +187,49 @@ def test_any_text_is_read_or_refused(text: str) -> None:
     except InvalidTime:
         return
     assert next_ms(at, ms("2026-01-01 00:00")) > ms("2026-01-01 00:00")
+
+
+@pytest.mark.parametrize(
+    ("most", "fields"),
+    [(60, "{} * * * *"), (24, "0 {} * * *"), (31, "0 9 {} * *"), (12, "0 9 1 {} *"), (7, "0 9 * * {}")],
+)
+def test_a_step_is_at_most_the_whole_field(most: int, fields: str) -> None:
+    """Which is once in an hour, a day, a month, a year or a week."""
+    cron_time(fields.format(f"*/{most}"))
+    with pytest.raises(InvalidTime, match="has a step beyond"):
+        cron_time(fields.format(f"*/{most + 1}"))
+
+
+@given(
+    st.sampled_from(
+        [
+            (0, 59, "{} * * * *"),
+            (0, 23, "0 {} * * *"),
+            (1, 31, "0 0 {} * *"),
+            (1, 12, "0 0 1 {} *"),
+            (0, 6, "0 0 * * {}"),
+        ]
+    ),
+    st.data(),
+)
+def test_what_is_offered_for_a_backward_range_means_it(
+    field: tuple[int, int, str], data: st.DataObject
+) -> None:
+    """The values from its first on to the end, and from the beginning to its last."""
+    low, high, fields = field
+    start = data.draw(st.integers(low + 1, high))
+    end = data.draw(st.integers(low, start - 1))
+    with pytest.raises(InvalidTime, match="runs backwards") as raised:
+        cron_time(fields.format(f"{start}-{end}"))
+    offered = raised.value.remedy.removeprefix('Write "').removesuffix('".')
+    meant = ",".join(str(one) for one in [*range(start, high + 1), *range(low, end + 1)])
+    assert times(fields.format(offered)) == times(fields.format(meant))
+
+
+def times(text: str) -> list[int]:
+    """The first times of a text."""
+    at, moment_ms = cron_time(text), ms("2026-01-01 00:00")
+    return [moment_ms := next_ms(at, moment_ms) for _ in range(40)]
 
 
 def test_a_day_has_so_many_times() -> None:

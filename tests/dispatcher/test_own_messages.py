@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 import pytest
@@ -219,3 +219,14 @@ EVENT = Event(
     received_at_ms=1_700_000_000_123,
     generation=0,
 )
+
+
+def test_the_usual_message_of_a_time_names_the_rule_and_the_time(hookchain: Hookchain) -> None:
+    """There is no task that would tell them. Messages about tasks are as they were."""
+    text = forwarding("").replace('on = "task.succeeded"', 'every = "0 9 * * *"')
+    hookchain.load_rules(text + forwarding("").replace('"r"', '"other"'))
+    (sent,) = hookchain.wait("1 day").forwarded
+    event = cast(Any, sent.json)["data"]["event"]
+    assert (event["action"], event["status"][10:]) == ("r", "T09:00Z")
+    (other,) = hookchain.succeed(grid()).forwarded
+    assert list(cast(Any, other.json)["data"]["event"]) == ["id", "source", "provenance", "detail"]

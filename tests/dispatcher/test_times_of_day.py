@@ -89,6 +89,30 @@ def test_every_time_of_a_year_is_ahead_and_within_a_day() -> None:
         ("9:00 Berlin", "unknown time zone 'Berlin': Did you mean \"Europe/Berlin\"?"),
         ("9:00 Asia/Shangai", "unknown time zone 'Asia/Shangai': Did you mean \"Asia/Shanghai\"?"),
         ("9:00 qqqq", "unknown time zone 'qqqq': Write one such as \"Europe/Berlin\"."),
+        (
+            "9:00 GMT+8",
+            'unknown time zone \'GMT+8\': Write "Etc/GMT-8" for UTC+8 (its sign is reversed), or a place such as "Asia/Shanghai".',
+        ),
+        (
+            "9:00 utc-05:00",
+            'unknown time zone \'utc-05:00\': Write "Etc/GMT+5" for UTC-5 (its sign is reversed), or a place such as "America/Bogota".',
+        ),
+        ("9:00 UTC+5:30", "unknown time zone 'UTC+5:30': Write a place such as \"Asia/Kolkata\"."),
+        ("9:00 UTC+15", "unknown time zone 'UTC+15': Write a place such as \"Europe/Berlin\"."),
+        ("9:00 Beijing", "unknown time zone 'Beijing': Did you mean \"Asia/Shanghai\"?"),
+        ("9:00 Asia/Peking", "unknown time zone 'Asia/Peking': Did you mean \"Asia/Shanghai\"?"),
+        ("9:00 PST", "unknown time zone 'PST': Did you mean \"America/Los_Angeles\"?"),
+        ("9:00 EDT", "unknown time zone 'EDT': Did you mean \"America/New_York\"?"),
+        (
+            "9:00 CST",
+            'unknown time zone \'CST\': It has several meanings: write "America/Chicago" or "Asia/Shanghai".',
+        ),
+        ("9:00 Europe", "unknown time zone 'Europe': Write one such as \"Europe/Berlin\"."),
+        ("9:00 XYZ", "unknown time zone 'XYZ': Write one such as \"Europe/Berlin\"."),
+        (
+            "9:00 localtime",
+            "'localtime' means another time zone on each machine: Write one such as \"Europe/Berlin\".",
+        ),
     ],
 )
 def test_what_is_no_such_time(written: str, problem: str) -> None:

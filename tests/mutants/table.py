@@ -344,6 +344,35 @@ FENCES = [
         ),
     ),
     *rows(
+        "dispatcher/policy/occurrences.py",
+        ("tests/dispatcher/test_clock_rules_late.py",),
+        (
+            "what waits is sent although the rule's next time has come",
+            "if next_ms(at, occurrence_ms) <= occurrence_ms + late_ms:",
+            "if at is None:",
+        ),
+        ("what has waited for hours is sent", "late_ms > LATE_MS", "late_ms > 9 * LATE_MS"),
+    ),
+    *rows(
+        "dispatcher/plugins/scheduled.py",
+        ("tests/dispatcher/test_clock_rules_late.py",),
+        (
+            "an approval that takes hours makes late",
+            "max(self.asked_ms, self.approved_ms)",
+            "self.asked_ms",
+        ),
+        ("a long delay makes late", "self.approved_ms) - self.delay_ms", "self.approved_ms)"),
+    ),
+    *rows(
+        "dispatcher/loops/strike.py",
+        ("tests/dispatcher/test_clock_rules_late.py",),
+        (
+            "while an upstream is down times come",
+            "possible_ms(standing.open_until_ms, now_ms, standing.open_ms) > now_ms",
+            "now_ms < 0",
+        ),
+    ),
+    *rows(
         "storage/tickets/withdrawing.py",
         ("tests/dispatcher/test_scheduled.py",),
         (

@@ -1,4 +1,4 @@
-"""Rules that run by the clock so often that what they submit adds up."""
+"""Rules that run by the clock more often than their author probably means."""
 
 from __future__ import annotations
 
@@ -28,4 +28,18 @@ def often(subject: Subject) -> Iterator[Caution]:
             key="every",
             problem=f"it fires {times} times a day, and each {paid[0]} is paid for",
             remedy=f'If you mean once an hour, write "0 {" ".join(rule.every.split()[1:])}"; otherwise limit it with [[budgets]].',
+        )
+
+
+def either_day(subject: Subject) -> Iterator[Caution]:
+    """A day of the month and a day of the week: as in cron, one of them is enough."""
+    if not subject.rule.every:
+        return
+    day, weekday = (cron_time(subject.rule.every).fields.split()[at] for at in (2, 4))
+    if not (day.startswith("*") or weekday.startswith("*")):
+        yield Caution(
+            kind="again",
+            key="every",
+            problem="it fires on these days of the month, and on these days of the week too: either is enough",
+            remedy='Write * for one of them; "mon#1" is the first Monday of the month.',
         )

@@ -12,7 +12,7 @@ from dispatcher.rules.lint.caution import Caution, Subject
 from dispatcher.rules.lint.kinds import different_types, lists_and_texts
 from dispatcher.rules.lint.modal import unopened_modals
 from dispatcher.rules.lint.no_value import missing_values
-from dispatcher.rules.lint.often import often
+from dispatcher.rules.lint.often import either_day, often
 from dispatcher.rules.lint.outcome import never_or_always
 from dispatcher.rules.lint.text import dead_texts
 from dispatcher.rules.lint.unused import unused_keys
@@ -29,6 +29,7 @@ _KINDS: tuple[Callable[[Subject], Iterator[Caution]], ...] = (
     absent_buttons,
     triggers_itself,
     often,
+    either_day,
     unopened_modals,
     dead_texts,
     unused_keys,
