@@ -21,6 +21,7 @@ from dispatcher.runs.call import Call
 from dispatcher.runs.preflight import Preflight
 from dispatcher.runs.store_turns import StoreTurns
 from dispatcher.runs.verify import Verified
+from dispatcher.trying.doubts import Doubts
 from dispatcher.trying.dry import DirectRuns, DryChain, finished
 from dispatcher.trying.facts import Fact
 from dispatcher.trying.past import Past
@@ -77,6 +78,7 @@ class Trial:
         self._refuse = partial(refusal, budget=tried.budget)
         self.past = Past(scratch, self._handles, self._refuse)
         self._since_ms = since_ms
+        self._doubts = Doubts(tried.signals)
         self.past.want(frozenset(self._registry.connected_signals()), since_ms)
         self._joins: Collection[str] = self._registry.connected_signals() & JOINS
         self._preflight = Preflight(
@@ -100,6 +102,7 @@ class Trial:
             if fact.event.upstream not in self._handles:
                 return
             self._report.events += fact.event.signal in self._tried.signals
+            self._doubts.hear(fact)
             if fact.event.signal == STRUCK:
                 self._strike(fact.event)
                 return
@@ -267,7 +270,8 @@ class Trial:
     # The end.
 
     def finish(self) -> None:
-        """Tell what became of each submission."""
+        """Tell what became of each submission, and what is not known."""
+        self._report.notes += self._doubts.notes()
         for key, one in self._made.items():
             made = intents.with_key(self._connection, key)
             assert made is not None, "submissions are never deleted here"

@@ -172,7 +172,7 @@ def unknowns(report: Report) -> list[str]:
         told.append("what people press, approve or drop from now on")
     if report.suggested:
         told.append("whether a plugin would have vetoed a submission, or requested anything because of it")
-    return told
+    return told + report.notes
 
 
 def _effect_lines(report: Report) -> list[str]:
