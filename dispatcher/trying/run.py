@@ -12,7 +12,7 @@ from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.scheduled import terms_of
 from dispatcher.policy.chain_budget import Budget, refusal
-from dispatcher.policy.costs import Prices
+from dispatcher.policy.costs import PAID, Prices
 from dispatcher.policy.outcomes import after_invalid
 from dispatcher.rules.expressions import evaluate_here
 from dispatcher.rules.later import asking_plugins
@@ -44,6 +44,9 @@ from storage.submissions.settlements import settle_attempt
 from storage.timetable import occurrences
 
 SOME = 1000
+
+_UNSETTLED = frozenset({"held", "waiting", "sending"})
+"""States of submissions that may still be paid for."""
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -229,7 +232,7 @@ class Trial:
             task_id=claimed.event.task_id,
             kind=made.kind,
             label=made.label,
-            price=price_of(made.kind, made.request, self._tried.prices.get(made.upstream, {})),
+            price=self._price(made),
             refused=made.reason if made.state == "refused" else "",
             held=made.state == "held",
             id=made.id,
@@ -240,6 +243,12 @@ class Trial:
         )
         self._made[made.idempotency_key] = suggested
         self._report.suggested.append(suggested)
+
+    def _price(self, made: Submission) -> float:
+        """The price of a submission, if it is sent. To cancel a task is free, unless it has a price of its own."""
+        prices = self._tried.prices.get(made.upstream, {})
+        is_free = made.kind == "cancel" and "cancel" not in prices
+        return 0.0 if is_free else price_of(made.kind, made.request, prices)
 
     # What is due.
 
@@ -280,4 +289,6 @@ class Trial:
             one.due_at_ms = made.run_at_ms if made.state in ("waiting", "held") else one.due_at_ms
             one.known = made.id in self.past.known
             one.fate = fate_of(made.state, made.outcome, made.run_at_ms, self._now())
+            if one.known and made.state not in PAID | _UNSETTLED:
+                one.price = 0.0  # as in `hookchain costs`: it opened a modal, was rejected, or existed before
             one.words = words_of(one, approvals.of_submission(self._connection, made.id))
