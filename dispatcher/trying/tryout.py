@@ -88,7 +88,7 @@ class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What rules would have done: by rule the number of submissions, their price, and how many the budget would have refused;
-    the first of the submissions; the most frequent errors; the warnings about the rules; and how many would have been held for an approval."""
+    the first of the submissions; the most frequent errors; the warnings about the rules; how many would have been held for an approval; and what is not known."""
 
     events: int
     by_rule: dict[str, tuple[int, float, int]]
@@ -97,6 +97,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     is_cut: bool
     warnings: list[str] = []
     held: int = 0
+    unknown: list[str] = []
 
 
 def framed(message: msgspec.Struct) -> bytes:
@@ -168,6 +169,7 @@ def _prediction(report: Report, *, is_cut: bool) -> Prediction:
         errors=dict(report.errors.most_common(MOST_ERRORS)),
         is_cut=is_cut,
         held=sum(made.fate == "held" for made in report.suggested),
+        unknown=report.notes,
     )
 
 

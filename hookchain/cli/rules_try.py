@@ -13,6 +13,7 @@ from dispatcher.policy.costs import PAID, Prices
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.model import EFFECTS
 from dispatcher.trying.report import Report
+from dispatcher.trying.times import MOST_ALONE
 from dispatcher.trying.whatif import WhatIf
 from hookchain.cli.output import json_text
 from hookchain.cli.rules_counts import never_fired_in
@@ -68,7 +69,7 @@ class Actual(msgspec.Struct, frozen=True, kw_only=True):
 
 async def _reports(settings: Settings, rules: list[CompiledRule], since_ms: int) -> tuple[Report, Actual]:
     prices = {name: upstream.prices for name, upstream in settings.upstreams.items()}
-    runner = WhatIf(rules, places_of(settings), prices, settings.budget, settings.plan)
+    runner = WhatIf(rules, places_of(settings), prices, settings.budget, settings.plan, most_times=MOST_ALONE)
     now_ms = clock.now_ms()
 
     def read(connection: Connection) -> tuple[Report, Actual]:
