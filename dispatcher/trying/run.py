@@ -26,7 +26,7 @@ from dispatcher.trying.dry import DirectRuns, DryChain, finished
 from dispatcher.trying.facts import Fact
 from dispatcher.trying.past import Past
 from dispatcher.trying.report import Decision, Report, Suggested, fate_of, words_of
-from midjourney.errors import InvalidRequest
+from midjourney.errors import InvalidRequest, Undecodable
 from midjourney.prices import price_of
 from midjourney.requests import decode_request
 from midjourney.wire import wire_body, wire_path
@@ -109,10 +109,14 @@ class Trial:
             if fact.event.signal == STRUCK:
                 self._strike(fact.event)
                 return
-        if isinstance(fact, Requested) and fact.submission.created_at_ms < self._since_ms:
-            self._take_older(fact)
+        try:
+            if isinstance(fact, Requested) and fact.submission.created_at_ms < self._since_ms:
+                self._take_older(fact)
+                return
+            self.past.apply(fact, self._now())
+        except (Undecodable, msgspec.DecodeError):  # raised before anything of it is in the database
+            self._doubts.skip(fact)
             return
-        self.past.apply(fact, self._now())
         self._settle()
 
     def _strike(self, event: Event) -> None:

@@ -41,6 +41,9 @@ MEMORY_BYTES = 512 * 1024 * 1024
 WITHIN_S = 20
 """Seconds of processor time; the parent waits as long by the clock."""
 
+OUT_OF_MEMORY = 3
+"""The code with which the process ends then."""
+
 MOST_SHOWN = 100
 MOST_ERRORS = 20
 LENGTH_BYTES = 8
@@ -174,7 +177,7 @@ def _prediction(report: Report, *, is_cut: bool) -> Prediction:
 
 
 def main() -> int:
-    """Answer the parent process. Returns 1 if the memory was not enough."""
+    """Answer the parent process. Returns `OUT_OF_MEMORY` if the memory was not enough."""
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
     )  # Ctrl+C is meant for the server, but reaches this process too
@@ -182,7 +185,7 @@ def main() -> int:
     try:
         answer(sys.stdin.buffer, sys.stdout.buffer)
     except MemoryError:
-        return 1
+        return OUT_OF_MEMORY
     return 0
 
 

@@ -1,4 +1,4 @@
-"""What-if on a recorded stream in which buttons came after the callback that told the end."""
+"""What-if on recorded streams that tell less than the server saw: buttons came after the callback that told the end, or a row cannot be decoded."""
 
 from __future__ import annotations
 
@@ -87,3 +87,13 @@ async def test_a_callback_that_nobody_has_read_back_is_told(database: Database) 
     report = await tried(database)
     assert report.suggested == []
     assert [note.startswith("whether the upstream would have confirmed") for note in report.notes] == [True]
+
+
+async def test_an_event_that_cannot_be_decoded_is_left_out(database: Database) -> None:
+    """And told; the others are tried."""
+    whole = event({**grid("g"), "status": "SUCCESS"}, 1200)._replace(advanced=True)
+    broken = whole._replace(payload=b"\x00", task_id="b", received_at_ms=1000)
+    await database.write("append", lambda one: event_log.append(one, broken, whole))
+    report = await tried(database)
+    assert [(one.task_id, one.label) for one in report.suggested][:1] == [("g", "U1")]
+    assert [note.endswith("(1, the first is event 1)") for note in report.notes] == [True]
