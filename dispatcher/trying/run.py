@@ -283,7 +283,8 @@ class Trial:
     # The end.
 
     def finish(self) -> None:
-        """Tell what became of each submission, and what is not known."""
+        """Look at every chain once more, and tell what became of each submission, and what is not known."""
+        self._settle()
         self._report.notes += self._doubts.notes()
         for key, one in self._made.items():
             made = intents.with_key(self._connection, key)

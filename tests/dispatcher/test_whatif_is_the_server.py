@@ -26,6 +26,7 @@ from hookchain.testing.loading import rules_in
 from hookchain.upstreams import places_of
 from midjourney.dialects import Dialect
 from storage.engine import Connection
+from storage.joins.looking import LAST_LOOK_MS
 from storage.reading import facts
 from storage.reading.recorded import recorded
 from storage.records import Approval, Submission
@@ -286,7 +287,7 @@ def compare(text: str, stream: list[Step], url: str = "") -> None:
         takes = Stream(kit, handles)
         for step in [("grid", 0), *stream]:
             takes.take(step)
-        kit.wait(0)
+        kit.wait(LAST_LOOK_MS // 1000)  # the server has looked at every chain by then
         what_if = WhatIf(loaded.rules, handles, {}, loaded.settings.budget, loaded.settings.plan)
         heard: dict[int, tuple[str, str]] = {}
 
