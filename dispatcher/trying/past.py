@@ -10,6 +10,7 @@ import msgspec
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.trying.facts import Fact, ended_before, new_event, settlement, staged
 from midjourney.decode import decode_task
+from midjourney.requests import decode_request
 from storage.events import event_log
 from storage.ingest import ingest
 from storage.reading.facts import Requested
@@ -92,6 +93,7 @@ class Past:
             return
         if real.upstream not in self._handles:
             return
+        decode_request(real.request)  # which fails before anything is written
         if fact.chain is not None and not self._scratch.has_chain(fact.chain.id):
             began = not real.parent_id and real.updated_at_ms >= self._since_ms
             chain = msgspec.structs.replace(fact.chain, root_task_id="") if began else fact.chain

@@ -22,7 +22,7 @@ class Suggested(msgspec.Struct, kw_only=True):
     """One submission that a rule would have made. `refused` names the limit that would have prevented it, or is "". `held`: it would have
     waited for an approval. `state` and `why` are those at the end of the trial; `fate` sums them up, and `words` say it.
 
-    `at_ms` is when it is asked for, `due_at_ms` when it may leave. `known`: what came of it is recorded, because it was really made.
+    `price` is what it costs: 0 if it is known to have cost nothing. `at_ms` is when it is asked for, `due_at_ms` when it may leave. `known`: what came of it is recorded, because it was really made.
     """
 
     rule: str
@@ -109,6 +109,8 @@ def words_of(one: Suggested, approval: Approval | None) -> str:
             wait_s = (one.due_at_ms - one.at_ms) / 1000
             return f"would wait {wait_s:g} s, until {moment(one.due_at_ms)}{asked}; what people press until then is not known"
     waited = f" {(one.due_at_ms - one.at_ms) / 1000:g} s later" if one.due_at_ms > one.at_ms else ""
+    if one.known and one.state == "rejected":
+        return f"was rejected{waited}: {one.why}, nothing paid"
     if one.known:
         return f"would be sent{waited}: {one.state}" + (f", {one.why}" if one.why else "")
     return f"would be sent{waited}; what it would lead to is not known"

@@ -12,7 +12,7 @@ from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.scheduled import terms_of
 from dispatcher.policy.chain_budget import Budget, refusal
-from dispatcher.policy.costs import Prices
+from dispatcher.policy.costs import PAID, Prices
 from dispatcher.policy.outcomes import after_invalid
 from dispatcher.rules.expressions import evaluate_here
 from dispatcher.rules.later import asking_plugins
@@ -21,11 +21,12 @@ from dispatcher.runs.call import Call
 from dispatcher.runs.preflight import Preflight
 from dispatcher.runs.store_turns import StoreTurns
 from dispatcher.runs.verify import Verified
+from dispatcher.trying.doubts import Doubts
 from dispatcher.trying.dry import DirectRuns, DryChain, finished
 from dispatcher.trying.facts import Fact
 from dispatcher.trying.past import Past
 from dispatcher.trying.report import Decision, Report, Suggested, fate_of, words_of
-from midjourney.errors import InvalidRequest
+from midjourney.errors import InvalidRequest, Undecodable
 from midjourney.prices import price_of
 from midjourney.requests import decode_request
 from midjourney.wire import wire_body, wire_path
@@ -43,6 +44,9 @@ from storage.submissions.settlements import settle_attempt
 from storage.timetable import occurrences
 
 SOME = 1000
+
+_UNSETTLED = frozenset({"held", "waiting", "sending"})
+"""States of submissions that may still be paid for."""
 
 
 class Tried(msgspec.Struct, frozen=True, kw_only=True):
@@ -77,6 +81,7 @@ class Trial:
         self._refuse = partial(refusal, budget=tried.budget)
         self.past = Past(scratch, self._handles, self._refuse)
         self._since_ms = since_ms
+        self._doubts = Doubts(tried.signals)
         self.past.want(frozenset(self._registry.connected_signals()), since_ms)
         self._joins: Collection[str] = self._registry.connected_signals() & JOINS
         self._preflight = Preflight(
@@ -100,13 +105,18 @@ class Trial:
             if fact.event.upstream not in self._handles:
                 return
             self._report.events += fact.event.signal in self._tried.signals
+            self._doubts.hear(fact)
             if fact.event.signal == STRUCK:
                 self._strike(fact.event)
                 return
-        if isinstance(fact, Requested) and fact.submission.created_at_ms < self._since_ms:
-            self._take_older(fact)
+        try:
+            if isinstance(fact, Requested) and fact.submission.created_at_ms < self._since_ms:
+                self._take_older(fact)
+                return
+            self.past.apply(fact, self._now())
+        except (Undecodable, msgspec.DecodeError):  # raised before anything of it is in the database
+            self._doubts.skip(fact)
             return
-        self.past.apply(fact, self._now())
         self._settle()
 
     def _strike(self, event: Event) -> None:
@@ -226,7 +236,7 @@ class Trial:
             task_id=claimed.event.task_id,
             kind=made.kind,
             label=made.label,
-            price=price_of(made.kind, made.request, self._tried.prices.get(made.upstream, {})),
+            price=self._price(made),
             refused=made.reason if made.state == "refused" else "",
             held=made.state == "held",
             id=made.id,
@@ -237,6 +247,12 @@ class Trial:
         )
         self._made[made.idempotency_key] = suggested
         self._report.suggested.append(suggested)
+
+    def _price(self, made: Submission) -> float:
+        """The price of a submission, if it is sent. To cancel a task is free, unless it has a price of its own."""
+        prices = self._tried.prices.get(made.upstream, {})
+        is_free = made.kind == "cancel" and "cancel" not in prices
+        return 0.0 if is_free else price_of(made.kind, made.request, prices)
 
     # What is due.
 
@@ -267,7 +283,9 @@ class Trial:
     # The end.
 
     def finish(self) -> None:
-        """Tell what became of each submission."""
+        """Look at every chain once more, and tell what became of each submission, and what is not known."""
+        self._settle()
+        self._report.notes += self._doubts.notes()
         for key, one in self._made.items():
             made = intents.with_key(self._connection, key)
             assert made is not None, "submissions are never deleted here"
@@ -276,4 +294,6 @@ class Trial:
             one.due_at_ms = made.run_at_ms if made.state in ("waiting", "held") else one.due_at_ms
             one.known = made.id in self.past.known
             one.fate = fate_of(made.state, made.outcome, made.run_at_ms, self._now())
+            if one.known and made.state not in PAID | _UNSETTLED:
+                one.price = 0.0  # as in `hookchain costs`: it opened a modal, was rejected, or existed before
             one.words = words_of(one, approvals.of_submission(self._connection, made.id))

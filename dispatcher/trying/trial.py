@@ -51,13 +51,33 @@ class Trials:
         self._is_running = True
         try:
             async with asyncio.timeout(tryout.WITHIN_S), _started() as process:
-                return await _predicted(process, request, find)
-        except (TimeoutError, OSError, EOFError) as error:
-            raise TrialOverran(
-                f"the rules took more than {tryout.WITHIN_S} s, or too much memory; the trial was stopped"
-            ) from error
+                return await _answered(process, request, find)
+        except TimeoutError as error:
+            raise TrialOverran(_overran(f"took more than {tryout.WITHIN_S} s")) from error
+        except OSError as error:
+            raise TrialOverran(f"no process to try the rules in could be started: {error}") from error
         finally:
             self._is_running = False
+
+
+def _overran(limit: str) -> str:
+    return f"the rules {limit}; the trial was stopped: choose fewer days, or use `hookchain rules try`"
+
+
+def _why_it_ended(code: int) -> str:
+    """Which limit ended the process, by its exit code."""
+    if code == tryout.OUT_OF_MEMORY:
+        return _overran(f"needed more than {tryout.MEMORY_BYTES // 1024**2} MB of memory")
+    if code < 0:  # by the system, which says no more
+        return _overran(f"took more than {tryout.WITHIN_S} s of processor time, or too much memory")
+    return _overran(f"ended their process with the code {code}")
+
+
+async def _answered(process: Process, request: TrialRequest, find: FindEvents) -> Prediction:
+    try:
+        return await _predicted(process, request, find)
+    except (ConnectionError, EOFError) as error:
+        raise TrialOverran(_why_it_ended(await process.wait())) from error
 
 
 async def _predicted(process: Process, request: TrialRequest, find: FindEvents) -> Prediction:
@@ -71,14 +91,14 @@ async def _predicted(process: Process, request: TrialRequest, find: FindEvents) 
 
 
 async def _exchange(process: Process, message: msgspec.Struct) -> RulesLoaded | UnusableRules | Prediction:
-    """Send a message, and read the answer. Raises `OSError` or `EOFError` if the process ends first."""
+    """Send a message, and read the answer. Raises `ConnectionError` or `EOFError` if the process ends first."""
     assert process.stdin is not None
     assert process.stdout is not None
     process.stdin.write(framed(message))
     await process.stdin.drain()
     length = int.from_bytes(await process.stdout.readexactly(LENGTH_BYTES))
     if length > LARGEST_ANSWER:
-        raise EOFError(f"an answer of {length} bytes is too long")
+        raise TrialOverran(_overran(f"gave an answer of {length} bytes, which is too long"))
     body = await process.stdout.readexactly(length)
     return msgspec.msgpack.decode(body, type=RulesLoaded | UnusableRules | Prediction)
 

@@ -41,6 +41,9 @@ MEMORY_BYTES = 512 * 1024 * 1024
 WITHIN_S = 20
 """Seconds of processor time; the parent waits as long by the clock."""
 
+OUT_OF_MEMORY = 3
+"""The code with which the process ends then."""
+
 MOST_SHOWN = 100
 MOST_ERRORS = 20
 LENGTH_BYTES = 8
@@ -88,7 +91,7 @@ class RecordedEvents(msgspec.Struct, frozen=True, kw_only=True):
 
 class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     """What rules would have done: by rule the number of submissions, their price, and how many the budget would have refused;
-    the first of the submissions; the most frequent errors; the warnings about the rules; and how many would have been held for an approval."""
+    the first of the submissions; the most frequent errors; the warnings about the rules; how many would have been held for an approval; and what is not known."""
 
     events: int
     by_rule: dict[str, tuple[int, float, int]]
@@ -97,6 +100,7 @@ class Prediction(msgspec.Struct, frozen=True, kw_only=True, tag=True):
     is_cut: bool
     warnings: list[str] = []
     held: int = 0
+    unknown: list[str] = []
 
 
 def framed(message: msgspec.Struct) -> bytes:
@@ -168,11 +172,12 @@ def _prediction(report: Report, *, is_cut: bool) -> Prediction:
         errors=dict(report.errors.most_common(MOST_ERRORS)),
         is_cut=is_cut,
         held=sum(made.fate == "held" for made in report.suggested),
+        unknown=report.notes,
     )
 
 
 def main() -> int:
-    """Answer the parent process. Returns 1 if the memory was not enough."""
+    """Answer the parent process. Returns `OUT_OF_MEMORY` if the memory was not enough."""
     signal.signal(
         signal.SIGINT, signal.SIG_DFL
     )  # Ctrl+C is meant for the server, but reaches this process too
@@ -180,7 +185,7 @@ def main() -> int:
     try:
         answer(sys.stdin.buffer, sys.stdout.buffer)
     except MemoryError:
-        return 1
+        return OUT_OF_MEMORY
     return 0
 
 

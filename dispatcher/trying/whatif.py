@@ -23,7 +23,7 @@ from dispatcher.trying.dry import without_effects
 from dispatcher.trying.facts import merged
 from dispatcher.trying.report import Report
 from dispatcher.trying.run import Time, Trial, Tried
-from dispatcher.trying.times import occurrences_of
+from dispatcher.trying.times import MOST, occurrences_of
 from storage import clock
 from storage.budgets.billing import Plan
 from storage.reading.facts import Requested
@@ -53,7 +53,7 @@ STATE_SIGNALS = frozenset(
 class WhatIf:
     """Runs rules over the past, as if only they, people, clients and plugins had submitted anything since it begins.
 
-    The time is that of each event, for all of this process. `plan` are the `[[budgets]]`. `tests/dispatcher/test_whatif.py` compares a
+    The time is that of each event, for all of this process. `plan` are the `[[budgets]]`. A rule that runs by the clock is tried on its first `most_times`. `tests/dispatcher/test_whatif.py` compares a
     trial with the server.
     """
 
@@ -64,9 +64,12 @@ class WhatIf:
         prices: Prices,
         budget: Budget,
         plan: Plan | None = None,
+        *,
+        most_times: int = MOST,
     ) -> None:
         self.report = Report()
         self._rules = rules
+        self._most_times = most_times
         self.uses_root = any(uses_root(rule.rule) for rule in rules)
         self._plan = plan
         self._signals = _signals_of(rules)
@@ -109,7 +112,14 @@ class WhatIf:
         try:
             with clock.stopped(now):
                 trial = Trial(self._tried, scratch, self.report, now, since_ms)
-                times = occurrences_of(self._rules, self._tried.handles, since_ms, until_ms)
+                times = occurrences_of(
+                    self._rules,
+                    self._tried.handles,
+                    since_ms,
+                    until_ms,
+                    most=self._most_times,
+                    tell=self.report.notes.append,
+                )
                 for at_ms, fact in merged(recorded, requested, decided, times):
                     trial.until(at_ms)
                     trial.take(fact)

@@ -13,6 +13,7 @@ from dispatcher.policy.costs import PAID, Prices
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.model import EFFECTS
 from dispatcher.trying.report import Report
+from dispatcher.trying.times import MOST_ALONE
 from dispatcher.trying.whatif import WhatIf
 from hookchain.cli.output import json_text
 from hookchain.cli.rules_counts import never_fired_in
@@ -25,6 +26,7 @@ from midjourney.dialects import Upstream
 from midjourney.prices import price_of
 from storage import clock
 from storage.engine import Connection, Database
+from storage.errors import NotDurable, StorageError, Unkeepable
 from storage.reading import facts, ledger
 from storage.reading.ledger import Entry
 from storage.reading.recorded import recorded
@@ -34,6 +36,17 @@ MOST_CHAINS = 20
 
 MOST_TOLD = 20
 """Submissions that do not simply leave, and are described."""
+
+
+_WHICH = (
+    "Set DATABASE_URL (or database_url) to the database of your server; `hookchain serve` or `hookchain migrate` makes a new one, in "
+    "which nothing has happened yet."
+)
+_DAMAGED = "If it is damaged, use a backup: docs/backup.md."
+
+
+class NoPast(StorageError):
+    """There is nothing to try rules on; the message says why, and what to do."""
 
 
 def what_if(file: Path, settings: Settings, since_ms: int, *, as_json: bool) -> str:
@@ -59,33 +72,44 @@ def _with_upstream(settings: Settings) -> Settings:
 
 
 class Actual(msgspec.Struct, frozen=True, kw_only=True):
-    """What rules have submitted: the number by rule and by chain, and the cost by rule."""
+    """What rules have submitted: the number by rule and by chain, and the cost by rule. `unpriced` have requests that cannot be decoded."""
 
     by_rule: Counter[str]
     cost_by_rule: Counter[str]
     by_chain: Counter[str]
+    unpriced: list[str]
 
 
 async def _reports(settings: Settings, rules: list[CompiledRule], since_ms: int) -> tuple[Report, Actual]:
     prices = {name: upstream.prices for name, upstream in settings.upstreams.items()}
-    runner = WhatIf(rules, places_of(settings), prices, settings.budget, settings.plan)
+    runner = WhatIf(rules, places_of(settings), prices, settings.budget, settings.plan, most_times=MOST_ALONE)
     now_ms = clock.now_ms()
 
     def read(connection: Connection) -> tuple[Report, Actual]:
         actual = _actual(ledger.entries(connection, since_ms), prices)
+        if actual.unpriced:
+            runner.report.notes.append(
+                f"what submissions cost whose requests cannot be decoded ({len(actual.unpriced)}, the first is {actual.unpriced[0]})"
+            )
         happened = recorded(connection, runner.facts, since_ms, with_moves=True)
         others, decided = facts.requested(connection, since_ms), facts.decided(connection, since_ms)
         return runner.run(happened, others, decided, since_ms=since_ms, until_ms=now_ms), actual
 
     database = Database(settings.database_url)
     try:
+        if database.path is not None and not database.path.is_file():
+            raise NoPast(f"the database {database.path} does not exist. {_WHICH}")
         return await database.read(read)
+    except msgspec.MsgspecError as error:
+        raise NoPast(f"a row of the database cannot be read: {error}. {_DAMAGED}") from error
+    except (NotDurable, Unkeepable) as error:
+        raise NoPast(f"the recorded past cannot be read: {error}. {_WHICH} {_DAMAGED}") from error
     finally:
         await database.close()
 
 
 def _actual(entries: Iterable[Entry], prices: Prices) -> Actual:
-    actual = Actual(by_rule=Counter(), cost_by_rule=Counter(), by_chain=Counter())
+    actual = Actual(by_rule=Counter(), cost_by_rule=Counter(), by_chain=Counter(), unpriced=[])
     for entry in entries:
         if not entry.asked_by.startswith("rule:") or entry.state == "refused":
             continue
@@ -93,7 +117,11 @@ def _actual(entries: Iterable[Entry], prices: Prices) -> Actual:
         actual.by_chain[entry.chain_id] += 1
         if entry.state not in PAID:
             continue
-        price = price_of(entry.kind, entry.request, prices.get(entry.upstream, {}))
+        try:
+            price = price_of(entry.kind, entry.request, prices.get(entry.upstream, {}))
+        except msgspec.DecodeError:
+            actual.unpriced.append(entry.id)
+            continue
         actual.cost_by_rule[entry.asked_by] += price  # type: ignore[assignment]  # a counter of amounts
     return actual
 
@@ -172,7 +200,7 @@ def unknowns(report: Report) -> list[str]:
         told.append("what people press, approve or drop from now on")
     if report.suggested:
         told.append("whether a plugin would have vetoed a submission, or requested anything because of it")
-    return told
+    return told + report.notes
 
 
 def _effect_lines(report: Report) -> list[str]:

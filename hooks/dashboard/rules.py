@@ -12,7 +12,7 @@ from dispatcher.trying.trial import Busy, TrialOverran, Trials
 from dispatcher.trying.tryout import RecordedEvents, RulesLoaded, TrialRequest
 from hooks.api.loaded import receivers_of
 from hooks.dashboard.context import PageContext
-from hooks.dashboard.render import answer, is_partial
+from hooks.dashboard.render import answer, answer_with, is_partial
 from hooks.problems import Problem
 from storage import clock
 from storage.engine import Connection
@@ -48,10 +48,11 @@ class Rules:
         """Show the page."""
         return await self._page(request, written=EXAMPLE, days_chosen=DAYS[0], is_tried=False)
 
-    async def _page(self, request: Request, **tried: object) -> Response:
+    async def _page(self, request: Request, code: int = 200, /, **tried: object) -> Response:
         counted = await self._context.database.read(pages.deliveries_by_receiver)
         loaded = self._context.get_loaded()
-        return answer(
+        return answer_with(
+            code,
             request,
             "rules.html",
             **self._context.frame_values("rules"),
@@ -82,19 +83,20 @@ class Rules:
         async def find(wanted: RulesLoaded) -> RecordedEvents:
             return await self._context.database.read(partial(_happened, wanted, since_ms, until_ms))
 
-        outcome, mistake = None, ""
+        outcome, mistake, code = None, "", 200
         try:
             outcome = await self._trials.run(asked, find)
         except RuleError as error:
             mistake = str(error)
-        except TrialOverran as error:
-            raise Problem(422, str(error)) from error
-        except Busy as error:
-            raise Problem(503, str(error)) from error
+        except (TrialOverran, Busy) as error:
+            mistake, code = str(error), 503 if isinstance(error, Busy) else 422
         if is_partial(request):
+            if code != 200:
+                raise Problem(code, mistake)
             return answer(request, "_tried.html", outcome=outcome, mistake=mistake)
         return await self._page(
             request,
+            code,
             written=asked.rules,
             days_chosen=days,
             is_tried=True,

@@ -12,8 +12,8 @@ from storage.deliveries.sql import CONTEXTS
 from storage.events import event_log
 from storage.joins import members
 from storage.reading import roots
-from storage.reading.sql_history import NEWEST_ID, RECEIVED_AFTER, RECORDED, WITH_MOVES
-from storage.records import ClaimedDelivery, Delivery, Event, Submission, SubmissionState, TaskRow
+from storage.reading.sql_history import NEWEST_ID, READ_BACK, RECEIVED_AFTER, RECORDED, WITH_MOVES
+from storage.records import JOINED, ClaimedDelivery, Delivery, Event, Submission, SubmissionState, TaskRow
 
 A_PAGE = 1000
 
@@ -32,7 +32,8 @@ def recorded(
     """Every event that gave one of these signals, oldest first, as a claimed delivery that does not exist in the database.
 
     Payloads, and what a submission's own event says of it, are those of the time. All else of tasks, chains and submissions is in its
-    present state. `with_root`: read the first task of each chain too. `with_moves`: also events without a signal that changed a task, or
+    present state. Of the end of a task that a callback told, the payload is what the upstream showed when it was read back, and it
+    `is_unverified` unless the server's own receivers are known to have seen that. `with_root`: read the first task of each chain too. `with_moves`: also events without a signal that changed a task, or
     what waits.
     """
     after, wanted = _before(connection, since_ms), list(signals)
@@ -41,11 +42,7 @@ def recorded(
         rows = statement.all(connection, after=after, since_ms=since_ms, signals=wanted, most=A_PAGE)
         for row in rows:
             event = row.event
-            latest = (
-                event.payload
-                if event.advanced or _tells_its_task(event)
-                else event_log.latest_at(connection, event.upstream, event.task_id, event.id)
-            )
+            latest, is_unverified = _shown(connection, event)
             claimed = ClaimedDelivery(
                 delivery=_delivery(event),
                 event=event,
@@ -54,6 +51,7 @@ def recorded(
                 submission=_as_it_was(row.submission, event),
                 latest=latest,
                 parent=row.parent or b"",
+                is_unverified=is_unverified,
                 members=members.of_join(connection, event.signal, row.chain),
                 # With moves, whoever reads this has the tasks and finds their roots.
                 root_id=firings.root_of(connection, event.upstream, event.task_id)
@@ -69,9 +67,31 @@ def recorded(
         after = rows[-1].event.id
 
 
+def _shown(connection: Connection, event: Event) -> tuple[bytes, bool]:
+    """The payload that receivers acted on, or would have; and True if it is not known whether the upstream showed it at that time.
+
+    The server reads a task back before receivers act on a callback of its end. If the upstream shows more than the callback (its buttons),
+    the callback is confirmed, and is no longer marked as what moved its task: the payload that was read is."""
+    is_settled = event.provenance == "confirmed" and event.advanced
+    if event.source == "callback" and event.signal in JOINED and not is_settled:
+        read = READ_BACK.first(
+            connection,
+            event_id=event.id,
+            upstream=event.upstream,
+            task_id=event.task_id,
+            status=event.status,
+        )
+        if read is not None and read.payload:
+            return read.payload, not read.was_acted_on
+        if event.payload:
+            return event.payload, True
+    if event.advanced or _tells_its_task(event):
+        return event.payload, False
+    return event_log.latest_at(connection, event.upstream, event.task_id, event.id), False
+
+
 def _tells_its_task(event: Event) -> bool:
-    """True if the payload shows the task. A callback that the upstream has confirmed by a newer payload is no longer marked as what moved its
-    task, and yet it is what receivers were told at the time."""
+    """True if the payload shows the task, although it may not be marked as what moved it."""
     return event.source in ("callback", "reconcile") and bool(event.payload)
 
 

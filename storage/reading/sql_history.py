@@ -70,6 +70,27 @@ class RecordedEvent(NamedTuple):
     parent: Payload | None
 
 
+class ReadBack(NamedTuple):
+    """What the upstream showed of a task after a callback. `was_acted_on`: receivers of the callback ran."""
+
+    payload: Payload
+    was_acted_on: bool
+
+
+READ_BACK = Query(
+    """
+    SELECT payload,
+      EXISTS (SELECT 1 FROM deliveries WHERE deliveries.event_id = :event_id AND deliveries.attempts > 0)
+    FROM events
+    WHERE upstream = :upstream AND task_id = :task_id AND id > :event_id AND advanced /*sqlite = 1 */
+      AND source = 'reconcile' AND status = :status
+    ORDER BY id
+    LIMIT 1
+    """,
+    ReadBack,
+)
+"""The first time that the upstream showed a task as a callback had: it replaced the callback's body."""
+
 _RECORDED = f"""
     SELECT {columns_of(Event, "events")}, {columns_of(TaskRow, "tasks")}, {columns_of(ChainRow, "chains")},
       {columns_of(Submission, "submissions")},

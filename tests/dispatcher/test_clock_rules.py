@@ -399,3 +399,16 @@ def test_a_rule_is_tried_on_the_times_of_the_past() -> None:
     assert [one.rule for one in report.suggested].count("rule:nine") == 7
     assert report.fired == {"rule:nine": 7, "rule:monthly": 1}
     assert (report.events, report.repeats, report.errors) == (8, 0, {})
+
+
+@pytest.mark.usefixtures("signals")
+@pytest.mark.parametrize(("until", "is_cut"), [("2026-03-04 09:00", False), ("2026-03-05 09:00", True)])
+def test_a_trial_says_which_rule_it_cut_and_when(until: str, is_cut: bool) -> None:
+    """It has tried the oldest times."""
+    rules = load_rules(tomllib.loads(NINE)["rules"], file="rules.toml", text=NINE)
+    what_if = WhatIf(rules, HANDLES, {}, Budget(), most_times=6)
+    report = what_if.run((), since_ms=ms("2026-02-26 12:00"), until_ms=ms(until))
+
+    assert report.fired == {"rule:nine": 6}
+    cut = "what the rule nine would have done from 2026-03-05 09:00:00 UTC on: only its first 6 times were tried"
+    assert report.notes == ([cut] if is_cut else [])

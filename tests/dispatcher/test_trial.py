@@ -136,7 +136,7 @@ async def test_what_never_ends_is_given_up_and_ended(
 
     monkeypatch.setattr(tryout, "WITHIN_S", 2)
     trials = Trials()
-    with pytest.raises(TrialOverran, match="took more than 2 s, or too much memory; the trial was stopped"):
+    with pytest.raises(TrialOverran, match=r"took more than 2 s.*the trial was stopped: choose fewer days"):
         await trials.run(asked(rule), find)
     assert processes() == []
     monkeypatch.undo()

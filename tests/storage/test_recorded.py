@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from functools import partial
 
+import pytest
 from sqlalchemy import Connection
 
+from storage.deliveries import delivery_queue
 from storage.engine import Database
 from storage.events import event_log
 from storage.events.event_log import NewEvent
@@ -62,17 +64,29 @@ async def test_without_events_nothing_is_recorded(database: Database) -> None:
     assert await database.read(lambda connection: succeeded(connection, 0)) == []
 
 
-async def test_a_confirmed_callback_shows_its_task_although_a_newer_payload_moved_it(
-    database: Database,
-) -> None:
-    """Progress, the SUCCESS that a callback told, and the same SUCCESS as the upstream confirmed it: only the last is marked as what moved
-    the task."""
+@pytest.mark.parametrize("has_run", [True, False])
+async def test_what_was_read_back_is_what_receivers_acted_on(database: Database, has_run: bool) -> None:
+    """Progress, the SUCCESS that a callback told, and the same SUCCESS with its buttons, as the upstream showed it: only the last is marked
+    as what moved the task. Whether the upstream showed it at once is known from the deliveries of the callback."""
     told = b'{"status":"SUCCESS","buttons":[]}'
     steps = [
         event(1)._replace(signal="task.progressed", payload=b'{"progress":"93%"}'),
-        event(1)._replace(advanced=False, payload=told, provenance="confirmed"),
-        event(1)._replace(signal=None, source="reconcile", payload=b'{"later":1}'),
+        event(1)._replace(advanced=False, payload=told, provenance="confirmed", pending=True),
+        event(1)._replace(signal=None, source="reconcile", payload=b'{"later":1}', provenance="polled"),
     ]
     await database.write("append", lambda connection: event_log.append(connection, *steps))
+    if has_run:
+        await database.write(
+            "fan out", lambda one: delivery_queue.fan_out(one, lambda _: ["plugin:x"], 100, 1)
+        )
+        await database.write("run", lambda one: delivery_queue.claim(one, 1, 1, room=lambda _: 1))
     found = await database.read(lambda connection: [*recorded(connection, ["task.succeeded"], 0)])
-    assert [one.latest for one in found] == [told]
+    assert [(one.latest, one.is_unverified) for one in found] == [(b'{"later":1}', not has_run)]
+
+
+async def test_a_callback_that_nobody_has_read_back_is_not_verified(database: Database) -> None:
+    """Unlike one that the upstream has confirmed."""
+    steps = [event(1), event(2)._replace(provenance="confirmed")]
+    await database.write("append", lambda connection: event_log.append(connection, *steps))
+    found = await database.read(lambda connection: [*recorded(connection, ["task.succeeded"], 0)])
+    assert [one.is_unverified for one in found] == [True, False]
