@@ -16,6 +16,7 @@ from dispatcher.rules import language
 from dispatcher.rules.expression_names import FIELDS, NAMES, WHEN_DUE, path_of, problem_of, whole, with_macros
 from dispatcher.rules.language import NOW, VARIABLES, Evaluated, Expression
 from dispatcher.rules.macros import Macros, condition_tree, text_tree
+from dispatcher.rules.macros_in_conditions import check_truths
 from dispatcher.rules.moments import is_now, times, zones_of
 from dispatcher.rules.nesting import check_brackets, check_levels
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR
@@ -96,6 +97,7 @@ class Condition:
             raise RuleError("the condition is nested too deeply") from error
         check_levels("condition", written)
         tree, self._macros = with_macros(source, whole(written), variables, when_due=when_due)
+        check_truths(source, tree, self._macros)
         self._constants = _constants(tree, variables)
         self._needed = _needed(tree, when_due=when_due)
         self._zones = zones_of(source, tree)

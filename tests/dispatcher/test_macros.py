@@ -13,7 +13,7 @@ from dispatcher.plugins.scheduled import Terms
 from dispatcher.rules import language
 from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.language import Evaluated, Expression
-from dispatcher.rules.later import with_digests
+from dispatcher.rules.later import mistake_in, with_digests
 from dispatcher.rules.macro_tables import unused
 from dispatcher.rules.macros import MOST_PARTS, Macro, condition_tree, expanded, used_by
 from dispatcher.rules.mistakes import Mistake
@@ -196,6 +196,21 @@ def test_unless_may_use_macros(hookchain: Hookchain) -> None:
     )
     assert len(hookchain.succeed(grid()).asks) == 1
     assert [sent.label for sent in hookchain.wait("11 min").sent] == ["U1"]
+
+
+def test_a_text_may_be_compared_and_chosen_in_a_condition() -> None:
+    """It is a mistake only where it is true or false itself; also for the `unless` of a plugin."""
+    macros = '[macros]\nsaid = "{{ chain.state }}"\n"is_in(one)" = "task.action == one"\n'
+    for condition in (
+        "said == 'x' and is_in('UPSCALE')",
+        "(said or 'none') == 'none'",
+        "('a' if task.is_grid else said) == 'a'",
+        "said | length > 2",
+        "task.prompt and task.prompt ~ task.state",
+    ):
+        assert found(macros + rule("r", condition))[1] == []
+    assert mistake_in("not ('ab' ~ task.prompt)").endswith("or leave out its quotes if it is a field")
+    assert mistake_in("task.prompt == 'a' ~ 'b'") == ""
 
 
 def test_a_macro_that_no_rule_uses_is_warned_of() -> None:
