@@ -6,6 +6,7 @@ from jinja2 import nodes
 
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.macros import Macro, Macros
+from dispatcher.rules.parts_of import children
 from dispatcher.rules.why import macro_at, words
 
 
@@ -33,7 +34,7 @@ def _inside(node: nodes.Node, *, is_asked: bool) -> list[tuple[nodes.Node, bool]
     a value."""
     match node:
         case nodes.Template() | nodes.Output():
-            return [(child, True) for child in node.iter_child_nodes()]
+            return [(child, True) for child in children(node)]
         case nodes.Not():
             return [(node.node, True)]
         case nodes.And() | nodes.Or():
@@ -41,7 +42,7 @@ def _inside(node: nodes.Node, *, is_asked: bool) -> list[tuple[nodes.Node, bool]
         case nodes.CondExpr():
             branches = [one for one in (node.expr1, node.expr2) if one is not None]
             return [(node.test, True), *((one, is_asked) for one in branches)]
-    return [(child, False) for child in node.iter_child_nodes()]
+    return [(child, False) for child in children(node)]
 
 
 def _is_text(node: nodes.Node) -> bool:

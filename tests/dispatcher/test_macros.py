@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import tomllib
 from pathlib import Path
 
@@ -132,6 +133,30 @@ def test_a_macro_that_doubles_itself_again_and_again_is_refused_at_once() -> Non
             parsed("+".join(["m(1)"] * 150)),
             (Macro(name="m", parameters=("x",), source="[" + "x," * 20 + "]"),),
         )
+
+
+def calls_to_load(text: str) -> int:
+    """The calls of functions that reading a file with rules takes."""
+    counted = cProfile.Profile()
+    with counted:
+        _, mistakes = found(text)
+    assert mistakes == []
+    return sum(entry.callcount for entry in counted.getstats())
+
+
+@pytest.mark.parametrize("is_macro", [True, False])
+def test_a_wide_condition_takes_work_in_proportion_to_its_parts(is_macro: bool) -> None:
+    """Also as a macro. Work that grew with the square of them took a second for each rule, while callbacks waited."""
+
+    def text(clauses: int) -> str:
+        wide = " or ".join(f"'w{number}' in task.prompt" for number in range(clauses))
+        if not is_macro:
+            return rule("r", wide, f'notify = {{ to = "json://127.0.0.1", text = "{{{{ {wide} }}}}" }}')
+        more = 'notify = { to = "json://127.0.0.1", text = "{{ wide_one }}" }'
+        return f'[macros]\nwide_one = "{wide}"\n' + rule("r", "wide_one and chain.depth < 3", more)
+
+    calls_to_load(text(1))  # what is done once for the whole process
+    assert calls_to_load(text(120)) < 2.5 * calls_to_load(text(60))
 
 
 def test_the_macros_of_each_file_are_for_all_files() -> None:
