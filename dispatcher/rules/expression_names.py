@@ -12,6 +12,7 @@ from dispatcher.plugins.open_approval import OpenApproval
 from dispatcher.plugins.open_modal import OpenModal
 from dispatcher.rules.language import NOW, VARIABLES
 from dispatcher.rules.macros import Macro, Macros, expanded, tree_of, used_by
+from dispatcher.rules.parts_of import parts_of
 from dispatcher.rules.prompt_filters import check_filter
 from dispatcher.rules.sandbox import environment
 from dispatcher.rules.spelling import nearest
@@ -124,20 +125,20 @@ def check_expression(
 ) -> None:
     """Check that a parsed text uses only what there is. `names`: those that it may use; `when_due`: also the fields that only `unless`
     may use; `variables`: None if any may be used. Raises `RuleError` for the first mistake."""
-    for filter_ in tree.find_all(nodes.Filter):
+    for filter_ in parts_of(tree, nodes.Filter):
         if filter_.name not in environment.filters:
             raise RuleError(
                 f"{source!r}: unknown filter {filter_.name!r}.{nearest(filter_.name, environment.filters)}"
             )
         check_filter(source, filter_)
-    for test in tree.find_all(nodes.Test):
+    for test in parts_of(tree, nodes.Test):
         if test.name not in environment.tests:
             raise RuleError(f"{source!r}: unknown test {test.name!r}.{nearest(test.name, environment.tests)}")
-    jinjas = {node.name for node in tree.find_all(nodes.Name)} & _JINJAS_OWN
-    for name in sorted((meta.find_undeclared_variables(tree) | jinjas) - {*names, NOW, VARIABLES}):
+    jinjas = {node.name for node in parts_of(tree, nodes.Name)} & _JINJAS_OWN
+    for name in sorted((_undeclared(tree) | jinjas) - {*names, NOW, VARIABLES}):
         near = f' Did you mean "task.{name}"?' if name in FIELDS["task"] else nearest(name, [*names, NOW])
         raise RuleError(f"{source!r}: unknown name {name!r}.{near}")
-    for access in tree.find_all(nodes.Getattr):
+    for access in parts_of(tree, nodes.Getattr):
         _check_field(source, access, when_due=when_due)
         if not when_due and (path := path_of(access)) in WHEN_DUE:
             raise RuleError(
@@ -145,12 +146,29 @@ def check_expression(
             )
     _check_variables(source, tree, variables)
     _check_methods(source, tree)
-    for call in tree.find_all(nodes.Call):
+    for call in parts_of(tree, nodes.Call):
         if isinstance(call.node, nodes.Getattr) and isinstance(call.node.node, nodes.Name):
             root = call.node.node.name
             raise RuleError(
                 f"{source!r}: {root}.{call.node.attr} is a value and cannot be called; leave out the parentheses"
             )
+
+
+class _Names(meta.TrackingCodeGenerator):
+    """Jinja's own search for undeclared names, without its optimizer: that looks at every part again for each part around it."""
+
+    def __init__(self) -> None:
+        super().__init__(environment)
+        self.optimizer = None
+
+
+def _undeclared(tree: nodes.Template) -> set[str]:
+    """The names that a text looks up and does not set itself: all of them if it has no blocks."""
+    if all(isinstance(part, nodes.Output) for part in tree.body):
+        return {node.name for node in parts_of(tree, nodes.Name)}
+    found = _Names()
+    found.visit(tree)
+    return found.undeclared_identifiers
 
 
 def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
@@ -167,8 +185,8 @@ def _check_field(source: str, access: nodes.Getattr, *, when_due: bool) -> None:
 
 
 def _check_variables(source: str, tree: nodes.Template, variables: Variables | None) -> None:
-    used = [access.attr for access in tree.find_all(nodes.Getattr) if path_of(access.node) == VARIABLES]
-    if len(used) < sum(1 for name in tree.find_all(nodes.Name) if name.name == VARIABLES):
+    used = [access.attr for access in parts_of(tree, nodes.Getattr) if path_of(access.node) == VARIABLES]
+    if len(used) < sum(1 for name in parts_of(tree, nodes.Name) if name.name == VARIABLES):
         raise RuleError(f"{source!r}: vars is used without the name of a variable; write vars.NAME")
     if variables is not None:
         check_used(source, used, variables)
@@ -176,8 +194,8 @@ def _check_variables(source: str, tree: nodes.Template, variables: Variables | N
 
 def _check_methods(source: str, tree: nodes.Template) -> None:
     """Refuse a method that is not called: it is never false, and no value."""
-    called = {id(call.node) for call in tree.find_all(nodes.Call)}
-    for access in tree.find_all(nodes.Getattr):
+    called = {id(call.node) for call in parts_of(tree, nodes.Call)}
+    for access in parts_of(tree, nodes.Getattr):
         is_field = path_of(access.node) in (*FIELDS, VARIABLES, "loop")
         if access.attr in _METHODS and not is_field and id(access) not in called:
             owner = words(access.node)

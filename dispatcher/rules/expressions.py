@@ -16,8 +16,10 @@ from dispatcher.rules import language
 from dispatcher.rules.expression_names import FIELDS, NAMES, WHEN_DUE, path_of, problem_of, whole, with_macros
 from dispatcher.rules.language import NOW, VARIABLES, Evaluated, Expression
 from dispatcher.rules.macros import Macros, condition_tree, text_tree
+from dispatcher.rules.macros_in_conditions import check_truths
 from dispatcher.rules.moments import is_now, times, zones_of
 from dispatcher.rules.nesting import check_brackets, check_levels
+from dispatcher.rules.parts_of import parts_of
 from dispatcher.rules.prompt_filters import LINEAR, MOST_LINEAR
 from dispatcher.rules.sandbox import environment, parsed
 from dispatcher.rules.values import OF_JOINS, OF_ROOT, plain
@@ -96,6 +98,7 @@ class Condition:
             raise RuleError("the condition is nested too deeply") from error
         check_levels("condition", written)
         tree, self._macros = with_macros(source, whole(written), variables, when_due=when_due)
+        check_truths(source, tree, self._macros)
         self._constants = _constants(tree, variables)
         self._needed = _needed(tree, when_due=when_due)
         self._zones = zones_of(source, tree)
@@ -186,16 +189,16 @@ def _clock(names: Names, zones: frozenset[str]) -> dict[str, object]:
 
 def _constants(tree: nodes.Template, variables: Variables) -> dict[str, object]:
     """The variables that a tree uses, under their common name."""
-    used = {access.attr for access in tree.find_all(nodes.Getattr) if path_of(access.node) == VARIABLES}
+    used = {access.attr for access in parts_of(tree, nodes.Getattr) if path_of(access.node) == VARIABLES}
     return {VARIABLES: {name: variables[name] for name in sorted(used)}} if used else {}
 
 
 def _needed(tree: nodes.Template, *, when_due: bool = False) -> dict[str, list[str]]:
     """The fields of each name that a tree uses; all of its fields if the tree also uses the name by itself."""
-    used = [node.name for node in tree.find_all(nodes.Name) if node.name in FIELDS]
+    used = [node.name for node in parts_of(tree, nodes.Name) if node.name in FIELDS]
     lookups = [
         (node.node.name, node.attr)
-        for node in tree.find_all(nodes.Getattr)
+        for node in parts_of(tree, nodes.Getattr)
         if isinstance(node.node, nodes.Name)
     ]
     needed: dict[str, list[str]] = {}
@@ -221,15 +224,15 @@ def names_in(source: str, macros: Macros = (), *, is_condition: bool) -> set[str
         check_levels("text", tree)
     except (jinja2.TemplateError, RuleError, RecursionError):
         return set()  # reported where it is compiled
-    return {path_of(node) for node in tree.find_all((nodes.Name, nodes.Getattr))} - {""}
+    return {path_of(node) for node in parts_of(tree, nodes.Name, nodes.Getattr)} - {""}
 
 
 def _is_simple(tree: nodes.Template) -> bool:
     """True if evaluating it takes time in proportion to the length of its values."""
-    parts = [part for part in tree.find_all(nodes.Node) if not _is_filter(part, LINEAR) and not is_now(part)]
+    parts = [part for part in parts_of(tree, nodes.Node) if not _is_filter(part, LINEAR) and not is_now(part)]
     if (
         len(parts) > _MOST_NODES
-        or sum(1 for part in tree.find_all(nodes.Filter) if part.name in LINEAR) > MOST_LINEAR
+        or sum(1 for part in parts_of(tree, nodes.Filter) if part.name in LINEAR) > MOST_LINEAR
     ):
         return False
     return all(isinstance(part, _SIMPLE) or _is_filter(part, _SIMPLE_FILTERS) for part in parts)

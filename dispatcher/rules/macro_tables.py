@@ -20,6 +20,7 @@ from dispatcher.rules.macros import Macro, Macros, expanded, named_in, tree_of, 
 from dispatcher.rules.mistakes import Mistake
 from dispatcher.rules.moments import zones_of
 from dispatcher.rules.nesting import check_brackets, check_levels
+from dispatcher.rules.parts_of import parts_of
 from dispatcher.rules.sandbox import environment
 
 TABLE = "macros"
@@ -239,7 +240,7 @@ class _Tables:
             raise _Wrong("the macro is nested too deeply") from error
         except RuleError as error:
             raise _Wrong(str(error)) from error
-        names = {node.name for node in whole(tree).find_all(nodes.Name)}
+        names = {node.name for node in parts_of(whole(tree), nodes.Name)}
         if missing := [one for one in macro.parameters if one not in names]:
             raise _Wrong(f"the parameter {missing[0]!r} is not used", "Leave it out, or use it.")
         if shadowed := [one for one in macro.parameters if one in self._macros]:
@@ -272,7 +273,7 @@ class _Tables:
 
     def _uses(self, name: str) -> Iterator[str]:
         if name not in self._broken:
-            names = {node.name for node in whole(tree_of(self._macros[name])).find_all(nodes.Name)}
+            names = {node.name for node in parts_of(whole(tree_of(self._macros[name])), nodes.Name)}
             yield from sorted(names & self._macros.keys())
 
 

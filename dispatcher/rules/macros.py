@@ -16,11 +16,15 @@ from jinja2 import nodes
 
 from dispatcher.plugins.errors import RuleError
 from dispatcher.rules.nesting import MOST_LEVELS
+from dispatcher.rules.parts_of import parts_of
 from dispatcher.rules.sandbox import environment, parsed
 from dispatcher.rules.why import mark, words
 
 MOST_PARTS = 2_000
 """The most parts of an expression whose macros are in place: a macro that uses another one twice doubles it, and so on."""
+
+MOST_KEPT = 32
+"""How many texts are kept with their macros in place: several checks of a rule ask for each of its texts."""
 
 AnyNode = TypeVar("AnyNode", bound=nodes.Node)
 
@@ -48,13 +52,15 @@ class Macro(msgspec.Struct, frozen=True, kw_only=True):
 Macros = tuple[Macro, ...]
 
 
+@lru_cache(MOST_KEPT)
 def condition_tree(source: str, macros: Macros = ()) -> nodes.Expr:
-    """A parsed condition with its macros in place. Raises `jinja2.TemplateError`, or `RuleError` for a wrong use of a macro."""
+    """A parsed condition with its macros in place. Never changed, since it is kept. Raises `jinja2.TemplateError`, or `RuleError` for a wrong use of a macro."""
     return expanded(parsed(source), macros)
 
 
+@lru_cache(MOST_KEPT)
 def text_tree(source: str, macros: Macros = ()) -> nodes.Template:
-    """A parsed text with its macros in place. Raises as `condition_tree` does."""
+    """A parsed text with its macros in place. Never changed, since it is kept. Raises as `condition_tree` does."""
     return expanded(environment.parse(source), macros)
 
 
@@ -110,7 +116,7 @@ def tree_of(macro: Macro) -> nodes.Expr:
 
 
 def _names_in(tree: nodes.Node) -> Iterator[str]:
-    yield from (node.name for node in tree.find_all(nodes.Name))
+    yield from (node.name for node in parts_of(tree, nodes.Name))
     if isinstance(tree, nodes.Name):
         yield tree.name
 

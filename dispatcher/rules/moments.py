@@ -12,6 +12,7 @@ from jinja2 import nodes
 from dispatcher.plugins.errors import RuleError
 from dispatcher.policy.times_of_day import DAYS, InvalidTime, known_zone
 from dispatcher.rules.language import NOW
+from dispatcher.rules.parts_of import parts_of
 from dispatcher.rules.spelling import nearest
 
 _FIELDS = ("hour", "minute", "weekday", "date")
@@ -43,16 +44,16 @@ def _read(now_ms: int, zone: ZoneInfo) -> dict[str, object]:
 def zones_of(source: str, tree: nodes.Template) -> frozenset[str]:
     """The time zones that an expression names, each as it is written. Raises `RuleError` if it uses `now` in another way than
     `now('Europe/Berlin').hour`."""
-    calls = [call for call in tree.find_all(nodes.Call) if is_now(call)]
-    if len(calls) < sum(1 for node in tree.find_all(nodes.Name) if node.name == NOW):
+    calls = [call for call in parts_of(tree, nodes.Call) if is_now(call)]
+    if len(calls) < sum(1 for node in parts_of(tree, nodes.Name) if node.name == NOW):
         raise RuleError(f"{source!r}: now is a function; write now().hour or now('Europe/Berlin').hour")
-    fields = [access for access in tree.find_all(nodes.Getattr) if is_now(access.node)]
+    fields = [access for access in parts_of(tree, nodes.Getattr) if is_now(access.node)]
     if len(fields) < len(calls):
         raise RuleError(f"{source!r}: now() has the fields {', '.join(_FIELDS)}; write now().hour")
     for access in fields:
         if access.attr not in _FIELDS:
             raise RuleError(f"{source!r}: now() has no field {access.attr!r}.{nearest(access.attr, _FIELDS)}")
-    for call in tree.find_all(nodes.Call):
+    for call in parts_of(tree, nodes.Call):
         if isinstance(call.node, nodes.Getattr) and is_now(call.node.node):
             raise RuleError(
                 f"{source!r}: now().{call.node.attr} is a value and cannot be called; leave out the parentheses"
@@ -86,7 +87,7 @@ def _zone_of(source: str, call: nodes.Call) -> str:
 
 def _check_weekdays(source: str, tree: nodes.Template) -> None:
     """Refuse a comparison that never holds, such as with 5 or "Saturday"."""
-    for compare in tree.find_all(nodes.Compare):
+    for compare in parts_of(tree, nodes.Compare):
         sides = [compare.expr, *(operand.expr for operand in compare.ops)]
         if not any(isinstance(side, nodes.Getattr) and _is_weekday(side) for side in sides):
             continue

@@ -11,6 +11,7 @@ import re
 from jinja2 import nodes
 
 from dispatcher.plugins.errors import RuleError
+from dispatcher.rules.parts_of import children
 
 MOST_BRACKETS = 30
 """Brackets within each other; each costs fourteen calls while it is parsed."""
@@ -45,4 +46,4 @@ def check_levels(what: str, tree: nodes.Node) -> None:
             raise RuleError(
                 f"the {what} is nested too deeply: at most {MOST_LEVELS} parts, and {MOST_BLOCKS} blocks, can be in each other"
             )
-        left += [(child, level + 1, blocks) for child in node.iter_child_nodes()]
+        left += [(child, level + 1, blocks) for child in children(node)]

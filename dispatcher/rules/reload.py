@@ -15,6 +15,7 @@ import msgspec
 import structlog
 
 from dispatcher.loops.loop import Loop
+from dispatcher.plugins.daemon_threads import in_thread
 from dispatcher.plugins.errors import PluginError, RuleError
 from dispatcher.plugins.receivers import Registry
 from dispatcher.rules.compile import CompiledRule
@@ -34,7 +35,7 @@ class InFile(msgspec.Struct, frozen=True, kw_only=True):
 
 
 Load = Callable[[], InFile]
-"""Reads the files again. Raises `RuleError`."""
+"""Reads the files again, in a thread. Raises `RuleError`."""
 
 Watched = Callable[[], Sequence[Path]]
 """Names the files whose changes count: those that there are now."""
@@ -48,6 +49,14 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     loaded_at_ms: int
     error: str = ""
     after_restart: tuple[str, ...] = ()
+
+
+class _Read(msgspec.Struct, frozen=True, kw_only=True):
+    """What the files say, as it is taken over; `is_there`: the main file exists."""
+
+    rules: tuple[CompiledRule, ...]
+    after_restart: tuple[str, ...]
+    is_there: bool
 
 
 class LiveRules:
@@ -80,37 +89,56 @@ class LiveRules:
             # From before the reading, and without the files that a changed main file includes from now on: what changes meanwhile, and
             # these files, are read at the next checks.
             self._taken = stamps
-            self.reload()
+            await self.reload_in_thread()
 
     def _stamps(self) -> dict[Path, tuple[int, int, int]]:
         return {path: _stamp(path) for path in self._watched()}
+
+    async def reload_in_thread(self) -> bool:
+        """As `reload`, but read and compile the files in a thread: that may take seconds, in which callbacks are answered."""
+        try:
+            found = await in_thread(self._read)
+            self._swap(found.rules)
+        except Exception as error:
+            return self._refused(error)
+        return self._taken_over(found)
 
     def reload(self) -> bool:
         """Read the file, and run its rules. Returns False, and keeps the old rules, if they have a mistake.
 
         What no one has thought of is raised, and shown as the mistake too."""
         try:
-            is_there = self._file.exists()
-            # The file was probably removed by mistake: callbacks must still reach its rules.
-            if self._was_there and not is_there:
-                raise RuleError(f"{self._file.name} no longer exists: its rules run until the next start")
-            found = self._load()
-            rules = tuple(found.rules)
-            self._swap(rules)
-        except (RuleError, PluginError) as error:
-            for why in str(error).splitlines():
-                log.error("the rules stay as they were", why=why)
-            self.status = msgspec.structs.replace(self.status, error=str(error))
-            return False
+            found = self._read()
+            self._swap(found.rules)
         except Exception as error:
+            return self._refused(error)
+        return self._taken_over(found)
+
+    def _read(self) -> _Read:
+        """What the files say. It changes nothing here, since it may run in a thread."""
+        is_there = self._file.exists()
+        # The file was probably removed by mistake: callbacks must still reach its rules.
+        if self._was_there and not is_there:
+            raise RuleError(f"{self._file.name} no longer exists: its rules run until the next start")
+        found = self._load()
+        return _Read(rules=tuple(found.rules), after_restart=tuple(found.after_restart), is_there=is_there)
+
+    def _refused(self, error: Exception) -> bool:
+        if not isinstance(error, RuleError | PluginError):
             why = f"an unexpected error, {type(error).__name__}: {str(error)[:300]}"
             self.status = msgspec.structs.replace(self.status, error=why)
-            raise
-        self.rules, self._was_there = rules, is_there
-        self._tell_changed(tuple(found.after_restart))
+            raise error
+        for why in str(error).splitlines():
+            log.error("the rules stay as they were", why=why)
+        self.status = msgspec.structs.replace(self.status, error=str(error))
+        return False
+
+    def _taken_over(self, found: _Read) -> bool:
+        self.rules, self._was_there = found.rules, found.is_there
+        self._tell_changed(found.after_restart)
         self.status = msgspec.structs.replace(self.status, loaded_at_ms=clock.now_ms(), error="")
-        log.info("rules reloaded", rules=[rule.rule.name for rule in rules])
-        _log_warnings(rules)
+        log.info("rules reloaded", rules=[rule.rule.name for rule in found.rules])
+        _log_warnings(found.rules)
         self.on_change()
         return True
 

@@ -22,7 +22,8 @@ LARGEST_BITS = 1_000
 
 
 class _Environment(ImmutableSandboxedEnvironment):
-    """Jinja's sandbox with limits on products and powers. Jinja does not evaluate intercepted operators at compile time."""
+    """Jinja's sandbox with limits on products and powers. Jinja does not evaluate intercepted operators at compile time. It is not to optimize:
+    it would look at every part again for each part around it, which is long for a condition with a hundred of them."""
 
     intercepted_binops = frozenset({"*", "**"})
 
@@ -41,7 +42,7 @@ def _is_too_large(operator: str, left: Any, right: Any) -> bool:
     return isinstance(items, Sized) and isinstance(times, int) and len(items) * times > LONGEST
 
 
-environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False)
+environment = _Environment(undefined=jinja2.StrictUndefined, autoescape=False, optimized=False)
 environment.globals = {}  # no range, no cycler: rules only read values
 environment.filters.update(FILTERS)
 

@@ -53,7 +53,8 @@ def mark(node: nodes.Expr, written: str) -> None:
     setattr(node, _MARK, written)
 
 
-def _macro_at(node: nodes.Node) -> str:
+def macro_at(node: nodes.Node) -> str:
+    """The use of a macro in whose place a part stands, such as "wide('16:9')"; "" if it stands in none."""
     return str(getattr(node, _MARK, ""))
 
 
@@ -79,7 +80,7 @@ def _first_false(
 ) -> nodes.Expr:
     """The first false part of an `and`. The whole of an `or`, whose parts are all false. Adds the macros that it is in."""
     while True:
-        if macro := _macro_at(tree):
+        if macro := macro_at(tree):
             macros.append(macro)
         if not isinstance(tree, nodes.And):
             return tree
@@ -96,7 +97,7 @@ def _leaves(node: nodes.Node) -> Iterator[nodes.Expr]:
             for child in (inner.node.node, *inner.args, *inner.kwargs):
                 yield from walk(child)
             return
-        is_macro = bool(_macro_at(inner)) and inner is not node
+        is_macro = bool(macro_at(inner)) and inner is not node
         if isinstance(inner, nodes.Call | nodes.Getattr | nodes.Getitem | nodes.Name) or is_macro:
             assert isinstance(inner, nodes.Expr)
             if words(inner) not in seen:
@@ -123,7 +124,7 @@ def _bare(value: Any) -> Any:
 
 def words(node: nodes.Node) -> str:
     """The source of an expression, as a rule would have it."""
-    return _macro_at(node) or _inside(node)
+    return macro_at(node) or _inside(node)
 
 
 def _inside(node: nodes.Node) -> str:
@@ -174,7 +175,7 @@ _WRITTEN: dict[type[nodes.Node], Callable[[Any], str]] = {
 
 
 def _in_brackets(node: nodes.Expr) -> str:
-    is_whole = bool(_macro_at(node)) or not isinstance(node, nodes.And | nodes.Or)
+    is_whole = bool(macro_at(node)) or not isinstance(node, nodes.And | nodes.Or)
     return words(node) if is_whole else f"({words(node)})"
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import tomllib
 from pathlib import Path
 
@@ -13,7 +14,7 @@ from dispatcher.plugins.scheduled import Terms
 from dispatcher.rules import language
 from dispatcher.rules.compile import CompiledRule, RuleContext
 from dispatcher.rules.language import Evaluated, Expression
-from dispatcher.rules.later import with_digests
+from dispatcher.rules.later import mistake_in, with_digests
 from dispatcher.rules.macro_tables import unused
 from dispatcher.rules.macros import MOST_PARTS, Macro, condition_tree, expanded, used_by
 from dispatcher.rules.mistakes import Mistake
@@ -134,6 +135,30 @@ def test_a_macro_that_doubles_itself_again_and_again_is_refused_at_once() -> Non
         )
 
 
+def calls_to_load(text: str) -> int:
+    """The calls of functions that reading a file with rules takes."""
+    counted = cProfile.Profile()
+    with counted:
+        _, mistakes = found(text)
+    assert mistakes == []
+    return sum(entry.callcount for entry in counted.getstats())
+
+
+@pytest.mark.parametrize("is_macro", [True, False])
+def test_a_wide_condition_takes_work_in_proportion_to_its_parts(is_macro: bool) -> None:
+    """Also as a macro. Work that grew with the square of them took a second for each rule, while callbacks waited."""
+
+    def text(clauses: int) -> str:
+        wide = " or ".join(f"'w{number}' in task.prompt" for number in range(clauses))
+        if not is_macro:
+            return rule("r", wide, f'notify = {{ to = "json://127.0.0.1", text = "{{{{ {wide} }}}}" }}')
+        more = 'notify = { to = "json://127.0.0.1", text = "{{ wide_one }}" }'
+        return f'[macros]\nwide_one = "{wide}"\n' + rule("r", "wide_one and chain.depth < 3", more)
+
+    calls_to_load(text(1))  # what is done once for the whole process
+    assert calls_to_load(text(120)) < 2.5 * calls_to_load(text(60))
+
+
 def test_the_macros_of_each_file_are_for_all_files() -> None:
     """The same one in two files, as in two copies of a blueprint, is one macro; two that differ are a mistake that names both."""
     main = rule("a", "is_big") + '[macros]\nis_small = "not is_big"\n'
@@ -196,6 +221,21 @@ def test_unless_may_use_macros(hookchain: Hookchain) -> None:
     )
     assert len(hookchain.succeed(grid()).asks) == 1
     assert [sent.label for sent in hookchain.wait("11 min").sent] == ["U1"]
+
+
+def test_a_text_may_be_compared_and_chosen_in_a_condition() -> None:
+    """It is a mistake only where it is true or false itself; also for the `unless` of a plugin."""
+    macros = '[macros]\nsaid = "{{ chain.state }}"\n"is_in(one)" = "task.action == one"\n'
+    for condition in (
+        "said == 'x' and is_in('UPSCALE')",
+        "(said or 'none') == 'none'",
+        "('a' if task.is_grid else said) == 'a'",
+        "said | length > 2",
+        "task.prompt and task.prompt ~ task.state",
+    ):
+        assert found(macros + rule("r", condition))[1] == []
+    assert mistake_in("not ('ab' ~ task.prompt)").endswith("or leave out its quotes if it is a field")
+    assert mistake_in("task.prompt == 'a' ~ 'b'") == ""
 
 
 def test_a_macro_that_no_rule_uses_is_warned_of() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import tomllib
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
+from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
 from dispatcher.rules.load import load_rules
@@ -25,12 +27,13 @@ press = "{}"
 """
 
 
-def live(file: Path) -> LiveRules:
-    def load() -> InFile:
-        text = file.read_text()
-        return InFile(rules=load_rules(tomllib.loads(text).get("rules", []), file=file.name, text=text))
+def in_file(file: Path) -> InFile:
+    text = file.read_text()
+    return InFile(rules=load_rules(tomllib.loads(text).get("rules", []), file=file.name, text=text))
 
-    return LiveRules(load().rules, file, load)
+
+def live(file: Path) -> LiveRules:
+    return LiveRules(in_file(file).rules, file, lambda: in_file(file))
 
 
 @pytest.fixture
@@ -120,6 +123,46 @@ async def test_a_file_that_is_being_written_is_left_until_it_is_whole(file: Path
     await rules._turn()
     await rules._turn()
     assert [one.rule.press for one in rules.rules] == ["U3"]
+
+
+async def test_the_files_are_read_beside_the_loop(file: Path) -> None:
+    """The loop runs while a thread reads, which may take long, and sees the old rules until it is done."""
+    reads, goes_on = asyncio.Event(), threading.Event()
+    loop = asyncio.get_running_loop()
+
+    def load() -> InFile:
+        loop.call_soon_threadsafe(reads.set)
+        assert goes_on.wait(PATIENCE_S)
+        return in_file(file)
+
+    rules = LiveRules(in_file(file).rules, file, load)
+    rules.watch(Registry(SIGNALS))
+    file.write_text(RULE.format("U2"))
+    await rules._turn()
+    turn = asyncio.create_task(rules._turn())
+    async with asyncio.timeout(PATIENCE_S):
+        await reads.wait()
+        assert ([one.rule.press for one in rules.rules], rules.status.error) == (["U1"], "")
+        goes_on.set()
+        await turn
+    assert [one.rule.press for one in rules.rules] == ["U2"]
+
+
+async def test_what_goes_wrong_in_the_thread_is_shown(file: Path) -> None:
+    """A mistake in the status; what no one has thought of is raised as well."""
+    errors: list[Exception] = [RuleError("a mistake"), ValueError("a bug")]
+
+    def load() -> InFile:
+        raise errors.pop(0)
+
+    rules = LiveRules(in_file(file).rules, file, load)
+    rules.watch(Registry(SIGNALS))
+    assert not await rules.reload_in_thread()
+    assert rules.status.error == "a mistake"
+    with pytest.raises(ValueError, match="a bug"):
+        await rules.reload_in_thread()
+    assert rules.status.error == "an unexpected error, ValueError: a bug"
+    assert [one.rule.press for one in rules.rules] == ["U1"]
 
 
 async def test_a_touch_of_the_file_is_noticed(file: Path) -> None:

@@ -17,6 +17,7 @@ from typing import Any, TypeGuard
 from jinja2 import nodes
 
 from dispatcher.rules.lint.fields import Field, field_of, path_of
+from dispatcher.rules.parts_of import children, parts_of
 
 
 class Unknown(Enum):
@@ -52,10 +53,11 @@ class _NoValue(Exception):
 
 def outcomes(tree: nodes.Expr, facts: Mapping[str, Domain]) -> set[bool | Unknown]:
     """Everything that a condition can be, if the fields named in `facts` have no other values than those."""
-    domains = {path: facts[path] if path in facts else _domain(path, tree) for path in _paths(tree)}
+    written = constants(tree)
+    domains = {path: facts[path] if path in facts else _domain(path, written) for path in _paths(tree)}
     known = {path: domain for path, domain in domains.items() if domain}
     combinations = math.prod(map(len, known.values()))
-    if combinations * (1 + sum(1 for _ in tree.find_all(nodes.Node))) > MOST_STEPS:
+    if combinations * (1 + sum(1 for _ in parts_of(tree, nodes.Node))) > MOST_STEPS:
         return {UNKNOWN}
     return {
         _outcome(tree, dict(zip(known, values, strict=True))) for values in itertools.product(*known.values())
@@ -71,22 +73,26 @@ def _outcome(tree: nodes.Expr, values: Mapping[str, Value]) -> bool | Unknown:
 
 
 def _paths(tree: nodes.Expr) -> list[str]:
-    return sorted({path_of(node) for node in lookups(tree)})
+    """The fields of which a value may change the outcome. A search in a field is unknown whatever it contains."""
+    searched = {id(one.expr) for one in parts_of(tree, nodes.Operand) if one.op in ("in", "notin")}
+    return sorted({path_of(node) for node in lookups(tree) if id(node) not in searched})
 
 
 def lookups(tree: nodes.Node) -> Iterator[nodes.Expr]:
     """Each lookup of a field, outermost first: of `task.properties.remix` not also `task.properties`."""
-    if isinstance(tree, nodes.Getattr) and path_of(tree):
-        yield tree
-        return
-    for child in tree.iter_child_nodes():
-        yield from lookups(child)
+    left = [tree]
+    while left:
+        node = left.pop()
+        if isinstance(node, nodes.Getattr) and path_of(node):
+            yield node
+        else:
+            left += children(node)[::-1]
 
 
 def constants(tree: nodes.Node) -> list[Value]:
     """Each text and number that is written in an expression."""
-    found = [node.value for node in [tree, *tree.find_all(nodes.Const)] if isinstance(node, nodes.Const)]
-    negated = [node.node for node in [tree, *tree.find_all(nodes.Neg)] if isinstance(node, nodes.Neg)]
+    found = [node.value for node in [tree, *parts_of(tree, nodes.Const)] if isinstance(node, nodes.Const)]
+    negated = [node.node for node in [tree, *parts_of(tree, nodes.Neg)] if isinstance(node, nodes.Neg)]
     return [*found, *(-node.value for node in negated if _is_number(node))]
 
 
@@ -94,11 +100,11 @@ def _is_number(node: nodes.Expr) -> TypeGuard[nodes.Const]:
     return isinstance(node, nodes.Const) and isinstance(node.value, int | float)
 
 
-def _domain(path: str, tree: nodes.Expr) -> Domain:
+def _domain(path: str, written: list[Value]) -> Domain:
     field = field_of(path)
     if field is None:
         return ()
-    values = _values(path, field, constants(tree))
+    values = _values(path, field, written)
     return (*values, None) if field.may_be_none else values
 
 

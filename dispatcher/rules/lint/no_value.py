@@ -9,6 +9,7 @@ from jinja2 import nodes
 from dispatcher.rules.lint.caution import Caution, Subject
 from dispatcher.rules.lint.fields import field_of, path_of
 from dispatcher.rules.lint.logic import ORDERS
+from dispatcher.rules.parts_of import parts_of
 from dispatcher.rules.why import words
 
 _NEVER_NONE = {"task.progressed": frozenset({"task.progress", "event.progress"})}
@@ -22,7 +23,7 @@ def missing_values(subject: Subject) -> Iterator[Caution]:
         return
     asked_for, signal = _asked_for(tree), subject.signal
     given: set[str] = set()
-    for node in [tree, *tree.find_all(nodes.Expr)]:
+    for node in [tree, *parts_of(tree, nodes.Expr)]:
         for path in _needed(node):
             field = field_of(path)
             is_doubtful = field is not None and field.may_be_none and path not in _NEVER_NONE.get(signal, ())
@@ -50,8 +51,8 @@ def _needed(node: nodes.Node) -> Iterator[str]:
 
 def _asked_for(tree: nodes.Expr) -> set[str]:
     """The fields whose presence the condition asks for: by a test, or by being a part of it by themselves."""
-    tests = [test.node for test in [tree, *tree.find_all(nodes.Test)] if isinstance(test, nodes.Test)]
-    operations = [tree, *tree.find_all((nodes.And, nodes.Or, nodes.Not))]
+    tests = [test.node for test in [tree, *parts_of(tree, nodes.Test)] if isinstance(test, nodes.Test)]
+    operations = [tree, *parts_of(tree, nodes.And, nodes.Or, nodes.Not)]
     parts = [
         part
         for node in operations

@@ -9,6 +9,7 @@ from jinja2 import nodes
 
 from dispatcher.rules.lint.fields import path_of
 from dispatcher.rules.lint.logic import constants
+from dispatcher.rules.parts_of import parts_of
 
 
 class Comparison(msgspec.Struct, frozen=True, kw_only=True):
@@ -46,4 +47,4 @@ def comparisons(tree: nodes.Expr) -> Iterator[Comparison]:
 def _compares(tree: nodes.Expr) -> Iterator[nodes.Compare]:
     if isinstance(tree, nodes.Compare):
         yield tree
-    yield from tree.find_all(nodes.Compare)
+    yield from parts_of(tree, nodes.Compare)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from fnmatch import fnmatchcase
+from functools import cached_property
 
 import msgspec
 from jinja2 import nodes
@@ -28,7 +29,9 @@ MOST_PAIRS = 5_000
 
 def with_shared_buttons(rules: Sequence[CompiledRule]) -> list[CompiledRule]:
     """The rules, each with a warning for the first rule before it that may press the same button with other terms."""
-    pressing = [one for one in rules if one.rule.enabled and any(getattr(one.rule, key) for key in PRESSES)]
+    pressing = [
+        _Pressing(one) for one in rules if one.rule.enabled and any(getattr(one.rule, key) for key in PRESSES)
+    ]
     found: dict[str, Mistake] = {}
     pairs = 0
     for at, later in enumerate(pressing):
@@ -36,8 +39,9 @@ def with_shared_buttons(rules: Sequence[CompiledRule]) -> list[CompiledRule]:
             pairs += 1
             if pairs > MOST_PAIRS:
                 break
-            if later.rule.name not in found and (warning := _warning(earlier, later)):
-                found[later.rule.name] = warning
+            name = later.compiled.rule.name
+            if name not in found and (warning := _warning(earlier, later)):
+                found[name] = warning
     return [
         msgspec.structs.replace(one, warnings=(*one.warnings, found[one.rule.name]))
         if one.rule.name in found
@@ -46,10 +50,26 @@ def with_shared_buttons(rules: Sequence[CompiledRule]) -> list[CompiledRule]:
     ]
 
 
-def _warning(earlier: CompiledRule, later: CompiledRule) -> Mistake | None:
+class _Pressing:
+    """A rule that presses, with what each pair of rules asks of it."""
+
+    def __init__(self, compiled: CompiledRule) -> None:
+        self.compiled = compiled
+        self.buttons = _buttons(compiled.rule)
+
+    @cached_property
+    def condition(self) -> nodes.Expr | None:
+        """The parsed condition; None without one."""
+        rule = self.compiled.rule
+        return condition_tree(rule.when, macros_of(rule.vars)) if rule.when else None
+
+
+def _warning(one: _Pressing, other: _Pressing) -> Mistake | None:
+    earlier, later = one.compiled, other.compiled
     terms = [key for key in _TERMS if getattr(earlier.rule, key) != getattr(later.rule, key)]
-    common = [label for label in _buttons(later.rule) if label in set(_buttons(earlier.rule))]
-    if not terms or not common or not _may_both_fire(earlier.rule, later.rule):
+    pressed = set(one.buttons)
+    common = [label for label in other.buttons if label in pressed]
+    if not terms or not common or not _may_both_fire(one, other):
         return None
     file, _, line = later.where.rpartition(":")
     return Mistake(
@@ -80,19 +100,13 @@ def _buttons(rule: Rule) -> list[str]:
     return list(dict.fromkeys(found))
 
 
-def _may_both_fire(one: Rule, other: Rule) -> bool:
+def _may_both_fire(one: _Pressing, other: _Pressing) -> bool:
     """True if both conditions can certainly hold for one event; not if anything about that is unknown."""
-    trees = list(_conditions([one, other]))
-    for signal in set(one.signals) & set(other.signals):
+    trees = [tree for tree in (one.condition, other.condition) if tree is not None]
+    for signal in set(one.compiled.rule.signals) & set(other.compiled.rule.signals):
         if not trees:
             return True
         tree = trees[0] if len(trees) == 1 else nodes.And(trees[0], trees[1], lineno=1)
         if True in outcomes(tree, facts_of(signal)):
             return True
     return False
-
-
-def _conditions(rules: Sequence[Rule]) -> Iterator[nodes.Expr]:
-    for rule in rules:
-        if rule.when:
-            yield condition_tree(rule.when, macros_of(rule.vars))

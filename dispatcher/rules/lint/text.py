@@ -10,6 +10,7 @@ from jinja2 import nodes
 from dispatcher.rules.expression_names import FIELDS, NAMES
 from dispatcher.rules.lint.caution import Caution, Subject
 from dispatcher.rules.model import ArchiveTo, BlendWith, ForwardTo, ImagineWith, ModalAnswer, NotifyTo, Rule
+from dispatcher.rules.parts_of import parts_of
 from dispatcher.rules.sandbox import environment
 
 _FIELD = re.compile(rf"(?<![\w./@-])({'|'.join(NAMES)})\.(\w+)\b(?!\.\w)")
@@ -21,7 +22,7 @@ def dead_texts(subject: Subject) -> Iterator[Caution]:
     """A text with what looks like a placeholder and is none."""
     for key, text in texts_of(subject.rule):
         outside = "\n".join(
-            part.data for part in environment.parse(text).find_all(nodes.TemplateData) if part.data.strip()
+            part.data for part in parts_of(environment.parse(text), nodes.TemplateData) if part.data.strip()
         )
         for match in _FIELD.finditer(outside):
             if match[2] in FIELDS[match[1]]:
