@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a submission was scheduled on: the event for which a receiver asked for it, when that arrived, and the expression that must
-    not hold when the submission is due. Of a rule: digests of the whole rule, and of what it does."""
+    not hold when the submission is due. Of a rule: digests of the whole rule, of what it does, and of each macro that it uses."""
 
     receiver: str
     event: int
@@ -27,6 +27,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unless: str = ""
     rule: str = ""
     does: str = ""
+    macros: dict[str, str] = {}
 
 
 StillWanted = Callable[[Terms, "Context"], Awaitable[str]]
