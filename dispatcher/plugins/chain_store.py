@@ -6,8 +6,8 @@ list counts too. Pure: storage/deliveries/chain_stores.py says how two runs at o
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, MutableMapping
-from typing import Any, NoReturn
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, Self
 
 import msgspec
 
@@ -49,6 +49,10 @@ class ChainStore(MutableMapping[str, Any]):
     def __delitem__(self, key: str) -> None:
         del self._values[key]
 
+    def __ior__(self, values: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Self:
+        self.update(values)
+        return self
+
     def __iter__(self) -> Iterator[str]:
         return iter(self._values)
 
@@ -72,9 +76,13 @@ class ChainStore(MutableMapping[str, Any]):
         return content.decode()
 
     def _check_key(self, key: object) -> None:
-        if not isinstance(key, str) or not key:
+        if not isinstance(key, str):
             raise self._refused(
-                f'chain.store[{_shown(repr(key))}]: a key must be a text that is not empty, such as chain.store["seen"]'
+                f'chain.store[{_shown(repr(key))}]: a key must be a text, such as chain.store["seen"]'
+            )
+        if not key:
+            raise self._refused(
+                f'chain.store[{key!r}]: an empty text cannot be a key; write a name, such as chain.store["seen"]'
             )
         if len(key) > LONGEST_KEY:
             raise self._refused(
@@ -119,7 +127,9 @@ class StoreOfChain:
         return self._store
 
     @store.setter
-    def store(self, values: object) -> NoReturn:
+    def store(self, values: ChainStore) -> None:
+        if values is self._store and self._store is not None:  # chain.store |= {…}
+            return
         raise GiveUp(
             f'{self._asked_by}: chain.store cannot be replaced. Write chain.store["seen"] = …, or chain.store.update({{…}}) for several keys; '
             "chain.store.clear() before it removes all others"

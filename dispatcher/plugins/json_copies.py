@@ -8,7 +8,7 @@ from typing import Any
 DEEPEST = 20
 """How deep lists and dicts may be nested."""
 
-_LARGEST = 2**63 - 1
+_LEAST, _LARGEST = -(2**63), 2**63 - 1
 
 
 class NotJson(Exception):
@@ -88,7 +88,7 @@ class _Copier:
 
 def _number(value: float) -> float:
     if isinstance(value, int):
-        if abs(value) > _LARGEST:
+        if not _LEAST <= value <= _LARGEST:
             raise NotJson("the number needs more than 64 bits; store it as a text: str(number)")
         return int.__int__(value)
     if not math.isfinite(value):

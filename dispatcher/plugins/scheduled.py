@@ -19,8 +19,9 @@ if TYPE_CHECKING:
 
 class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What a submission was scheduled on: the event for which a receiver asked for it, when that arrived, and the expression that must
-    not hold when the submission is due. Of a rule: digests of the whole rule, and of what it does. Of one that runs by the clock: its `every`,
-    with the time zone. `delay_ms` is how long after the event it is due, or after its approval at `approved_ms`."""
+    not hold when the submission is due. Of a rule: digests of the whole rule, of what it does, and of each macro that it uses. Of one that
+    runs by the clock: its `every`, with the time zone. `delay_ms` is how long after the event it is due, or after its approval at
+    `approved_ms`."""
 
     receiver: str
     event: int
@@ -28,6 +29,7 @@ class Terms(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
     unless: str = ""
     rule: str = ""
     does: str = ""
+    macros: dict[str, str] = {}
     every: str = ""
     delay_ms: int = 0
     approved_ms: int = 0

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import jinja2
 from jinja2 import meta, nodes
+from jinja2.compiler import CodeGenerator
 
 from dispatcher.plugins.errors import RuleError
 from dispatcher.plugins.open_approval import OpenApproval
@@ -158,8 +159,8 @@ class _Names(meta.TrackingCodeGenerator):
     """Jinja's own search for undeclared names, without its optimizer: that looks at every part again for each part around it."""
 
     def __init__(self) -> None:
-        super().__init__(environment)
-        self.optimizer = None
+        CodeGenerator.__init__(self, environment, "<names>", "<names>", optimized=False)
+        self.undeclared_identifiers: set[str] = set()
 
 
 def _undeclared(tree: nodes.Template) -> set[str]:

@@ -21,7 +21,7 @@ from dispatcher.rules.actions import names_of
 from dispatcher.rules.compile import CompiledRule
 from dispatcher.rules.expressions import Condition, Evaluator, Names
 from dispatcher.rules.joins import strings
-from dispatcher.rules.macros import named_in
+from dispatcher.rules.macros import Macro, Macros, used_in_text
 from dispatcher.rules.model import Rule
 from dispatcher.rules.variables import macros_of, used_in
 from storage.timetable.occurrences import time_of
@@ -29,13 +29,17 @@ from storage.timetable.occurrences import time_of
 _WHEN = ("every", "missed", "when", "once_per", "limit", "after", "at", "unless", "priority")
 """The keys of a rule that say when and how often it acts, and not what it does."""
 
+_CONDITIONS = ("when", "unless")
+"""The keys of a rule that are conditions; its other texts are templates."""
+
 _FIELDS = msgspec.structs.fields(Rule)
 """Read once: it evaluates the annotations of all keys each time."""
 
 
 def with_digests(terms: Terms, rule: Rule) -> Terms:
     """The terms of what a rule schedules."""
-    return msgspec.structs.replace(terms, rule=_digest(rule, ()), does=_digest(rule, _WHEN))
+    macros = {macro.name: _hashed([macro.signature, macro.source]) for macro in _macros_in(rule, ())}
+    return msgspec.structs.replace(terms, rule=_digest(rule, ()), does=_digest(rule, _WHEN), macros=macros)
 
 
 def _digest(rule: Rule, but: tuple[str, ...]) -> str:
@@ -50,24 +54,49 @@ def _digest(rule: Rule, but: tuple[str, ...]) -> str:
         if field.name not in (*but, "vars") and getattr(rule, field.name) != field.default
     }
     texts = [text for value in said.values() for text in strings(value)]
-    if macros := named_in(texts, macros_of(rule.vars)):
+    if macros := _macros_in(rule, but):
         said["macros"] = {macro.signature: macro.source for macro in macros}
         texts += [macro.source for macro in macros]
     if used := used_in(texts, rule.vars):
         said["vars"] = used
+    return _hashed(said)
+
+
+def _hashed(said: object) -> str:
     return hashlib.sha256(msgspec.json.encode(said, order="deterministic")).hexdigest()[:16]
+
+
+def _macros_in(rule: Rule, but: tuple[str, ...]) -> Macros:
+    """The macros that the texts of a rule use, without those of some keys."""
+    of_all = macros_of(rule.vars)
+    found: dict[str, Macro] = {}
+    for field in _FIELDS if of_all else ():
+        if field.name not in (*but, "name", "on", "description", "vars"):
+            for text in strings(getattr(rule, field.name)):
+                used = used_in_text(text, of_all, is_condition=field.name in _CONDITIONS)
+                found.update({macro.name: macro for macro in used})
+    return tuple(found[name] for name in sorted(found))
+
+
+def _changed(rule: Rule, then: Terms, now: Terms) -> str:
+    """Says that a rule was changed, and which of its macros."""
+    differ = [name for name, digest in now.macros.items() if then.macros.get(name, digest) != digest]
+    places = ", ".join(f"{one.name} ({one.where})" for one in macros_of(rule.vars) if one.name in differ)
+    if places:
+        return f'the macro {places}, which the rule "{rule.name}" uses, was changed after it was scheduled'
+    return f'the rule "{rule.name}" was changed after it was scheduled'
 
 
 def asking(compiled: CompiledRule, *, is_answer: bool) -> StillWanted:
     """The function that asks a rule. `is_answer`: about the answer to a modal, which does not depend on the rule's `if`."""
     rule = compiled.rule
-    changed = f'the rule "{rule.name}" was changed after it was scheduled'
 
     async def still_wanted(terms: Terms, context: Context, now_ms: int) -> str:
         if why := _past(terms, rule, context.event.status, now_ms):
             return why
         names = names_of(context.arguments())
         now = with_digests(terms, rule)
+        changed = _changed(rule, terms, now)
         if now.does != terms.does:
             return changed
         try:

@@ -39,6 +39,11 @@ _WORDS = frozenset(
     {"and", "or", "not", "if", "else", "in", "is", "true", "false", "none", "True", "False", "None"}
 )
 _NAMES = frozenset(name for name in FIELDS if "." not in name)
+_OWNERS = {
+    "a macro": [name for name in FIELDS if not name.endswith(".params")],
+    "a parameter": ["task"],
+}
+"""Whose fields give no name to a macro, and to its parameters, which mean nothing beyond it."""
 _RESERVED = _NAMES | {NOW, VARIABLES}
 
 _STUB = "task.extra.x"
@@ -281,8 +286,8 @@ def _check_name(name: str, what: str) -> None:
     hidden = ""
     if name in _RESERVED:
         hidden = "a name that every expression has"
-    elif name in FIELDS["task"]:
-        hidden = f"a field: task.{name}"
+    elif owner := next((one for one in _OWNERS[what] if name in FIELDS[one]), ""):
+        hidden = f"a field: {owner}.{name}"
     elif name in OF_ARCHIVES:
         hidden = "a name that paths of archive use"
     elif name in environment.filters:

@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import TypeVar
 
+import jinja2
 import msgspec
 from jinja2 import nodes
 
@@ -80,6 +81,17 @@ def used_by(tree: nodes.Node, macros: Macros) -> Macros:
                 found[name] = by_name[name]
                 left.append(tree_of(by_name[name]))
     return tuple(found[name] for name in sorted(found))
+
+
+@lru_cache(MOST_KEPT)
+def used_in_text(source: str, macros: Macros, *, is_condition: bool) -> Macros:
+    """The macros that a condition or a text uses. A word inside of quotes or beside the braces is no use. Of a text that is no template,
+    such as an address, each macro whose name occurs."""
+    named = named_in([source], macros)
+    try:
+        return used_by(parsed(source) if is_condition else environment.parse(source), named) if named else ()
+    except jinja2.TemplateError:
+        return named
 
 
 def named_in(texts: Sequence[str], macros: Macros) -> Macros:

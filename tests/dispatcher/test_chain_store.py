@@ -8,7 +8,7 @@ import re
 import threading
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -18,6 +18,7 @@ from hookchain.testing import Hookchain, grid, upscale
 from midjourney.types import Status
 from storage.deliveries import chain_stores
 from storage.events import replay
+from storage.records import StoredValues
 
 WRONG = [
     one
@@ -71,9 +72,9 @@ def test_it_is_like_a_dict() -> None:
 def test_what_is_stored_is_plain_whatever_it_was_made_of() -> None:
     """Words of an enumeration come back as texts; the greatest and smallest numbers as they were."""
     store = ChainStore("{}", "a:b")
-    store["values"] = [Status.SUCCESS, 2**63 - 1, -(2**63 - 1), 1e308, -0.0, "\0", "\U0001f600"]
+    store["values"] = [Status.SUCCESS, 2**63 - 1, -(2**63), 1e308, -0.0, "\0", "\U0001f600"]
     again = ChainStore(store.content(), "a:b")
-    assert again["values"] == ["SUCCESS", 2**63 - 1, -(2**63 - 1), 1e308, 0.0, "\0", "\U0001f600"]
+    assert again["values"] == ["SUCCESS", 2**63 - 1, -(2**63), 1e308, 0.0, "\0", "\U0001f600"]
     assert type(again["values"][0]) is str
     assert again.content() == store.content()
 
@@ -106,14 +107,28 @@ def test_a_decision_tells_a_bounded_part_of_the_changes() -> None:
 
 def test_a_store_that_is_assigned_is_refused_with_what_to_write() -> None:
     """It would be lost, or drop what other plugins keep there."""
-    chain = StoreOfChain()
+    chain, values = StoreOfChain(), cast(Any, {"seen": 1})
     chain._asked_by = "captions:count"
     words = (
         'captions:count: chain.store cannot be replaced. Write chain.store["seen"] = …, or chain.store.update({…}) for several keys; '
         "chain.store.clear() before it removes all others"
     )
     with pytest.raises(GiveUp, match=f"^{re.escape(words)}$"):
-        chain.store = {"seen": 1}
+        chain.store = values
+
+
+def test_values_of_a_dict_are_added_with_an_operator() -> None:
+    """As to any dict; Python then assigns the very store that there is."""
+    chain = StoreOfChain()
+    chain._asked_by, chain.id = "captions:count", "chain"
+    chain.show_store(StoredValues(content='{"a":1,"b":1}', version=1))
+    chain.store |= {"b": 2, "c": 3}
+    change = chain.store_change()
+    assert change is not None
+    assert change.content == '{"a":1,"b":2,"c":3}'
+    equal: Any = dict(chain.store)
+    with pytest.raises(GiveUp, match="cannot be replaced"):
+        chain.store = equal
 
 
 # In runs.

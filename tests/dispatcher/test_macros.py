@@ -213,6 +213,30 @@ def test_only_a_macro_that_a_rule_uses_changes_what_it_says() -> None:
     assert (text[0] == before[0], text[1] == before[1]) == (False, False)
 
 
+def test_a_word_that_is_also_the_name_of_a_macro_is_no_use_of_it() -> None:
+    """Neither in the name of a rule, nor in quotes, nor beside the braces. What was scheduled is not dropped for it."""
+
+    def terms(text: str) -> Terms:
+        (one,), mistakes = found(text)
+        assert mistakes == []
+        return with_digests(Terms(receiver="rule:grids", event=1, asked_ms=0), one.rule)
+
+    for condition, state in (("task.is_grid and 'grids' in task.prompt", "of grids"), ("task.is_grid", "x")):
+        plain = rule("grids", condition, f'state = "{state} {{{{ task.id }}}}"')
+        assert terms('[macros]\ngrids = "task.is_grid"\n' + plain) == terms(plain)
+    no_template = rule("grids", "task.is_grid", 'notify = { to = "json://h/{{grids", text = "x" }')
+    assert list(terms('[macros]\ngrids = "task.is_grid"\n' + no_template).macros) == ["grids"]
+    used = rule("r", "grids", 'state = "x"')
+    before, now = (
+        terms(f'[macros]\ngrids = "{source}"\n' + used) for source in ("task.is_grid", "not task.is_grid")
+    )
+    assert (before.macros == now.macros, before.rule == now.rule, before.does == now.does) == (
+        False,
+        False,
+        True,
+    )
+
+
 def test_unless_may_use_macros(hookchain: Hookchain) -> None:
     """Those too that use what is known only when something is due."""
     hookchain.load_rules(

@@ -18,10 +18,12 @@ from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.plugins.errors import GiveUp
 from dispatcher.plugins.receivers import Registry
 from dispatcher.plugins.signals import SIGNALS
+from dispatcher.rules.compile import RuleContext
 from dispatcher.rules.expressions import evaluate_here
 from dispatcher.rules.later import asking_plugins
-from dispatcher.rules.load import load_rules
+from dispatcher.rules.mistakes import WrongRules
 from dispatcher.rules.reload import InFile, LiveRules
+from dispatcher.rules.sources import Source, find_in
 from dispatcher.tickets.clients import Client
 from dispatcher.tickets.listening import wants
 from hookchain.cli.decisions import explanation_lines
@@ -57,7 +59,12 @@ class Live:
 
     def _load(self) -> InFile:
         text = self.file.read_text()
-        return InFile(rules=load_rules(tomllib.loads(text).get("rules", []), file=self.file.name, text=text))
+        context = RuleContext(directory=None)
+        source = Source(file=self.file.name, text=text, tables=tomllib.loads(text), context=context)
+        found, mistakes = find_in([source])
+        if mistakes:
+            raise WrongRules(mistakes)
+        return InFile(rules=found)
 
     def edit(self, text: str) -> bool:
         """Write the file; True if its rules are in use."""
@@ -209,6 +216,29 @@ async def test_a_rule_that_was_deleted_or_changed_does_not_send(
     await becomes_due(bench.database)
     assert why in await reason(bench, id_)
     assert bench.upstream.received == []
+
+
+async def test_the_reason_names_the_macro_that_was_changed(bench: Bench, live: Any) -> None:
+    """With its place; and not a macro whose name is only a word of the rule."""
+    macros = '[macros]\nlater = "task.prompt"\nsaid = "{{ task.prompt }}"\n'
+    made = live(RULE)
+    changed = RULE | {"state": "later {{ said }}"}
+    assert made.edit(macros + rules(changed))
+    id_ = await made.schedule()
+    assert made.edit(macros.replace("task.prompt", "task.id") + rules(changed))
+    await becomes_due(bench.database)
+    why = 'the macro said (rules.toml:3), which the rule "later" uses, was changed after it was scheduled'
+    assert await reason(bench, id_) == why
+
+
+async def test_a_macro_that_only_has_the_name_of_a_rule_drops_nothing(bench: Bench, live: Any) -> None:
+    """It is sent."""
+    made = live(RULE)
+    assert made.edit('[macros]\nlater = "task.prompt"\n' + rules(RULE))
+    id_ = await made.schedule()
+    assert made.edit('[macros]\nlater = "task.id"\n' + rules(RULE))
+    await becomes_due(bench.database)
+    await bench.until_state(id_, "accepted")
 
 
 async def test_it_is_asked_again_before_each_attempt(bench: Bench, live: Any) -> None:
