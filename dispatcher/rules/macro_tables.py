@@ -39,11 +39,7 @@ _WORDS = frozenset(
     {"and", "or", "not", "if", "else", "in", "is", "true", "false", "none", "True", "False", "None"}
 )
 _NAMES = frozenset(name for name in FIELDS if "." not in name)
-_OWNERS = {
-    "a macro": [name for name in FIELDS if not name.endswith(".params")],
-    "a parameter": ["task"],
-}
-"""Whose fields give no name to a macro, and to its parameters, which mean nothing beyond it."""
+_OWNERS = [name for name in FIELDS if not name.endswith(".params")]
 _RESERVED = _NAMES | {NOW, VARIABLES}
 
 _STUB = "task.extra.x"
@@ -153,7 +149,7 @@ class _Tables:
                 self._parse(self._macros[name])
             except _Wrong as wrong:
                 self._report_of(name, wrong)
-        for name in [name for name in self._macros if name not in self._broken]:
+        for name in list(self._macros):
             if name not in self._broken and (circle := self._circle(name)):
                 problem = f"it uses itself: {' → '.join(circle)}"
                 self._report_of(name, _Wrong(problem, "Remove one of these uses."))
@@ -283,10 +279,10 @@ class _Tables:
 
 
 def _check_name(name: str, what: str) -> None:
-    hidden = ""
+    hidden, owners = "", _OWNERS if what == "a macro" else ["task"]
     if name in _RESERVED:
         hidden = "a name that every expression has"
-    elif owner := next((one for one in _OWNERS[what] if name in FIELDS[one]), ""):
+    elif owner := next((one for one in owners if name in FIELDS[one]), ""):
         hidden = f"a field: {owner}.{name}"
     elif name in OF_ARCHIVES:
         hidden = "a name that paths of archive use"
