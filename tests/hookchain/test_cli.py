@@ -212,7 +212,9 @@ def test_an_imagine_waits_for_a_server(
     assert own == {"a cat": "", "a dog": "acme"}
 
 
-def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, start_server: Any) -> None:
+def test_a_chain_is_followed_to_its_end(
+    tmp_path: Path, start_sandbox: Any, start_server: Any, eventually: Any
+) -> None:
     """imagine --follow, then chain, press and healthcheck against the same server."""
     sandbox = start_sandbox("--speed", "20")
     server = start_server(toml=UPSCALE_ALL, HOOKCHAIN_UPSTREAM_URL=sandbox.url)
@@ -225,6 +227,7 @@ def test_a_chain_is_followed_to_its_end(tmp_path: Path, start_sandbox: Any, star
         command.run(tmp_path, "imagine", "a dog", "--state", "acme", "--json", PORT=port).stdout
     )
     assert root["state"] in ("waiting", "sending", "accepted")
+    eventually(lambda: len(sandbox.accepted("/imagine")) == 2)
     task_id = sandbox.http.get("/mj/task/list").json()[-1]["id"]
     own = [str(task["state"]).partition(" ")[2] for task in sandbox.http.get("/mj/task/list").json()]
     assert "acme" in own

@@ -321,7 +321,7 @@ def test_equal_prompts_once_whoever_submits_them(automate: Callable[..., Automat
     assert prompts == {"a cat": 1, "a dog": 1, "a bird": 1}
     refused = [one for one in automation.submissions() if one["state"] == "rejected"]
     assert [one["outcome"] for one in refused] == ["vetoed"] * 2
-    assert all("was submitted before" in one["reason"] for one in refused)
+    assert all("was already submitted" in one["reason"] for one in refused)
 
 
 def test_every_automation_is_tried_here() -> None:

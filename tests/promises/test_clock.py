@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from dispatcher.loops.prune import LAST_PASS
+from storage import settings
 from storage.engine import write_engine
 from storage.schema import SCHEMA
 from tests.support.stepping import MachineClock
@@ -165,6 +167,15 @@ def test_two_machines_whose_clocks_differ_by_an_hour_agree(
     eventually(lambda: waiting_presses(servers[1]) == 3)
 
 
+def has_pruned(database_url: str) -> bool:
+    """True if a pass over what is old has begun at least once."""
+    engine = write_engine(database_url)
+    with engine.connect() as connection:
+        found = settings.value(connection, LAST_PASS)
+    engine.dispose()
+    return found is not None
+
+
 def test_a_clock_that_is_a_year_ahead_for_a_while_drops_nothing(
     start: Start, eventually: Any, machine: MachineClock, database_url: str
 ) -> None:
@@ -175,6 +186,7 @@ def test_a_clock_that_is_a_year_ahead_for_a_while_drops_nothing(
     server.submit(kind="imagine", prompt="a cat")
     eventually(lambda: upscaled(server, 1))
     events = len(server.get("/api/events?limit=200")["events"])
+    eventually(lambda: has_pruned(database_url))  # a pass has the last one's time to compare with
     server.stop()
     machine.set(365 * DAY_S)
     server = start(machine, RULES, keep)
