@@ -20,12 +20,13 @@ from dispatcher.policy.chain_budget import Budget
 from dispatcher.rules.load import load_rules
 from dispatcher.trying.report import Report
 from dispatcher.trying.whatif import WhatIf
-from hookchain.testing import Ask, Hookchain, fresh, grid, upscale
+from hookchain.testing import Ask, Hookchain, fresh, grid
 from midjourney.dialects import DIALECTS
 from storage.engine import Connection
 from storage.reading import facts
 from storage.reading.recorded import recorded
 from tests.support.inside import without_logs
+from tests.support.played import answer
 
 ROOT = Path(__file__).parent
 
@@ -126,17 +127,7 @@ class Stream:
         if what in ("window", "reject") and self._has_been_answered(ask):
             return
         self._answered.add(ask.id)
-        if what == "picture":
-            asked = kit.succeed(upscale(name), of=ask)
-        elif what == "variation":
-            asked = kit.succeed(grid(name, action="VARIATION"), of=ask)
-        elif what == "fail":
-            asked = kit.fail(grid(name), "timeout", of=ask)
-        elif what == "window":
-            asked = kit.window(ask, id=name)
-        else:
-            asked = kit.answer(ask, {"code": 24, "description": "banned prompt: x"})
-        self._asks += asked.asks
+        self._asks += answer(kit, ask, what, name).asks
 
     def _has_been_answered(self, ask: Ask) -> bool:
         """True if time has moved since, for the sake of another."""

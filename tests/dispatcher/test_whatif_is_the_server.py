@@ -21,7 +21,7 @@ from dispatcher.by_hand import commands
 from dispatcher.plugins.chain import UpstreamHandle
 from dispatcher.trying.report import Report
 from dispatcher.trying.whatif import WhatIf
-from hookchain.testing import Ask, Hookchain, fresh, grid, upscale
+from hookchain.testing import Ask, Hookchain, fresh, grid
 from hookchain.testing.loading import rules_in
 from hookchain.upstreams import places_of
 from midjourney.dialects import Dialect
@@ -33,6 +33,7 @@ from storage.records import Approval, Submission
 from storage.submissions import approvals, decisions
 from tests.support import postgres
 from tests.support.inside import without_logs
+from tests.support.played import answer
 
 HERE = Path(__file__).parent
 
@@ -176,17 +177,7 @@ class Stream:
             return
         ask, kit, name = open_[number % len(open_)], self._kit, f"t{len(self._answered)}"
         self._answered.add(ask.id)
-        if what == "picture":
-            asked = kit.succeed(upscale(name), of=ask)
-        elif what == "variation":
-            asked = kit.succeed(grid(name, action="VARIATION"), of=ask)
-        elif what == "fail":
-            asked = kit.fail(grid(name), "timeout", of=ask)
-        elif what == "window":
-            asked = kit.window(ask, id=name)
-        else:
-            asked = kit.answer(ask, {"code": 24, "description": "banned prompt: x"})
-        self._asks += asked.asks
+        self._asks += answer(kit, ask, what, name).asks
 
 
 def _pressed(task_id: str, upstream: str, dialect: Dialect, now_ms: int, connection: Connection) -> None:
